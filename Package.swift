@@ -1,0 +1,79 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The rooms and who may enter them are described in Sources/README.md; tools/tidy refuses any other import.
+
+let fast: [SwiftSetting] = [
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))
+]
+
+func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: fast)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies)
+}
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+
+let package = Package(
+    name: "auspex",
+    products: [
+        .executable(name: "auspex", targets: ["auspex"]),
+        .library(name: "StorageEngine", targets: ["Storage", "LinuxPlatform", "DataModel", "Primitives", "Platform"]),
+    ],
+    traits: [
+        .trait(name: "TLS", description: "Client and internode TLS; compiles BoringSSL, most of a clean build."),
+        .default(enabledTraits: ["TLS"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .systemLibrary(name: "CSnappy", providers: [.apt(["libsnappy-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .systemLibrary(name: "CLinux"),
+        room("Primitives", ["CXXHash", "CLinux"]),
+        room("Platform", ["Primitives"]),
+        room("LinuxPlatform", ["Platform", "CLinux", nioCore, nioPosix]),
+        room("TLS", [.product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["TLS"])), nioCore]),
+        room("Compression", ["Primitives", "CLZ4", "CSnappy", "CZstd"]),
+        room("DataModel", ["Primitives"]),
+        room("Storage", ["Platform", "Compression", "DataModel"]),
+        room("CQL", ["DataModel"]),
+        room("Messages", ["DataModel"]),
+        room("Coordinator", ["Messages"]),
+        room("Replica", ["Storage", "Messages"]),
+        room("Query", ["CQL", "Coordinator"]),
+        room("NativeProtocol", ["DataModel", "Compression"]),
+        room("LineProtocol", ["DataModel"]),
+        room(
+            "Node",
+            [
+                "Query", "Replica", "NativeProtocol", "LineProtocol", "TLS",
+                .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
+            ]),
+        room("Client", ["NativeProtocol", nioCore, nioPosix]),
+        room("Shell", ["Client", "CQL", "Node"]),
+        room("BulkLoader", ["Client", "CQL", "Node"]),
+        room("SSTableTool", ["Storage"]),
+        room("Admin", ["Client"]),
+        room("Stress", ["Client"]),
+        .executableTarget(
+            name: "auspex",
+            dependencies: [
+                "Node", "LinuxPlatform", "Shell", "BulkLoader", "SSTableTool", "Admin", "Stress",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: fast),
+        tests("PrimitivesTests", ["Primitives"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,104 @@
+/// Bytes ended before what was expected, or said something impossible.
+public enum ByteError: Error, Equatable {
+    /// `needed` bytes were wanted at `offset`, `available` were left.
+    case truncated(offset: Int, needed: Int, available: Int)
+    /// A varint of more than ten bytes, or one that does not fit 64 bits.
+    case malformedVarint(offset: Int)
+}
+
+/// A bounds-checked cursor over borrowed bytes: never reads past its end, whatever the bytes say.
+///
+/// SAFETY: it borrows; whoever makes one keeps the bytes alive and unchanged while it is used. It is made inside
+/// `withUnsafeBytes`, or by `withReader`, and does not leave that scope.
+public struct ByteReader {
+    @usableFromInline let base: UnsafeRawPointer
+    /// Bytes in all, read or not.
+    public let count: Int
+    /// Bytes read so far.
+    public var offset: Int = 0
+
+    @inlinable public init(_ bytes: UnsafeRawBufferPointer) {
+        base = bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1)!  // never dereferenced when count is 0
+        count = bytes.count
+    }
+
+    /// Bytes not read yet.
+    @inlinable public var remaining: Int { count - offset }
+    @inlinable public var isAtEnd: Bool { offset >= count }
+
+    @inlinable mutating func take(_ needed: Int) throws(ByteError) -> UnsafeRawPointer {
+        guard needed >= 0, count - offset >= needed else {
+            throw .truncated(offset: offset, needed: needed, available: count - offset)
+        }
+        defer { offset += needed }
+        return base + offset
+    }
+
+    @inlinable public mutating func readU8() throws(ByteError) -> UInt8 { try take(1).load(as: UInt8.self) }
+
+    /// A fixed-width integer, most significant byte first.
+    @inlinable public mutating func readBE<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self) throws(ByteError) -> T {
+        T(bigEndian: try take(MemoryLayout<T>.size).loadUnaligned(as: T.self))
+    }
+
+    /// A fixed-width integer, least significant byte first.
+    @inlinable public mutating func readLE<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self) throws(ByteError) -> T {
+        T(littleEndian: try take(MemoryLayout<T>.size).loadUnaligned(as: T.self))
+    }
+
+    /// An unsigned LEB128 varint of at most ten bytes.
+    @inlinable public mutating func readVarint() throws(ByteError) -> UInt64 {
+        let start = offset
+        var result: UInt64 = 0
+        var shift: UInt64 = 0
+        while true {
+            guard offset < count else { throw .truncated(offset: start, needed: offset - start + 1, available: count - start) }
+            let byte = (base + offset).load(as: UInt8.self)
+            offset += 1
+            if shift == 63 && byte > 1 { throw .malformedVarint(offset: start) }
+            result |= UInt64(byte & 0x7f) << shift
+            if byte < 0x80 { return result }
+            shift += 7
+            if shift > 63 { throw .malformedVarint(offset: start) }
+        }
+    }
+
+    /// A varint used as a count or a length: refused when it does not fit an `Int`.
+    @inlinable public mutating func readCount() throws(ByteError) -> Int {
+        let start = offset
+        let value = try readVarint()
+        guard value <= UInt64(Int.max) else { throw .malformedVarint(offset: start) }
+        return Int(value)
+    }
+
+    /// The next `length` bytes, borrowed.
+    @inlinable public mutating func readSlice(_ length: Int) throws(ByteError) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: try take(length), count: length)
+    }
+
+    /// The next `length` bytes, copied.
+    @inlinable public mutating func readArray(_ length: Int) throws(ByteError) -> [UInt8] {
+        let slice = try readSlice(length)
+        return [UInt8](slice)
+    }
+
+    @inlinable public mutating func skip(_ length: Int) throws(ByteError) { _ = try take(length) }
+}
+
+extension Array where Element == UInt8 {
+    /// A reader over the array, valid inside `body`.
+    @inlinable public func withReader<R, E: Error>(_ body: (inout ByteReader) throws(E) -> R) throws(E) -> R {
+        try withUnsafeBytesTyped { (bytes) throws(E) -> R in
+            var reader = ByteReader(bytes)
+            return try body(&reader)
+        }
+    }
+
+    /// `withUnsafeBytes` that keeps the type of the error.
+    @inlinable public func withUnsafeBytesTyped<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
+        let outcome: Result<R, E> = self.withUnsafeBytes { bytes in
+            do throws(E) { return .success(try body(bytes)) } catch { return .failure(error) }
+        }
+        return try outcome.get()
+    }
+}
