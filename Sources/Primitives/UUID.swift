@@ -68,7 +68,8 @@ public struct UUID: Hashable, Sendable, CustomStringConvertible, Comparable {
     public static let unixEpochTicks: UInt64 = 0x01b2_1dd2_1381_4000
 
     public var bytes: [UInt8] {
-        (0..<8).map { UInt8(truncatingIfNeeded: high >> UInt64(56 - $0 * 8)) } + (0..<8).map { UInt8(truncatingIfNeeded: low >> UInt64(56 - $0 * 8)) }
+        (0..<8).map { UInt8(truncatingIfNeeded: high >> UInt64(56 - $0 * 8)) }
+            + (0..<8).map { UInt8(truncatingIfNeeded: low >> UInt64(56 - $0 * 8)) }
     }
 
     public var description: String {

@@ -1,0 +1,53 @@
+import Primitives
+
+/// Takes an engine key apart; `Sources/README.md` has its grammar.
+///
+/// SAFETY: borrows the key's bytes.
+public struct KeyView {
+    /// Part of the file format; do not change.
+    public static let staticKind: UInt8 = 0x10
+    /// Part of the file format; do not change.
+    public static let rowKind: UInt8 = 0x20
+    /// Bytes before the serialized partition key: token and length.
+    public static let partitionHeaderBytes = 10
+
+    public let bytes: UnsafeRawBufferPointer
+    /// Bytes of the partition, with token and length; the whole key when it ends sooner.
+    public let partitionCount: Int
+
+    @inline(__always) public init(_ bytes: UnsafeRawBufferPointer) {
+        self.bytes = bytes
+        partitionCount = KeyView.partitionCount(of: bytes)
+    }
+
+    /// How many bytes of a key are its partition: what keys of one partition share.
+    @inline(__always) public static func partitionCount(of key: UnsafeRawBufferPointer) -> Int {
+        guard key.count >= partitionHeaderBytes else { return key.count }
+        let length = Int(key.loadUnaligned(fromByteOffset: 8, as: UInt16.self).bigEndian)
+        return min(key.count, partitionHeaderBytes + length)
+    }
+
+    /// The ring token.
+    public var token: Int64 {
+        guard bytes.count >= 8 else { return .min }
+        return Int64(bitPattern: bytes.loadUnaligned(as: UInt64.self).bigEndian ^ (1 << 63))
+    }
+
+    /// The partition's bytes: what all its keys begin with.
+    public var partition: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[..<partitionCount]) }
+
+    /// The serialized partition key, as the token was computed of it.
+    public var serializedPartitionKey: UnsafeRawBufferPointer {
+        guard partitionCount >= KeyView.partitionHeaderBytes else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        return UnsafeRawBufferPointer(rebasing: bytes[KeyView.partitionHeaderBytes..<partitionCount])
+    }
+
+    public var isStatic: Bool { bytes.count > partitionCount && bytes[partitionCount] == KeyView.staticKind }
+    public var isRow: Bool { bytes.count > partitionCount && bytes[partitionCount] == KeyView.rowKind }
+
+    /// The encoded clustering components.
+    public var clustering: UnsafeRawBufferPointer {
+        guard bytes.count > partitionCount else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        return UnsafeRawBufferPointer(rebasing: bytes[(partitionCount + 1)...])
+    }
+}

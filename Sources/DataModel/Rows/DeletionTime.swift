@@ -1,0 +1,24 @@
+/// When something was deleted: everything with a timestamp up to `timestamp` is gone.
+public struct DeletionTime: Equatable, Sendable {
+    /// Microseconds since 1970, the clock of writes.
+    public var timestamp: Int64
+    /// Seconds since 1970 by the clock of the node that took the deletion; `gc_grace_seconds` counts from here.
+    public var localDeletion: UInt32
+
+    @inlinable public init(timestamp: Int64, localDeletion: UInt32) {
+        self.timestamp = timestamp
+        self.localDeletion = localDeletion
+    }
+
+    /// Deletes nothing.
+    public static let none = DeletionTime(timestamp: .min, localDeletion: .max)
+
+    @inlinable public var isNone: Bool { timestamp == .min }
+    /// Whether a write at `time` is gone.
+    @inlinable public func shadows(_ time: Int64) -> Bool { timestamp != .min && time <= timestamp }
+    /// Whether this one deletes more.
+    @inlinable public func supersedes(_ other: DeletionTime) -> Bool {
+        timestamp != other.timestamp ? timestamp > other.timestamp : !isNone && localDeletion > other.localDeletion
+    }
+    @inlinable public func latest(_ other: DeletionTime) -> DeletionTime { supersedes(other) ? self : other }
+}

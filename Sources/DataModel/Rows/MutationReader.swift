@@ -1,0 +1,53 @@
+import Primitives
+
+/// One change of a mutation, borrowed from its bytes.
+public enum MutationOperation {
+    case row(key: UnsafeRawBufferPointer, row: UnsafeRawBufferPointer)
+    case deleteRange(start: UnsafeRawBufferPointer, end: UnsafeRawBufferPointer, deletion: DeletionTime)
+}
+
+/// Reads what `MutationWriter` wrote, mutation by mutation.
+///
+/// SAFETY: borrows the bytes.
+public struct MutationReader {
+    private var reader: ByteReader
+    private var end = 0
+    /// The table of the current mutation.
+    public private(set) var table = UUID(high: 0, low: 0)
+
+    public init(_ bytes: UnsafeRawBufferPointer) { reader = ByteReader(bytes) }
+
+    /// Moves to the next mutation; false after the last one.
+    /// - Throws: `ByteError` where the bytes are not mutations.
+    public mutating func nextTable() throws(ByteError) -> Bool {
+        if reader.offset < end { reader.offset = end }
+        guard !reader.isAtEnd else { return false }
+        let high = try reader.readBE(UInt64.self)
+        let low = try reader.readBE(UInt64.self)
+        table = UUID(high: high, low: low)
+        let length = Int(try reader.readLE(UInt32.self))
+        guard reader.remaining >= length else {
+            throw .truncated(offset: reader.offset, needed: length, available: reader.remaining)
+        }
+        end = reader.offset + length
+        return true
+    }
+
+    /// The next change of the current mutation; nil after the last one.
+    public mutating func nextOperation() throws(ByteError) -> MutationOperation? {
+        guard reader.offset < end else { return nil }
+        let kind = try reader.readU8()
+        let first = Int(try reader.readLE(UInt32.self))
+        let second = Int(try reader.readLE(UInt32.self))
+        let a = try reader.readSlice(first)
+        let b = try reader.readSlice(second)
+        switch kind {
+        case 1: return .row(key: a, row: b)
+        case 2:
+            let timestamp = try reader.readLE(Int64.self)
+            let local = try reader.readLE(UInt32.self)
+            return .deleteRange(start: a, end: b, deletion: DeletionTime(timestamp: timestamp, localDeletion: local))
+        default: throw .malformedVarint(offset: reader.offset)
+        }
+    }
+}

@@ -1,0 +1,84 @@
+import Primitives
+
+/// A row in its flat encoding (`RowFormat`), borrowed.
+///
+/// SAFETY: valid as long as the bytes it was made of; a visitor must not keep it.
+public struct RowView {
+    /// The encoded row.
+    public let bytes: UnsafeRawBufferPointer
+
+    @inlinable public init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    @inlinable public var flags: RowFlags { RowFlags(rawValue: bytes[0]) }
+
+    @inline(__always) private func load<T: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, _: T.Type) -> T {
+        T(littleEndian: (bytes.baseAddress.unsafelyUnwrapped + offset).loadUnaligned(as: T.self))
+    }
+
+    /// Timestamp of the liveness and of the cells that do not carry one.
+    @inline(__always) public var base: Int64 { flags.contains(.hasBase) ? load(1, Int64.self) : .min }
+
+    @inlinable public var hasLiveness: Bool { flags.contains(.hasLiveness) }
+
+    /// Timestamp of the INSERT that made the row; `Int64.min` without one.
+    public var livenessTimestamp: Int64 { hasLiveness ? base : .min }
+
+    @inline(__always) private var expiryOffset: Int { flags.contains(.hasBase) ? 9 : 1 }
+
+    /// Seconds; 0 without a time to live.
+    public var livenessTTL: UInt32 { flags.contains(.livenessExpires) ? load(expiryOffset, UInt32.self) : 0 }
+    /// Seconds since 1970 at which the liveness ends; `UInt32.max` when it does not.
+    public var livenessExpires: UInt32 { flags.contains(.livenessExpires) ? load(expiryOffset + 4, UInt32.self) : .max }
+
+    /// The row's own deletion.
+    public var deletion: DeletionTime {
+        guard flags.contains(.hasDeletion) else { return .none }
+        let offset = expiryOffset + (flags.contains(.livenessExpires) ? 8 : 0)
+        return DeletionTime(timestamp: load(offset, Int64.self), localDeletion: load(offset + 8, UInt32.self))
+    }
+
+    /// The cells in order.
+    @inline(__always) public var cells: CellCursor {
+        let flags = flags
+        let offset =
+            (flags.contains(.hasBase) ? 9 : 1) + (flags.contains(.livenessExpires) ? 8 : 0) + (flags.contains(.hasDeletion) ? 12 : 0)
+        let start = bytes.baseAddress.unsafelyUnwrapped
+        return CellCursor(next: start + offset, end: start + bytes.count, base: base)
+    }
+
+    /// Whether a reader at `now` (seconds since 1970) sees the row: it was inserted and has not expired, or has a live cell.
+    public func isLive(now: UInt32) -> Bool {
+        if hasLiveness && livenessExpires > now { return true }
+        var cursor = cells
+        while cursor.advance() {
+            if cursor.isLive(now: now) { return true }
+        }
+        return false
+    }
+
+    /// Checks bytes that come from outside, so that every other method may trust them.
+    /// - Throws: `ByteError` where they end too early, or say what no row says.
+    public static func validate(_ bytes: UnsafeRawBufferPointer) throws(ByteError) {
+        var reader = ByteReader(bytes)
+        let flags = RowFlags(rawValue: try reader.readU8())
+        guard flags.isSubset(of: .known) else { throw .malformedVarint(offset: 0) }
+        if flags.contains(.hasBase) { try reader.skip(8) }
+        if flags.contains(.livenessExpires) { try reader.skip(8) }
+        if flags.contains(.hasDeletion) { try reader.skip(12) }
+        if !flags.contains(.hasBase) && !flags.isDisjoint(with: [.hasLiveness, .livenessExpires]) { throw .malformedVarint(offset: 0) }
+        while !reader.isAtEnd {
+            _ = try reader.readCount()
+            let cell = CellFlags(rawValue: try reader.readU8())
+            guard cell.isSubset(of: .known) else { throw .malformedVarint(offset: reader.offset - 1) }
+            let dead = !cell.isDisjoint(with: [.tombstone, .complexDeletion])
+            if !cell.contains(.sameTimestamp) {
+                try reader.skip(8)
+            } else if !flags.contains(.hasBase) {
+                throw .malformedVarint(offset: reader.offset - 1)
+            }
+            if dead { try reader.skip(4) } else if cell.contains(.expiring) { try reader.skip(8) }
+            if cell.contains(.hasPath) { try reader.skip(reader.readCount()) }
+            if !dead { try reader.skip(reader.readCount()) }
+        }
+    }
+}
