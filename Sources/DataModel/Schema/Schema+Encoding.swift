@@ -1,0 +1,195 @@
+import Primitives
+
+/// Why a persisted schema could not be read.
+public enum SchemaDecodingError: Error, Equatable {
+    /// Not a schema, or one of a format this server does not know.
+    case unknownFormat(found: [UInt8])
+    /// The checksum over the file differs from the one it carries.
+    case checksumMismatch
+    /// The bytes end too early or a count is impossible.
+    case malformed(ByteError)
+    /// A type, kind or identifier that means nothing.
+    case invalid(String)
+}
+
+// The persisted form. Part of the file format, do not change:
+//
+//     schema   := magic version body checksum            "AXSC", 1 byte, xxh3 (8 bytes BE) of all before
+//     body     := count keyspace*                        counts and lengths are varints; strings are length, UTF-8
+//     keyspace := name durable(1) map count table*       in order of name; the server's own keyspaces are left out
+//     table    := name id(16) nextColumnID options count column*
+//     column   := name type kind(1) position+1 descending(1) id
+//     options  := count (name value)*                    as in CQL, maps flattened (TableOptions.flattened)
+extension Schema {
+    private static let magic: [UInt8] = [0x41, 0x58, 0x53, 0x43, 1]
+
+    /// The schema as it is kept on disk, without the keyspaces that the server brings.
+    public func encode() -> [UInt8] { Self.encodeContents(of: keyspaces) }
+
+    static func encodeContents(of keyspaces: [String: KeyspaceMetadata]) -> [UInt8] {
+        var writer = ByteWriter(capacity: 4096)
+        writer.write(magic)
+        let own = keyspaces.values.filter { !isSystem($0.name) }.sorted { $0.name < $1.name }
+        writer.writeVarint(own.count)
+        for keyspace in own { encode(keyspace, &writer) }
+        writer.writeBE(Checksum.xxh3(writer.bytes))
+        return writer.toArray()
+    }
+
+    /// - Parameter system: the keyspaces that the server brings, added to those decoded.
+    public init(decoding bytes: [UInt8], adding system: [KeyspaceMetadata] = []) throws(SchemaDecodingError) {
+        let magic = Self.magic
+        guard bytes.count >= magic.count + 8, Array(bytes.prefix(magic.count)) == magic else {
+            throw .unknownFormat(found: Array(bytes.prefix(magic.count)))
+        }
+        let body = Array(bytes.dropLast(8))
+        let expected = bytes.suffix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        guard Checksum.xxh3(body) == expected else { throw .checksumMismatch }
+        let keyspaces = try body.withReader { (reader) throws(SchemaDecodingError) -> [KeyspaceMetadata] in
+            do throws(ByteError) { try reader.skip(magic.count) } catch { throw .malformed(error) }
+            var decoder = SchemaDecoder(reader: reader)
+            return try decoder.keyspaces()
+        }
+        self.init(keyspaces: keyspaces + system)
+    }
+
+    private static func encode(_ text: String, _ writer: inout ByteWriter) {
+        writer.writeVarint(text.utf8.count)
+        writer.write(text)
+    }
+
+    private static func encode(_ map: [String: String], _ writer: inout ByteWriter) {
+        writer.writeVarint(map.count)
+        for (key, value) in map.sorted(by: { $0.key < $1.key }) {
+            encode(key, &writer)
+            encode(value, &writer)
+        }
+    }
+
+    private static func encode(_ keyspace: KeyspaceMetadata, _ writer: inout ByteWriter) {
+        encode(keyspace.name, &writer)
+        writer.write(keyspace.durableWrites ? 1 : 0)
+        encode(keyspace.replication, &writer)
+        writer.writeVarint(keyspace.tables.count)
+        for table in keyspace.sortedTables {
+            encode(table.name, &writer)
+            writer.write(table.id.bytes)
+            writer.writeVarint(table.nextColumnID)
+            encode(table.options.flattened, &writer)
+            writer.writeVarint(table.columns.count)
+            for column in table.columns {
+                encode(column.name, &writer)
+                encode(column.type.description, &writer)
+                writer.write(column.kind.persisted)
+                writer.writeVarint(column.position + 1)
+                writer.write(column.isDescending ? 1 : 0)
+                writer.writeVarint(column.id)
+            }
+        }
+    }
+}
+
+extension ColumnMetadata.Kind {
+    /// Part of the file format, do not change.
+    fileprivate var persisted: UInt8 {
+        switch self {
+        case .partitionKey: 0
+        case .clustering: 1
+        case .static: 2
+        case .regular: 3
+        }
+    }
+
+    fileprivate init?(persisted: UInt8) {
+        switch persisted {
+        case 0: self = .partitionKey
+        case 1: self = .clustering
+        case 2: self = .static
+        case 3: self = .regular
+        default: return nil
+        }
+    }
+}
+
+private struct SchemaDecoder {
+    var reader: ByteReader
+
+    mutating func read<R>(_ body: (inout ByteReader) throws(ByteError) -> R) throws(SchemaDecodingError) -> R {
+        do throws(ByteError) { return try body(&reader) } catch { throw .malformed(error) }
+    }
+
+    mutating func count() throws(SchemaDecodingError) -> Int {
+        let start = reader.offset
+        let value = try read { (r) throws(ByteError) in try r.readCount() }
+        // Everything counted takes at least a byte, so a larger count is damage and must not size an allocation.
+        guard value <= reader.count else { throw .malformed(.truncated(offset: start, needed: value, available: reader.remaining)) }
+        return value
+    }
+
+    mutating func number() throws(SchemaDecodingError) -> Int {
+        let value = try read { (r) throws(ByteError) in try r.readCount() }
+        guard value <= 1 << 30 else { throw .invalid("number \(value)") }
+        return value
+    }
+
+    mutating func byte() throws(SchemaDecodingError) -> UInt8 { try read { (r) throws(ByteError) in try r.readU8() } }
+
+    mutating func text() throws(SchemaDecodingError) -> String {
+        let length = try count()
+        return String(decoding: try read { (r) throws(ByteError) in try r.readArray(length) }, as: UTF8.self)
+    }
+
+    mutating func map() throws(SchemaDecodingError) -> [String: String] {
+        var map: [String: String] = [:]
+        for _ in 0..<(try count()) {
+            let key = try text()
+            map[key] = try text()
+        }
+        return map
+    }
+
+    mutating func keyspaces() throws(SchemaDecodingError) -> [KeyspaceMetadata] {
+        var keyspaces: [KeyspaceMetadata] = []
+        for _ in 0..<(try count()) {
+            let name = try text()
+            let durable = try byte() != 0
+            let replication = try map()
+            var tables: [String: TableMetadata] = [:]
+            for _ in 0..<(try count()) {
+                let table = try self.table(in: name)
+                tables[table.name] = table
+            }
+            keyspaces.append(KeyspaceMetadata(name: name, replication: replication, durableWrites: durable, tables: tables))
+        }
+        guard reader.isAtEnd else { throw .invalid("\(reader.remaining) bytes after the last keyspace") }
+        return keyspaces
+    }
+
+    mutating func table(in keyspace: String) throws(SchemaDecodingError) -> TableMetadata {
+        let name = try text()
+        guard let id = UUID(bytes: try read { (r) throws(ByteError) in try r.readArray(16) }) else { throw .invalid("id of \(name)") }
+        let next = try number()
+        let flattened = try map()
+        let options: TableOptions
+        do throws(ServerError) { options = try TableOptions(flattened: flattened) } catch { throw .invalid(error.message) }
+        var columns: [ColumnMetadata] = []
+        var names: Set<String> = []
+        for _ in 0..<(try count()) {
+            let column = try self.column()
+            guard names.insert(column.name).inserted else { throw .invalid("column \(column.name) twice in \(keyspace).\(name)") }
+            columns.append(column)
+        }
+        return TableMetadata(keyspace: keyspace, name: name, id: id, columns: columns, options: options, nextColumnID: next)
+    }
+
+    mutating func column() throws(SchemaDecodingError) -> ColumnMetadata {
+        let name = try text()
+        let typeText = try text()
+        guard let type = CQLType.parse(typeText) else { throw .invalid("type \(typeText) of column \(name)") }
+        let kindByte = try byte()
+        guard let kind = ColumnMetadata.Kind(persisted: kindByte) else { throw .invalid("kind \(kindByte) of column \(name)") }
+        let position = try number() - 1
+        let isDescending = try byte() != 0
+        return ColumnMetadata(name: name, type: type, kind: kind, position: position, isDescending: isDescending, id: try number())
+    }
+}

@@ -1,0 +1,77 @@
+import Primitives
+
+/// A table as it was at one version of the schema; a change makes a new one.
+///
+/// **Invariants**: `columns` is in the order of `SELECT *`: partition key, clustering, statics by name, regulars by name; names and
+/// ids are unique; every id is below `nextColumnID`.
+public final class TableMetadata: Sendable {
+    public let keyspace: String
+    public let name: String
+    public let id: UUID
+    public let columns: [ColumnMetadata]
+    public let partitionKey: [ColumnMetadata]
+    public let clustering: [ColumnMetadata]
+    public let statics: [ColumnMetadata]
+    public let regulars: [ColumnMetadata]
+    public let options: TableOptions
+    /// The id that the next added column gets.
+    public let nextColumnID: Int
+    /// Its non-key columns are counters.
+    public let isCounter: Bool
+    /// Computed by the server when read: nothing is stored, nothing can be written.
+    public let isVirtual: Bool
+    private let indexByName: [String: Int]
+
+    /// - Parameter columns: in any order; key columns carry their positions.
+    public init(
+        keyspace: String, name: String, id: UUID, columns: [ColumnMetadata], options: TableOptions = TableOptions(),
+        nextColumnID: Int? = nil, isVirtual: Bool = false
+    ) {
+        self.keyspace = keyspace
+        self.name = name
+        self.id = id
+        self.options = options
+        self.isVirtual = isVirtual
+        func byName(_ kind: ColumnMetadata.Kind) -> [ColumnMetadata] {
+            columns.filter { $0.kind == kind }.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+        }
+        partitionKey = columns.filter { $0.kind == .partitionKey }.sorted { $0.position < $1.position }
+        clustering = columns.filter { $0.kind == .clustering }.sorted { $0.position < $1.position }
+        statics = byName(.static)
+        regulars = byName(.regular)
+        self.columns = partitionKey + clustering + statics + regulars
+        isCounter = (statics + regulars).contains { $0.type == .counter }
+        self.nextColumnID = max(nextColumnID ?? 0, (columns.map(\.id).max() ?? -1) + 1)
+        var index: [String: Int] = [:]
+        for (place, column) in self.columns.enumerated() {
+            precondition(index.updateValue(place, forKey: column.name) == nil, "column \(column.name) twice in \(keyspace).\(name)")
+        }
+        indexByName = index
+    }
+
+    public func column(named name: String) -> ColumnMetadata? { indexByName[name].map { columns[$0] } }
+
+    /// The place of the column in `columns`.
+    public func columnIndex(named name: String) -> Int? { indexByName[name] }
+
+    /// The primary key: partition key, then clustering columns.
+    public var primaryKey: [ColumnMetadata] { partitionKey + clustering }
+    public var hasStatics: Bool { !statics.isEmpty }
+    /// Keyspace and table as error messages write them.
+    public var qualifiedName: String { "\(keyspace).\(name)" }
+
+    /// The same table (same id, same column ids) with other columns or options.
+    public func altered(columns: [ColumnMetadata]? = nil, options: TableOptions? = nil) -> TableMetadata {
+        TableMetadata(
+            keyspace: keyspace, name: name, id: id, columns: columns ?? self.columns, options: options ?? self.options,
+            nextColumnID: nextColumnID, isVirtual: isVirtual)
+    }
+
+    /// The table with a column more, which gets an id of its own.
+    public func adding(column name: String, type: CQLType, isStatic: Bool) -> TableMetadata {
+        altered(columns: columns + [ColumnMetadata(name: name, type: type, kind: isStatic ? .static : .regular, id: nextColumnID)])
+    }
+
+    /// The table without a column; its id is not given again.
+    public func dropping(column name: String) -> TableMetadata { altered(columns: columns.filter { $0.name != name }) }
+}
