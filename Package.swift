@@ -74,6 +74,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: fast),
         tests("PrimitivesTests", ["Primitives"]),
+        tests("NodeTests", ["Node"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,143 @@
+/// One key of the configuration: its name in YAML, what its text means, and where the value goes.
+public struct ConfigurationKey: Sendable {
+    /// Lower case with underscores; Cassandra's name where the meaning is Cassandra's.
+    public let name: String
+    let place: Place
+
+    /// The kind of a value and its field.
+    enum Place: Sendable {
+        case text(WritableKeyPath<NodeConfiguration, String> & Sendable)
+        case number(WritableKeyPath<NodeConfiguration, Int> & Sendable, ClosedRange<Int>)
+        case bytes(WritableKeyPath<NodeConfiguration, Int> & Sendable, ClosedRange<Int>)
+        case bytesPerSecond(WritableKeyPath<NodeConfiguration, Int> & Sendable)
+        case duration(WritableKeyPath<NodeConfiguration, Duration> & Sendable)
+        case sync(WritableKeyPath<NodeConfiguration, CommitlogSync> & Sendable)
+        case replay(WritableKeyPath<NodeConfiguration, CommitlogReplay> & Sendable)
+    }
+
+    /// The environment variable that overrides the key.
+    public var environmentName: String { "AUSPEX_" + name.uppercased() }
+
+    private static func port(_ name: String, _ path: WritableKeyPath<NodeConfiguration, Int> & Sendable) -> ConfigurationKey {
+        ConfigurationKey(name: name, place: .number(path, 0...65_535))
+    }
+
+    private static func count(
+        _ name: String, _ path: WritableKeyPath<NodeConfiguration, Int> & Sendable, _ range: ClosedRange<Int>
+    ) -> ConfigurationKey { ConfigurationKey(name: name, place: .number(path, range)) }
+
+    private static func bytes(
+        _ name: String, _ path: WritableKeyPath<NodeConfiguration, Int> & Sendable, _ range: ClosedRange<Int>
+    ) -> ConfigurationKey { ConfigurationKey(name: name, place: .bytes(path, range)) }
+
+    private static func time(_ name: String, _ path: WritableKeyPath<NodeConfiguration, Duration> & Sendable) -> ConfigurationKey {
+        ConfigurationKey(name: name, place: .duration(path))
+    }
+
+    /// Every key, in the order of `conf/auspex.yaml`.
+    public static let all: [ConfigurationKey] = [
+        ConfigurationKey(name: "cluster_name", place: .text(\.clusterName)),
+        ConfigurationKey(name: "data_center", place: .text(\.dataCenter)),
+        ConfigurationKey(name: "rack", place: .text(\.rack)),
+        count("num_tokens", \.numTokens, 1...1024),
+        ConfigurationKey(name: "listen_address", place: .text(\.listenAddress)),
+        port("native_transport_port", \.nativeTransportPort),
+        port("line_port", \.linePort),
+        port("storage_port", \.storagePort),
+        ConfigurationKey(name: "http_address", place: .text(\.httpAddress)),
+        port("http_port", \.httpPort),
+        ConfigurationKey(name: "data_directory", place: .text(\.dataDirectory)),
+        count("loops", \.loops, 0...256),
+        count("io_threads", \.ioThreads, 0...1024),
+        bytes("memtable_space", \.memtableSpace, 1 << 20...1 << 44),
+        bytes("cache_space", \.cacheSpace, 0...1 << 44),
+        ConfigurationKey(name: "commitlog_sync", place: .sync(\.commitlogSync)),
+        time("commitlog_sync_period", \.commitlogSyncPeriod),
+        time("commitlog_sync_group_window", \.commitlogSyncGroupWindow),
+        bytes("commitlog_segment_size", \.commitlogSegmentSize, 1 << 20...2047 << 20),
+        bytes("commitlog_total_space", \.commitlogTotalSpace, 8 << 20...1 << 44),
+        ConfigurationKey(name: "commitlog_replay", place: .replay(\.commitlogReplay)),
+        ConfigurationKey(name: "compaction_throughput", place: .bytesPerSecond(\.compactionThroughput)),
+        count("concurrent_compactors", \.concurrentCompactors, 1...64),
+        time("read_request_timeout", \.readRequestTimeout),
+        time("range_request_timeout", \.rangeRequestTimeout),
+        time("write_request_timeout", \.writeRequestTimeout),
+        time("counter_write_request_timeout", \.counterWriteRequestTimeout),
+        time("cas_contention_timeout", \.casContentionTimeout),
+        time("truncate_request_timeout", \.truncateRequestTimeout),
+        time("request_timeout", \.requestTimeout),
+        time("slow_query_log_timeout", \.slowQueryLogTimeout),
+        count("tombstone_warn_threshold", \.tombstoneWarnThreshold, 0...Int(Int32.max)),
+        count("tombstone_failure_threshold", \.tombstoneFailureThreshold, 0...Int(Int32.max)),
+        bytes("batch_size_warn_threshold", \.batchSizeWarnThreshold, 0...1 << 31),
+        bytes("batch_size_fail_threshold", \.batchSizeFailThreshold, 0...1 << 31),
+        count(
+            "unlogged_batch_across_partitions_warn_threshold", \.unloggedBatchAcrossPartitionsWarnThreshold, 0...Int(Int32.max)),
+        bytes("max_mutation_size", \.maxMutationSize, 1 << 10...1 << 30),
+        bytes("max_value_size", \.maxValueSize, 1 << 10...2047 << 20),
+        bytes("native_transport_max_frame_size", \.nativeTransportMaxFrameSize, 1 << 10...2047 << 20),
+        count("native_transport_max_concurrent_connections", \.nativeTransportMaxConcurrentConnections, 1...1_000_000),
+        bytes("native_transport_max_request_data_in_flight", \.nativeTransportMaxRequestDataInFlight, 1 << 20...1 << 44),
+        bytes(
+            "native_transport_max_request_data_in_flight_per_connection", \.nativeTransportMaxRequestDataInFlightPerConnection,
+            1 << 16...1 << 40),
+        bytes("prepared_statements_cache_size", \.preparedStatementsCacheSize, 1 << 16...1 << 40),
+        bytes("line_max_length", \.lineMaxLength, 1 << 10...1 << 30),
+    ]
+
+    /// The key of that name.
+    /// - Throws: `unknownKey` with the nearest known name.
+    static func named(_ name: String, source: ConfigurationSource) throws(ConfigurationError) -> ConfigurationKey {
+        if let key = all.first(where: { $0.name == name }) { return key }
+        throw .unknownKey(name, nearest: NearestName.of(name, among: all.map(\.name)), source: source)
+    }
+
+    /// The value of the key in `configuration`, as YAML would write it.
+    public func text(in configuration: NodeConfiguration) -> String {
+        switch place {
+        case .text(let path): configuration[keyPath: path]
+        case .number(let path, _): String(configuration[keyPath: path])
+        case .bytes(let path, _): Quantity.text(bytes: configuration[keyPath: path])
+        case .bytesPerSecond(let path): Quantity.text(bytes: configuration[keyPath: path]) + "/s"
+        case .duration(let path): Quantity.text(duration: configuration[keyPath: path])
+        case .sync(let path): configuration[keyPath: path].rawValue
+        case .replay(let path): configuration[keyPath: path].rawValue
+        }
+    }
+
+    /// Puts the value that `text` means into `configuration`.
+    func set(_ text: String, in configuration: inout NodeConfiguration, source: ConfigurationSource) throws(ConfigurationError) {
+        func refuse(_ expected: String) -> ConfigurationError {
+            .invalidValue(key: name, value: text, expected: expected, source: source)
+        }
+        switch place {
+        case .text(let path):
+            guard !text.isEmpty else { throw refuse("a text that is not empty") }
+            configuration[keyPath: path] = text
+        case .number(let path, let range):
+            guard let value = Int(text), range.contains(value) else {
+                throw refuse("a whole number from \(range.lowerBound) to \(range.upperBound)")
+            }
+            configuration[keyPath: path] = value
+        case .bytes(let path, let range):
+            guard let value = Quantity.bytes(text), range.contains(value) else {
+                throw refuse(
+                    "a size from \(Quantity.text(bytes: range.lowerBound)) to \(Quantity.text(bytes: range.upperBound)), such as 32MiB")
+            }
+            configuration[keyPath: path] = value
+        case .bytesPerSecond(let path):
+            let size = text.hasSuffix("/s") ? String(text.dropLast(2)) : text
+            guard let value = Quantity.bytes(size) else { throw refuse("a rate, such as 64MiB/s; 0 is unlimited") }
+            configuration[keyPath: path] = value
+        case .duration(let path):
+            guard let value = Quantity.duration(text) else { throw refuse("a duration with its unit, such as 500ms, 10s or 2m") }
+            configuration[keyPath: path] = value
+        case .sync(let path):
+            guard let value = CommitlogSync(rawValue: text) else { throw refuse("periodic, group or batch") }
+            configuration[keyPath: path] = value
+        case .replay(let path):
+            guard let value = CommitlogReplay(rawValue: text) else { throw refuse("strict or skip") }
+            configuration[keyPath: path] = value
+        }
+    }
+}

@@ -1,0 +1,29 @@
+/// The known name that was probably meant.
+enum NearestName {
+    /// The name with the smallest edit distance; nil when all are too far to be what was meant.
+    static func of(_ name: String, among known: [String]) -> String? {
+        let wanted = Array(name.lowercased().utf8)
+        var best: (name: String, distance: Int)?
+        for candidate in known {
+            let distance = editDistance(wanted, Array(candidate.utf8))
+            if distance < best?.distance ?? Int.max { best = (candidate, distance) }
+        }
+        guard let best, best.distance <= max(2, best.name.utf8.count / 3) else { return nil }
+        return best.name
+    }
+
+    /// Levenshtein's distance in one row; O(a·b).
+    static func editDistance(_ a: [UInt8], _ b: [UInt8]) -> Int {
+        var row = Array(0...b.count)
+        for (i, left) in a.enumerated() {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for (j, right) in b.enumerated() {
+                let substituted = diagonal + (left == right ? 0 : 1)
+                diagonal = row[j + 1]
+                row[j + 1] = min(substituted, row[j] + 1, diagonal + 1)
+            }
+        }
+        return row[b.count]
+    }
+}

@@ -1,0 +1,115 @@
+import Testing
+
+@testable import Node
+
+@Suite struct ConfigurationTests {
+    /// `conf/auspex.yaml`, found from this file.
+    static let documented = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/conf/auspex.yaml"
+
+    @Test func documentedKeysAndDefaultsAreTheStructs() throws {
+        let loaded = try NodeConfiguration.load(path: Self.documented, environment: [:], overrides: [])
+        #expect(loaded == NodeConfiguration())
+
+        var text = ""
+        for key in ConfigurationKey.all { text += "\(key.name): \(key.text(in: NodeConfiguration()))\n" }
+        var rebuilt = NodeConfiguration()
+        rebuilt.clusterName = "changed"
+        rebuilt.cacheSpace = 1
+        try rebuilt.apply(yaml: text, path: "defaults")
+        #expect(rebuilt == NodeConfiguration())
+    }
+
+    @Test func everyKeyIsDocumentedInOrder() throws {
+        var documented: [String] = []
+        let file = try NodeConfiguration.readFile(Self.documented)
+        for line in file.split(separator: "\n") where !line.hasPrefix("#") {
+            documented.append(String(line.prefix { $0 != ":" }))
+        }
+        #expect(documented == ConfigurationKey.all.map(\.name))
+    }
+
+    /// Every key's place is its own: setting one from text changes the value of no other.
+    @Test func everyKeyHasItsOwnPlace() throws {
+        for key in ConfigurationKey.all {
+            let others: [String: String] = ["commitlog_sync": "group", "commitlog_replay": "skip"]
+            let current = key.text(in: NodeConfiguration())
+            let changed =
+                others[key.name] ?? (current.hasSuffix("s") && !current.hasSuffix("/s") ? "7s" : Int(current) != nil ? "17" : "3MiB")
+            var configuration = NodeConfiguration()
+            try key.set(changed, in: &configuration, source: .commandLine)
+            for other in ConfigurationKey.all {
+                let differs = other.text(in: configuration) != other.text(in: NodeConfiguration())
+                #expect(differs == (other.name == key.name), "\(key.name) set to \(changed) and \(other.name)")
+            }
+        }
+    }
+
+    @Test func laterSourcesOverride() throws {
+        var configuration = NodeConfiguration()
+        try configuration.apply(yaml: "native_transport_port: 1\nline_port: 2\nhttp_port: 3\n", path: "a.yaml")
+        #expect(configuration.nativeTransportPort == 1)
+        let loaded = try NodeConfiguration.load(
+            path: Self.documented,
+            environment: ["AUSPEX_NATIVE_TRANSPORT_PORT": "11", "AUSPEX_LINE_PORT": "12", "HOME": "/root"],
+            overrides: ["line_port=22", "cache_space=1.5GiB", "cluster_name=a=b"])
+        #expect(loaded.nativeTransportPort == 11)
+        #expect(loaded.linePort == 22)
+        #expect(loaded.httpPort == 9180)
+        #expect(loaded.cacheSpace == 3 << 29)
+        #expect(loaded.clusterName == "a=b")
+    }
+
+    @Test(arguments: [
+        ("comitlog_sync: batch", "test.yaml: unknown configuration key 'comitlog_sync'; did you mean 'commitlog_sync'?"),
+        ("zzz: 1", "test.yaml: unknown configuration key 'zzz'; conf/auspex.yaml lists them all"),
+        ("commitlog_sync: sometimes", "test.yaml: commitlog_sync is 'sometimes'; it must be periodic, group or batch"),
+        ("read_request_timeout: 5", "test.yaml: read_request_timeout is '5'; it must be a duration with its unit, such as 500ms, 10s or 2m"),
+        ("cache_space: -1MiB", "test.yaml: cache_space is '-1MiB'; it must be a size from 0 to 16384GiB, such as 32MiB"),
+        ("line_port: 70000", "test.yaml: line_port is '70000'; it must be a whole number from 0 to 65535"),
+        ("line_port: [1]", "test.yaml: line_port is 'a list or mapping'; it must be one value"),
+        ("[1, 2]", "test.yaml is not a YAML mapping of keys to values: the top level is not a mapping"),
+        ("cluster_name: ''", "test.yaml: cluster_name is ''; it must be a text that is not empty"),
+    ])
+    func refusals(yaml: String, message: String) {
+        var configuration = NodeConfiguration()
+        var said = "nothing"
+        do throws(ConfigurationError) { try configuration.apply(yaml: yaml, path: "test.yaml") } catch { said = error.description }
+        #expect(said == message)
+    }
+
+    @Test func contradictions() {
+        #expect(throws: ConfigurationError.self) {
+            try NodeConfiguration.load(path: nil, environment: [:], overrides: ["commitlog_segment_size=8MiB"])
+        }
+        #expect(throws: ConfigurationError.malformedOverride("x")) {
+            try NodeConfiguration.load(path: nil, environment: [:], overrides: ["x"])
+        }
+        #expect(throws: ConfigurationError.self) {
+            try NodeConfiguration.load(path: "/nonexistent/auspex.yaml", environment: [:], overrides: [])
+        }
+    }
+
+    @Test func quantities() {
+        #expect(Quantity.bytes("32MiB") == 32 << 20)
+        #expect(Quantity.bytes("1.5 KiB") == 1536)
+        #expect(Quantity.bytes("17") == 17)
+        #expect(Quantity.bytes("9223372036854775807") == Int.max)
+        #expect(Quantity.bytes("9223372036854775807KiB") == nil)
+        for bad in ["", "MiB", "1.MiB", ".5MiB", "1..5MiB", "1mib", "1 2", "1e3", "-1", "٣MiB", "1.1234567MiB"] {
+            #expect(Quantity.bytes(bad) == nil, "\(bad)")
+        }
+        #expect(Quantity.duration("1.8s") == .milliseconds(1800))
+        #expect(Quantity.duration("2m") == .seconds(120))
+        #expect(Quantity.duration("0") == .zero)
+        #expect(Quantity.duration("10") == nil)
+        #expect(Quantity.text(duration: .milliseconds(1800)) == "1800ms")
+        #expect(Quantity.text(bytes: 16 << 30) == "16GiB")
+    }
+
+    @Test func nearestName() {
+        #expect(NearestName.of("native_port", among: ["native_transport_port", "line_port"]) != nil)
+        #expect(NearestName.of("chache_space", among: ["cache_space", "memtable_space"]) == "cache_space")
+        #expect(NearestName.of("x", among: ["cache_space"]) == nil)
+        #expect(NearestName.editDistance(Array("kitten".utf8), Array("sitting".utf8)) == 3)
+    }
+}
