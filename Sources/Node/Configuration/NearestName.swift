@@ -1,6 +1,6 @@
 /// The known name that was probably meant.
 enum NearestName {
-    /// The name with the smallest edit distance; nil when all are too far to be what was meant.
+    /// The name with the smallest edit distance, or else the shortest that holds all the same words; nil when none can be what was meant.
     static func of(_ name: String, among known: [String]) -> String? {
         let wanted = Array(name.lowercased().utf8)
         var best: (name: String, distance: Int)?
@@ -8,8 +8,9 @@ enum NearestName {
             let distance = editDistance(wanted, Array(candidate.utf8))
             if distance < best?.distance ?? Int.max { best = (candidate, distance) }
         }
-        guard let best, best.distance <= max(2, best.name.utf8.count / 3) else { return nil }
-        return best.name
+        if let best, best.distance <= max(2, best.name.utf8.count / 4) { return best.name }
+        let words = Set(name.lowercased().split(separator: "_"))
+        return known.filter { words.isSubset(of: Set($0.split(separator: "_"))) }.min { $0.utf8.count < $1.utf8.count }
     }
 
     /// Levenshtein's distance in one row; O(a·b).

@@ -50,7 +50,8 @@ extension NodeConfiguration {
         if maxMutationSize > commitlogSegmentSize / 2 {
             throw .contradiction(
                 "max_mutation_size (\(Quantity.text(bytes: maxMutationSize))) is more than half of commitlog_segment_size "
-                    + "(\(Quantity.text(bytes: commitlogSegmentSize))); a mutation must fit into a segment: raise the one or lower the other")
+                    + "(\(Quantity.text(bytes: commitlogSegmentSize))); a mutation must fit into a segment: raise the one or lower the other"
+            )
         }
         if commitlogTotalSpace < 2 * commitlogSegmentSize {
             throw .contradiction(
