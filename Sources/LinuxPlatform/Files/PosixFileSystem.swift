@@ -1,0 +1,183 @@
+import CLinux
+import Glibc
+import Platform
+
+/// The real files, through POSIX calls.
+public struct PosixFileSystem: FileSystem {
+    public init() {}
+
+    static func error(_ operation: String, _ path: String, _ number: Int32 = errno) -> FileError {
+        let reason: FileError.Reason
+        switch number {
+        case ENOENT: reason = .notFound
+        case EEXIST: reason = .alreadyExists
+        case ENOSPC, EDQUOT: reason = .noSpace
+        case EACCES, EPERM, EROFS: reason = .permissionDenied
+        case EAGAIN: reason = .wouldBlock
+        default: reason = .failed(errno: number)
+        }
+        return FileError(operation, path: path, reason: reason)
+    }
+
+    public func open(_ path: String, _ mode: OpenMode) throws(FileError) -> any File {
+        let flags: Int32
+        switch mode {
+        case .read: flags = O_RDONLY
+        case .readWrite: flags = O_RDWR | O_CREAT
+        case .create: flags = O_RDWR | O_CREAT | O_TRUNC
+        }
+        let descriptor = Glibc.open(path, flags | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw PosixFileSystem.error("open", path) }
+        return PosixFile(path: path, descriptor: descriptor)
+    }
+
+    public func list(_ directory: String) throws(FileError) -> [String] {
+        guard let handle = opendir(directory) else { throw PosixFileSystem.error("list", directory) }
+        defer { closedir(handle) }
+        var names: [String] = []
+        while let entry = readdir(handle) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    public func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    public func createDirectory(_ path: String) throws(FileError) {
+        if mkdir(path, 0o700) == 0 || errno == EEXIST { return }
+        guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
+            throw PosixFileSystem.error("create", path)
+        }
+        try createDirectory(String(path[..<slash]))
+        if mkdir(path, 0o700) != 0 && errno != EEXIST { throw PosixFileSystem.error("create", path) }
+    }
+
+    public func syncDirectory(_ path: String) throws(FileError) {
+        let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw PosixFileSystem.error("sync", path) }
+        defer { Glibc.close(descriptor) }
+        if fsync(descriptor) != 0 { throw PosixFileSystem.error("sync", path) }
+    }
+
+    public func rename(_ from: String, to: String) throws(FileError) {
+        if Glibc.rename(from, to) != 0 { throw PosixFileSystem.error("rename", from) }
+    }
+
+    public func remove(_ path: String) throws(FileError) {
+        if unlink(path) != 0 { throw PosixFileSystem.error("remove", path) }
+    }
+
+    public func removeDirectory(_ path: String) throws(FileError) {
+        if rmdir(path) != 0 { throw PosixFileSystem.error("remove", path) }
+    }
+
+    public func link(_ from: String, to: String) throws(FileError) {
+        if Glibc.link(from, to) != 0 { throw PosixFileSystem.error("link", from) }
+    }
+
+    public func lock(_ path: String) throws(FileError) -> any File {
+        let file = try open(path, .readWrite)
+        guard let posix = file as? PosixFile else { return file }
+        if flock(posix.descriptor, LOCK_EX | LOCK_NB) != 0 {
+            let number = errno
+            let holder = (try? readAll(path)).flatMap { Int32(String(decoding: $0, as: UTF8.self).filter(\.isNumber)) }  // a courtesy of the message only
+            file.close()
+            guard number == EWOULDBLOCK else { throw PosixFileSystem.error("lock", path, number) }
+            throw FileError("lock", path: path, reason: .locked(by: holder))
+        }
+        try file.truncate(to: 0)
+        let pid = Array("\(getpid())\n".utf8)
+        try pid.withUnsafeBytes { bytes -> Result<Void, FileError> in
+            do throws(FileError) { return .success(try file.write(bytes, at: 0)) } catch { return .failure(error) }
+        }.get()
+        return file
+    }
+
+    public func freeSpace(_ path: String) throws(FileError) -> Int {
+        var info = statvfs()
+        guard statvfs(path, &info) == 0 else { throw PosixFileSystem.error("examine", path) }
+        return Int(info.f_bavail) * Int(info.f_frsize)
+    }
+}
+
+/// One file descriptor.
+final class PosixFile: File {
+    let path: String
+    let descriptor: Int32
+    private let isOpen = Atomic<Bool>(true)
+
+    init(path: String, descriptor: Int32) {
+        self.path = path
+        self.descriptor = descriptor
+    }
+
+    deinit { close() }
+
+    func size() throws(FileError) -> Int {
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else { throw PosixFileSystem.error("examine", path) }
+        return Int(info.st_size)
+    }
+
+    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, mayBlock: Bool) throws(FileError) -> Int {
+        var done = 0
+        while done < buffer.count {
+            let start = buffer.baseAddress.unsafelyUnwrapped + done  // count > 0, so there is memory
+            var got: Int
+            if mayBlock {
+                got = pread(descriptor, start, buffer.count - done, off_t(offset + done))
+                if got < 0 { got = -Int(errno) }
+            } else {
+                got = auspex_pread_nowait(descriptor, start, buffer.count - done, off_t(offset + done))
+                // A file system without RWF_NOWAIT (tmpfs) has nothing to wait for.
+                if got == -Int(EOPNOTSUPP) { got = pread(descriptor, start, buffer.count - done, off_t(offset + done)) }
+            }
+            if got < 0 {
+                if got == -Int(EINTR) { continue }
+                throw PosixFileSystem.error("read", path, Int32(-got))
+            }
+            if got == 0 { break }
+            done += got
+        }
+        return done
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
+        var done = 0
+        while done < bytes.count {
+            let put = pwrite(descriptor, bytes.baseAddress.unsafelyUnwrapped + done, bytes.count - done, off_t(offset + done))
+            if put < 0 {
+                if errno == EINTR { continue }
+                throw PosixFileSystem.error("write", path)
+            }
+            done += put
+        }
+    }
+
+    func sync() throws(FileError) {
+        if fdatasync(descriptor) != 0 { throw PosixFileSystem.error("sync", path) }
+    }
+
+    func preallocate(_ count: Int) throws(FileError) {
+        let result = auspex_fallocate(descriptor, 0, off_t(count))
+        if result == -EOPNOTSUPP || result == -ENOSYS { return }
+        if result != 0 { throw PosixFileSystem.error("preallocate", path, -result) }
+    }
+
+    func truncate(to count: Int) throws(FileError) {
+        if ftruncate(descriptor, off_t(count)) != 0 { throw PosixFileSystem.error("truncate", path) }
+    }
+
+    func forgetCached(from offset: Int, count: Int) {
+        posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_DONTNEED)
+    }
+
+    func close() {
+        if isOpen.exchange(false, ordering: .relaxed) { Glibc.close(descriptor) }
+    }
+}
+
+import Synchronization

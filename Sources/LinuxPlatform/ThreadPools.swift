@@ -1,0 +1,121 @@
+import Glibc
+import Platform
+import Synchronization
+
+/// Threads for background work: some for each kind, started when first needed.
+///
+/// **Thread safety**: `run` from any thread. `stop` lets what has begun finish and drops the rest.
+public final class ThreadPools: Background {
+    private final class Pool: @unchecked Sendable {
+        // SAFETY: `queue`, `idle`, `threads`, `stopping` are touched only with `mutex` held.
+        private var mutex = pthread_mutex_t()
+        private var condition = pthread_cond_t()
+        private var queue: [@Sendable () -> Void] = []
+        private var head = 0
+        private var idle = 0
+        private var threads = 0
+        private var stopping = false
+        private let limit: Int
+        private let name: String
+
+        init(limit: Int, name: String) {
+            self.limit = limit
+            self.name = name
+            pthread_mutex_init(&mutex, nil)
+            pthread_cond_init(&condition, nil)
+        }
+
+        func submit(_ work: @escaping @Sendable () -> Void) {
+            pthread_mutex_lock(&mutex)
+            if stopping {
+                pthread_mutex_unlock(&mutex)
+                return
+            }
+            queue.append(work)
+            let waiting = queue.count - head
+            let start = idle < waiting && threads < limit
+            if start { threads += 1 }
+            pthread_cond_signal(&condition)
+            pthread_mutex_unlock(&mutex)
+            if start { startThread() }
+        }
+
+        private func startThread() {
+            var thread = pthread_t()
+            let context = Unmanaged.passRetained(self).toOpaque()
+            let failed = pthread_create(
+                &thread, nil,
+                { raw in
+                    let pool = Unmanaged<Pool>.fromOpaque(raw.unsafelyUnwrapped).takeRetainedValue()  // passed below, never null
+                    pthread_setname_np(pthread_self(), pool.name)
+                    pool.loop()
+                    return nil
+                }, context)
+            if failed == 0 {
+                pthread_detach(thread)
+            } else {
+                Unmanaged<Pool>.fromOpaque(context).release()
+                pthread_mutex_lock(&mutex)
+                threads -= 1
+                pthread_mutex_unlock(&mutex)
+            }
+        }
+
+        private func loop() {
+            pthread_mutex_lock(&mutex)
+            while true {
+                while head == queue.count && !stopping {
+                    idle += 1
+                    pthread_cond_wait(&condition, &mutex)
+                    idle -= 1
+                }
+                if stopping { break }
+                let work = queue[head]
+                queue[head] = {}
+                head += 1
+                if head == queue.count {
+                    queue.removeAll(keepingCapacity: true)
+                    head = 0
+                }
+                pthread_mutex_unlock(&mutex)
+                work()
+                pthread_mutex_lock(&mutex)
+            }
+            threads -= 1
+            pthread_cond_broadcast(&condition)
+            pthread_mutex_unlock(&mutex)
+        }
+
+        func stop() {
+            pthread_mutex_lock(&mutex)
+            stopping = true
+            queue.removeAll()
+            head = 0
+            pthread_cond_broadcast(&condition)
+            while threads > 0 { pthread_cond_wait(&condition, &mutex) }
+            pthread_mutex_unlock(&mutex)
+        }
+    }
+
+    private let pools: [Pool]
+
+    /// - Parameters:
+    ///   - flush: threads that write memtables out.
+    ///   - compaction: threads that merge tables.
+    ///   - read: threads for requests that have to wait for the disk.
+    public init(flush: Int = 1, compaction: Int = 1, read: Int = 8) {
+        pools = [
+            Pool(limit: max(1, flush), name: "flush"), Pool(limit: max(1, compaction), name: "compaction"),
+            Pool(limit: max(1, read), name: "read"),
+        ]
+    }
+
+    public func run(_ kind: BackgroundKind, _ work: @escaping @Sendable () -> Void) { pools[kind.rawValue].submit(work) }
+
+    public func sleep(nanoseconds: UInt64) {
+        var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+        while nanosleep(&time, &time) != 0 && errno == EINTR {}
+    }
+
+    public func stop() { for pool in pools { pool.stop() } }
+}
