@@ -1,0 +1,108 @@
+import Compression
+import Primitives
+
+/// How a connection compresses, agreed on in STARTUP.
+public enum FrameCompression: Sendable, Equatable {
+    case none
+    case lz4
+    /// Only with v4; v5 segments know LZ4 alone.
+    case snappy
+
+    /// The value of STARTUP's COMPRESSION option.
+    public var name: String {
+        switch self {
+        case .none: "none"
+        case .lz4: "lz4"
+        case .snappy: "snappy"
+        }
+    }
+
+    /// The compression of that name that `version` allows; nil when there is none.
+    public init?(name: String, version: ProtocolVersion) {
+        switch (name.lowercased(), version) {
+        case ("lz4", _): self = .lz4
+        case ("snappy", .v4): self = .snappy
+        case ("none", _), ("", _): self = .none
+        default: return nil
+        }
+    }
+
+    /// Appends the v4 form of a compressed body: LZ4 after its uncompressed length in four bytes, or Snappy's own format.
+    /// - Returns: whether it was compressed; when not, nothing was appended.
+    func compressBody(_ body: UnsafeRawBufferPointer, into out: inout ByteWriter) -> Bool {
+        let start = out.count
+        switch self {
+        case .none: return false
+        case .lz4:
+            out.writeBE(Int32(body.count))
+            guard FrameCompression.compress(body, .lz4, into: &out) else {
+                out.truncate(to: start)
+                return false
+            }
+            return true
+        case .snappy: return FrameCompression.compress(body, .snappy, into: &out)
+        }
+    }
+
+    /// Appends what a v4 compressed body holds.
+    func decompressBody(
+        _ body: UnsafeRawBufferPointer, limit: Int, stream: Int16, into out: inout ByteWriter
+    ) throws(ProtocolError) {
+        let codec: BlockCodec
+        let block: UnsafeRawBufferPointer
+        let claimed: Int
+        switch self {
+        case .none: throw .compressionNotNegotiated(stream: stream)
+        case .lz4:
+            guard body.count >= 4 else { throw .malformedCompression("LZ4 body of \(body.count) bytes has no length", stream: stream) }
+            codec = .lz4
+            claimed = Int(Int32(bigEndian: body.loadUnaligned(as: Int32.self)))
+            block = UnsafeRawBufferPointer(rebasing: body[4...])
+        case .snappy:
+            guard let stated = BlockDecompressor.snappyDecompressedCount(body) else {
+                throw .malformedCompression("not a Snappy body", stream: stream)
+            }
+            codec = .snappy
+            claimed = stated
+            block = body
+        }
+        guard claimed >= 0 else { throw .malformedCompression("negative uncompressed length \(claimed)", stream: stream) }
+        guard claimed <= limit else { throw .frameTooLarge(length: claimed, limit: limit, stream: stream) }
+        if claimed == 0 && block.isEmpty { return }
+        do {
+            try BlockDecompressor.decompress(block, codec: codec, decompressedCount: claimed, into: &out)
+        } catch {
+            throw .malformedCompression("\(codec.name) block of \(block.count) bytes is corrupt", stream: stream)
+        }
+    }
+
+    /// Appends one LZ4 block; false, and nothing appended, when it would not be smaller than its source.
+    static func compressLZ4(_ source: UnsafeRawBufferPointer, into out: inout ByteWriter) -> Bool {
+        compress(source, .lz4, into: &out)
+    }
+
+    /// Appends the `count` bytes that one LZ4 block holds.
+    static func decompressLZ4(_ block: UnsafeRawBufferPointer, count: Int, into out: inout ByteWriter) throws(ProtocolError) {
+        do {
+            try BlockDecompressor.decompress(block, codec: .lz4, decompressedCount: count, into: &out)
+        } catch {
+            throw .malformedCompression("lz4 block of \(block.count) bytes is corrupt", stream: 0)
+        }
+    }
+
+    private static func compress(_ source: UnsafeRawBufferPointer, _ codec: BlockCodec, into out: inout ByteWriter) -> Bool {
+        let start = out.count
+        do {
+            try BlockCompressor(codec).compress(source, into: &out)
+        } catch {
+            // What the library cannot compress goes out as it is.
+            out.truncate(to: start)
+            return false
+        }
+        if out.count - start >= source.count {
+            out.truncate(to: start)
+            return false
+        }
+        return true
+    }
+}

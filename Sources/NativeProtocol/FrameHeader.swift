@@ -1,0 +1,44 @@
+import Primitives
+
+/// Bits of a frame header's flags byte (native_protocol_v5.spec, 2.2).
+public enum FrameFlag {
+    public static let compressed: UInt8 = 0x01
+    public static let tracing: UInt8 = 0x02
+    public static let customPayload: UInt8 = 0x04
+    public static let warning: UInt8 = 0x08
+    public static let beta: UInt8 = 0x10
+}
+
+/// The nine bytes before a frame's body.
+///
+///     header := version-and-direction (1) flags (1) stream (2) opcode (1) body-length (4)
+public struct FrameHeader: Sendable, Equatable {
+    /// Bytes of a header.
+    public static let size = 9
+
+    public var version: ProtocolVersion
+    public var isResponse: Bool
+    public var flags: UInt8
+    public var stream: Int16
+    /// The opcode as sent; `opcode` is nil when the protocol has none of this number.
+    public var rawOpcode: UInt8
+    /// Bytes of the body as sent: compressed when the flag says so.
+    public var length: Int
+
+    public var opcode: Opcode? { Opcode(rawValue: rawOpcode) }
+    public var wantsTracing: Bool { flags & FrameFlag.tracing != 0 }
+}
+
+/// One frame, its body decompressed.
+///
+/// SAFETY: `body` is borrowed from the decoder's input or its own buffer, and is valid until the next call of the decoder
+/// or the next change of the input.
+public struct Frame {
+    public var header: FrameHeader
+    public var body: UnsafeRawBufferPointer
+
+    public init(header: FrameHeader, body: UnsafeRawBufferPointer) {
+        self.header = header
+        self.body = body
+    }
+}

@@ -1,0 +1,100 @@
+import DataModel
+import Primitives
+import Testing
+
+@testable import NativeProtocol
+
+@Suite("v5 segments") struct SegmentTests {
+    func segments(_ frames: [UInt8], _ compression: FrameCompression) -> [UInt8] {
+        var encoder = SegmentEncoder(compression: compression)
+        var out = ByteWriter()
+        frames.withUnsafeBytes { encoder.encode($0, into: &out) }
+        return out.toArray()
+    }
+
+    func decoder(_ compression: FrameCompression = .none, _ direction: FrameDecoder.Direction = .requests) -> FrameDecoder {
+        var decoder = FrameDecoder(direction: direction)
+        decoder.beginSegments(compression: compression)
+        return decoder
+    }
+
+    func query(_ length: Int, stream: Int16, seed: UInt64) -> [UInt8] {
+        var random = SeededRandom(seed: seed)
+        var options = QueryOptions()
+        options.values.append((0..<length).map { _ in UInt8.random(in: 0...255, using: &random) })
+        var out = ByteWriter()
+        RequestEncoder(version: .v5).query("SELECT", options, stream: stream, into: &out)
+        return out.toArray()
+    }
+
+    @Test("the bytes of one segment are those other drivers write") func golden() {
+        var frame = ByteWriter()
+        RequestEncoder(version: .v5).options(stream: 1, into: &frame)
+        #expect(hex(frame.toArray()) == "050000010500000000")
+        #expect(hex(segments(frame.toArray(), .none)) == Self.goldenOptions)
+    }
+
+    @Test("frames come back from segments, in pieces of any size", arguments: [FrameCompression.none, .lz4])
+    func roundTrip(compression: FrameCompression) throws {
+        let sent = Samples.requests(.v5) + query(300_000, stream: 20, seed: 1) + Samples.requests(.v5) + query(131_000, stream: 21, seed: 2)
+        var plain = FrameDecoder()
+        let expected = try Samples.frames(sent, &plain)
+        let wire = segments(sent, compression)
+        var random = SeededRandom(seed: 7)
+        for _ in 0..<20 {
+            var decoder = decoder(compression)
+            var buffer: [UInt8] = []
+            var offset = 0
+            var found: [(FrameHeader, [UInt8])] = []
+            while offset < wire.count {
+                let piece = min(Int.random(in: 1...60_000, using: &random), wire.count - offset)
+                buffer += wire[offset..<offset + piece]
+                offset += piece
+                var consumed = 0
+                try buffer.withUnsafeBytes { bytes in
+                    while let frame = try decoder.next(bytes, consumed: &consumed) { found.append((frame.header, [UInt8](frame.body))) }
+                }
+                buffer.removeFirst(consumed)
+            }
+            #expect(buffer.isEmpty)
+            #expect(found.map(\.0) == expected.map(\.0))
+            #expect(found.map(\.1) == expected.map(\.1))
+        }
+    }
+
+    @Test("no flipped bit passes", arguments: [FrameCompression.none, .lz4]) func bitFlips(compression: FrameCompression) throws {
+        let sent = Samples.requests(.v5)
+        let wire = segments(sent, compression)
+        for position in 0..<wire.count {
+            for bit in 0..<8 {
+                var damaged = wire
+                damaged[position] ^= 1 << UInt8(bit)
+                var decoder = decoder(compression)
+                #expect(throws: ProtocolError.self, "byte \(position) bit \(bit)") { _ = try Samples.frames(damaged, &decoder) }
+            }
+        }
+    }
+
+    @Test("a cut segment waits", arguments: [FrameCompression.none, .lz4]) func truncation(compression: FrameCompression) throws {
+        let wire = segments(Samples.requests(.v5), compression)
+        for length in 0..<wire.count {
+            var decoder = decoder(compression)
+            #expect(try Samples.frames(Array(wire[..<length]), &decoder).isEmpty)
+        }
+    }
+
+    @Test("a large frame beyond the limit is refused at its first segment") func limit() throws {
+        let wire = segments(query(200_000, stream: 3, seed: 4), .none)
+        var decoder = FrameDecoder(maxFrameBytes: 100_000)
+        decoder.beginSegments(compression: .none)
+        do {
+            _ = try Samples.frames(Array(wire[..<(131_071 + 10)]), &decoder)
+            Issue.record("accepted")
+        } catch let error as ProtocolError {
+            guard case .frameTooLarge(let length, 100_000, 3) = error else { throw error }
+            #expect(length > 200_000)
+        }
+    }
+
+    static let goldenOptions = "090002a4c8c1050000010500000000b5557486"
+}
