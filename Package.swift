@@ -75,6 +75,7 @@ let package = Package(
             ], swiftSettings: fast),
         tests("PrimitivesTests", ["Primitives"]),
         tests("NodeTests", ["Node"]),
+        tests("CoordinatorTests", ["Coordinator"]),
         tests("NativeProtocolTests", ["NativeProtocol"]),
     ],
     swiftLanguageModes: [.v6]
