@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Platform
 import Synchronization
@@ -47,7 +48,7 @@ public final class ThreadPools: Background {
                 &thread, nil,
                 { raw in
                     let pool = Unmanaged<Pool>.fromOpaque(raw.unsafelyUnwrapped).takeRetainedValue()  // passed below, never null
-                    pthread_setname_np(pthread_self(), pool.name)
+                    auspex_name_thread(pool.name)
                     pool.loop()
                     return nil
                 }, context)
@@ -114,7 +115,8 @@ public final class ThreadPools: Background {
 
     public func sleep(nanoseconds: UInt64) {
         var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
-        while nanosleep(&time, &time) != 0 && errno == EINTR {}
+        var rest = timespec()
+        while nanosleep(&time, &rest) != 0 && errno == EINTR { time = rest }
     }
 
     public func stop() { for pool in pools { pool.stop() } }

@@ -29,6 +29,9 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {
         capacity = bigger
     }
 
+    /// Bytes of memory held.
+    public var capacityBytes: Int { capacity }
+
     /// Room for `needed` more bytes.
     @inline(__always) public mutating func reserve(_ needed: Int) {
         if capacity - count < needed { grow(needed) }

@@ -1,0 +1,310 @@
+import DataModel
+import Platform
+import Primitives
+import Synchronization
+
+/// How the commit log is kept.
+public struct CommitLogOptions: Sendable {
+    /// Bytes of a segment; a mutation may have half of it.
+    public var segmentBytes = 32 << 20
+    /// Bytes of all segments before the oldest tables are flushed.
+    public var totalBytes = 8 << 30
+    /// Segments kept for reuse.
+    public var recycledSegments = 4
+    /// Identifies the run of the machine: within one, a hole in the log is never a torn write.
+    public var boot: UInt64 = 0
+    /// Whether to go on past damage, losing what was there.
+    public var skipDamage = false
+
+    public init() {}
+}
+
+/// The log every write goes to before it is acknowledged.
+///
+/// 1. `append` copies a mutation into the pending chunk, in memory, and says where it will stand.
+/// 2. `flush` writes all that is pending with one write per segment: at the end of a loop's tick, before its acknowledgements go out. Whoever comes
+///    second finds nothing left to do.
+/// 3. `sync` flushes and waits for the disk; callers that wait meanwhile find themselves served by one sync (group commit).
+/// 4. A segment is let go when no memtable holds anything from it (`release`), and its file is used again under a new number.
+///
+/// When a write fails (a full disk), what was pending stays pending, appends fail with the reason, and each tries again.
+/// **Thread safety**: all methods, from any thread. Lock order: `writer`, then `buffer`.
+public final class CommitLog: Sendable {
+    /// What is in memory, not written yet.
+    struct Buffer: ~Copyable {
+        var pending = ByteWriter(capacity: 256 << 10)
+        var chunks: [Chunk] = []
+        var isOpen = false
+        /// Where the next chunk or record goes.
+        var position: LogPosition
+        var failure: FileError?
+        /// Bytes appended since the start.
+        var appended: UInt64 = 0
+    }
+
+    struct Chunk {
+        var position: LogPosition
+        var start: Int
+        var end: Int
+        var recordCount: UInt32
+        var isEnd: Bool
+    }
+
+    /// The files.
+    struct Writer: ~Copyable {
+        var out = ByteWriter(capacity: 256 << 10)
+        var chunks: [Chunk] = []
+        var file: (any File)?
+        var segment: UInt64 = 0
+        /// Files with writes not yet synced, oldest first, without the current one.
+        var unsynced: [any File] = []
+        var segments: [UInt64] = []
+        var recycled: [String] = []
+        var written: LogPosition
+        var synced: LogPosition
+        var writtenBytes: UInt64 = 0
+    }
+
+    private let system: any FileSystem
+    public let directory: String
+    public let options: CommitLogOptions
+    private let buffer: Mutex<Buffer>
+    private let writer: Mutex<Writer>
+    private let syncing = Mutex<LogPosition>(.start)
+    public let syncCount = Atomic<Int>(0)
+    public let writeCount = Atomic<Int>(0)
+
+    /// Opens the log for writing, in a new segment after those that are there, which `CommitLogReplay` has read before.
+    /// - Parameter existing: segments that still hold what memtables hold.
+    public init(system: any FileSystem, directory: String, options: CommitLogOptions, existing: [UInt64]) throws(StorageError) {
+        self.system = system
+        self.directory = directory
+        self.options = options
+        let first = LogPosition(segment: (existing.max() ?? 0) + 1, offset: CommitLogFormat.headerBytes)
+        buffer = Mutex(Buffer(position: first))
+        var writer = Writer(written: first, synced: first)
+        writer.segments = existing.sorted()
+        self.writer = Mutex(writer)
+        do {
+            try self.writer.withLockTyped { (writer) throws(FileError) in try self.openSegment(first.segment, &writer) }
+        } catch { throw .file(error) }
+    }
+
+    static func name(_ segment: UInt64) -> String {
+        let digits = String(segment, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits + ".log"
+    }
+
+    static func number(_ name: String) -> UInt64? {
+        guard name.hasSuffix(".log"), name.utf8.count == 20 else { return nil }
+        return UInt64(name.dropLast(4), radix: 16)
+    }
+
+    /// Where the next append will stand: what is appended later never stands before.
+    public var position: LogPosition { buffer.withLock { $0.position } }
+
+    /// Segments on the disk, oldest first, with the current one.
+    public var segments: [UInt64] { writer.withLock { $0.segments } }
+
+    /// Bytes of all segments.
+    public var totalBytes: Int { segments.count * options.segmentBytes }
+
+    /// Most bytes one append may have.
+    public var largestAppend: Int { options.segmentBytes / 2 }
+
+    /// Adds mutations, as one unit that is replayed whole or not at all. In memory only: `flush` writes.
+    /// - Returns: where they stand.
+    /// - Throws: `badMutation` beyond `largestAppend` bytes; `file` while the disk refuses what came before.
+    @inline(__always) @discardableResult public func append(_ mutations: UnsafeRawBufferPointer) throws(StorageError) -> LogPosition {
+        guard mutations.count <= largestAppend else {
+            throw .badMutation("Mutation of \(mutations.count) bytes is too large for the maximum size of \(largestAppend)")
+        }
+        let outcome: (LogPosition, FileError?) = buffer.withLock { buffer in
+            if let failure = buffer.failure { return (buffer.position, failure) }
+            return (CommitLog.add(mutations, to: &buffer, segmentBytes: options.segmentBytes), nil)
+        }
+        guard outcome.1 == nil else { return try appendAfterFailure(mutations) }
+        return outcome.0
+    }
+
+    private func appendAfterFailure(_ mutations: UnsafeRawBufferPointer) throws(StorageError) -> LogPosition {
+        try flush()
+        return buffer.withLock { CommitLog.add(mutations, to: &$0, segmentBytes: options.segmentBytes) }
+    }
+
+    @inline(__always) private static func add(_ bytes: UnsafeRawBufferPointer, to buffer: inout Buffer, segmentBytes: Int) -> LogPosition {
+        let headers = CommitLogFormat.chunkHeaderBytes * 2 + 16
+        if segmentBytes - buffer.position.offset < bytes.count + headers { roll(&buffer) }
+        if !buffer.isOpen {
+            buffer.isOpen = true
+            buffer.chunks.append(
+                Chunk(position: buffer.position, start: buffer.pending.count, end: 0, recordCount: 0, isEnd: false))
+            buffer.pending.writeZeros(CommitLogFormat.chunkHeaderBytes)
+            buffer.position.offset += CommitLogFormat.chunkHeaderBytes
+        }
+        let at = buffer.position
+        buffer.pending.writeLE(UInt32(bytes.count))
+        buffer.pending.write(bytes)
+        buffer.position.offset += 4 + bytes.count
+        buffer.chunks[buffer.chunks.count - 1].recordCount += 1
+        buffer.appended += UInt64(bytes.count)
+        return at
+    }
+
+    private static func close(_ buffer: inout Buffer) {
+        guard buffer.isOpen else { return }
+        buffer.isOpen = false
+        buffer.chunks[buffer.chunks.count - 1].end = buffer.pending.count
+        let padding = (8 - buffer.pending.count % 8) % 8
+        buffer.pending.writeZeros(padding)
+        buffer.position.offset = (buffer.position.offset + 7) & ~7
+    }
+
+    private static func roll(_ buffer: inout Buffer) {
+        close(&buffer)
+        buffer.chunks.append(
+            Chunk(position: buffer.position, start: buffer.pending.count, end: buffer.pending.count, recordCount: 0, isEnd: true))
+        buffer.pending.writeZeros(CommitLogFormat.chunkHeaderBytes)
+        buffer.position = LogPosition(segment: buffer.position.segment + 1, offset: CommitLogFormat.headerBytes)
+    }
+
+    /// Hands all that was appended to the kernel: it survives the process.
+    /// - Throws: `file` when the disk refuses; the same data is tried again by the next flush.
+    public func flush() throws(StorageError) {
+        do { try writer.withLockTyped { (writer) throws(FileError) in try self.write(&writer) } } catch { throw .file(error) }
+    }
+
+    private func write(_ writer: inout Writer) throws(FileError) {
+        if writer.chunks.isEmpty {
+            buffer.withLock { buffer in
+                guard !buffer.chunks.isEmpty else { return }
+                CommitLog.close(&buffer)
+                swap(&buffer.pending, &writer.out)
+                swap(&buffer.chunks, &writer.chunks)
+                buffer.pending.removeAll()
+                buffer.chunks.removeAll(keepingCapacity: true)
+            }
+        }
+        guard !writer.chunks.isEmpty else { return }
+        do throws(FileError) {
+            while let chunk = writer.chunks.first {
+                if chunk.position.segment != writer.segment { try openSegment(chunk.position.segment, &writer) }
+                try writeChunk(chunk, &writer)
+                writer.chunks.removeFirst()
+            }
+        } catch {
+            buffer.withLock { $0.failure = error }
+            throw error
+        }
+        writer.out.removeAll()
+        // A burst must not keep its memory for ever.
+        if writer.out.capacityBytes > 4 << 20 { writer.out = ByteWriter(capacity: 256 << 10) }
+        buffer.withLock { buffer in if buffer.failure != nil { buffer.failure = nil } }
+    }
+
+    private func writeChunk(_ chunk: Chunk, _ writer: inout Writer) throws(FileError) {
+        let header = chunk.start
+        let payload = UnsafeRawBufferPointer(
+            rebasing: writer.out.bytes[
+                (header + CommitLogFormat.chunkHeaderBytes)..<max(chunk.end, header + CommitLogFormat.chunkHeaderBytes)])
+        let checksum = Checksum.xxh3(payload)
+        let count = payload.count
+        writer.out.patchLE(chunk.isEnd ? CommitLogFormat.endMark : UInt32(count), at: header)
+        writer.out.patchLE(chunk.recordCount, at: header + 4)
+        writer.out.patchLE(writer.synced.segment, at: header + 8)
+        writer.out.patchLE(UInt64(writer.synced.offset), at: header + 16)
+        writer.out.patchLE(checksum, at: header + 24)
+        let seed = CommitLogFormat.headerSeed(chunk.position)
+        let headerChecksum = Checksum.xxh3(UnsafeRawBufferPointer(rebasing: writer.out.bytes[header..<header + 32]), seed: seed)
+        writer.out.patchLE(headerChecksum, at: header + 32)
+        let stored = CommitLogFormat.chunkHeaderBytes + (count + 7) & ~7
+        guard let file = writer.file else { throw FileError("write", path: directory, reason: .notFound) }
+        try file.write(UnsafeRawBufferPointer(rebasing: writer.out.bytes[header..<header + stored]), at: chunk.position.offset)
+        writer.written = LogPosition(segment: chunk.position.segment, offset: chunk.position.offset + stored)
+        writer.writtenBytes += UInt64(stored)
+        writeCount.add(1, ordering: .relaxed)
+    }
+
+    /// Makes `number` the current segment, in a recycled file or a new one.
+    private func openSegment(_ number: UInt64, _ writer: inout Writer) throws(FileError) {
+        let path = directory + "/" + CommitLog.name(number)
+        if let old = writer.recycled.popLast() { try system.rename(old, to: path) }
+        let file = try system.open(path, .readWrite)
+        do throws(FileError) {
+            try file.preallocate(options.segmentBytes)
+            let header = CommitLogFormat.header(segment: number, boot: options.boot)
+            try header.withUnsafeBytesTyped { (bytes) throws(FileError) in try file.write(bytes, at: 0) }
+            try system.syncDirectory(directory)
+        } catch {
+            file.close()
+            do { try system.remove(path) } catch {}  // an empty segment means nothing; replay ignores it
+            throw error
+        }
+        if let last = writer.file { writer.unsynced.append(last) }
+        writer.file = file
+        writer.segment = number
+        writer.segments.append(number)
+    }
+
+    /// Flushes and returns when all of it is on the disk. Calls that overlap share one sync.
+    public func sync() throws(StorageError) {
+        let wanted = position
+        do {
+            try syncing.withLockTyped { (done) throws(FileError) in
+                if done >= wanted { return }
+                let (files, written) = try self.writer.withLockTyped { (writer) throws(FileError) -> ([any File], LogPosition) in
+                    try self.write(&writer)
+                    let files = writer.unsynced + (writer.file.map { [$0] } ?? [])
+                    return (files, writer.written)
+                }
+                for file in files { try file.sync() }
+                self.syncCount.add(1, ordering: .relaxed)
+                self.writer.withLock { writer in
+                    let synced = files.dropLast()
+                    writer.unsynced.removeAll { file in synced.contains { $0 === file } }
+                    for file in synced { file.close() }
+                    if written > writer.synced { writer.synced = written }
+                }
+                done = written
+            }
+        } catch { throw .file(error) }
+    }
+
+    /// Lets go of the segments that lie wholly before `position`: their files are kept for reuse, or removed.
+    public func release(before position: LogPosition) {
+        writer.withLock { writer in
+            while let oldest = writer.segments.first, oldest < position.segment, oldest != writer.segment {
+                writer.segments.removeFirst()
+                let path = directory + "/" + CommitLog.name(oldest)
+                if writer.recycled.count < options.recycledSegments {
+                    let free = directory + "/" + "free-" + CommitLog.name(oldest)
+                    do {
+                        try system.rename(path, to: free)
+                        writer.recycled.append(free)
+                        continue
+                    } catch {}  // then it is removed
+                }
+                do { try system.remove(path) } catch {}  // replay skips what is flushed, so a segment too many is harmless
+            }
+        }
+    }
+
+    /// Flushes, syncs and closes.
+    public func close() throws(StorageError) {
+        try sync()
+        writer.withLock { writer in
+            writer.file?.close()
+            writer.file = nil
+        }
+    }
+}
+
+extension Mutex where Value: ~Copyable {
+    /// `withLock` that keeps the type of the error.
+    @inline(__always) func withLockTyped<R, E: Error>(_ body: (inout sending Value) throws(E) -> sending R) throws(E) -> sending R {
+        let outcome: Result<R, E> = withLock { value in
+            do throws(E) { return .success(try body(&value)) } catch { return .failure(error) }
+        }
+        return try outcome.get()
+    }
+}

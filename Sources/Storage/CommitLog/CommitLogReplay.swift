@@ -1,0 +1,211 @@
+import DataModel
+import Platform
+import Primitives
+
+/// What a replay found.
+public struct ReplayReport: Sendable {
+    public var segments: [UInt64] = []
+    public var chunks = 0
+    public var records = 0
+    public var bytes = 0
+    /// Where a torn tail ended the replay.
+    public var tornAt: LogPosition?
+    /// Where the last segment ends that was left without an end mark.
+    public var end: LogPosition?
+    /// Damage that was skipped because the operator said so: where and how many bytes.
+    public var skipped: [(position: LogPosition, bytes: Int)] = []
+}
+
+/// Reads the commit log at start.
+///
+/// 1. Segments are read in order, chunk by chunk; each record is handed over with its position.
+/// 2. Where no good chunk stands, the segment ends. If the log was left there in good order, or nothing at all follows, that is its end.
+/// 3. If a good chunk follows, then within one run of the machine bytes were damaged. After the machine itself stopped, pages may have reached the disk
+///    out of order: it is a torn tail as long as no later chunk says that this place had been synced.
+/// 4. A torn tail ends the replay. Damage stops the start, or is skipped when the operator says so.
+public struct CommitLogReplay {
+    private let system: any FileSystem
+    private let directory: String
+    private let options: CommitLogOptions
+
+    public init(system: any FileSystem, directory: String, options: CommitLogOptions) {
+        self.system = system
+        self.directory = directory
+        self.options = options
+    }
+
+    /// Numbers of the segments that are there, in order; removes files kept for reuse.
+    func segments() throws(StorageError) -> [UInt64] {
+        do {
+            let names = try system.list(directory)
+            for name in names where name.hasPrefix("free-") { try system.remove(directory + "/" + name) }
+            return names.compactMap { CommitLog.number($0) }.sorted()
+        } catch { throw .file(error) }
+    }
+
+    /// Hands every record to `apply`.
+    /// - Throws: `damaged` where the log is damaged and damage is not to be skipped; what `apply` throws.
+    public func run(_ apply: (LogPosition, UnsafeRawBufferPointer) throws(StorageError) -> Void) throws(StorageError) -> ReplayReport {
+        var report = ReplayReport()
+        report.segments = try segments()
+        for (index, number) in report.segments.enumerated() {
+            let path = directory + "/" + CommitLog.name(number)
+            let bytes: [UInt8]
+            do { bytes = try system.readAll(path) } catch { throw .file(error) }
+            let later = Array(report.segments[(index + 1)...])
+            let goOn = try bytes.withUnsafeBytesTyped { (raw) throws(StorageError) -> Bool in
+                try replaySegment(number, raw, path: path, later: later, report: &report, apply)
+            }
+            if !goOn { break }
+        }
+        return report
+    }
+
+    /// - Returns: whether the replay goes on with the next segment.
+    private func replaySegment(
+        _ number: UInt64, _ bytes: UnsafeRawBufferPointer, path: String, later: [UInt64], report: inout ReplayReport,
+        _ apply: (LogPosition, UnsafeRawBufferPointer) throws(StorageError) -> Void
+    ) throws(StorageError) -> Bool {
+        guard let header = CommitLogFormat.parseHeader(bytes), header.segment == number else {
+            // A file whose header was never written holds nothing, unless something follows.
+            if try firstGoodChunk(bytes, segment: number, from: CommitLogFormat.headerBytes) == nil && bytes.allSatisfy({ $0 == 0 }) {
+                return true
+            }
+            if later.isEmpty, try firstGoodChunk(bytes, segment: number, from: CommitLogFormat.headerBytes) == nil { return true }
+            return try damaged(path, LogPosition(segment: number, offset: 0), bytes.count, "the segment's header is damaged", &report)
+        }
+        var at = LogPosition(segment: number, offset: CommitLogFormat.headerBytes)
+        while bytes.count - at.offset >= CommitLogFormat.chunkHeaderBytes {
+            if let chunk = CommitLogFormat.parseChunkHeader(bytes, at: at) {
+                if chunk.isEnd { return true }
+                if try replayChunk(chunk, at: at, bytes, path: path, report: &report, apply) {
+                    at.offset += chunk.storedCount
+                    continue
+                }
+            }
+            let next = try firstGoodChunk(bytes, segment: number, from: at.offset + 8)
+            let isDamage = try isDamage(at: at, next: next, boot: header.boot, bytes, later: later)
+            if !isDamage {
+                if next != nil || !later.isEmpty || !isBlank(bytes, from: at.offset) { report.tornAt = at }
+                report.end = at
+                return false
+            }
+            let lost = (next ?? bytes.count) - at.offset
+            _ = try damaged(path, at, lost, "a chunk of the log is damaged, and good data follows it", &report)
+            guard let next else { return true }
+            at.offset = next
+        }
+        return true
+    }
+
+    /// Marks where the replay ended as the log's good end, and removes what lies behind: the next replay finds no hole.
+    func seal(_ report: ReplayReport) throws(StorageError) {
+        guard let end = report.end else { return }
+        do throws(FileError) {
+            for number in report.segments where number > end.segment { try system.remove(directory + "/" + CommitLog.name(number)) }
+            let file = try system.open(directory + "/" + CommitLog.name(end.segment), .readWrite)
+            defer { file.close() }
+            guard try file.size() - end.offset >= CommitLogFormat.chunkHeaderBytes else { return }
+            try CommitLogFormat.endHeader(at: end).withUnsafeBytesTyped { (bytes) throws(FileError) in try file.write(bytes, at: end.offset)
+            }
+            try file.sync()
+            try system.syncDirectory(directory)
+        } catch { throw .file(error) }
+    }
+
+    private func isBlank(_ bytes: UnsafeRawBufferPointer, from offset: Int) -> Bool {
+        bytes[offset..<min(bytes.count, offset + CommitLogFormat.chunkHeaderBytes)].allSatisfy { $0 == 0 }
+    }
+
+    private func damaged(_ path: String, _ at: LogPosition, _ count: Int, _ what: String, _ report: inout ReplayReport) throws(StorageError)
+        -> Bool
+    {
+        guard options.skipDamage else {
+            throw .damaged(
+                path: path, offset: at.offset,
+                "\(what); \(count) bytes of acknowledged writes may be lost. To start without them set commitlog_replay: skip")
+        }
+        report.skipped.append((at, count))
+        return true
+    }
+
+    /// - Returns: false when the payload's checksum is wrong.
+    private func replayChunk(
+        _ chunk: CommitLogFormat.ChunkHeader, at: LogPosition, _ bytes: UnsafeRawBufferPointer, path: String,
+        report: inout ReplayReport, _ apply: (LogPosition, UnsafeRawBufferPointer) throws(StorageError) -> Void
+    ) throws(StorageError) -> Bool {
+        let start = at.offset + CommitLogFormat.chunkHeaderBytes
+        guard bytes.count - start >= chunk.payloadCount else { return false }
+        let payload = UnsafeRawBufferPointer(rebasing: bytes[start..<start + chunk.payloadCount])
+        guard Checksum.xxh3(payload) == chunk.payloadChecksum else { return false }
+        var reader = ByteReader(payload)
+        while !reader.isAtEnd {
+            let position = LogPosition(segment: at.segment, offset: start + reader.offset)
+            let record: UnsafeRawBufferPointer
+            do throws(ByteError) { record = try reader.readSlice(Int(try reader.readLE(UInt32.self))) } catch {
+                throw .damaged(path: path, offset: at.offset, "a record of the log does not parse: \(error)")
+            }
+            report.records += 1
+            report.bytes += record.count
+            try apply(position, record)
+        }
+        report.chunks += 1
+        return true
+    }
+
+    private func isDamage(at: LogPosition, next: Int?, boot: UInt64, _ bytes: UnsafeRawBufferPointer, later: [UInt64]) throws(StorageError)
+        -> Bool
+    {
+        let sameRun = boot == options.boot
+        if sameRun && next != nil { return true }
+        var synced = LogPosition.start
+        var offset = next
+        while let here = offset {
+            guard let chunk = CommitLogFormat.parseChunkHeader(bytes, at: LogPosition(segment: at.segment, offset: here)) else {
+                offset = try firstGoodChunk(bytes, segment: at.segment, from: here + 8)
+                continue
+            }
+            synced = max(synced, chunk.synced)
+            if chunk.isEnd { break }
+            offset = here + chunk.storedCount
+            if bytes.count - (offset ?? 0) < CommitLogFormat.chunkHeaderBytes { break }
+        }
+        for number in later {
+            let content: [UInt8]
+            do { content = try system.readAll(directory + "/" + CommitLog.name(number)) } catch { throw .file(error) }
+            let found = content.withUnsafeBytes { raw -> LogPosition? in
+                guard CommitLogFormat.parseHeader(raw)?.segment == number else { return nil }
+                var best: LogPosition?
+                var here = LogPosition(segment: number, offset: CommitLogFormat.headerBytes)
+                while let chunk = CommitLogFormat.parseChunkHeader(raw, at: here), !chunk.isEnd {
+                    best = max(best ?? .start, chunk.synced)
+                    here.offset += chunk.storedCount
+                }
+                return best
+            }
+            if let found {
+                if sameRun { return true }
+                synced = max(synced, found)
+            }
+        }
+        return synced > at
+    }
+
+    /// The offset of the first chunk from `from` on whose header and payload are good.
+    private func firstGoodChunk(_ bytes: UnsafeRawBufferPointer, segment: UInt64, from: Int) throws(StorageError) -> Int? {
+        var offset = (from + 7) & ~7
+        while bytes.count - offset >= CommitLogFormat.chunkHeaderBytes {
+            if let chunk = CommitLogFormat.parseChunkHeader(bytes, at: LogPosition(segment: segment, offset: offset)) {
+                let start = offset + CommitLogFormat.chunkHeaderBytes
+                if chunk.isEnd { return offset }
+                if bytes.count - start >= chunk.payloadCount,
+                    Checksum.xxh3(UnsafeRawBufferPointer(rebasing: bytes[start..<start + chunk.payloadCount])) == chunk.payloadChecksum
+                {
+                    return offset
+                }
+            }
+            offset += 8
+        }
+        return nil
+    }
+}

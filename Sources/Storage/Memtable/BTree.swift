@@ -1,0 +1,175 @@
+import DataModel
+
+/// An ordered map from keys to records: a B+tree with fanout 64 whose nodes hold the first bytes of their keys.
+///
+/// 1. A search compares 8-byte prefixes inside the node and reads a record only where they tie: about one cache miss a level.
+/// 2. Keys that share their first bytes (rows of one partition) keep the 8 bytes after what a node's keys share.
+/// 3. A full leaf splits in the middle, or, when the new key goes past its end, leaves itself full: sequential loads fill their leaves.
+///
+/// Nothing is ever removed; a record is replaced by a new one.
+/// **Thread safety**: one thread at a time; records found may be read by any thread as long as the arena lives.
+struct BTree {
+    private var root: BTreeNode?
+    private var first: BTreeNode?
+    private(set) var count = 0
+
+    /// Where `find` stopped, for an insert that follows.
+    struct Place {
+        var leaf: BTreeNode
+        var index: Int
+    }
+
+    /// The record with exactly this key.
+    @inline(__always) func find(_ key: UnsafeRawBufferPointer) -> Record? {
+        guard var node = root else { return nil }
+        while node.level > 0 { node = node.child(node.childIndex(key)) }
+        let (index, found) = node.lowerBound(key, from: 0)
+        return found ? node.record(index) : nil
+    }
+
+    /// The first place whose key is not below `key`; nil past the end.
+    func lowerBound(_ key: UnsafeRawBufferPointer) -> Place? {
+        guard var node = root else { return nil }
+        while node.level > 0 { node = node.child(node.childIndex(key)) }
+        let index = node.lowerBound(key, from: 0).index
+        if index < node.count { return Place(leaf: node, index: index) }
+        guard let next = node.next else { return nil }
+        return Place(leaf: next, index: 0)
+    }
+
+    /// The last place whose key is below `key`; nil before the start.
+    func before(_ key: UnsafeRawBufferPointer) -> Place? {
+        guard var node = root else { return nil }
+        while node.level > 0 { node = node.child(node.childIndex(key)) }
+        let index = node.lowerBound(key, from: 0).index
+        if index > 0 { return Place(leaf: node, index: index - 1) }
+        guard let previous = node.previous else { return nil }
+        return Place(leaf: previous, index: previous.count - 1)
+    }
+
+    /// The last place whose key is not above `key`; nil before the start.
+    func floor(_ key: UnsafeRawBufferPointer) -> Place? {
+        guard var node = root else { return nil }
+        while node.level > 0 { node = node.child(node.childIndex(key)) }
+        let (index, found) = node.lowerBound(key, from: 0)
+        if found { return Place(leaf: node, index: index) }
+        if index > 0 { return Place(leaf: node, index: index - 1) }
+        guard let previous = node.previous else { return nil }
+        return Place(leaf: previous, index: previous.count - 1)
+    }
+
+    func record(_ place: Place) -> Record { place.leaf.record(place.index) }
+
+    func after(_ place: Place) -> Place? {
+        if place.index + 1 < place.leaf.count { return Place(leaf: place.leaf, index: place.index + 1) }
+        return place.leaf.next.map { Place(leaf: $0, index: 0) }
+    }
+
+    func before(_ place: Place) -> Place? {
+        if place.index > 0 { return Place(leaf: place.leaf, index: place.index - 1) }
+        return place.leaf.previous.map { Place(leaf: $0, index: $0.count - 1) }
+    }
+
+    /// Inserts `make(nil)` under a key that is not there, or replaces the record that is by `make(record)`; a nil leaves it.
+    @inline(__always) mutating func upsert(_ key: UnsafeRawBufferPointer, in arena: Arena, _ make: (Record?) -> Record?) {
+        guard var node = root else {
+            guard let record = make(nil) else { return }
+            let leaf = BTreeNode.make(level: 0, in: arena)
+            leaf.insert(record.address, key: record, at: 0)
+            root = leaf
+            first = leaf
+            count = 1
+            return
+        }
+        while node.level > 0 { node = node.child(node.childIndex(key)) }
+        let (index, found) = node.lowerBound(key, from: 0)
+        if found {
+            if let record = make(node.record(index)) { node.replaceRecord(index, with: record) }
+            return
+        }
+        guard let record = make(nil) else { return }
+        count += 1
+        if node.count < BTreeNode.fanout {
+            node.insert(record.address, key: record, at: index)
+        } else {
+            insertSplitting(record, in: arena)
+        }
+    }
+
+    /// The insert of a record whose leaf is full: walks down again, remembering the path.
+    private mutating func insertSplitting(_ record: Record, in arena: Arena) {
+        var path: [(node: BTreeNode, index: Int)] = []
+        guard var node = root else { return }
+        let key = record.key
+        while node.level > 0 {
+            let index = node.childIndex(key)
+            path.append((node, index))
+            node = node.child(index)
+        }
+        let index = node.lowerBound(key, from: 0).index
+        var left = node
+        var right = BTreeNode.make(level: 0, in: arena)
+        let isAppend = index == left.count && left.next == nil
+        right.next = left.next
+        right.previous = left
+        left.next?.previous = right
+        left.next = right
+        if isAppend {
+            right.insert(record.address, key: record, at: 0)
+        } else {
+            let middle = BTreeNode.fanout / 2
+            left.split(at: middle, into: right)
+            if index <= middle {
+                left.insert(record.address, key: record, at: index)
+            } else {
+                right.insert(record.address, key: record, at: index - middle)
+            }
+        }
+        // Hand the new right node up until a parent has room.
+        var separator = right.record(0)
+        while let (parent, childIndex) = path.popLast() {
+            if parent.count < BTreeNode.fanout {
+                parent.insert(right.address, key: separator, at: childIndex + 1)
+                return
+            }
+            let sibling = BTreeNode.make(level: parent.level, in: arena)
+            let middle = childIndex + 1 == parent.count ? parent.count - 1 : BTreeNode.fanout / 2
+            let middleKey = parent.keyRecord(middle)
+            parent.split(at: middle, into: sibling)
+            if childIndex + 1 <= middle && childIndex + 1 <= parent.count {
+                parent.insert(right.address, key: separator, at: childIndex + 1)
+            } else {
+                sibling.insert(right.address, key: separator, at: childIndex + 1 - middle)
+            }
+            left = parent
+            right = sibling
+            separator = middleKey
+        }
+        let top = BTreeNode.make(level: left.level + 1, in: arena)
+        guard let oldRoot = root else { return }
+        top.insert(oldRoot.address, key: separator, at: 0)
+        top.insert(right.address, key: separator, at: 1)
+        top.refreshPrefixes()
+        root = top
+    }
+
+    /// Checks order, links and prefixes; for tests.
+    func checkInvariants() {
+        var seen = 0
+        var leaf = first
+        var last: Record?
+        while let node = leaf {
+            precondition(node.level == 0 && node.count > 0, "an empty leaf")
+            for index in 0..<node.count {
+                let record = node.record(index)
+                if let last { precondition(compareBytes(last.key, record.key) < 0, "keys out of order") }
+                precondition(find(record.key)?.address == record.address, "a key that is there is not found")
+                last = record
+                seen += 1
+            }
+            if let next = node.next { precondition(next.previous?.address == node.address, "leaves not linked both ways") }
+            leaf = node.next
+        }
+        precondition(seen == count, "\(seen) entries in the leaves, \(count) counted")
+    }
+}

@@ -1,0 +1,104 @@
+#if canImport(Glibc)
+    import Glibc
+#endif
+import Primitives
+
+/// A Bloom filter whose probes for one key all fall into one cache line (Putze, Sanders and Singler 2007).
+///
+///     filter := probes (4, little-endian) lines (4) line{64 bytes}*
+///
+/// The line is chosen by the high half of a key's hash, the bits in it by the low half.
+/// **Thread safety**: immutable once built.
+/// SAFETY: owns `lines`, aligned to 64.
+public final class BloomFilter: @unchecked Sendable {
+    private let lines: UnsafeMutableRawPointer
+    private let lineCount: Int
+    private let probes: Int
+
+    static let lineBytes = 64
+
+    /// The hash of a partition that `mayContain` takes, the same for all tables.
+    @inline(__always) public static func hash(_ partition: UnsafeRawBufferPointer) -> UInt64 { Checksum.xxh3(partition) }
+
+    /// - Parameters:
+    ///   - hashes: one per partition.
+    ///   - falsePositiveRate: `bloom_filter_fp_chance`; 1 or more makes a filter that answers yes to everything.
+    public init(hashes: [UInt64], falsePositiveRate: Double) {
+        let size = BloomFilter.size(keys: hashes.count, falsePositiveRate: falsePositiveRate)
+        lineCount = size.lines
+        probes = size.probes
+        lines = UnsafeMutableRawPointer.allocate(byteCount: max(1, lineCount) * BloomFilter.lineBytes, alignment: 64)
+        memset(lines, 0, max(1, lineCount) * BloomFilter.lineBytes)
+        guard lineCount > 0 else { return }
+        for hash in hashes {
+            let line = self.line(hash)
+            var bits = UInt32(truncatingIfNeeded: hash)
+            for _ in 0..<probes {
+                let bit = Int(bits >> 23)
+                line.storeBytes(
+                    of: line.load(fromByteOffset: bit >> 3, as: UInt8.self) | 1 << UInt8(bit & 7), toByteOffset: bit >> 3, as: UInt8.self)
+                bits = bits &* 0x9e37_79b9
+            }
+        }
+    }
+
+    /// From its file form; nil when that is damaged.
+    init?(decoding bytes: UnsafeRawBufferPointer) {
+        guard bytes.count >= 8 else { return nil }
+        probes = Int(UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self)))
+        lineCount = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+        guard probes <= 32, bytes.count - 8 == lineCount * BloomFilter.lineBytes else { return nil }
+        lines = UnsafeMutableRawPointer.allocate(byteCount: max(1, lineCount) * BloomFilter.lineBytes, alignment: 64)
+        if lineCount > 0 { lines.copyMemory(from: bytes.baseAddress.unsafelyUnwrapped + 8, byteCount: lineCount * BloomFilter.lineBytes) }
+    }
+
+    deinit { lines.deallocate() }
+
+    func encode(into out: inout ByteWriter) {
+        out.writeLE(UInt32(probes))
+        out.writeLE(UInt32(lineCount))
+        out.write(UnsafeRawBufferPointer(start: lines, count: lineCount * BloomFilter.lineBytes))
+    }
+
+    /// Bytes in memory.
+    public var byteCount: Int { lineCount * BloomFilter.lineBytes }
+
+    @inline(__always) private func line(_ hash: UInt64) -> UnsafeMutableRawPointer {
+        lines + Int((hash >> 32) &* UInt64(lineCount) >> 32) * BloomFilter.lineBytes
+    }
+
+    /// False only when no partition with this hash was added.
+    @inline(__always) public func mayContain(_ hash: UInt64) -> Bool {
+        guard lineCount > 0 else { return true }
+        let line = line(hash)
+        var bits = UInt32(truncatingIfNeeded: hash)
+        for _ in 0..<probes {
+            let bit = Int(bits >> 23)
+            if line.load(fromByteOffset: bit >> 3, as: UInt8.self) & 1 << UInt8(bit & 7) == 0 { return false }
+            bits = bits &* 0x9e37_79b9
+        }
+        return true
+    }
+
+    /// The false-positive rate the filter reached: the mean over its lines of the chance that all probes find a set bit.
+    public var reachedRate: Double {
+        guard lineCount > 0 else { return 1 }
+        var sum = 0.0
+        for index in 0..<lineCount {
+            var set = 0
+            for word in 0..<8 { set += (lines + index * 64).load(fromByteOffset: word * 8, as: UInt64.self).nonzeroBitCount }
+            sum += pow(Double(set) / 512, Double(probes))
+        }
+        return sum / Double(lineCount)
+    }
+
+    private static func size(keys: Int, falsePositiveRate: Double) -> (lines: Int, probes: Int) {
+        guard keys > 0, falsePositiveRate < 1 else { return (0, 0) }
+        // Lines fill unevenly, which costs some of the rate: aim a little lower, more so where the rate is small.
+        let ideal = -log(max(falsePositiveRate, 1e-6)) / (log(2.0) * log(2.0))
+        let bitsPerKey = ideal * (1 + 0.006 * ideal)
+        let lines = max(1, Int((Double(keys) * bitsPerKey / 512).rounded(.up)))
+        let probes = max(1, min(16, Int((ideal * log(2.0)).rounded())))
+        return (lines, probes)
+    }
+}

@@ -1,0 +1,57 @@
+import DataModel
+import Primitives
+
+/// Everything in `start ..< end` up to the deletion's timestamp is gone.
+public struct RangeTombstone: Sendable, Equatable {
+    public var start: [UInt8]
+    public var end: [UInt8]
+    public var deletion: DeletionTime
+
+    public init(start: [UInt8], end: [UInt8], deletion: DeletionTime) {
+        self.start = start
+        self.end = end
+        self.deletion = deletion
+    }
+
+    /// What stands under the start key in a tombstone block: timestamp (8), local deletion (4), end key.
+    var encodedValue: [UInt8] {
+        var out = ByteWriter(capacity: end.count + 12)
+        out.writeLE(deletion.timestamp)
+        out.writeLE(deletion.localDeletion)
+        out.write(end)
+        return out.toArray()
+    }
+
+    /// Takes a value apart; nil when it is too short.
+    static func decode(_ value: UnsafeRawBufferPointer) -> (end: UnsafeRawBufferPointer, deletion: DeletionTime)? {
+        guard value.count >= 12 else { return nil }
+        let deletion = DeletionTime(
+            timestamp: Int64(littleEndian: value.loadUnaligned(as: Int64.self)),
+            localDeletion: UInt32(littleEndian: value.loadUnaligned(fromByteOffset: 8, as: UInt32.self)))
+        return (UnsafeRawBufferPointer(rebasing: value[12...]), deletion)
+    }
+}
+
+/// The deletion over a key, and between which keys it stays the same.
+struct Shadow {
+    var deletion = DeletionTime.none
+    /// Not below `from`; nil: from the start.
+    var from: [UInt8]?
+    /// Below `to`; nil: to the end.
+    var to: [UInt8]?
+
+    static let nothing = Shadow()
+
+    /// The later deletion over the common stretch.
+    mutating func join(_ other: Shadow) {
+        deletion = deletion.latest(other.deletion)
+        if let otherFrom = other.from, from.map({ compareBytes($0, otherFrom) < 0 }) ?? true { from = otherFrom }
+        if let otherTo = other.to, to.map({ compareBytes($0, otherTo) > 0 }) ?? true { to = otherTo }
+    }
+
+    @inline(__always) func covers(_ key: UnsafeRawBufferPointer) -> Bool {
+        if let from, from.withUnsafeBytes({ compareBytes($0, key) > 0 }) { return false }
+        if let to, to.withUnsafeBytes({ compareBytes($0, key) <= 0 }) { return false }
+        return true
+    }
+}

@@ -1,0 +1,253 @@
+import Compression
+import DataModel
+import Platform
+import Primitives
+import Synchronization
+
+/// An open table: one immutable file.
+///
+/// Filter, tombstones, statistics and the root of the index are in memory; index and data blocks come through the cache.
+/// **Thread safety**: all methods, from any thread. When a table has been replaced (`retire`), its file goes with its last user.
+public final class SSTable: Sendable {
+    /// Number in the file's name, unique and rising within a data directory.
+    public let id: UInt32
+    public let path: String
+    public let statistics: SSTableStatistics
+    /// Bytes of the file.
+    public let fileBytes: Int
+    let filter: BloomFilter
+    let root: Block
+    let tombstones: Block?
+    let file: any File
+    private let system: any FileSystem
+    private let cache: BlockCache?
+    private let isRetired = Atomic<Bool>(false)
+    /// How often the filter was asked, and answered yes where the table had no such partition.
+    let filterPositives = Atomic<Int>(0)
+    let filterFalsePositives = Atomic<Int>(0)
+    let reads = Atomic<Int>(0)
+
+    /// Opens a table: reads its footer, index root, filter and statistics.
+    /// - Throws: `damaged` where a checksum or a structure is wrong.
+    public init(system: any FileSystem, path: String, id: UInt32, cache: BlockCache?) throws(StorageError) {
+        self.id = id
+        self.path = path
+        self.system = system
+        self.cache = cache
+        let file: any File
+        let size: Int
+        do {
+            file = try system.open(path, .read)
+            size = try file.size()
+        } catch { throw .file(error) }
+        self.file = file
+        fileBytes = size
+        let footer = try SSTable.readFooter(file, size: size)
+        root = try SSTable.readBlock(file, footer.root, size: size, mayBlock: true)
+        let tombstoneBlock = try SSTable.readBlock(file, footer.tombstones, size: size, mayBlock: true)
+        tombstones = tombstoneBlock.restartCount > 0 ? tombstoneBlock : nil
+        let filterBytes = try SSTable.readBytes(file, footer.filter, size: size, mayBlock: true)
+        guard let filter = filterBytes.withUnsafeBytes({ BloomFilter(decoding: $0) }) else {
+            throw .damaged(path: path, offset: footer.filter.offset, "the Bloom filter is not one")
+        }
+        self.filter = filter
+        let statisticsBytes = try SSTable.readBytes(file, footer.statistics, size: size, mayBlock: true)
+        do {
+            statistics = try statisticsBytes.withUnsafeBytesTyped { (bytes) throws(ByteError) in try SSTableStatistics(decoding: bytes) }
+        } catch { throw .damaged(path: path, offset: footer.statistics.offset, "the statistics do not parse: \(error)") }
+    }
+
+    deinit {
+        file.close()
+        if isRetired.load(ordering: .relaxed) {
+            cache?.remove(table: id)
+            do { try system.remove(path) } catch {}  // a stray file is removed at the next start
+        }
+    }
+
+    /// Lets the file go with its last user: another table has what this one had.
+    func retire() { isRetired.store(true, ordering: .relaxed) }
+
+    static func readFooter(_ file: any File, size: Int) throws(StorageError) -> SSTableFooter {
+        guard size >= SSTableFormat.headerBytes + SSTableFormat.footerBytes else {
+            throw .damaged(path: file.path, offset: 0, "\(size) bytes are too few for a table; the file was cut or never finished")
+        }
+        let at = size - SSTableFormat.footerBytes
+        let bytes = try readRaw(file, offset: at, count: SSTableFormat.footerBytes, mayBlock: true)
+        guard let footer = SSTableFooter(decoding: bytes) else {
+            throw .damaged(path: file.path, offset: at, "the footer's checksum, version or magic number is wrong")
+        }
+        return footer
+    }
+
+    static func readRaw(_ file: any File, offset: Int, count: Int, mayBlock: Bool) throws(StorageError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let outcome: Result<Void, StorageError> = bytes.withUnsafeMutableBytes { buffer in
+            do throws(StorageError) { return .success(try fill(buffer, from: file, offset: offset, mayBlock: mayBlock)) } catch {
+                return .failure(error)
+            }
+        }
+        try outcome.get()
+        return bytes
+    }
+
+    /// Fills all of `buffer`.
+    static func fill(_ buffer: UnsafeMutableRawBufferPointer, from file: any File, offset: Int, mayBlock: Bool) throws(StorageError) {
+        let got: Int
+        do { got = try file.read(at: offset, into: buffer, mayBlock: mayBlock) } catch {
+            throw error.reason == .wouldBlock ? .wouldBlock : .file(error)
+        }
+        guard got == buffer.count else {
+            throw .damaged(path: file.path, offset: offset, "\(buffer.count) bytes expected, the file ends after \(got)")
+        }
+    }
+
+    /// Checks a stored block against its trailer and gives its codec and size.
+    static func check(
+        _ stored: UnsafeRawBufferPointer, path: String, offset: Int
+    ) throws(StorageError) -> (codec: BlockCodec, decompressed: Int, payload: UnsafeRawBufferPointer) {
+        let payload = UnsafeRawBufferPointer(rebasing: stored[..<(stored.count - SSTableFormat.trailerBytes)])
+        let code = stored[payload.count]
+        let decompressed = UInt32(littleEndian: stored.loadUnaligned(fromByteOffset: payload.count + 1, as: UInt32.self))
+        let expected = UInt64(littleEndian: stored.loadUnaligned(fromByteOffset: payload.count + 5, as: UInt64.self))
+        let found = SSTableFormat.checksum(payload, codec: code, decompressed: decompressed, offset: offset)
+        guard found == expected else {
+            throw .damaged(
+                path: path, offset: offset,
+                "block of \(stored.count) bytes: checksum \(String(expected, radix: 16)) expected, \(String(found, radix: 16)) found")
+        }
+        guard let codec = BlockCodec(code: code), decompressed <= SSTableFormat.largestBlockBytes else {
+            throw .damaged(path: path, offset: offset, "unknown codec \(code)")
+        }
+        return (codec, Int(decompressed), payload)
+    }
+
+    private static func checkHandle(_ handle: BlockHandle, size: Int, path: String) throws(StorageError) {
+        guard handle.count > SSTableFormat.trailerBytes, handle.count <= SSTableFormat.largestBlockBytes, handle.offset >= 0,
+            size - handle.offset >= handle.count
+        else { throw .damaged(path: path, offset: handle.offset, "a block of \(handle.count) bytes would lie outside the file's \(size)") }
+    }
+
+    /// A block's bytes that are not a `Block`.
+    static func readBytes(_ file: any File, _ handle: BlockHandle, size: Int, mayBlock: Bool) throws(StorageError) -> [UInt8] {
+        try checkHandle(handle, size: size, path: file.path)
+        let stored = try readRaw(file, offset: handle.offset, count: handle.count, mayBlock: mayBlock)
+        return try stored.withUnsafeBytesTyped { (bytes) throws(StorageError) -> [UInt8] in
+            let (codec, count, payload) = try check(bytes, path: file.path, offset: handle.offset)
+            var out = ByteWriter(capacity: count)
+            do { try BlockDecompressor.decompress(payload, codec: codec, decompressedCount: count, into: &out) } catch {
+                throw .damaged(path: file.path, offset: handle.offset, "\(error)")
+            }
+            return out.toArray()
+        }
+    }
+
+    /// Makes a `Block` of stored bytes.
+    static func decodeBlock(_ stored: UnsafeRawBufferPointer, path: String, offset: Int) throws(StorageError) -> Block {
+        let (codec, count, payload) = try check(stored, path: path, offset: offset)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1), alignment: 16)
+        do {
+            try BlockDecompressor.decompress(payload, codec: codec, into: UnsafeMutableRawBufferPointer(start: memory, count: count))
+        } catch {
+            memory.deallocate()
+            throw .damaged(path: path, offset: offset, "\(error)")
+        }
+        do { return try Block(owning: memory, count: count) } catch {
+            throw .damaged(path: path, offset: offset, "the block's checksum is good, its structure is not: \(error)")
+        }
+    }
+
+    static func readBlock(_ file: any File, _ handle: BlockHandle, size: Int, mayBlock: Bool) throws(StorageError) -> Block {
+        try checkHandle(handle, size: size, path: file.path)
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: handle.count, alignment: 16)
+        defer { buffer.deallocate() }
+        try fill(buffer, from: file, offset: handle.offset, mayBlock: mayBlock)
+        return try decodeBlock(UnsafeRawBufferPointer(buffer), path: file.path, offset: handle.offset)
+    }
+
+    /// A block through the cache.
+    @inline(__always) func block(_ handle: BlockHandle, mayBlock: Bool) throws(StorageError) -> Block {
+        guard let cache else { return try SSTable.readBlock(file, handle, size: fileBytes, mayBlock: mayBlock) }
+        let key = BlockCache.Key(table: id, offset: handle.offset)
+        if let block = cache.find(key) { return block }
+        let block = try SSTable.readBlock(file, handle, size: fileBytes, mayBlock: mayBlock)
+        cache.insert(key, block)
+        return block
+    }
+
+    func handle(_ value: UnsafeRawBufferPointer) throws(StorageError) -> BlockHandle {
+        do { return try BlockHandle(decoding: value) } catch {
+            throw .damaged(path: path, offset: 0, "an index entry does not parse: \(error)")
+        }
+    }
+
+    /// A row found, and the block that keeps it alive.
+    struct Found {
+        let block: Block
+        let row: UnsafeRawBufferPointer
+    }
+
+    /// The row with exactly this key.
+    /// - Parameter hash: `BloomFilter.hash` of the key's partition.
+    func find(_ key: UnsafeRawBufferPointer, hash: UInt64, mayBlock: Bool) throws(StorageError) -> Found? {
+        guard filter.mayContain(hash) else { return nil }
+        guard let inRoot = root.find(key) else { return nil }
+        let index = try block(try handle(inRoot.value), mayBlock: mayBlock)
+        guard let inIndex = index.find(key) else { return nil }
+        let data = try block(try handle(inIndex.value), mayBlock: mayBlock)
+        guard let found = data.find(key), found.isExact else {
+            filterFalsePositives.add(1, ordering: .relaxed)
+            return nil
+        }
+        return Found(block: data, row: found.value)
+    }
+
+    /// The range tombstone over `key`, and the stretch around it.
+    func shadow(at key: UnsafeRawBufferPointer) -> Shadow {
+        guard let tombstones else { return .nothing }
+        let cursor = BlockCursor()
+        cursor.open(tombstones)
+        var shadow = Shadow()
+        let next: Bool
+        if cursor.seek(key), compareBytes(cursor.key, key) == 0 {
+            next = false
+        } else {
+            next = cursor.isValid
+        }
+        if next { shadow.to = [UInt8](cursor.key) }
+        let atKey = cursor.isValid && !next
+        if atKey || cursor.seekBefore(key) {
+            if let (end, deletion) = RangeTombstone.decode(cursor.value) {
+                if compareBytes(key, end) < 0 {
+                    shadow.deletion = deletion
+                    shadow.from = [UInt8](cursor.key)
+                    shadow.to = [UInt8](end)
+                } else {
+                    shadow.from = [UInt8](end)
+                }
+            }
+        }
+        return shadow
+    }
+
+    /// All range tombstones, in order.
+    func rangeTombstones() -> [RangeTombstone] {
+        guard let tombstones else { return [] }
+        let cursor = BlockCursor()
+        cursor.open(tombstones)
+        var all: [RangeTombstone] = []
+        var more = cursor.seekToFirst()
+        while more {
+            if let (end, deletion) = RangeTombstone.decode(cursor.value) {
+                all.append(RangeTombstone(start: [UInt8](cursor.key), end: [UInt8](end), deletion: deletion))
+            }
+            more = cursor.advance()
+        }
+        return all
+    }
+
+    /// Whether any key of `range` could lie in the table.
+    func overlaps(_ range: KeyRange) -> Bool {
+        compareBytes(statistics.firstKey, range.end) < 0 && compareBytes(range.start, statistics.lastKey) <= 0
+    }
+}

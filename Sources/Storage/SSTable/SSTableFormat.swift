@@ -1,0 +1,95 @@
+import Primitives
+
+/// The file of one sorted table; `Storage.docc/SSTableFormat.md` has the whole grammar.
+///
+/// All numbers here are part of the file format; do not change.
+enum SSTableFormat {
+    static let magic: UInt64 = 0x4155_5350_5353_5431  // "AUSPSST1"
+    static let version: UInt32 = 1
+    static let headerBytes = 16
+    /// After each block's bytes: codec (1), bytes when decompressed (4), XXH3 (8).
+    static let trailerBytes = 13
+    static let footerBytes = 96
+    /// The whole-file digest goes over pieces of this size.
+    static let digestPieceBytes = 1 << 20
+    static let indexBlockBytes = 8 << 10
+    static let largestBlockBytes = 1 << 30
+
+    /// The checksum of a block: of its bytes and trailer, seeded with its offset, so that a block read from the wrong place fails too.
+    @inline(__always) static func checksum(_ stored: UnsafeRawBufferPointer, codec: UInt8, decompressed: UInt32, offset: Int) -> UInt64 {
+        Checksum.xxh3(stored, seed: UInt64(truncatingIfNeeded: offset) ^ UInt64(codec) << 56 ^ UInt64(decompressed) << 24)
+    }
+}
+
+/// Where a block stands in its file.
+public struct BlockHandle: Sendable, Equatable {
+    /// Bytes from the start of the file.
+    public var offset: Int
+    /// Bytes with the trailer.
+    public var count: Int
+
+    func encode(into out: inout ByteWriter) {
+        out.writeVarint(offset)
+        out.writeVarint(count)
+    }
+
+    /// Reads an index entry's value.
+    init(decoding bytes: UnsafeRawBufferPointer) throws(ByteError) {
+        var reader = ByteReader(bytes)
+        offset = try reader.readCount()
+        count = try reader.readCount()
+    }
+
+    init(offset: Int, count: Int) {
+        self.offset = offset
+        self.count = count
+    }
+}
+
+/// The last bytes of a table's file.
+struct SSTableFooter: Equatable {
+    var root: BlockHandle
+    var tombstones: BlockHandle
+    var filter: BlockHandle
+    var statistics: BlockHandle
+    /// XXH3 over all before the footer, in chained pieces of `digestPieceBytes`.
+    var digest: UInt64
+
+    func encode() -> [UInt8] {
+        var out = ByteWriter(capacity: SSTableFormat.footerBytes)
+        for handle in [root, tombstones, filter, statistics] {
+            out.writeLE(UInt64(handle.offset))
+            out.writeLE(UInt64(handle.count))
+        }
+        out.writeLE(digest)
+        out.writeLE(SSTableFormat.version)
+        out.writeLE(UInt32(0))
+        out.writeLE(Checksum.xxh3(out.bytes))
+        out.writeLE(SSTableFormat.magic)
+        return out.toArray()
+    }
+
+    /// Nil when the bytes are not a good footer.
+    init?(decoding bytes: [UInt8]) {
+        guard bytes.count == SSTableFormat.footerBytes else { return nil }
+        let fields = bytes.withUnsafeBytes { raw in
+            (0..<12).map { UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self)) }
+        }
+        guard fields[11] == SSTableFormat.magic, UInt32(truncatingIfNeeded: fields[9]) == SSTableFormat.version,
+            Checksum.xxh3(Array(bytes[..<80])) == fields[10], fields[..<8].allSatisfy({ $0 < 1 << 48 })
+        else { return nil }
+        root = BlockHandle(offset: Int(fields[0]), count: Int(fields[1]))
+        tombstones = BlockHandle(offset: Int(fields[2]), count: Int(fields[3]))
+        filter = BlockHandle(offset: Int(fields[4]), count: Int(fields[5]))
+        statistics = BlockHandle(offset: Int(fields[6]), count: Int(fields[7]))
+        digest = fields[8]
+    }
+
+    init(root: BlockHandle, tombstones: BlockHandle, filter: BlockHandle, statistics: BlockHandle, digest: UInt64) {
+        self.root = root
+        self.tombstones = tombstones
+        self.filter = filter
+        self.statistics = statistics
+        self.digest = digest
+    }
+}

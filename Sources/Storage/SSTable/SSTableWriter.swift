@@ -1,0 +1,251 @@
+import Compression
+import DataModel
+import Platform
+import Primitives
+
+/// How a table's file is laid out.
+public struct SSTableOptions: Sendable, Equatable {
+    public var codec: BlockCodec = .lz4
+    /// Bytes of a data block before compression.
+    public var blockBytes = 16 << 10
+    /// `bloom_filter_fp_chance`.
+    public var bloomFalsePositiveRate = 0.01
+
+    public init() {}
+}
+
+/// Writes one table's file from entries in key order.
+///
+/// 1. Rows fill data blocks; each full block is compressed, given its trailer and appended. Its last key, cut as short as still separates it from the
+///    next block, goes into the index.
+/// 2. Range tombstones are kept aside and written as one block after the rows.
+/// 3. `finish` writes index, tombstones, filter, statistics and footer, and syncs.
+///
+/// Until the manifest names it, the file is nothing: a crash leaves a stray that is removed at the next start.
+/// **Thread safety**: one thread at a time.
+public final class SSTableWriter {
+    public let path: String
+    private let file: any File
+    private let system: any FileSystem
+    private let options: SSTableOptions
+    private let compressor: BlockCompressor
+    private var block: BlockWriter
+    private var index = BlockWriter(capacity: SSTableFormat.indexBlockBytes)
+    private var tombstones = BlockWriter(capacity: 4 << 10)
+    /// Index blocks that are full, to be written after the data.
+    private var indexBlocks: [(lastKey: [UInt8], bytes: [UInt8])] = []
+    private var pendingHandle: BlockHandle?
+    private var pendingLastKey = ByteWriter(capacity: 256)
+    private var compressed: ByteWriter
+    private var buffer: ByteWriter
+    /// Bytes written to the file, and with those that still wait in `buffer`.
+    private var written = 0
+    private var digest: UInt64 = 0
+    private var hashes: [UInt64] = []
+    private var partition = ByteWriter(capacity: 128)
+    private var partitionBytes = 0
+    private var handleBytes = ByteWriter(capacity: 32)
+    private var lastKey = ByteWriter(capacity: 256)
+    private var minClustering = ByteWriter(capacity: 64)
+    private var maxClustering = ByteWriter(capacity: 64)
+    private var statistics = SSTableStatistics()
+
+    public init(system: any FileSystem, path: String, options: SSTableOptions, createdAt: Int64, sources: Int) throws(StorageError) {
+        self.path = path
+        self.system = system
+        self.options = options
+        do { file = try system.open(path, .create) } catch { throw .file(error) }
+        compressor = BlockCompressor(options.codec)
+        block = BlockWriter(capacity: options.blockBytes)
+        compressed = ByteWriter(capacity: options.blockBytes * 2)
+        buffer = ByteWriter(capacity: SSTableFormat.digestPieceBytes + options.blockBytes * 2)
+        statistics.createdAt = createdAt
+        statistics.sources = sources
+        statistics.codec = options.codec.name
+        statistics.filterRateAsked = options.bloomFalsePositiveRate
+        buffer.writeLE(SSTableFormat.magic)
+        buffer.writeLE(SSTableFormat.version)
+        buffer.writeLE(UInt32(0))
+    }
+
+    /// Bytes of the file so far.
+    public var byteCount: Int { written + buffer.count }
+    public var isEmpty: Bool { statistics.rowCount == 0 && statistics.rangeTombstoneCount == 0 }
+
+    /// Adds a row; keys must come in order, each once.
+    public func add(key: UnsafeRawBufferPointer, row: UnsafeRawBufferPointer) throws(StorageError) {
+        if statistics.rowCount > 0 {
+            precondition(compareBytes(lastKey.bytes, key) < 0, "rows of a table out of order")
+        } else {
+            statistics.firstKey = [UInt8](key)
+        }
+        if let handle = pendingHandle { indexBlock(handle, next: key) }
+        let partitionCount = KeyView.partitionCount(of: key)
+        let itsPartition = UnsafeRawBufferPointer(rebasing: key[..<partitionCount])
+        if statistics.rowCount == 0 || compareBytes(itsPartition, partition.bytes) != 0 { beginPartition(itsPartition) }
+        if key.count > partitionCount + 1 {
+            let clustering = UnsafeRawBufferPointer(rebasing: key[partitionCount...])
+            if minClustering.count == 0 || compareBytes(clustering, minClustering.bytes) < 0 {
+                minClustering.removeAll()
+                minClustering.write(clustering)
+            }
+            if maxClustering.count == 0 || compareBytes(clustering, maxClustering.bytes) > 0 {
+                maxClustering.removeAll()
+                maxClustering.write(clustering)
+            }
+        }
+        statistics.seeRow(RowView(row))
+        statistics.rawBytes += key.count + row.count
+        partitionBytes += key.count + row.count
+        block.add(key: key, value: row)
+        lastKey.removeAll()
+        lastKey.write(key)
+        if block.estimatedBytes >= options.blockBytes { try endBlock() }
+    }
+
+    /// Adds a range tombstone; they come in order and do not overlap.
+    public func addTombstone(_ tombstone: RangeTombstone) throws(StorageError) {
+        if let start = tombstones.isEmpty ? nil : Optional([UInt8](tombstones.lastKeyBytes)) {
+            precondition(compareBytes(start, tombstone.start) < 0, "range tombstones out of order")
+        }
+        statistics.rangeTombstoneCount += 1
+        statistics.seeTimestamp(tombstone.deletion.timestamp)
+        statistics.seeLocalDeletion(tombstone.deletion.localDeletion)
+        tombstone.start.withUnsafeBytes { start in
+            hashes.append(BloomFilter.hash(UnsafeRawBufferPointer(rebasing: start[..<KeyView.partitionCount(of: start)])))
+            tombstone.encodedValue.withUnsafeBytes { tombstones.add(key: start, value: $0) }
+        }
+        if tombstonesFirst == nil { tombstonesFirst = tombstone.start }
+        tombstonesEnd = tombstone.end
+    }
+    private var tombstonesFirst: [UInt8]?
+    private var tombstonesEnd: [UInt8]?
+
+    private func beginPartition(_ bytes: UnsafeRawBufferPointer) {
+        statistics.largestPartitionBytes = max(statistics.largestPartitionBytes, partitionBytes)
+        partitionBytes = 0
+        statistics.partitionCount += 1
+        partition.removeAll()
+        partition.write(bytes)
+        hashes.append(BloomFilter.hash(bytes))
+    }
+
+    private func endBlock() throws(StorageError) {
+        pendingLastKey.removeAll()
+        pendingLastKey.write(block.lastKeyBytes)
+        let bytes = block.finish()
+        pendingHandle = try append(bytes, codec: options.codec)
+        statistics.dataBlockCount += 1
+        block.removeAll()
+    }
+
+    /// Puts a data block into the index, under the shortest key that is not below its last and below `next`.
+    private func indexBlock(_ handle: BlockHandle, next: UnsafeRawBufferPointer?) {
+        pendingHandle = nil
+        handleBytes.removeAll()
+        handle.encode(into: &handleBytes)
+        var separator = pendingLastKey.bytes
+        if let next {
+            let shared = BlockWriter.sharedPrefix(separator, next)
+            if shared + 1 < next.count && shared + 1 < separator.count { separator = UnsafeRawBufferPointer(rebasing: next[...shared]) }
+        }
+        index.add(key: separator, value: handleBytes.bytes)
+        if index.estimatedBytes >= SSTableFormat.indexBlockBytes { endIndexBlock() }
+    }
+
+    private func endIndexBlock() {
+        let last = [UInt8](index.lastKeyBytes)
+        indexBlocks.append((last, [UInt8](index.finish())))
+        index.removeAll()
+    }
+
+    /// Appends a block with its trailer, compressed where that saves at least an eighth.
+    private func append(_ bytes: UnsafeRawBufferPointer, codec: BlockCodec) throws(StorageError) -> BlockHandle {
+        let offset = byteCount
+        var code = BlockCodec.none.code
+        compressed.removeAll()
+        if codec != .none {
+            do { try compressor.compress(bytes, into: &compressed) } catch {
+                throw .damaged(path: path, offset: offset, "the codec \(codec.name) could not compress a block of \(bytes.count) bytes")
+            }
+            if compressed.count < bytes.count - bytes.count / 8 { code = codec.code }
+        }
+        let stored = code == BlockCodec.none.code ? bytes : compressed.bytes
+        buffer.write(stored)
+        buffer.write(code)
+        buffer.writeLE(UInt32(bytes.count))
+        buffer.writeLE(SSTableFormat.checksum(stored, codec: code, decompressed: UInt32(bytes.count), offset: offset))
+        let handle = BlockHandle(offset: offset, count: stored.count + SSTableFormat.trailerBytes)
+        try writeFullPieces()
+        return handle
+    }
+
+    /// Writes whole pieces of the buffer, so that the digest's pieces stand at fixed places.
+    private func writeFullPieces() throws(StorageError) {
+        guard buffer.count >= SSTableFormat.digestPieceBytes else { return }
+        var from = 0
+        while buffer.count - from >= SSTableFormat.digestPieceBytes {
+            try writePiece(UnsafeRawBufferPointer(rebasing: buffer.bytes[from..<from + SSTableFormat.digestPieceBytes]))
+            from += SSTableFormat.digestPieceBytes
+        }
+        let rest = [UInt8](UnsafeRawBufferPointer(rebasing: buffer.bytes[from...]))
+        buffer.removeAll()
+        buffer.write(rest)
+    }
+
+    private func writePiece(_ piece: UnsafeRawBufferPointer) throws(StorageError) {
+        digest = Checksum.xxh3(piece, seed: digest)
+        do { try file.write(piece, at: written) } catch { throw .file(error) }
+        written += piece.count
+    }
+
+    /// Completes the file and syncs it. What is returned is in the file too.
+    public func finish() throws(StorageError) -> SSTableStatistics {
+        if !block.isEmpty { try endBlock() }
+        if let handle = pendingHandle { indexBlock(handle, next: nil) }
+        if !index.isEmpty { endIndexBlock() }
+        statistics.largestPartitionBytes = max(statistics.largestPartitionBytes, partitionBytes)
+        statistics.lastKey = lastKey.toArray()
+        statistics.minClustering = minClustering.toArray()
+        statistics.maxClustering = maxClustering.toArray()
+        if let first = tombstonesFirst, statistics.rowCount == 0 || compareBytes(first, statistics.firstKey) < 0 {
+            statistics.firstKey = first
+        }
+        if let end = tombstonesEnd, statistics.rowCount == 0 || compareBytes(end, statistics.lastKey) > 0 { statistics.lastKey = end }
+        var root = BlockWriter(capacity: 4 << 10)
+        for one in indexBlocks {
+            let handle = try one.bytes.withUnsafeBytesTyped { (bytes) throws(StorageError) in try append(bytes, codec: .none) }
+            handleBytes.removeAll()
+            handle.encode(into: &handleBytes)
+            one.lastKey.withUnsafeBytes { root.add(key: $0, value: handleBytes.bytes) }
+        }
+        let rootHandle = try append(root.finish(), codec: .none)
+        let tombstoneHandle = try append(tombstones.finish(), codec: .none)
+        let filter = BloomFilter(hashes: hashes, falsePositiveRate: options.bloomFalsePositiveRate)
+        statistics.filterRateReached = filter.reachedRate
+        var filterBytes = ByteWriter(capacity: filter.byteCount + 16)
+        filter.encode(into: &filterBytes)
+        let filterHandle = try append(filterBytes.bytes, codec: .none)
+        let statisticsHandle = try statistics.encode().withUnsafeBytesTyped { (bytes) throws(StorageError) in
+            try append(bytes, codec: .none)
+        }
+        if buffer.count > 0 { try writePiece(buffer.bytes) }
+        let footer = SSTableFooter(
+            root: rootHandle, tombstones: tombstoneHandle, filter: filterHandle, statistics: statisticsHandle, digest: digest
+        ).encode()
+        do {
+            try footer.withUnsafeBytesTyped { (bytes) throws(FileError) in try file.write(bytes, at: written) }
+            written += footer.count
+            buffer.removeAll()
+            try file.sync()
+        } catch { throw .file(error) }
+        file.close()
+        return statistics
+    }
+
+    /// Gives up: closes and removes the file.
+    public func abandon() {
+        file.close()
+        do { try system.remove(path) } catch {}  // a stray file is removed at the next start
+    }
+}

@@ -1,0 +1,35 @@
+import Compression
+import DataModel
+import Platform
+import Primitives
+
+/// What the storage engine could not do.
+public enum StorageError: Error, Sendable, CustomStringConvertible {
+    /// A read that must not wait would have had to; ask again from a thread that may.
+    case wouldBlock
+    /// The file system failed.
+    case file(FileError)
+    /// A file holds something else than was written: where, what was expected and what was found.
+    case damaged(path: String, offset: Int, String)
+    /// The engine does not know the table.
+    case unknownTable(UUID)
+    /// More is waiting to be flushed than memory is set aside for.
+    case overloaded(String)
+    /// A mutation that is not one, or is larger than the limit.
+    case badMutation(String)
+    /// The engine was closed, or stopped itself after the disk failed.
+    case stopped(String)
+
+    public var description: String {
+        switch self {
+        case .wouldBlock: "the data is not in memory"
+        case .file(let error): error.description
+        case .damaged(let path, let offset, let what):
+            "\(path) is damaged at byte \(offset): \(what); restore the file from a replica or a snapshot, or remove it and repair"
+        case .unknownTable(let id): "no table has the id \(id)"
+        case .overloaded(let why): why
+        case .badMutation(let why): why
+        case .stopped(let why): why
+        }
+    }
+}
