@@ -77,6 +77,9 @@ let package = Package(
         tests("NodeTests", ["Node"]),
         tests("CoordinatorTests", ["Coordinator"]),
         tests("NativeProtocolTests", ["NativeProtocol"]),
+        tests("LineProtocolTests", ["LineProtocol"]),
+        tests("ClientTests", ["Client"]),
+        tests("StressTests", ["Stress"]),
     ],
     swiftLanguageModes: [.v6]
 )

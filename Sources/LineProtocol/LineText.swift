@@ -1,0 +1,41 @@
+import DataModel
+import Primitives
+
+/// Text as the line protocol writes it.
+enum LineText {
+    /// `text` as a JSON string.
+    static func writeJSON(_ text: String, into out: inout ByteWriter) {
+        var copy = text
+        copy.withUTF8 { CQLType.appendJSONString(UnsafeRawBufferPointer($0), to: &out) }
+    }
+
+    /// Text of one line: every run of line ends becomes a blank.
+    static func writeFolded(_ text: String, into out: inout ByteWriter) {
+        var copy = text
+        copy.withUTF8 { bytes in
+            var isInRun = false
+            for byte in bytes {
+                if byte == 0x0A || byte == 0x0D {
+                    if !isInRun { out.write(UInt8(ascii: " ")) }
+                    isInRun = true
+                } else {
+                    out.write(byte)
+                    isInRun = false
+                }
+            }
+        }
+    }
+
+    /// A text value between tabs: tab, line ends and backslash escaped.
+    static func writeTabSafe(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter) {
+        for byte in bytes {
+            switch byte {
+            case 0x09: out.write("\\t")
+            case 0x0A: out.write("\\n")
+            case 0x0D: out.write("\\r")
+            case UInt8(ascii: "\\"): out.write("\\\\")
+            default: out.write(byte)
+            }
+        }
+    }
+}
