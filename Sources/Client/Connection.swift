@@ -1,0 +1,214 @@
+import DataModel
+import NativeProtocol
+import Primitives
+
+/// Where and how to connect.
+public struct ConnectionOptions: Sendable {
+    public var host = "127.0.0.1"
+    public var port: UInt16 = 9042
+    /// Sent when the server asks who connects.
+    public var user: String?
+    public var password: String?
+    /// nil: 5, or 4 when the server does not know it.
+    public var version: ProtocolVersion?
+    public var compression = FrameCompression.none
+    public var connectTimeout: Duration = .seconds(5)
+    /// How long an answer may take; nil: forever.
+    public var requestTimeout: Duration? = .seconds(60)
+    /// The largest answer accepted, in bytes.
+    public var maxFrameBytes = FrameDecoder.absoluteMaxFrameBytes
+    public var driverName = "auspex"
+
+    public init() {}
+}
+
+/// A connection to a CQL server, for tools: requests are collected and sent together, answers are pulled.
+///
+/// 1. `enqueue` appends a request; nothing moves yet.
+/// 2. `flush` sends what was appended, reading meanwhile what the server sends, so that neither side waits for the other.
+/// 3. `nextBuffered` takes the next answer out of what has arrived; `fill` waits for more.
+///
+/// The simple calls (`Connection+Statements`) do all of it for one request.
+///
+/// **Thread safety**: one owner.
+public final class Connection {
+    public let options: ConnectionOptions
+    public private(set) var version: ProtocolVersion
+    /// What the server says it is and supports.
+    public var address: String { socket.address }
+
+    private let socket: Socket
+    public private(set) var encoder: RequestEncoder
+    private var decoder: FrameDecoder
+    private var segments: SegmentEncoder?
+    /// Frames not sent yet, and the same as they go out.
+    private var frames = ByteWriter(capacity: 64 << 10)
+    private var wire = ByteWriter(capacity: 64 << 10)
+    private var received = ReceiveBuffer()
+    private var nextStream: Int16 = 0
+
+    /// Connects and shakes hands.
+    public static func open(_ options: ConnectionOptions) throws(ClientError) -> Connection {
+        if let version = options.version { return try Connection(options, version) }
+        do {
+            return try Connection(options, .v5)
+        } catch {
+            guard case .server(let refusal) = error, refusal.code == .protocolError else { throw error }
+            return try Connection(options, .v4)
+        }
+    }
+
+    private init(_ options: ConnectionOptions, _ version: ProtocolVersion) throws(ClientError) {
+        self.options = options
+        self.version = version
+        socket = try Socket(host: options.host, port: options.port, timeout: options.connectTimeout)
+        socket.setReadTimeout(options.requestTimeout)
+        encoder = RequestEncoder(version: version)
+        decoder = FrameDecoder(direction: .responses, maxFrameBytes: options.maxFrameBytes)
+        try shakeHands()
+    }
+
+    private func shakeHands() throws(ClientError) {
+        var startup = ["CQL_VERSION": "3.0.0", "DRIVER_NAME": options.driverName, "DRIVER_VERSION": "1"]
+        if options.compression != .none { startup["COMPRESSION"] = options.compression.name }
+        encoder.startup(StartupOptions(all: startup), stream: 0, into: &frames)
+        try flush()
+        let answer = try response(stream: 0)
+        let compression = options.compression
+        switch version {
+        case .v5:
+            decoder.beginSegments(compression: compression)
+            segments = SegmentEncoder(compression: compression)
+        case .v4: decoder.compression = compression
+        }
+        switch answer.response {
+        case .ready: return
+        case .authenticate: try authenticate()
+        case .error(let error): throw .server(error)
+        default: throw .protocolViolation("STARTUP was answered with neither READY nor AUTHENTICATE")
+        }
+    }
+
+    private func authenticate() throws(ClientError) {
+        guard let user = options.user, let password = options.password else {
+            throw .server(ServerError(.badCredentials, "the server asks for a user and a password; give both"))
+        }
+        encoder.authResponse([0] + Array(user.utf8) + [0] + Array(password.utf8), stream: 0, into: &frames)
+        try flush()
+        switch try response(stream: 0).response {
+        case .authSuccess: return
+        case .error(let error): throw .server(error)
+        default: throw .protocolViolation("AUTH_RESPONSE was not answered with AUTH_SUCCESS")
+        }
+    }
+
+    /// Asks the server to trace what is enqueued from now on.
+    public var tracing: Bool {
+        get { encoder.tracing }
+        set { encoder.tracing = newValue }
+    }
+
+    /// Appends requests to what `flush` sends.
+    @inline(__always) public func enqueue(_ body: (RequestEncoder, inout ByteWriter) -> Void) { body(encoder, &frames) }
+
+    /// Bytes appended and not sent.
+    public var pendingBytes: Int { frames.count }
+
+    /// A stream no simple call has in use.
+    func takeStream() -> Int16 {
+        nextStream = nextStream == Int16.max ? 0 : nextStream + 1
+        return nextStream
+    }
+
+    /// Sends what was enqueued.
+    public func flush() throws(ClientError) {
+        if segments != nil {
+            segments?.encode(frames.bytes, into: &wire)
+            frames.removeAll()
+            try send(wire.bytes)
+            wire.removeAll()
+        } else {
+            try send(frames.bytes)
+            frames.removeAll()
+        }
+    }
+
+    private func send(_ bytes: UnsafeRawBufferPointer) throws(ClientError) {
+        var sent = 0
+        while sent < bytes.count {
+            switch try socket.write(UnsafeRawBufferPointer(rebasing: bytes[sent...])) {
+            case .moved(let count): sent += count
+            case .ended: throw .closed(address: address, reason: "closed by the server")
+            case .wouldBlock:
+                guard try socket.wait(forRoom: true, timeout: options.requestTimeout) else { throw timedOut() }
+                _ = try read(isWaiting: false)
+            }
+        }
+    }
+
+    /// Reads what there is; false when there was nothing.
+    private func read(isWaiting: Bool) throws(ClientError) -> Bool {
+        let outcome = try received.fill(wanted: 32 << 10) { (room) throws(ClientError) -> (count: Int, result: Socket.Outcome) in
+            let outcome = try socket.read(into: room, isWaiting: isWaiting)
+            if case .moved(let count) = outcome { return (count, outcome) }
+            return (0, outcome)
+        }
+        switch outcome {
+        case .moved: return true
+        case .wouldBlock: return false
+        case .ended: throw .closed(address: address, reason: "closed by the server")
+        }
+    }
+
+    private func timedOut() -> ClientError { .timeout(address: address, after: options.requestTimeout ?? .zero) }
+
+    /// The next answer that has arrived as a whole; its body is valid until the next call of this connection.
+    public func nextBuffered() throws(ClientError) -> Frame? {
+        received.discard(consumed)
+        consumed = 0
+        do throws(ProtocolError) {
+            return try decoder.next(received.bytes, consumed: &consumed)
+        } catch {
+            throw .protocolViolation(error.message)
+        }
+    }
+
+    /// Bytes of the answer handed out last.
+    private var consumed = 0
+
+    /// Waits until more has arrived.
+    public func fill() throws(ClientError) {
+        received.discard(consumed)
+        consumed = 0
+        guard try read(isWaiting: true) else { throw timedOut() }
+    }
+
+    /// Waits at most `timeout` until more has arrived; false when nothing did.
+    public func fill(atMost timeout: Duration) throws(ClientError) -> Bool {
+        received.discard(consumed)
+        consumed = 0
+        if try read(isWaiting: false) { return true }
+        guard try socket.wait(timeout: timeout) else { return false }
+        return try read(isWaiting: false)
+    }
+
+    /// The answer on `stream`; others, which are events or answers nobody waits for any more, are dropped.
+    func response(stream: Int16, known: ResultMetadata? = nil) throws(ClientError) -> ReceivedResponse {
+        while true {
+            while let frame = try nextBuffered() {
+                guard frame.header.stream == stream else { continue }
+                return try Connection.decoded(frame, known: known)
+            }
+            try fill()
+        }
+    }
+
+    /// Decodes an answer.
+    public static func decoded(_ frame: Frame, known: ResultMetadata? = nil) throws(ClientError) -> ReceivedResponse {
+        do throws(ServerError) {
+            return try ResponseDecoder.decode(frame, known: known)
+        } catch {
+            throw .protocolViolation(error.message)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+import DataModel
+import NativeProtocol
+
+/// A column as `system_schema.columns` describes it.
+public struct DescribedColumn: Sendable, Equatable {
+    public enum Kind: String, Sendable { case partitionKey = "partition_key", clustering, `static`, regular }
+
+    public var name: String
+    public var type: CQLType
+    public var kind: Kind
+    public var position: Int
+}
+
+/// A table as the schema tables describe it, its columns in the order of a `SELECT *`.
+public struct DescribedTable: Sendable {
+    public var keyspace: String
+    public var name: String
+    public var columns: [DescribedColumn]
+
+    public var partitionKey: [DescribedColumn] { columns.filter { $0.kind == .partitionKey } }
+    public var primaryKey: [DescribedColumn] { columns.filter { $0.kind == .partitionKey || $0.kind == .clustering } }
+    public var qualifiedName: String { Identifier.quoted(keyspace) + "." + Identifier.quoted(name) }
+}
+
+// What tools ask of the schema tables.
+extension Connection {
+    public func keyspaceNames() throws(ClientError) -> [String] {
+        try rows("SELECT keyspace_name FROM system_schema.keyspaces").rows().compactMap { $0.text(0) }
+    }
+
+    public func tableNames(keyspace: String) throws(ClientError) -> [String] {
+        try rows("SELECT table_name FROM system_schema.tables WHERE keyspace_name = \(Identifier.stringLiteral(keyspace))").rows()
+            .compactMap { $0.text(0) }
+    }
+
+    /// The table; nil when there is none. A column whose type is not known here is an error.
+    public func table(keyspace: String, name: String) throws(ClientError) -> DescribedTable? {
+        let query =
+            "SELECT column_name, type, kind, position FROM system_schema.columns WHERE keyspace_name = "
+            + "\(Identifier.stringLiteral(keyspace)) AND table_name = \(Identifier.stringLiteral(name))"
+        var columns: [DescribedColumn] = []
+        for row in try rows(query).rows() {
+            guard let column = row.text(0), let typeName = row.text(1), let kindName = row.text(2) else { continue }
+            guard let type = CQLType.parse(typeName) else {
+                throw .protocolViolation("column \(column) of \(keyspace).\(name) has the unknown type \(typeName)")
+            }
+            guard let kind = DescribedColumn.Kind(rawValue: kindName) else {
+                throw .protocolViolation("column \(column) of \(keyspace).\(name) is of the unknown kind \(kindName)")
+            }
+            columns.append(DescribedColumn(name: column, type: type, kind: kind, position: Int(row.integer(3) ?? 0)))
+        }
+        if columns.isEmpty { return nil }
+        func rank(_ column: DescribedColumn) -> (Int, Int, String) {
+            switch column.kind {
+            case .partitionKey: (0, column.position, "")
+            case .clustering: (1, column.position, "")
+            case .static: (2, 0, column.name)
+            case .regular: (3, 0, column.name)
+            }
+        }
+        columns.sort { rank($0) < rank($1) }
+        return DescribedTable(keyspace: keyspace, name: name, columns: columns)
+    }
+}
