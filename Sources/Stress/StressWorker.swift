@@ -1,0 +1,157 @@
+import Client
+import DataModel
+import NativeProtocol
+import Primitives
+import Synchronization
+
+/// What all connections of a run share.
+final class StressProgress: Sendable {
+    let completed = Atomic<Int>(0)
+    let errors = Atomic<Int>(0)
+}
+
+/// What one connection's operations came to.
+struct WorkerOutcome: Sendable {
+    var histogram = LatencyHistogram()
+    var operations = 0
+    var errors = 0
+    var rowsRead = 0
+    var missing = 0
+    var messages: [String] = []
+    var failure: ClientError?
+
+    mutating func note(_ message: String) { if messages.count < 5 && !messages.contains(message) { messages.append(message) } }
+}
+
+/// Keeps one connection busy with reads and writes of single rows.
+///
+/// 1. While the window has room and, with a rate, an operation is due: encode it under a free stream.
+/// 2. Send all of them at once.
+/// 3. Take every answer that has arrived; when none is left, wait for more.
+///
+/// With a rate an operation's time runs from when it was due, not from when it could be sent: what a stalled server delays counts (Tene, "coordinated omission").
+struct StressWorker {
+    private let options: StressOptions
+    private let connection: Connection
+    private let write: ExecuteTemplate
+    private let read: ExecuteTemplate
+    private let payload: [UInt8]
+    private var chooser: KeyChooser
+    private let writeShare: Double
+    private let progress: StressProgress
+
+    init(
+        _ options: StressOptions, writeShare: Double, connection: Connection, payload: [UInt8], chooser: KeyChooser,
+        progress: StressProgress
+    ) throws(ClientError) {
+        self.options = options
+        self.connection = connection
+        self.payload = payload
+        self.chooser = chooser
+        self.writeShare = writeShare
+        self.progress = progress
+        let schema = StressSchema(options: options)
+        let version = connection.version
+        write = ExecuteTemplate(try connection.prepare(schema.insert), version: version, consistency: options.consistency)
+        read = ExecuteTemplate(try connection.prepare(schema.select), version: version, consistency: options.consistency)
+    }
+
+    /// Runs until `limit` operations were begun or `deadline` has passed, and all are answered.
+    mutating func run(limit: Int, start: Int64, deadline: Int64, rate: Double?) -> WorkerOutcome {
+        var outcome = WorkerOutcome()
+        do throws(ClientError) {
+            try run(limit: limit, start: start, deadline: deadline, interval: rate.map { 1e9 / $0 }, &outcome)
+        } catch {
+            outcome.failure = error
+            outcome.note(error.message)
+        }
+        return outcome
+    }
+
+    private mutating func run(
+        limit: Int, start: Int64, deadline: Int64, interval: Double?, _ outcome: inout WorkerOutcome
+    ) throws(ClientError) {
+        var free = (0..<options.inFlight).map { Int16($0) }
+        var begun = [Int64](repeating: 0, count: options.inFlight)
+        var isRead = [Bool](repeating: false, count: options.inFlight)
+        var issued = 0
+        var now = WorkerThreads.nanoseconds()
+        while true {
+            let mayIssue = issued < limit && now < deadline
+            if mayIssue {
+                while !free.isEmpty && issued < limit {
+                    let due = interval.map { start + Int64(Double(issued) * $0) } ?? now
+                    if due > now { break }
+                    let stream = free.removeLast()
+                    begun[Int(stream)] = due
+                    isRead[Int(stream)] = encode(stream)
+                    issued += 1
+                }
+            }
+            if connection.pendingBytes > 0 { try connection.flush() }
+            let outstanding = options.inFlight - free.count
+            if outstanding == 0 {
+                if issued >= limit || now >= deadline { return }
+                // Nothing under way and nothing due: only a rate comes here.
+                let due = start + Int64(Double(issued) * (interval ?? 0))
+                WorkerThreads.sleep(.nanoseconds(max(1, min(due, deadline) - now)))
+                now = WorkerThreads.nanoseconds()
+                continue
+            }
+            if let interval, mayIssue, !free.isEmpty, issued < limit {
+                let due = start + Int64(Double(issued) * interval)
+                // poll(2) waits whole milliseconds: shorter gaps are spent looking.
+                _ = try connection.fill(atMost: .milliseconds(max(0, (due - now) / 1_000_000)))
+            } else {
+                try connection.fill()
+            }
+            now = WorkerThreads.nanoseconds()
+            var completed = 0
+            while let frame = try connection.nextBuffered() {
+                let stream = Int(frame.header.stream)
+                guard stream >= 0, stream < options.inFlight else { continue }
+                outcome.histogram.record(now - begun[stream])
+                completed += 1
+                if frame.header.rawOpcode == Opcode.error.rawValue {
+                    outcome.errors += 1
+                    progress.errors.add(1, ordering: .relaxed)
+                    if case .error(let error) = try Connection.decoded(frame).response {
+                        outcome.note("\(error.code.name): \(error.message)")
+                    }
+                } else if isRead[stream] {
+                    if frame.rowCount == 0 { outcome.missing += 1 } else { outcome.rowsRead += 1 }
+                }
+                free.append(frame.header.stream)
+            }
+            outcome.operations += completed
+            progress.completed.add(completed, ordering: .relaxed)
+        }
+    }
+
+    /// Enqueues the next operation; whether it is a read.
+    private mutating func encode(_ stream: Int16) -> Bool {
+        let row = chooser.row()
+        let isWrite = writeShare >= 1 || (writeShare > 0 && chooser.happens(writeShare))
+        let template = isWrite ? write : read
+        let length = options.valueBytes
+        let columns = options.columns
+        connection.enqueue { _, out in
+            let start = template.begin(stream: stream, into: &out)
+            out.writeBE(Int32(8))
+            out.writeBE(UInt64(row))
+            if isWrite {
+                payload.withUnsafeBytes { bytes in
+                    // Values are slices of one random block, at an offset that follows from the row.
+                    var place = Int(truncatingIfNeeded: UInt64(row) &* 0x9e37_79b9_7f4a_7c15 >> 40)
+                    for _ in 0..<columns {
+                        let offset = place % (bytes.count - length)
+                        ExecuteTemplate.value(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length]), into: &out)
+                        place += 7919
+                    }
+                }
+            }
+            ExecuteTemplate.finish(start, into: &out)
+        }
+        return !isWrite
+    }
+}
