@@ -74,6 +74,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: fast),
         tests("PrimitivesTests", ["Primitives"]),
+        tests("StorageTests", ["Storage", "LinuxPlatform"]),
         tests("NodeTests", ["Node"]),
         tests("CoordinatorTests", ["Coordinator"]),
         tests("NativeProtocolTests", ["NativeProtocol"]),

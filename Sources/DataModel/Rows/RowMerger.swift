@@ -139,11 +139,24 @@ public final class RowMerger {
                 }
             }
             var cell = cursors[best]
+            if cell.column != column {
+                column = cell.column
+                columnDeletion = .none
+            }
+            // Versions that are gone take no part: an old counter shard must not outlive its deletion by its clock.
+            func isGone(_ cell: CellCursor) -> Bool {
+                effective.shadows(cell.timestamp) || (!cell.isComplexDeletion && columnDeletion.shadows(cell.timestamp))
+            }
+            var isThere = !isGone(cell)
             var united = false
             if several {
                 for index in cursors.indices where index != best && RowMerger.order(cursors[index], cursors[best]) == 0 {
                     let other = cursors[index]
-                    if cell.flags.contains(.counter) && other.flags.contains(.counter) && !cell.isTombstone && !other.isTombstone {
+                    if isGone(other) { continue }
+                    if !isThere {
+                        cell = other
+                        isThere = true
+                    } else if cell.flags.contains(.counter) && other.flags.contains(.counter) && !cell.isTombstone && !other.isTombstone {
                         unite(cell, other, already: united)
                         united = true
                         if other.timestamp > cell.timestamp { cell = other }
@@ -153,19 +166,13 @@ public final class RowMerger {
                     }
                 }
             }
-            if cell.column != column {
-                column = cell.column
-                columnDeletion = .none
-            }
-            if cell.isComplexDeletion {
-                if cell.timestamp > effective.timestamp || effective.isNone {
-                    columnDeletion = cell.deletion
-                    if !(purge?.mayForget(cell.deletion) ?? false) {
-                        writer.complexDeletion(column: column, deletion: cell.deletion, into: &out)
-                        written += 1
-                    }
+            if isThere && cell.isComplexDeletion {
+                columnDeletion = cell.deletion
+                if !(purge?.mayForget(cell.deletion) ?? false) {
+                    writer.complexDeletion(column: column, deletion: cell.deletion, into: &out)
+                    written += 1
                 }
-            } else if !effective.shadows(cell.timestamp) && !columnDeletion.shadows(cell.timestamp) {
+            } else if isThere {
                 written += write(cell, united: united, purge: purge, into: &out)
             }
             step(past: best, several: several)

@@ -70,6 +70,7 @@ public final class CommitLog: Sendable {
     public let options: CommitLogOptions
     private let buffer: Mutex<Buffer>
     private let writer: Mutex<Writer>
+    private let isFailing = Atomic<Bool>(false)
     private let syncing = Mutex<LogPosition>(.start)
     public let syncCount = Atomic<Int>(0)
     public let writeCount = Atomic<Int>(0)
@@ -125,6 +126,11 @@ public final class CommitLog: Sendable {
         }
         guard outcome.1 == nil else { return try appendAfterFailure(mutations) }
         return outcome.0
+    }
+
+    /// Fails while the disk refuses what was appended before, after trying once more.
+    @inline(__always) public func checkWritable() throws(StorageError) {
+        if isFailing.load(ordering: .relaxed) { try flush() }
     }
 
     private func appendAfterFailure(_ mutations: UnsafeRawBufferPointer) throws(StorageError) -> LogPosition {
@@ -194,12 +200,16 @@ public final class CommitLog: Sendable {
             }
         } catch {
             buffer.withLock { $0.failure = error }
+            isFailing.store(true, ordering: .relaxed)
             throw error
         }
         writer.out.removeAll()
         // A burst must not keep its memory for ever.
         if writer.out.capacityBytes > 4 << 20 { writer.out = ByteWriter(capacity: 256 << 10) }
-        buffer.withLock { buffer in if buffer.failure != nil { buffer.failure = nil } }
+        if isFailing.load(ordering: .relaxed) {
+            isFailing.store(false, ordering: .relaxed)
+            buffer.withLock { $0.failure = nil }
+        }
     }
 
     private func writeChunk(_ chunk: Chunk, _ writer: inout Writer) throws(FileError) {

@@ -64,7 +64,7 @@ public final class BloomFilter: @unchecked Sendable {
     public var byteCount: Int { lineCount * BloomFilter.lineBytes }
 
     @inline(__always) private func line(_ hash: UInt64) -> UnsafeMutableRawPointer {
-        lines + Int((hash >> 32) &* UInt64(lineCount) >> 32) * BloomFilter.lineBytes
+        lines + Int(((hash >> 32) &* UInt64(lineCount)) >> 32) * BloomFilter.lineBytes
     }
 
     /// False only when no partition with this hash was added.

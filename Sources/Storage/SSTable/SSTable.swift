@@ -175,6 +175,11 @@ public final class SSTable: Sendable {
         return block
     }
 
+    /// A block if the cache has it.
+    func cached(_ handle: BlockHandle) -> Block? { cache?.find(BlockCache.Key(table: id, offset: handle.offset)) }
+
+    func cache(_ handle: BlockHandle, _ block: Block) { cache?.insert(BlockCache.Key(table: id, offset: handle.offset), block) }
+
     func handle(_ value: UnsafeRawBufferPointer) throws(StorageError) -> BlockHandle {
         do { return try BlockHandle(decoding: value) } catch {
             throw .damaged(path: path, offset: 0, "an index entry does not parse: \(error)")

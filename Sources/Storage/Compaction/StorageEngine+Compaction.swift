@@ -1,0 +1,189 @@
+import DataModel
+import Platform
+import Primitives
+import Synchronization
+
+/// A compaction under way.
+public struct CompactionProgress: Sendable {
+    public var id: Int
+    public var directory: String
+    public var reason: String
+    public var inputBytes: Int
+    /// Bytes of rows handled so far.
+    public var doneBytes: Int
+    public var inputs: Int
+}
+
+/// What the compactions of an engine share.
+struct CompactionState: Sendable {
+    var running: [CompactionProgress] = []
+    var nextID = 1
+    var isStopped = false
+    var completed = 0
+    var bytesRead = 0
+    var bytesWritten = 0
+    /// Bytes written ahead of what the throttle allows, and when that was computed.
+    var debtBytes = 0.0
+    var paidAt: UInt64 = 0
+}
+
+extension StorageEngine {
+    /// Compactions under way, how many were completed, bytes they read and wrote.
+    public func compactions() -> (running: [CompactionProgress], completed: Int, bytesRead: Int, bytesWritten: Int) {
+        compactionState.withLock { ($0.running, $0.completed, $0.bytesRead, $0.bytesWritten) }
+    }
+
+    /// Starts a compaction in the background if the table's strategy asks for one.
+    func scheduleCompaction(_ table: TableStore) {
+        guard table.options.compaction != nil else { return }
+        core.background.run(.compaction) { [self] in
+            do {
+                while let task = chooseCompaction(table) { try compact(table, task) }
+            } catch { noteFailure("compaction of \(table.directory): \(error)") }
+        }
+    }
+
+    private func chooseCompaction(_ table: TableStore) -> CompactionTask? {
+        let options = table.options
+        guard let strategy = options.compaction, !table.isDropped.load(ordering: .relaxed), !compactionState.withLock({ $0.isStopped })
+        else { return nil }
+        return table.version.withLock { version in
+            let free = version.set.tables.filter { !version.busy.contains($0.id) }
+            guard let task = strategy.next(free, now: core.time.wallSeconds(), gcGraceSeconds: options.gcGraceSeconds) else { return nil }
+            version.busy.formUnion(task.inputs.map(\.id))
+            return task
+        }
+    }
+
+    /// Merges all tables of a table into one, now, in the caller's thread.
+    public func compactAll(_ table: TableStore) throws(StorageError) {
+        try flush(table)
+        let task = table.version.withLock { version -> CompactionTask? in
+            let free = version.set.tables.filter { !version.busy.contains($0.id) }
+            guard !free.isEmpty else { return nil }
+            version.busy.formUnion(free.map(\.id))
+            return CompactionTask(inputs: free, reason: "asked for")
+        }
+        if let task { try compact(table, task) }
+    }
+
+    /// Merges the inputs into one table and installs it in their place.
+    ///
+    /// 1. All inputs are read in order at once; each key's versions are merged.
+    /// 2. A tombstone older than `gc_grace_seconds` is left out if nothing elsewhere can be shadowed by it: no other file that may hold the partition has data
+    ///    as old, and memory holds nothing of the partition.
+    /// 3. The new file is synced, then the manifest names it and no longer the inputs.
+    private func compact(_ table: TableStore, _ task: CompactionTask) throws(StorageError) {
+        let inputBytes = task.inputs.reduce(0) { $0 + $1.fileBytes }
+        let progressID = compactionState.withLock { state in
+            defer { state.nextID += 1 }
+            state.running.append(
+                CompactionProgress(
+                    id: state.nextID, directory: table.directory, reason: task.reason, inputBytes: inputBytes, doneBytes: 0,
+                    inputs: task.inputs.count))
+            return state.nextID
+        }
+        defer {
+            compactionState.withLock { $0.running.removeAll { $0.id == progressID } }
+            table.version.withLock { $0.busy.subtract(task.inputs.map(\.id)) }
+        }
+        let id = core.newTableNumber()
+        let path = table.directory + "/" + Manifest.tableFile(id)
+        let writer = try SSTableWriter(
+            system: core.system, path: path, options: table.options.files, createdAt: core.time.wallMicroseconds(),
+            sources: task.inputs.count)
+        do throws(StorageError) {
+            try merge(table, task, into: writer, progressID: progressID)
+            if table.isDropped.load(ordering: .relaxed) {
+                writer.abandon()
+                return
+            }
+            if writer.isEmpty {
+                writer.abandon()
+                try table.install(adding: [], removing: task.inputs, flushed: nil, dropping: [])
+            } else {
+                _ = try writer.finish()
+                do { try core.system.syncDirectory(table.directory) } catch { throw .file(error) }
+                let merged = try SSTable(system: core.system, path: path, id: id, cache: core.cache)
+                // The table may have been truncated meanwhile: then its inputs are gone, and so is what came of them.
+                let stillThere = table.version.withLock { version in
+                    task.inputs.allSatisfy { input in version.set.tables.contains { $0 === input } }
+                }
+                guard stillThere else {
+                    merged.retire()
+                    return
+                }
+                try table.install(adding: [merged], removing: task.inputs, flushed: nil, dropping: [])
+            }
+        } catch {
+            writer.abandon()
+            throw error
+        }
+        table.compactionCount.add(1, ordering: .relaxed)
+        compactionState.withLock { state in
+            state.completed += 1
+            state.bytesRead += inputBytes
+            state.bytesWritten += writer.byteCount
+        }
+    }
+
+    private func merge(_ table: TableStore, _ task: CompactionTask, into writer: SSTableWriter, progressID: Int) throws(StorageError) {
+        let now = core.time.wallSeconds()
+        let grace = table.options.gcGraceSeconds
+        let gcBefore = now > grace ? now - grace : 0
+        let inputs = Set(task.inputs.map(\.id))
+        let others = table.tables.filter { !inputs.contains($0.id) }
+        var lastPartition: [UInt8] = []
+        var lastRule: PurgeRule?
+        func rule(_ key: UnsafeRawBufferPointer) -> PurgeRule? {
+            let partition = UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)])
+            if let lastRule, lastPartition.withUnsafeBytes({ compareBytes($0, partition) == 0 }) { return lastRule }
+            let hash = BloomFilter.hash(partition)
+            var oldest = Int64.max
+            for other in others where other.filter.mayContain(hash) { oldest = min(oldest, other.statistics.minTimestamp) }
+            if table.shard(of: key).memoryHolds(partition: partition) { oldest = .min }
+            lastPartition = [UInt8](partition)
+            lastRule = PurgeRule(gcBefore: gcBefore, maxPurgeableTimestamp: oldest, now: now)
+            return lastRule
+        }
+        let sources = task.inputs.map {
+            ReadSource(SSTableCursor($0, range: .all, direction: .forward, mayBlock: true, isBulk: true))
+        }
+        let shadows = task.inputs.filter { $0.tombstones != nil }.map { ShadowSource.table($0) }
+        let scan = MergeScan(sources: sources, shadows: shadows, direction: .forward, scratch: ReadScratch())
+        var sinceThrottle = 0
+        var done = 0
+        try scan.run(purge: rule) { (key, row) throws(StorageError) in
+            try writer.add(key: key, row: row.bytes)
+            sinceThrottle += key.count + row.bytes.count
+            if sinceThrottle >= 1 << 20 {
+                done += sinceThrottle
+                try self.pace(sinceThrottle, done: done, progressID: progressID, table: table)
+                sinceThrottle = 0
+            }
+            return true
+        }
+        for tombstone in mergedTombstones(task.inputs.map { $0.rangeTombstones() }) {
+            let mayForget = tombstone.start.withUnsafeBytes { rule($0)?.mayForget(tombstone.deletion) ?? false }
+            if !mayForget { try writer.addTombstone(tombstone) }
+        }
+    }
+
+    /// Notes progress and sleeps off what was written faster than the limit.
+    private func pace(_ bytes: Int, done: Int, progressID: Int, table: TableStore) throws(StorageError) {
+        let limit = core.options.compactionBytesPerSecond
+        let now = core.time.monotonicNanoseconds()
+        let wait: UInt64 = compactionState.withLock { state in
+            if let index = state.running.firstIndex(where: { $0.id == progressID }) { state.running[index].doneBytes = done }
+            guard limit > 0 else { return 0 }
+            if state.paidAt > 0 && now > state.paidAt {
+                state.debtBytes = max(0, state.debtBytes - Double(now - state.paidAt) / 1e9 * Double(limit))
+            }
+            state.paidAt = now
+            state.debtBytes += Double(bytes)
+            return UInt64(max(0, state.debtBytes - Double(limit) / 10) / Double(limit) * 1e9)
+        }
+        if compactionState.withLock({ $0.isStopped }) { throw .stopped("the server is stopping") }
+        if wait > 0 { core.background.sleep(nanoseconds: wait) }
+    }
+}

@@ -1,0 +1,65 @@
+import DataModel
+import Platform
+import Primitives
+
+/// Which files make up a table, and up to where the commit log is in them: the one place a table becomes visible.
+///
+///     manifest := "auspex manifest 1\n" "flushed SEGMENT OFFSET\n" ("table ID\n")* "checksum HEX\n"
+///
+/// It is replaced as a whole, by a synced file renamed over it: after a crash it is the old one or the new one.
+struct Manifest: Equatable {
+    static let fileName = "MANIFEST"
+
+    /// Everything of this table logged before is in its files, or was truncated.
+    var flushed = LogPosition.start
+    var tables: [UInt32] = []
+
+    func encode() -> [UInt8] {
+        var text = "auspex manifest 1\nflushed \(flushed.segment) \(flushed.offset)\n"
+        for id in tables.sorted() { text += "table \(id)\n" }
+        let checksum = Checksum.xxh3(Array(text.utf8))
+        return Array((text + "checksum \(String(checksum, radix: 16))\n").utf8)
+    }
+
+    init() {}
+
+    /// - Throws: `damaged` when the bytes are not a manifest.
+    init(decoding bytes: [UInt8], path: String) throws(StorageError) {
+        let lines = bytes.split(separator: 0x0a).map { String(decoding: $0, as: UTF8.self) }
+        guard let last = lines.last, last.hasPrefix("checksum ") else {
+            throw .damaged(path: path, offset: bytes.count, "the manifest has no checksum line")
+        }
+        let body = Array(bytes.dropLast(last.utf8.count + 1))
+        guard UInt64(last.dropFirst(9), radix: 16) == Checksum.xxh3(body), lines.first == "auspex manifest 1" else {
+            throw .damaged(path: path, offset: 0, "the manifest's checksum or version is wrong")
+        }
+        for line in lines.dropFirst().dropLast() {
+            let words = line.split(separator: " ")
+            switch words.first {
+            case "flushed" where words.count == 3:
+                flushed = LogPosition(segment: UInt64(words[1]) ?? 0, offset: Int(words[2]) ?? 0)
+            case "table" where words.count == 2:
+                guard let id = UInt32(words[1]) else { throw .damaged(path: path, offset: 0, "not a table's number: \(line)") }
+                tables.append(id)
+            default: throw .damaged(path: path, offset: 0, "unknown line: \(line)")
+            }
+        }
+    }
+
+    /// The manifest of a table's directory; an empty one where there is none.
+    static func read(_ system: any FileSystem, directory: String) throws(StorageError) -> Manifest {
+        let path = directory + "/" + fileName
+        guard system.exists(path) else { return Manifest() }
+        let bytes: [UInt8]
+        do { bytes = try system.readAll(path) } catch { throw .file(error) }
+        return try Manifest(decoding: bytes, path: path)
+    }
+
+    func write(_ system: any FileSystem, directory: String) throws(StorageError) {
+        do { try system.replace(directory + "/" + Manifest.fileName, with: encode(), directory: directory) } catch { throw .file(error) }
+    }
+
+    static func tableFile(_ id: UInt32) -> String { "\(id).sst" }
+
+    static func tableNumber(_ name: String) -> UInt32? { name.hasSuffix(".sst") ? UInt32(name.dropLast(4)) : nil }
+}

@@ -1,0 +1,318 @@
+import DataModel
+import Platform
+import Primitives
+import Synchronization
+
+/// The storage of one node: all its tables, their memory budget and their commit log.
+///
+/// A write: every row goes into the memtable of its shard, then the mutations go to the commit log as one unit; `flushLog` at the end of the tick hands
+/// the log to the kernel, and only then is anything acknowledged. A memtable that is in no file yet holds back the log from the position at which it began.
+///
+/// **Thread safety**: all methods, from any thread.
+public final class StorageEngine: Sendable {
+    let core: EngineCore
+    public let directory: String
+    private let tables = Mutex<[UUID: TableStore]>([:])
+    /// What a table that is created later must skip of the log: set while the log is replayed.
+    private let flushQueued = Atomic<Bool>(false)
+    let compactionsRunning = Atomic<Int>(0)
+    let compactionState = Mutex(CompactionState())
+    private let isClosed = Atomic<Bool>(false)
+    private let lastFailure = Mutex<String?>(nil)
+
+    /// - Parameters:
+    ///   - directory: holds `commitlog/` and `data/`; made when missing.
+    public init(
+        system: any FileSystem, time: any TimeSource, background: any Background, directory: String, options: StorageOptions
+    ) throws(StorageError) {
+        precondition(
+            options.shards > 0 && options.shards <= 256 && options.shards & (options.shards - 1) == 0, "shards: a power of two up to 256")
+        core = EngineCore(system: system, time: time, background: background, options: options)
+        self.directory = directory
+        do {
+            try system.createDirectory(directory + "/commitlog")
+            try system.createDirectory(directory + "/data")
+        } catch { throw .file(error) }
+    }
+
+    public var options: StorageOptions { core.options }
+    public var cache: BlockCache { core.cache }
+    public var log: CommitLog? { core.log }
+    public var memtableBytes: Int { core.memoryBytes.load(ordering: .relaxed) }
+    /// The last failure of background work, for `status`; nil when all is well.
+    public var failure: String? { lastFailure.withLock { $0 } }
+
+    func noteFailure(_ what: String?) { lastFailure.withLock { $0 = what } }
+
+    // MARK: Tables
+
+    /// Opens a table, or creates it, in `data/NAME`.
+    @discardableResult public func openTable(_ id: UUID, name: String, options: TableStoreOptions) throws(StorageError) -> TableStore {
+        if let table = table(id) { return table }
+        let table = try TableStore(id: id, directory: directory + "/data/" + name, options: options, engine: core)
+        tables.withLock { $0[id] = table }
+        return table
+    }
+
+    @inline(__always) public func table(_ id: UUID) -> TableStore? { tables.withLock { $0[id] } }
+
+    public var allTables: [TableStore] { tables.withLock { Array($0.values) } }
+
+    /// Forgets a table and removes its files; those a reader or a snapshot still uses go later or stay.
+    public func dropTable(_ id: UUID) throws(StorageError) {
+        guard let table = tables.withLock({ $0.removeValue(forKey: id) }) else { return }
+        table.isDropped.store(true, ordering: .relaxed)
+        try empty(table)
+        do {
+            try core.system.remove(table.directory + "/" + Manifest.fileName)
+            try core.system.removeDirectory(table.directory)
+        } catch {}  // a reader still has a file open, or there is a snapshot: what is left is not named by any manifest
+    }
+
+    /// Removes everything a table holds, and what the log still has of it.
+    public func truncateTable(_ id: UUID) throws(StorageError) {
+        guard let table = table(id) else { throw .unknownTable(id) }
+        try flushLog()
+        try empty(table)
+    }
+
+    private func empty(_ table: TableStore) throws(StorageError) {
+        let position = core.log?.position ?? .start
+        try table.flushing.withLockTyped { (_) throws(StorageError) in
+            try table.install(adding: [], removing: table.tables, flushed: position, dropping: [])
+            for shard in table.shards {
+                let (active, frozen) = shard.clear(position: position, tables: SSTableSet([]))
+                self.forget(active, of: table, active: true)
+                self.forget(frozen, of: table, active: false)
+            }
+        }
+        releaseLog()
+    }
+
+    // MARK: Writing
+
+    /// Applies encoded mutations: all of them, or none with an error.
+    /// - Parameter mayBlock: whether to wait when memory for memtables is used up; else `wouldBlock`.
+    @inline(__always) public func apply(_ mutations: UnsafeRawBufferPointer, mayBlock: Bool) throws(StorageError) {
+        if core.memoryBytes.load(ordering: .relaxed) >= core.options.memtableBytes { try waitForMemory(mayBlock: mayBlock) }
+        if let log = core.log {
+            guard mutations.count <= log.largestAppend else {
+                throw .badMutation("Mutation of \(mutations.count) bytes is too large for the maximum size of \(log.largestAppend)")
+            }
+            try log.checkWritable()
+        }
+        try put(mutations, from: nil)
+        if let log = core.log { _ = try log.append(mutations) }
+        if core.activeBytes.load(ordering: .relaxed) >= core.options.memtableBytes / 2 { scheduleFlush() }
+    }
+
+    /// Puts mutations into memtables. With a position (replay), leaves out what a table has in its files already.
+    @inline(__always) private func put(_ mutations: UnsafeRawBufferPointer, from position: LogPosition?) throws(StorageError) {
+        var reader = MutationReader(mutations)
+        do {
+            while try reader.nextTable() {
+                guard let table = table(reader.table) else {
+                    if position != nil { continue }
+                    throw StorageError.unknownTable(reader.table)
+                }
+                if let position, position < table.flushed { continue }
+                var grown = 0
+                while let operation = try reader.nextOperation() {
+                    switch operation {
+                    case .row(let key, let row):
+                        guard row.count > 0 else { throw StorageError.badMutation("a row without bytes") }
+                        grown += table.shard(of: key).put(key: key, row: row)
+                    case .deleteRange(let start, let end, let deletion):
+                        grown += table.shard(of: start).delete(
+                            RangeTombstone(start: [UInt8](start), end: [UInt8](end), deletion: deletion))
+                    }
+                }
+                table.writeCount.add(1, ordering: .relaxed)
+                if grown > 0 {
+                    table.memoryBytes.add(grown, ordering: .relaxed)
+                    core.memoryBytes.add(grown, ordering: .relaxed)
+                    core.activeBytes.add(grown, ordering: .relaxed)
+                }
+            }
+        } catch let error as StorageError {
+            throw error
+        } catch {
+            throw .badMutation("mutation bytes do not parse: \(error)")
+        }
+    }
+
+    @inline(never) private func waitForMemory(mayBlock: Bool) throws(StorageError) {
+        scheduleFlush()
+        guard mayBlock else { throw .wouldBlock }
+        var waited: UInt64 = 0
+        while core.memoryBytes.load(ordering: .relaxed) >= core.options.memtableBytes {
+            if waited > 5_000_000_000 {
+                let why = failure.map { ": " + $0 } ?? ""
+                throw .overloaded("writes come faster than the disk takes them, and memtable_space is used up\(why)")
+            }
+            core.background.sleep(nanoseconds: 500_000)
+            waited += 500_000
+        }
+    }
+
+    /// Hands everything appended to the commit log to the kernel. Acknowledge only after it.
+    public func flushLog() throws(StorageError) { try core.log?.flush() }
+
+    /// Returns when everything appended to the commit log is on the disk.
+    public func syncLog() throws(StorageError) { try core.log?.sync() }
+
+    func forget(_ bytes: Int, of table: TableStore, active: Bool) {
+        guard bytes > 0 else { return }
+        table.memoryBytes.subtract(bytes, ordering: .relaxed)
+        core.memoryBytes.subtract(bytes, ordering: .relaxed)
+        if active { core.activeBytes.subtract(bytes, ordering: .relaxed) }
+    }
+
+    // MARK: Flushing
+
+    /// Starts a flush in the background, of the table that holds most memory, unless one is on its way.
+    private func scheduleFlush() {
+        if flushQueued.exchange(true, ordering: .acquiring) { return }
+        core.background.run(.flush) { [self] in
+            flushQueued.store(false, ordering: .releasing)
+            guard let table = allTables.max(by: { $0.memoryBytes.load(ordering: .relaxed) < $1.memoryBytes.load(ordering: .relaxed) })
+            else { return }
+            do {
+                try flush(table)
+                noteFailure(nil)
+            } catch {
+                noteFailure("flush of \(table.directory): \(error)")
+                core.background.sleep(nanoseconds: 200_000_000)
+            }
+        }
+    }
+
+    /// Writes what a table has in memory to a file.
+    public func flush(_ table: TableStore) throws(StorageError) {
+        try table.flushing.withLockTyped { (_) throws(StorageError) in try self.flushLocked(table) }
+        releaseLog()
+        scheduleCompaction(table)
+    }
+
+    private func flushLocked(_ table: TableStore) throws(StorageError) {
+        // Read before freezing: everything logged before this position is in a memtable that is frozen below.
+        let bound = core.log?.position ?? .start
+        var frozen: [Memtable] = []
+        for shard in table.shards {
+            let waiting = shard.snapshot().frozen
+            if let memtable = shard.freeze(position: core.log?.position ?? .start) {
+                core.activeBytes.subtract(memtable.reservedBytes, ordering: .relaxed)
+            } else if waiting.isEmpty {
+                continue
+            }
+            frozen += shard.snapshot().frozen
+        }
+        if frozen.isEmpty || table.isDropped.load(ordering: .relaxed) { return }
+        let id = core.newTableNumber()
+        let path = table.directory + "/" + Manifest.tableFile(id)
+        let writer = try SSTableWriter(
+            system: core.system, path: path, options: table.options.files, createdAt: core.time.wallMicroseconds(), sources: 0)
+        do throws(StorageError) {
+            for shard in table.shards {
+                let memtables = shard.snapshot().frozen
+                if memtables.isEmpty { continue }
+                let sources = memtables.map { ReadSource(MemtableCursor($0, shard: nil, range: .all, direction: .forward)) }
+                let scan = MergeScan(sources: sources, shadows: [], direction: .forward, scratch: ReadScratch())
+                try scan.run(purge: nil) { (key, row) throws(StorageError) in
+                    try writer.add(key: key, row: row.bytes)
+                    return true
+                }
+                for tombstone in mergedTombstones(memtables.map { $0.deletions.all() }) { try writer.addTombstone(tombstone) }
+            }
+            if writer.isEmpty {
+                writer.abandon()
+                try table.install(adding: [], removing: [], flushed: bound, dropping: frozen)
+            } else {
+                _ = try writer.finish()
+                do { try core.system.syncDirectory(table.directory) } catch { throw .file(error) }
+                let sstable = try SSTable(system: core.system, path: path, id: id, cache: core.cache)
+                try table.install(adding: [sstable], removing: [], flushed: bound, dropping: frozen)
+            }
+        } catch {
+            writer.abandon()
+            throw error
+        }
+        table.flushCount.add(1, ordering: .relaxed)
+        for memtable in frozen { forget(memtable.reservedBytes, of: table, active: false) }
+    }
+
+    /// Range tombstones of several sources as one run that does not overlap.
+    func mergedTombstones(_ runs: [[RangeTombstone]]) -> [RangeTombstone] {
+        let filled = runs.filter { !$0.isEmpty }
+        if filled.count <= 1 { return filled.first ?? [] }
+        let arena = Arena()
+        var tree = RangeTombstoneTree()
+        for run in filled { for tombstone in run { tree.add(tombstone, in: arena) } }
+        return tree.all()
+    }
+
+    /// Flushes all tables.
+    public func flushAll() throws(StorageError) { for table in allTables { try flush(table) } }
+
+    /// Lets go of the part of the log that no memtable needs; flushes the oldest tables when the log is too long.
+    func releaseLog() {
+        guard let log = core.log else { return }
+        // Read first: a memtable that fills meanwhile begins at or after it.
+        var needed = log.position
+        var oldest: TableStore?
+        for table in allTables {
+            if let since = table.dirtySince(), since < needed {
+                needed = since
+                oldest = table
+            }
+        }
+        log.release(before: needed)
+        if log.totalBytes > core.options.log.totalBytes, let oldest, !isClosed.load(ordering: .relaxed) {
+            core.background.run(.flush) { [self] in
+                do { try flush(oldest) } catch { noteFailure("flush of \(oldest.directory): \(error)") }
+            }
+        }
+    }
+
+    // MARK: Start and end
+
+    /// Reads the commit log into the memtables and opens it for writing. Call once, after all tables are opened.
+    @discardableResult public func start() throws(StorageError) -> ReplayReport {
+        guard core.options.hasLog else { return ReplayReport() }
+        let directory = directory + "/commitlog"
+        let replay = CommitLogReplay(system: core.system, directory: directory, options: core.options.log)
+        let report = try replay.run { (position, bytes) throws(StorageError) in
+            try self.put(bytes, from: position)
+            if self.core.memoryBytes.load(ordering: .relaxed) >= self.core.options.memtableBytes / 2 { try self.flushForReplay() }
+        }
+        try replay.seal(report)
+        let kept = report.segments.filter { number in report.end.map { number <= $0.segment } ?? true }
+        core.setLog(try CommitLog(system: core.system, directory: directory, options: core.options.log, existing: kept))
+        if !report.skipped.isEmpty { try flushAll() }
+        releaseLog()
+        return report
+    }
+
+    /// Makes room while the log is replayed; what is written is not yet marked as flushed, since more of it follows.
+    private func flushForReplay() throws(StorageError) {
+        guard let table = allTables.max(by: { $0.memoryBytes.load(ordering: .relaxed) < $1.memoryBytes.load(ordering: .relaxed) }) else {
+            return
+        }
+        try flush(table)
+    }
+
+    /// Flushes all tables and closes the log: nothing is left to replay.
+    public func close() throws(StorageError) {
+        isClosed.store(true, ordering: .relaxed)
+        compactionState.withLock { $0.isStopped = true }
+        try flushAll()
+        try core.log?.close()
+    }
+
+    /// Closes without flushing memtables: the log has them.
+    public func closeQuickly() throws(StorageError) {
+        isClosed.store(true, ordering: .relaxed)
+        compactionState.withLock { $0.isStopped = true }
+        try core.log?.close()
+    }
+}

@@ -1,0 +1,130 @@
+import DataModel
+import Primitives
+
+extension TableStore {
+    /// Visits the row with exactly this key, merged, if there is one.
+    public func get(_ key: UnsafeRawBufferPointer, mayBlock: Bool, _ visit: (RowView) -> Void) throws(StorageError) {
+        readCount.add(1, ordering: .relaxed)
+        let shard = shard(of: key)
+        var records: (Record?, Memtable?) = (nil, nil)
+        var more: [(Record, Memtable)] = []
+        var deletion = DeletionTime.none
+        let set = shard.withState { state in
+            if let record = state.active.find(key) { records = (record, state.active) }
+            if !state.active.deletions.isEmpty { deletion = state.active.deletions.deletion(at: key) }
+            if !state.frozen.isEmpty {
+                for memtable in state.frozen {
+                    if let record = memtable.find(key) { more.append((record, memtable)) }
+                    if !memtable.deletions.isEmpty { deletion = deletion.latest(memtable.deletions.deletion(at: key)) }
+                }
+            }
+            return state.tables
+        }
+        defer { withExtendedLifetime((records.1, more)) {} }
+        var found: [SSTable.Found] = []
+        var single: SSTable.Found?
+        if !set.tables.isEmpty {
+            let hash = BloomFilter.hash(UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)]))
+            for table in set.tables {
+                guard let one = try table.find(key, hash: hash, mayBlock: mayBlock) else { continue }
+                if single == nil { single = one } else { found.append(one) }
+            }
+            if set.hasTombstones {
+                for table in set.tables where table.tombstones != nil { deletion = deletion.latest(table.shadow(at: key).deletion) }
+            }
+        }
+        let count = (records.0 == nil ? 0 : 1) + more.count + (single == nil ? 0 : 1) + found.count
+        if count == 0 { return }
+        if count == 1 && deletion.isNone {
+            if let record = records.0 {
+                visit(RowView(record.value))
+            } else if let record = more.first?.0 {
+                visit(RowView(record.value))
+            } else if let single {
+                withExtendedLifetime(single) { visit(RowView(single.row)) }
+            }
+            return
+        }
+        engine.withScratch { scratch in
+            scratch.merger.begin()
+            if let record = records.0 { scratch.merger.add(RowView(record.value)) }
+            for (record, _) in more { scratch.merger.add(RowView(record.value)) }
+            if let single { scratch.merger.add(RowView(single.row)) }
+            for one in found { scratch.merger.add(RowView(one.row)) }
+            scratch.out.removeAll()
+            withExtendedLifetime((single, found)) {
+                if scratch.merger.merge(shadow: deletion, purge: nil, into: &scratch.out) { visit(RowView(scratch.out.bytes)) }
+            }
+        }
+    }
+
+    /// Visits the merged rows with keys in `range`, forward or in reverse, until `visit` answers false.
+    public func scan(
+        _ range: KeyRange, reversed: Bool, mayBlock: Bool, _ visit: (UnsafeRawBufferPointer, RowView) -> Bool
+    ) throws(StorageError) {
+        readCount.add(1, ordering: .relaxed)
+        var goOn = true
+        for shard in reversed ? shards.reversed() : shards where goOn {
+            let start = compareBytes(range.start, shard.range.start) > 0 ? range.start : shard.range.start
+            let end = compareBytes(range.end, shard.range.end) < 0 ? range.end : shard.range.end
+            let part = KeyRange(start: start, end: end)
+            if part.isEmpty { continue }
+            let scan = scan(shard, part, direction: reversed ? .backward : .forward, mayBlock: mayBlock)
+            try scan.run(purge: nil) { (key, row) throws(StorageError) in
+                goOn = visit(key, row)
+                return goOn
+            }
+        }
+    }
+
+    private func scan(_ shard: Shard, _ range: KeyRange, direction: Direction, mayBlock: Bool) -> MergeScan {
+        let snapshot = shard.snapshot()
+        var sources: [ReadSource] = []
+        var shadows: [ShadowSource] = []
+        sources.append(ReadSource(MemtableCursor(snapshot.active, shard: shard, range: range, direction: direction)))
+        let activeHasDeletions = shard.withLock { !snapshot.active.deletions.isEmpty }
+        if activeHasDeletions { shadows.append(.memtable(snapshot.active, shard)) }
+        for memtable in snapshot.frozen {
+            sources.append(ReadSource(MemtableCursor(memtable, shard: nil, range: range, direction: direction)))
+            if !memtable.deletions.isEmpty { shadows.append(.memtable(memtable, nil)) }
+        }
+        let single = TableStore.singlePartition(range)
+        let hash = single.map { count in range.start.withUnsafeBytes { BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<count])) } }
+        for table in snapshot.tables.tables where table.overlaps(range) {
+            if let hash, !table.filter.mayContain(hash) { continue }
+            if table.tombstones != nil { shadows.append(.table(table)) }
+            if let single, TableStore.isOutsideClustering(table.statistics, range, partitionCount: single) { continue }
+            sources.append(
+                ReadSource(SSTableCursor(table, range: range, direction: direction, mayBlock: mayBlock, isBulk: false)))
+        }
+        return MergeScan(sources: sources, shadows: shadows, direction: direction, scratch: ReadScratch())
+    }
+
+    /// Bytes of the partition both ends of the range share, when it lies within one.
+    static func singlePartition(_ range: KeyRange) -> Int? {
+        range.start.withUnsafeBytes { start -> Int? in
+            let count = KeyView.partitionCount(of: start)
+            guard start.count >= KeyView.partitionHeaderBytes, count >= KeyView.partitionHeaderBytes,
+                start.count >= KeyView.partitionHeaderBytes + Int(start.loadUnaligned(fromByteOffset: 8, as: UInt16.self).bigEndian)
+            else { return nil }
+            return range.end.withUnsafeBytes { end -> Int? in
+                guard end.count > count,
+                    compareBytes(UnsafeRawBufferPointer(rebasing: start[..<count]), UnsafeRawBufferPointer(rebasing: end[..<count])) == 0
+                else { return nil }
+                return count
+            }
+        }
+    }
+
+    /// Whether the clustering keys of a table all lie outside the range.
+    private static func isOutsideClustering(_ statistics: SSTableStatistics, _ range: KeyRange, partitionCount: Int) -> Bool {
+        guard !statistics.minClustering.isEmpty else { return false }
+        let start = Array(range.start[partitionCount...])
+        let end = Array(range.end[partitionCount...])
+        // The static row stands before all clustering keys and is in the bounds only when its key is longer than its kind.
+        if let first = start.first, first > KeyView.staticKind {
+            return compareBytes(statistics.maxClustering, start) < 0 || compareBytes(end, statistics.minClustering) <= 0
+        }
+        return false
+    }
+}

@@ -1,0 +1,172 @@
+import DataModel
+import Primitives
+
+/// Where the range tombstones of a scan come from.
+enum ShadowSource {
+    case table(SSTable)
+    case memtable(Memtable, Shard?)
+
+    func shadow(at key: UnsafeRawBufferPointer) -> Shadow {
+        switch self {
+        case .table(let table): table.shadow(at: key)
+        case .memtable(let memtable, let shard):
+            if let shard { shard.withLock { memtable.deletions.shadow(at: key) } } else { memtable.deletions.shadow(at: key) }
+        }
+    }
+}
+
+/// Merges the sources of a scan into one run of rows, each key once.
+///
+/// 1. A binary heap over the sources' current keys gives the next key.
+/// 2. A key only one source has, with no range tombstone over it, is handed on as it stands: no byte is copied.
+/// 3. Else the versions are merged (`RowMerger`) under the latest range tombstone over the key, which is looked up only where its stretch ends.
+///
+/// **Thread safety**: one thread at a time.
+final class MergeScan {
+    /// A source's current key, trivial to move.
+    private struct Slot {
+        var base: UnsafeRawPointer
+        var count: Int
+        var source: Int
+    }
+
+    private let sources: [ReadSource]
+    private let shadows: [ShadowSource]
+    private let direction: Direction
+    private let scratch: ReadScratch
+    private let heap: UnsafeMutablePointer<Slot>
+    private var heapCount = 0
+    private var shadow = Shadow()
+    private var isShadowKnown = false
+    private var group: [Int] = []
+
+    init(sources: [ReadSource], shadows: [ShadowSource], direction: Direction, scratch: ReadScratch) {
+        self.sources = sources
+        self.shadows = shadows
+        self.direction = direction
+        self.scratch = scratch
+        heap = UnsafeMutablePointer<Slot>.allocate(capacity: max(1, sources.count))
+    }
+
+    deinit { heap.deallocate() }
+
+    @inline(__always) private func key(_ slot: Slot) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: slot.base, count: slot.count)
+    }
+
+    @inline(__always) private func precedes(_ a: Slot, _ b: Slot) -> Bool {
+        let order = compareBytes(key(a), key(b))
+        if order != 0 { return direction == .forward ? order < 0 : order > 0 }
+        return a.source < b.source
+    }
+
+    @inline(__always) private func slot(_ source: Int) -> Slot {
+        let key = sources[source].key
+        return Slot(base: key.baseAddress.unsafelyUnwrapped, count: key.count, source: source)
+    }
+
+    private func push(_ slot: Slot) {
+        var hole = heapCount
+        heapCount += 1
+        while hole > 0 {
+            let parent = (hole - 1) >> 1
+            guard precedes(slot, heap[parent]) else { break }
+            heap[hole] = heap[parent]
+            hole = parent
+        }
+        heap[hole] = slot
+    }
+
+    /// Puts `slot` at the top and lets it sink.
+    @inline(__always) private func replaceTop(_ slot: Slot) {
+        var hole = 0
+        while true {
+            var child = 2 * hole + 1
+            guard child < heapCount else { break }
+            if child + 1 < heapCount && precedes(heap[child + 1], heap[child]) { child += 1 }
+            guard precedes(heap[child], slot) else { break }
+            heap[hole] = heap[child]
+            hole = child
+        }
+        heap[hole] = slot
+    }
+
+    private func removeTop() {
+        heapCount -= 1
+        if heapCount > 0 { replaceTop(heap[heapCount]) }
+    }
+
+    @inline(__always) private func isTopAlone() -> Bool {
+        guard heapCount > 1 else { return true }
+        let top = heap[0]
+        func equal(_ other: Slot) -> Bool { other.count == top.count && compareBytes(key(other), key(top)) == 0 }
+        if equal(heap[1]) { return false }
+        return heapCount <= 2 || !equal(heap[2])
+    }
+
+    @inline(__always) private func deletion(over key: UnsafeRawBufferPointer) -> DeletionTime {
+        if shadows.isEmpty { return .none }
+        if isShadowKnown && shadow.covers(key) { return shadow.deletion }
+        shadow = Shadow()
+        for source in shadows { shadow.join(source.shadow(at: key)) }
+        isShadowKnown = true
+        return shadow.deletion
+    }
+
+    /// Visits every row in order, until `visit` says stop.
+    /// - Parameter purge: what may be forgotten of a row with this key; nil for readers.
+    func run(
+        purge: ((UnsafeRawBufferPointer) -> PurgeRule?)?, _ visit: (UnsafeRawBufferPointer, RowView) throws(StorageError) -> Bool
+    ) throws(StorageError) {
+        for index in sources.indices where try sources[index].start() { push(slot(index)) }
+        while heapCount > 0 {
+            let top = heap[0]
+            let here = key(top)
+            let deletion = deletion(over: here)
+            if isTopAlone() {
+                let source = sources[top.source]
+                if deletion.isNone && (purge == nil || !source.hasDeletions) {
+                    guard try visit(here, RowView(source.value)) else { return }
+                } else {
+                    scratch.out.removeAll()
+                    scratch.merger.begin()
+                    scratch.merger.add(RowView(source.value))
+                    if scratch.merger.merge(shadow: deletion, purge: purge?(here), into: &scratch.out) {
+                        guard try visit(here, RowView(scratch.out.bytes)) else { return }
+                    }
+                }
+                if try source.advance() { replaceTop(slot(top.source)) } else { removeTop() }
+            } else if try !visitGroup(deletion, purge, visit) {
+                return
+            }
+        }
+    }
+
+    /// Merges all versions of the top key.
+    private func visitGroup(
+        _ deletion: DeletionTime, _ purge: ((UnsafeRawBufferPointer) -> PurgeRule?)?,
+        _ visit: (UnsafeRawBufferPointer, RowView) throws(StorageError) -> Bool
+    ) throws(StorageError) -> Bool {
+        let here = key(heap[0])
+        group.removeAll(keepingCapacity: true)
+        scratch.merger.begin()
+        while heapCount > 0, heap[0].count == here.count, compareBytes(key(heap[0]), here) == 0 {
+            group.append(heap[0].source)
+            scratch.merger.add(RowView(sources[heap[0].source].value))
+            removeTop()
+        }
+        scratch.out.removeAll()
+        let mayPurge = purge != nil && group.contains { sources[$0].hasDeletions }
+        if scratch.merger.merge(shadow: deletion, purge: mayPurge ? purge?(here) : nil, into: &scratch.out) {
+            guard try visit(here, RowView(scratch.out.bytes)) else { return false }
+        }
+        for source in group where try sources[source].advance() { push(slot(source)) }
+        return true
+    }
+}
+
+/// Working memory of one read or one compaction.
+final class ReadScratch {
+    let merger = RowMerger()
+    var out = ByteWriter(capacity: 512)
+}
