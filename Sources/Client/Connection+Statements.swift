@@ -7,6 +7,12 @@ public struct StatementAnswer: Sendable {
     public var result: StatementResult
     public var warnings: [String]
     public var tracingID: UUID?
+
+    public init(result: StatementResult, warnings: [String] = [], tracingID: UUID? = nil) {
+        self.result = result
+        self.warnings = warnings
+        self.tracingID = tracingID
+    }
 }
 
 // One request, one answer.

@@ -38,18 +38,26 @@ extension Connection {
         let query =
             "SELECT column_name, type, kind, position FROM system_schema.columns WHERE keyspace_name = "
             + "\(Identifier.stringLiteral(keyspace)) AND table_name = \(Identifier.stringLiteral(name))"
+        let columns = try DescribedTable.columns(try rows(query).rows(), keyspace: keyspace, table: name)
+        if columns.isEmpty { return nil }
+        return DescribedTable(keyspace: keyspace, name: name, columns: columns)
+    }
+}
+
+extension DescribedTable {
+    /// The columns that rows of column_name, type, kind and position describe, in the order of a `SELECT *`.
+    public static func columns(_ rows: [ResultRow], keyspace: String, table: String) throws(ClientError) -> [DescribedColumn] {
         var columns: [DescribedColumn] = []
-        for row in try rows(query).rows() {
+        for row in rows {
             guard let column = row.text(0), let typeName = row.text(1), let kindName = row.text(2) else { continue }
             guard let type = CQLType.parse(typeName) else {
-                throw .protocolViolation("column \(column) of \(keyspace).\(name) has the unknown type \(typeName)")
+                throw .protocolViolation("column \(column) of \(keyspace).\(table) has the unknown type \(typeName)")
             }
             guard let kind = DescribedColumn.Kind(rawValue: kindName) else {
-                throw .protocolViolation("column \(column) of \(keyspace).\(name) is of the unknown kind \(kindName)")
+                throw .protocolViolation("column \(column) of \(keyspace).\(table) is of the unknown kind \(kindName)")
             }
             columns.append(DescribedColumn(name: column, type: type, kind: kind, position: Int(row.integer(3) ?? 0)))
         }
-        if columns.isEmpty { return nil }
         func rank(_ column: DescribedColumn) -> (Int, Int, String) {
             switch column.kind {
             case .partitionKey: (0, column.position, "")
@@ -59,6 +67,6 @@ extension Connection {
             }
         }
         columns.sort { rank($0) < rank($1) }
-        return DescribedTable(keyspace: keyspace, name: name, columns: columns)
+        return columns
     }
 }
