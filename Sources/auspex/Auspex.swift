@@ -1,0 +1,11 @@
+import ArgumentParser
+
+/// The one binary: each subcommand is a room of its own.
+@main
+struct Auspex: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "auspex",
+        abstract: "A wide-column database server that speaks CQL, and its tools.",
+        subcommands: [ShellCommand.self, StressCommand.self]
+    )
+}

@@ -1,0 +1,50 @@
+import ArgumentParser
+import Client
+import NativeProtocol
+
+/// Where a tool connects to; the same for all of them.
+struct ConnectionArguments: ParsableArguments {
+    @Option(help: "The server's address.")
+    var host = "127.0.0.1"
+
+    @Option(help: "The server's native-protocol port.")
+    var port: UInt16 = 9042
+
+    @Option(name: .shortAndLong, help: "Who connects, when the server asks.")
+    var user: String?
+
+    @Option(help: "The user's password.")
+    var password: String?
+
+    @Option(name: .customLong("protocol"), help: "The protocol version, 4 or 5; without it the highest the server speaks.")
+    var version: UInt8?
+
+    @Option(help: "Compression of the connection: none, lz4, or snappy (version 4).")
+    var compression = "none"
+
+    @Option(help: "Seconds to wait for a connection.")
+    var connectTimeout = 5
+
+    @Option(help: "Seconds to wait for an answer.")
+    var requestTimeout = 60
+
+    /// - Throws: a usage error naming what cannot be.
+    func options() throws -> ConnectionOptions {
+        var options = ConnectionOptions()
+        options.host = host
+        options.port = port
+        options.user = user
+        options.password = password
+        if let version {
+            guard let known = ProtocolVersion(rawValue: version) else { throw ValidationError("--protocol is 4 or 5, not \(version)") }
+            options.version = known
+        }
+        guard let known = FrameCompression(name: compression, version: options.version ?? .v5) else {
+            throw ValidationError("--compression is none, lz4, or with --protocol 4 snappy; not \(compression)")
+        }
+        options.compression = known
+        options.connectTimeout = .seconds(max(1, connectTimeout))
+        options.requestTimeout = .seconds(max(1, requestTimeout))
+        return options
+    }
+}
