@@ -1,0 +1,84 @@
+import DataModel
+
+/// A type as written.
+public indirect enum TypeName: Sendable {
+    case simple(CQLType)
+    case list(TypeName)
+    case set(TypeName)
+    case map(TypeName, TypeName)
+    case tuple([TypeName])
+    case frozen(TypeName)
+    /// A user-defined type.
+    case user(keyspace: String?, name: String)
+    /// The Java class of a custom type, in quotes.
+    case custom(String)
+
+    public var text: String {
+        switch self {
+        case .simple(let type): type.description
+        case .list(let element): "list<\(element.text)>"
+        case .set(let element): "set<\(element.text)>"
+        case .map(let key, let value): "map<\(key.text), \(value.text)>"
+        case .tuple(let fields): "tuple<\(fields.map(\.text).joined(separator: ", "))>"
+        case .frozen(let inner): "frozen<\(inner.text)>"
+        case .user(let keyspace, let name): (keyspace.map { $0 + "." } ?? "") + name
+        case .custom(let name): "'\(name)'"
+        }
+    }
+
+    /// The type itself.
+    /// - Parameter keyspace: where an unqualified user-defined type is looked for, for the message.
+    /// - Throws: Invalid for what is no type, and for collections in collections that are not frozen.
+    public func resolved(keyspace: String?) throws(ServerError) -> CQLType { try resolved(keyspace, isFrozen: false) }
+
+    private func resolved(_ keyspace: String?, isFrozen: Bool) throws(ServerError) -> CQLType {
+        switch self {
+        case .simple(let type): return type
+        case .list(let element):
+            let type = CQLType.list(try self.element(element, keyspace, isFrozen))
+            return isFrozen ? type.asFrozen : type
+        case .set(let element):
+            let elementType = try self.element(element, keyspace, isFrozen)
+            if elementType.containsDuration { throw .invalid("Durations are not allowed inside sets: \(text)") }
+            let type = CQLType.set(elementType)
+            return isFrozen ? type.asFrozen : type
+        case .map(let key, let value):
+            let keyType = try self.element(key, keyspace, isFrozen)
+            if keyType.containsDuration { throw .invalid("Durations are not allowed as map keys: \(text)") }
+            let type = CQLType.map(keyType, try self.element(value, keyspace, isFrozen))
+            return isFrozen ? type.asFrozen : type
+        case .tuple(let fields):
+            var types: [CQLType] = []
+            for field in fields {
+                let type = try field.resolved(keyspace, isFrozen: true)
+                if type == .counter { throw .invalid("Counters are not allowed inside tuples") }
+                types.append(type)
+            }
+            return .tuple(types)
+        case .frozen(let inner):
+            if case .simple(let type) = inner {
+                throw .invalid("frozen<> is only allowed on collections, tuples, and user-defined types (got \(type))")
+            }
+            return try inner.resolved(keyspace, isFrozen: true)
+        case .user(let own, let name): throw .invalid("Unknown type \((own ?? keyspace).map { $0 + "." } ?? "")\(name)")
+        case .custom(let name):
+            let simple = name.split(separator: ".").last.map(String.init) ?? name
+            guard let type = Self.javaTypes[simple] else { throw .invalid("Custom type \(name) is not supported: use one of CQL's own types") }
+            return type
+        }
+    }
+
+    private func element(_ element: TypeName, _ keyspace: String?, _ isFrozen: Bool) throws(ServerError) -> CQLType {
+        let type = try element.resolved(keyspace, isFrozen: isFrozen)
+        if type == .counter { throw .invalid("Counters are not allowed inside collections: \(text)") }
+        if type.isMultiCell { throw .invalid("Non-frozen collections are not allowed inside collections: \(text)") }
+        return type
+    }
+
+    private static let javaTypes: [String: CQLType] = [
+        "AsciiType": .ascii, "LongType": .bigint, "BytesType": .blob, "BooleanType": .boolean, "CounterColumnType": .counter,
+        "SimpleDateType": .date, "DecimalType": .decimal, "DoubleType": .double, "DurationType": .duration, "FloatType": .float,
+        "InetAddressType": .inet, "Int32Type": .int, "ShortType": .smallint, "UTF8Type": .text, "TimeType": .time,
+        "TimestampType": .timestamp, "TimeUUIDType": .timeuuid, "ByteType": .tinyint, "UUIDType": .uuid, "IntegerType": .varint,
+    ]
+}
