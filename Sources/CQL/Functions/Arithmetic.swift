@@ -13,7 +13,8 @@ enum Arithmetic {
         let floating: Set<CQLType> = [.float, .double]
         if floating.contains(a) || floating.contains(b) {
             if a == .varint || b == .varint { return .decimal }
-            return a == .float && b == .float || [a, b].contains(.float) && [a, b].allSatisfy { [.float, .tinyint, .smallint, .int].contains($0) }
+            return a == .float && b == .float
+                || [a, b].contains(.float) && [a, b].allSatisfy { [.float, .tinyint, .smallint, .int].contains($0) }
                 ? (a == b || ![a, b].contains(.int) ? .float : .double) : .double
         }
         return .varint
@@ -100,7 +101,9 @@ enum Arithmetic {
     }
 
     /// `timestamp + duration`, `date - duration` and the like.
-    private static func shift(_ operation: ScalarFunction.Operation, _ arguments: [[UInt8]], _ types: [CQLType]) throws(ValueError) -> [UInt8]? {
+    private static func shift(_ operation: ScalarFunction.Operation, _ arguments: [[UInt8]], _ types: [CQLType]) throws(ValueError)
+        -> [UInt8]?
+    {
         let duration = try arguments[1].withUnsafeBytesTyped { (raw) throws(ValueError) in try DurationValue(native: raw) }
         guard let start = TimeConversion.milliseconds(arguments[0], of: types[0]) else { return nil }
         let sign: Int64 = operation == .subtract ? -1 : 1

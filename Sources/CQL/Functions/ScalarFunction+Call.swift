@@ -9,7 +9,8 @@ extension ScalarFunction {
         case .now, .currentTimeUUID: return context.nextTimeUUID().bytes
         case .uuid: return context.randomUUID().bytes
         case .currentTimestamp: return CQLType.bigEndian(TimeConversion.milliseconds(micros: context.nowMicroseconds))
-        case .currentDate: return CQLType.bigEndian(TimeConversion.date(milliseconds: TimeConversion.milliseconds(micros: context.nowMicroseconds)))
+        case .currentDate:
+            return CQLType.bigEndian(TimeConversion.date(milliseconds: TimeConversion.milliseconds(micros: context.nowMicroseconds)))
         case .currentTime:
             let day: Int64 = 86_400_000_000
             return CQLType.bigEndian(((context.nowMicroseconds % day) + day) % day * 1000)
@@ -31,7 +32,8 @@ extension ScalarFunction {
         }
         do throws(ValueError) { return try call(present) } catch {
             throw ServerError(
-                .functionFailure, "execution of '\(name)[\(argumentTypes.map(\.description).joined(separator: ", "))]' failed: \(error.message)",
+                .functionFailure,
+                "execution of '\(name)[\(argumentTypes.map(\.description).joined(separator: ", "))]' failed: \(error.message)",
                 detail: .functionFailure(keyspace: "system", function: name, argumentTypes: argumentTypes.map(\.description)))
         }
     }

@@ -54,7 +54,8 @@ struct Lexer {
         }
         var end = start + 1
         while end < bytes.count, bytes[end] & 0xc0 == 0x80 { end += 1 }
-        throw SyntaxProblem.at(start, in: bytes, "no viable alternative at character '\(String(decoding: bytes[start..<end], as: UTF8.self))'")
+        throw SyntaxProblem.at(
+            start, in: bytes, "no viable alternative at character '\(String(decoding: bytes[start..<end], as: UTF8.self))'")
     }
 
     private mutating func finish(_ kind: Token.Kind, _ start: Int, _ end: Int) -> Token {
@@ -79,7 +80,9 @@ struct Lexer {
             case UInt8(ascii: "/") where byte(offset + 1) == UInt8(ascii: "*"):
                 var end = offset + 2
                 while end < bytes.count, !(bytes[end] == UInt8(ascii: "*") && byte(end + 1) == UInt8(ascii: "/")) { end += 1 }
-                guard end < bytes.count else { throw SyntaxProblem.at(bytes.count, in: bytes, "mismatched character '<EOF>' expecting '*'") }
+                guard end < bytes.count else {
+                    throw SyntaxProblem.at(bytes.count, in: bytes, "mismatched character '<EOF>' expecting '*'")
+                }
                 offset = end + 2
             default: return
             }
@@ -165,10 +168,12 @@ struct Lexer {
         var end = start + 1
         scan: while end < bytes.count {
             switch bytes[end] {
-            case 0x30...0x39, UInt8(ascii: "Y"), UInt8(ascii: "M"), UInt8(ascii: "W"), UInt8(ascii: "D"), UInt8(ascii: "T"), UInt8(ascii: "H"),
+            case 0x30...0x39, UInt8(ascii: "Y"), UInt8(ascii: "M"), UInt8(ascii: "W"), UInt8(ascii: "D"), UInt8(ascii: "T"),
+                UInt8(ascii: "H"),
                 UInt8(ascii: "S"):
                 end += 1
-            case UInt8(ascii: "-") where end - start == 5 || end - start == 8, UInt8(ascii: ":") where end - start == 14 || end - start == 17:
+            case UInt8(ascii: "-") where end - start == 5 || end - start == 8,
+                UInt8(ascii: ":") where end - start == 14 || end - start == 17:
                 end += 1
             default: break scan
             }

@@ -123,11 +123,6 @@ extension Parser {
                 return .exists
             }
         }
-        if isWord("not") {
-            try advance()
-            try expectWord("exists")
-            return .notExists
-        }
         var clauses: [ConditionClause] = []
         repeat { clauses.append(try condition()) } while try takeWord("and")
         return .conditions(clauses)

@@ -86,7 +86,8 @@ extension Parser {
         }
         if isWord("custom") { try advance() }
         if isWord("index") {
-            return try refuse(.invalid, "Secondary indexes are not supported. Use ALLOW FILTERING, or a table with the column in its primary key.")
+            return try refuse(
+                .invalid, "Secondary indexes are not supported. Use ALLOW FILTERING, or a table with the column in its primary key.")
         }
         if isWord("materialized") {
             return try refuse(.invalid, "Materialized views are disabled. They are not supported; write a second table instead.")

@@ -63,7 +63,9 @@ public indirect enum TypeName: Sendable {
         case .user(let own, let name): throw .invalid("Unknown type \((own ?? keyspace).map { $0 + "." } ?? "")\(name)")
         case .custom(let name):
             let simple = name.split(separator: ".").last.map(String.init) ?? name
-            guard let type = Self.javaTypes[simple] else { throw .invalid("Custom type \(name) is not supported: use one of CQL's own types") }
+            guard let type = Self.javaTypes[simple] else {
+                throw .invalid("Custom type \(name) is not supported: use one of CQL's own types")
+            }
             return type
         }
     }
