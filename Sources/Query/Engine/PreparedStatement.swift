@@ -1,0 +1,96 @@
+import CQL
+import DataModel
+import Primitives
+import Synchronization
+
+/// A statement's text, checked and compiled; again whenever the schema has changed since.
+///
+/// **Thread safety**: shared by all that execute it.
+public final class PreparedStatement: Sendable {
+    /// Names a prepared statement in the protocol: 16 bytes computed from keyspace and text.
+    public let id: StatementID
+    public let text: String
+    /// The keyspace of unqualified names.
+    public let keyspace: String?
+    private let state: Mutex<Compiled>
+
+    init(id: StatementID, text: String, keyspace: String?, compiled: Compiled) {
+        self.id = id
+        self.text = text
+        self.keyspace = keyspace
+        state = Mutex(compiled)
+    }
+
+    /// What is sent in PREPARED: markers, partition key markers, result columns.
+    public var planned: PlannedStatement { compiled.planned }
+    /// Identifies the result columns (v5); another value means that they changed.
+    public var resultMetadataID: [UInt8] { compiled.resultMetadataID }
+    /// The statement changes data: a batch may hold it.
+    public var isModification: Bool { if case .modification = compiled.plan { true } else { false } }
+
+    var compiled: Compiled {
+        get { state.withLock { $0 } }
+        set { state.withLock { $0 = newValue } }
+    }
+}
+
+/// 16 bytes that name a prepared statement.
+public struct StatementID: Hashable, Sendable {
+    public let high: UInt64
+    public let low: UInt64
+
+    /// Two XXH3 with different seeds over keyspace and text.
+    public init(keyspace: String?, text: String) {
+        let bytes = Array((keyspace ?? "").utf8) + [0] + Array(text.utf8)
+        high = Checksum.xxh3(bytes, seed: 0x5155_4552)
+        low = Checksum.xxh3(bytes, seed: 0x4944)
+    }
+
+    /// As it came from a client; nil unless 16 bytes.
+    public init?(_ bytes: [UInt8]) {
+        guard let id = UUID(bytes: bytes) else { return nil }
+        high = id.high
+        low = id.low
+    }
+
+    public var bytes: [UInt8] { UUID(high: high, low: low).bytes }
+}
+
+/// A plan with what its executions share, for one version of the schema.
+final class Compiled: Sendable {
+    enum Action: Sendable {
+        case select(CompiledSelect)
+        case modification(CompiledModification)
+        case batch(BatchPlan, [CompiledModification])
+        case other(Plan)
+    }
+
+    let planned: PlannedStatement
+    let plan: Action
+    /// The engine's schema generation it was compiled for.
+    let generation: UInt64
+    let resultMetadataID: [UInt8]
+
+    init(planned: PlannedStatement, snapshot: SchemaSnapshot, fingerprint: UInt64) throws(ServerError) {
+        self.planned = planned
+        generation = snapshot.generation
+        switch planned.plan {
+        case .select(let plan):
+            self.plan = .select(
+                try CompiledSelect(
+                    plan: plan, replication: snapshot.replication(of: plan.table.keyspace), fingerprint: fingerprint))
+        case .modification(let plan):
+            self.plan = .modification(CompiledModification(plan: plan, replication: snapshot.replication(of: plan.table.keyspace)))
+        case .batch(let batch):
+            self.plan = .batch(
+                batch,
+                batch.statements.map { CompiledModification(plan: $0, replication: snapshot.replication(of: $0.table.keyspace)) })
+        default: self.plan = .other(planned.plan)
+        }
+        var description = "\(planned.bindVariables.count)"
+        for column in planned.resultMetadata?.columns ?? [] {
+            description += "\u{0}\(column.keyspace).\(column.table).\(column.name) \(column.type)"
+        }
+        resultMetadataID = StatementID(keyspace: nil, text: description).bytes
+    }
+}

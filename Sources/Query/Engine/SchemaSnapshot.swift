@@ -1,0 +1,18 @@
+import Coordinator
+import DataModel
+
+/// The schema and what is computed from it, at one generation.
+final class SchemaSnapshot: Sendable {
+    let schema: Schema
+    /// Grows with every change.
+    let generation: UInt64
+    private let replications: [String: Replication]
+
+    init(schema: Schema, generation: UInt64, dataCenter: String) {
+        self.schema = schema
+        self.generation = generation
+        replications = schema.keyspaces.mapValues { Replication(options: $0.replication, dataCenter: dataCenter) }
+    }
+
+    func replication(of keyspace: String) -> Replication { replications[keyspace] ?? .here }
+}

@@ -1,0 +1,91 @@
+import Synchronization
+
+/// The prepared statements, by id, within a budget of bytes: beyond it the least recently used are forgotten, and clients prepare them again.
+///
+/// **Thread safety**: any thread; a short lock a call.
+final class StatementCache: Sendable {
+    private struct Entry {
+        var statement: PreparedStatement
+        var weight: Int
+        /// Neighbours in order of use; -1 at the ends.
+        var older: Int
+        var newer: Int
+    }
+
+    private struct State {
+        var places: [StatementID: Int] = [:]
+        var entries: [Entry?] = []
+        var free: [Int] = []
+        var oldest = -1
+        var newest = -1
+        var weight = 0
+        var forgotten = 0
+    }
+
+    private let state = Mutex(State())
+    let budget: Int
+    /// What a statement weighs beside its text, about: plan, metadata, tables.
+    private static let overhead = 1024
+
+    init(budget: Int) { self.budget = budget }
+
+    func find(_ id: StatementID) -> PreparedStatement? {
+        state.withLock { state in
+            guard let place = state.places[id], let entry = state.entries[place] else { return nil }
+            Self.unlink(place, &state)
+            Self.linkAsNewest(place, &state)
+            return entry.statement
+        }
+    }
+
+    /// Keeps the statement; the one that was there under its id, when there was one, is returned instead.
+    func insert(_ statement: PreparedStatement) -> PreparedStatement {
+        state.withLock { state in
+            if let place = state.places[statement.id], let entry = state.entries[place] { return entry.statement }
+            let weight = statement.text.utf8.count * 4 + Self.overhead
+            let entry = Entry(statement: statement, weight: weight, older: -1, newer: -1)
+            let place: Int
+            if let reused = state.free.popLast() {
+                place = reused
+                state.entries[place] = entry
+            } else {
+                place = state.entries.count
+                state.entries.append(entry)
+            }
+            state.places[statement.id] = place
+            state.weight += weight
+            Self.linkAsNewest(place, &state)
+            while state.weight > budget, state.oldest != place { Self.forgetOldest(&state) }
+            return statement
+        }
+    }
+
+    /// Statements kept, and forgotten so far.
+    var counts: (kept: Int, forgotten: Int) { state.withLock { ($0.places.count, $0.forgotten) } }
+
+    var all: [PreparedStatement] { state.withLock { state in state.entries.compactMap { $0?.statement } } }
+
+    private static func forgetOldest(_ state: inout State) {
+        let place = state.oldest
+        guard place >= 0, let entry = state.entries[place] else { return }
+        unlink(place, &state)
+        state.places[entry.statement.id] = nil
+        state.entries[place] = nil
+        state.free.append(place)
+        state.weight -= entry.weight
+        state.forgotten += 1
+    }
+
+    private static func unlink(_ place: Int, _ state: inout State) {
+        guard let entry = state.entries[place] else { return }
+        if entry.older >= 0 { state.entries[entry.older]?.newer = entry.newer } else { state.oldest = entry.newer }
+        if entry.newer >= 0 { state.entries[entry.newer]?.older = entry.older } else { state.newest = entry.older }
+    }
+
+    private static func linkAsNewest(_ place: Int, _ state: inout State) {
+        state.entries[place]?.older = state.newest
+        state.entries[place]?.newer = -1
+        if state.newest >= 0 { state.entries[state.newest]?.newer = place } else { state.oldest = place }
+        state.newest = place
+    }
+}

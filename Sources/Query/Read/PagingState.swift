@@ -1,0 +1,57 @@
+import DataModel
+import Primitives
+
+/// Where the next page of a SELECT begins. Opaque to clients, checked when it comes back.
+///
+///     state := version (1) fingerprint (8) range (varint) remaining (varint) inPartition (varint) keyLength (varint) key checksum (8)
+///
+/// The fingerprint is the statement's, the checksum XXH3 over all before it.
+struct PagingState: Equatable {
+    static let version: UInt8 = 1
+
+    var fingerprint: UInt64
+    /// Which of the statement's partitions (IN) the page begins in; 0 for scans.
+    var range: Int
+    /// Rows (groups) still allowed by LIMIT; nil without one.
+    var remaining: Int?
+    /// Rows (groups) of the key's partition that earlier pages gave.
+    var inPartition: Int
+    /// The first row of the page has this engine key, or follows it.
+    var key: [UInt8]
+
+    func encode() -> [UInt8] {
+        var writer = ByteWriter(capacity: key.count + 64)
+        writer.write(PagingState.version)
+        writer.writeBE(fingerprint)
+        writer.writeVarint(range)
+        writer.writeVarint(remaining.map { UInt64($0) + 1 } ?? 0)
+        writer.writeVarint(inPartition)
+        writer.writeVarint(key.count)
+        writer.write(key)
+        writer.writeBE(Checksum.xxh3(writer.bytes))
+        return writer.toArray()
+    }
+
+    /// - Throws: when the bytes are not a state of this statement.
+    static func decode(_ bytes: [UInt8], fingerprint: UInt64) throws(QueryFailure) -> PagingState {
+        let refused = QueryFailure.invalid("Invalid value for the paging state")
+        let state: PagingState?
+        do throws(ByteError) {
+            state = try bytes.withReader { (reader) throws(ByteError) in
+                guard reader.count >= 9 else { return nil }
+                let sum = Checksum.xxh3(Array(bytes.dropLast(8)))
+                guard try reader.readU8() == version, try reader.readBE(UInt64.self) == fingerprint else { return nil }
+                let range = try reader.readCount()
+                let remaining = try reader.readCount()
+                let inPartition = try reader.readCount()
+                let key = try reader.readArray(try reader.readCount())
+                guard try reader.readBE(UInt64.self) == sum, reader.isAtEnd else { return nil }
+                return PagingState(
+                    fingerprint: fingerprint, range: range, remaining: remaining == 0 ? nil : remaining - 1, inPartition: inPartition,
+                    key: key)
+            }
+        } catch { throw refused }
+        guard let state else { throw refused }
+        return state
+    }
+}

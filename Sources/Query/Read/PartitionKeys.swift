@@ -1,0 +1,79 @@
+import CQL
+import DataModel
+import Primitives
+
+/// Builds the partitions that a statement's key restrictions name.
+enum PartitionKeys {
+    /// Leaves the only partition in `key`.
+    /// - Parameter restrictions: all of them equalities.
+    @inline(__always) static func writeOnly(
+        _ restrictions: [KeyRestriction], table: TableMetadata, values: ValueList, context: inout EvaluationContext,
+        value: inout ByteWriter, key: inout ByteWriter
+    ) throws(QueryFailure) {
+        KeyEncoding.beginPartition(into: &key)
+        for index in restrictions.indices {
+            guard case .equal(let term) = restrictions[index] else { continue }
+            value.removeAll()
+            let presence = try term.write(values, &context, to: &value)
+            try check(presence, value.count, table.partitionKey[index].name, isOnly: restrictions.count == 1)
+            KeyEncoding.addPartitionComponent(value.bytes, isOnly: restrictions.count == 1, into: &key)
+        }
+        do throws(KeyError) { try KeyEncoding.endPartition(of: &key) } catch { throw QueryFailure(error) }
+    }
+
+    /// All partitions that the restrictions' product names, in the order of their values, each once.
+    static func all(
+        _ restrictions: [KeyRestriction], table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
+    ) throws(QueryFailure) -> [[UInt8]] {
+        var products: [[[UInt8]]] = [[]]
+        for (index, restriction) in restrictions.enumerated() {
+            let column = table.partitionKey[index]
+            var choices: [[UInt8]] = []
+            switch restriction {
+            case .equal(let term):
+                let (presence, bytes) = try term.array(values, &context)
+                try check(presence, bytes.count, column.name, isOnly: restrictions.count == 1)
+                choices = [bytes]
+            case .oneOf(let list):
+                for bytes in try list.arrays(values, &context, column: column.name) {
+                    try check(.value, bytes.count, column.name, isOnly: restrictions.count == 1)
+                    choices.append(bytes)
+                }
+                choices.sort { column.type.compare($0, $1) < 0 }
+                var distinct: [[UInt8]] = []
+                for choice in choices where distinct.last != choice { distinct.append(choice) }
+                choices = distinct
+            }
+            guard products.count * choices.count <= limit else {
+                throw .invalid(
+                    "The statement names \(products.count * choices.count) partitions; at most \(limit) are allowed. Use smaller INs.")
+            }
+            products = products.flatMap { head in choices.map { head + [$0] } }
+        }
+        var partitions: [[UInt8]] = []
+        var key = ByteWriter(capacity: 64)
+        for components in products {
+            KeyEncoding.beginPartition(into: &key)
+            for component in components {
+                component.withUnsafeBytes {
+                    KeyEncoding.addPartitionComponent($0, isOnly: components.count == 1, into: &key)
+                }
+            }
+            do throws(KeyError) { try KeyEncoding.endPartition(of: &key) } catch { throw QueryFailure(error) }
+            partitions.append(key.toArray())
+        }
+        return partitions
+    }
+
+    @inline(__always) private static func check(
+        _ presence: ValuePresence, _ count: Int, _ column: String, isOnly: Bool
+    ) throws(QueryFailure) {
+        switch presence {
+        case .value:
+            if count > 65_535 { throw .invalid("Key length of \(count) is longer than maximum of 65535") }
+            if isOnly && count == 0 { throw .invalid("Key may not be empty") }
+        case .null: throw .invalid("Invalid null value in condition for column \(column)")
+        case .unset: throw .invalid("Invalid unset value for column \(column)")
+        }
+    }
+}

@@ -1,0 +1,313 @@
+import CQL
+import DataModel
+import Messages
+import Glibc
+import Primitives
+
+/// Turns the rows that a replica visits, in key order, into the cells of a result.
+///
+/// 1. `begin`; then, for partitions that are named, `enterPartition` and `loadStatic`; `visit` for each row; `finish`.
+/// 2. A change of partition ends the one before, which gives a row of its own when it had none but a live static row.
+/// 3. A row that lives and passes the filters becomes a result row, or is added to its group.
+/// 4. When the page is full, the first row that would have followed is remembered as `resumeKey`, and the visit stops.
+struct RowProjector: ~Copyable {
+    var slots = RowSlots()
+    /// The cells so far.
+    var output = ByteWriter(capacity: 4096)
+    private(set) var rowCount = 0
+    var groups = GroupState()
+    var sorting = SortState()
+    var filters = FilterSet()
+    var context = EvaluationContext(nowMicroseconds: 0, random: SeededRandom(seed: 0), clockSequenceAndNode: 0)
+
+    private(set) var select: CompiledSelect?
+    var run = SelectRun(
+        now: 0, values: ValueList(), pageSize: .max, limit: .max, perPartitionLimit: .max, limits: QueryLimits(), deadline: .max)
+    /// Why the visit was stopped, when it failed.
+    private(set) var failure: QueryFailure?
+    /// Where the next page begins.
+    private(set) var resumeKey: [UInt8]?
+    /// Where the scan is to be begun again, to jump over the rest of a partition.
+    private(set) var seekKey: [UInt8]?
+    /// LIMIT is reached: nothing follows.
+    private(set) var isComplete = false
+    /// Rows (groups) of the current partition given, in this page and before.
+    private(set) var givenInPartition = 0
+
+    private var isPlain = false
+    private var partitionHadRows = false
+    private var skipsRest = false
+    private var skipped = 0
+    private var visited = 0
+    private var counted: Int64 = 0
+    /// Dead rows that `countsOnly` met.
+    private var deadRows = 0
+    private(set) var liveRows = 0
+
+    init() {}
+
+    /// Rows of a partition passed over before the scan is begun again behind it.
+    private static let rowsBeforeSeek = 64
+
+    mutating func begin(_ select: CompiledSelect, run: SelectRun) throws(QueryFailure) {
+        self.select = select
+        self.run = run
+        output.removeAll()
+        rowCount = 0
+        failure = nil
+        resumeKey = nil
+        seekKey = nil
+        isComplete = false
+        givenInPartition = 0
+        isPlain = select.plan.selection.isPlain && !select.plan.isAggregated && select.plan.postSort.isEmpty
+        partitionHadRows = false
+        skipsRest = false
+        skipped = 0
+        visited = 0
+        counted = 0
+        deadRows = 0
+        liveRows = 0
+        slots.configure(select.layout)
+        filters.removeAll()
+        if !select.plan.filters.isEmpty { try filters.prepare(select, run.values, &context) }
+        if select.plan.isAggregated { groups.reset() }
+        if !select.plan.postSort.isEmpty { sorting.reset() }
+    }
+
+    // MARK: Partitions
+
+    /// Begins a named partition.
+    /// - Parameter given: rows of it that earlier pages gave; then it has had rows.
+    mutating func enterPartition(_ key: UnsafeRawBufferPointer, given: Int = 0) throws(QueryFailure) {
+        do throws(KeyError) { try slots.enterPartition(key) } catch { throw QueryFailure(error) }
+        partitionHadRows = given > 0
+        givenInPartition = given
+        skipsRest = given >= run.perPartitionLimit
+        skipped = 0
+    }
+
+    mutating func loadStatic(_ row: RowView) throws(QueryFailure) {
+        do throws(KeyError) { try slots.loadStatic(row, now: run.now) } catch { throw QueryFailure(error) }
+    }
+
+    /// Ends the current partition.
+    /// - Returns: `stop` when the row it gives belongs to the next page, or nothing may follow.
+    mutating func leavePartition() throws(QueryFailure) -> ScanStep {
+        guard slots.partition.count > 0, !partitionHadRows, slots.hasLiveStatic, select?.givesStaticOnlyRows == true else {
+            return isComplete ? .stop : .next
+        }
+        partitionHadRows = true
+        slots.loadNothing()
+        guard try filters.pass(slots) else { return .next }
+        return try accept(key: slots.partition.bytes)
+    }
+
+    // MARK: Rows
+
+    /// Takes a row of the scan. A failure is kept in `failure` and stops the visit.
+    mutating func visit(_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep {
+        do throws(QueryFailure) {
+            return try take(key, row)
+        } catch {
+            failure = error
+            return .stop
+        }
+    }
+
+    private mutating func take(_ key: UnsafeRawBufferPointer, _ row: RowView) throws(QueryFailure) -> ScanStep {
+        guard let select else { return .stop }
+        visited &+= 1
+        if visited & 0xfff == 0 { try checkDeadline() }
+        if select.countsOnly {
+            if row.isLive(now: run.now) { counted += 1 } else { deadRows += 1 }
+            return .next
+        }
+        if !slots.isInPartition(key) {
+            if try leavePartition() == .stop { return .stop }
+            try enterPartition(key)
+        }
+        let kindAt = slots.partition.count
+        guard key.count > kindAt else { return .next }
+        if key[kindAt] == KeyView.staticKind {
+            if select.readsStatics { try loadStatic(row) }
+            return .next
+        }
+        if skipsRest {
+            skipped += 1
+            guard skipped > RowProjector.rowsBeforeSeek else { return .next }
+            seekKey = [UInt8](slots.partition.bytes) + [0xff]
+            return .stop
+        }
+        let live: Bool
+        do throws(KeyError) { live = try slots.load(key: key, row: row, now: run.now) } catch { throw QueryFailure(error) }
+        if slots.tombstones > run.limits.tombstoneFailureThreshold { throw tooManyTombstones() }
+        guard live else { return .next }
+        liveRows += 1
+        partitionHadRows = true
+        if !filters.isEmpty {
+            // What follows a full page may lie far away: let the next page look for it.
+            if isPageFull && !select.plan.isAggregated {
+                resumeKey = [UInt8](key)
+                return .stop
+            }
+            guard try filters.pass(slots) else { return .next }
+        }
+        return try accept(key: key)
+    }
+
+    /// Dead cells and rows met.
+    var tombstones: Int { slots.tombstones + deadRows }
+
+    private var isPageFull: Bool {
+        rowCount >= run.pageSize || (run.pageSize != .max && output.count >= run.limits.maxResultSize / 4)
+    }
+
+    /// Gives the row in `slots`, or adds it to its group.
+    private mutating func accept(key: UnsafeRawBufferPointer) throws(QueryFailure) -> ScanStep {
+        guard let select else { return .stop }
+        if select.plan.isAggregated { return try acceptIntoGroup(key, select) }
+        if isPageFull {
+            resumeKey = [UInt8](key)
+            return .stop
+        }
+        try give(select)
+        givenInPartition += 1
+        if givenInPartition >= run.perPartitionLimit || select.plan.isDistinct { skipsRest = true }
+        if rowCount >= run.limit && select.plan.postSort.isEmpty {
+            isComplete = true
+            return .stop
+        }
+        return .next
+    }
+
+    /// Writes the row in `slots` as a result row.
+    @inline(__always) private mutating func give(_ select: CompiledSelect) throws(QueryFailure) {
+        if isPlain {
+            for index in 0..<select.plan.selection.selectors.count { slots.write(index, to: &output) }
+        } else {
+            let start = output.count
+            for selector in select.plan.selection.selectors { try write(selector, inGroup: false) }
+            if !select.plan.postSort.isEmpty { try sorting.add(start..<output.count, select.plan, slots) }
+        }
+        rowCount += 1
+        if output.count > run.limits.maxResultSize { throw tooLarge() }
+    }
+
+    // MARK: Groups
+
+    private mutating func acceptIntoGroup(_ key: UnsafeRawBufferPointer, _ select: CompiledSelect) throws(QueryFailure) -> ScanStep {
+        let plan = select.plan
+        if plan.groupByPrefixCount > 0 {
+            let prefix = try groups.prefixCount(of: key, plan)
+            if !groups.continues(key, prefix) {
+                if try closeGroup(select) == .stop { return .stop }
+                if givenInPartition >= run.perPartitionLimit {
+                    skipsRest = true
+                    return .next
+                }
+                if isPageFull {
+                    resumeKey = [UInt8](key)
+                    return .stop
+                }
+                groups.open(key, prefix)
+                groups.keep(slots, columns: select.layout.columns.count, now: run.now)
+                groups.makeAccumulators(plan.selection.aggregates)
+            }
+        } else if !groups.isOpen {
+            groups.open(key, 0)
+            groups.keep(slots, columns: select.layout.columns.count, now: run.now)
+            groups.makeAccumulators(plan.selection.aggregates)
+        }
+        try accumulate(plan.selection.aggregates)
+        return .next
+    }
+
+    private mutating func accumulate(_ aggregates: [Aggregate]) throws(QueryFailure) {
+        for index in aggregates.indices {
+            switch aggregates[index].argument {
+            case .none: try groups.add(nil, to: index)
+            case .column(let slot): try groups.add(slots.value(slot), to: index)
+            case .some(let argument):
+                let value = try evaluate(argument, inGroup: false)
+                if let value {
+                    try value.withUnsafeBytesTyped { (raw) throws(QueryFailure) in try groups.add(raw, to: index) }
+                } else {
+                    try groups.add(nil, to: index)
+                }
+            }
+        }
+    }
+
+    /// Writes the open group's row.
+    private mutating func closeGroup(_ select: CompiledSelect) throws(QueryFailure) -> ScanStep {
+        guard groups.isOpen else { return .next }
+        let start = output.count
+        for selector in select.plan.selection.selectors { try write(selector, inGroup: true) }
+        if !select.plan.postSort.isEmpty { try sorting.add(start..<output.count, select.plan, slots) }
+        if groups.isInPartition(slots.partition.bytes) { givenInPartition += 1 }
+        groups.close()
+        rowCount += 1
+        if rowCount >= run.limit && select.plan.postSort.isEmpty {
+            isComplete = true
+            return .stop
+        }
+        return .next
+    }
+
+    // MARK: End
+
+    /// Ends the visit: the last partition, the last group, the one row of an ungrouped aggregate.
+    mutating func finish() throws(QueryFailure) {
+        guard let select, failure == nil else { return }
+        if select.countsOnly {
+            output.writeBE(Int32(8))
+            output.writeBE(counted)
+            rowCount = 1
+            return
+        }
+        if resumeKey == nil && !isComplete { _ = try leavePartition() }
+        if resumeKey == nil && !isComplete && select.plan.isAggregated {
+            if !groups.isOpen && select.plan.groupByPrefixCount == 0 {
+                groups.open(UnsafeRawBufferPointer(start: nil, count: 0), 0)
+                groups.keepNothing(columns: select.layout.columns.count)
+                groups.makeAccumulators(select.plan.selection.aggregates)
+            }
+            _ = try closeGroup(select)
+        }
+        if !select.plan.postSort.isEmpty { rowCount = sorting.apply(to: &output, limit: run.limit) }
+    }
+
+    mutating func takeSeek() -> [UInt8]? {
+        defer { seekKey = nil }
+        return seekKey
+    }
+
+    private func checkDeadline() throws(QueryFailure) {
+        if RowProjector.monotonicNanoseconds() > run.deadline {
+            throw .server(
+                ServerError(
+                    .readTimeout, "Operation timed out - received only 0 responses.",
+                    detail: .readTimeout(consistency: .one, received: 0, required: 1, dataPresent: false)))
+        }
+    }
+
+    static func monotonicNanoseconds() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+
+    private func tooManyTombstones() -> QueryFailure {
+        .server(
+            ServerError(
+                .readFailure,
+                "Operation failed - received 0 responses and 1 failures: READ_TOO_MANY_TOMBSTONES (more than "
+                    + "\(run.limits.tombstoneFailureThreshold) tombstones scanned; see tombstone_failure_threshold)",
+                detail: .readFailure(consistency: .one, received: 0, required: 1, failures: 1, dataPresent: false)))
+    }
+
+    private func tooLarge() -> QueryFailure {
+        .invalid(
+            "The answer is larger than \(run.limits.maxResultSize) bytes; read it in pages (a page size in the request), or use LIMIT")
+    }
+}

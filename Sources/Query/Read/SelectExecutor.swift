@@ -1,0 +1,240 @@
+import CQL
+import Coordinator
+import DataModel
+import Messages
+import Primitives
+
+/// Runs a SELECT: values to keys and ranges, ranges through the replica, rows through the projector.
+struct SelectExecutor {
+    let select: CompiledSelect
+    let port: any ReplicaPort
+    let io: IOMode
+    let limits: QueryLimits
+
+    /// - Parameters:
+    ///   - nowSeconds: seconds since 1970 at which time to live is judged.
+    ///   - text: the statement, for warnings.
+    func run(
+        _ values: ValueList, _ options: QueryOptions, nowSeconds: UInt32, text: String, space: inout Workspace, warnings: inout [String]
+    ) throws(QueryFailure) -> ResultRows {
+        let plan = select.plan
+        var run = SelectRun(
+            now: nowSeconds, values: values, pageSize: options.pageSize > 0 ? options.pageSize : .max,
+            limit: try limit(plan.limit, "LIMIT", values, &space.context),
+            perPartitionLimit: try limit(plan.perPartitionLimit, "PER PARTITION LIMIT", values, &space.context), limits: limits,
+            deadline: .max)
+        if !plan.postSort.isEmpty {
+            guard run.limit <= run.pageSize || run.pageSize == .max else {
+                throw .invalid(
+                    "Cannot page queries with both ORDER BY and a IN restriction on the partition key; you must either remove the "
+                        + "ORDER BY or the IN and sort client side, or disable paging for this query")
+            }
+            run.pageSize = .max
+        }
+        var resume: PagingState?
+        if let bytes = options.pagingState {
+            let state = try PagingState.decode(bytes, fingerprint: select.fingerprint)
+            if let remaining = state.remaining { run.limit = min(run.limit, remaining) }
+            resume = state
+        }
+        swap(&space.projector.context, &space.context)
+        defer { swap(&space.projector.context, &space.context) }
+        let resumeRange: Int
+        if select.isPoint {
+            if resume == nil { try point(run, &space) } else { try space.projector.begin(select, run: run) }
+            resumeRange = 0
+        } else {
+            if io == .nonBlocking && !select.isByKey && !plan.table.isVirtual { throw .wouldBlock }
+            run.deadline =
+                RowProjector.monotonicNanoseconds() &+ SelectExecutor.nanoseconds(select.isByKey ? limits.readTimeout : limits.rangeTimeout)
+            resumeRange = try select.isByKey ? partitions(run, resume, &space) : scan(run, resume, &space)
+        }
+        try space.projector.finish()
+        return result(run, resumeRange, text, &space.projector, &warnings)
+    }
+
+    private static func nanoseconds(_ duration: Duration) -> UInt64 {
+        let (seconds, attoseconds) = duration.components
+        return UInt64(max(0, seconds)) &* 1_000_000_000 &+ UInt64(max(0, attoseconds) / 1_000_000_000)
+    }
+
+    private func limit(
+        _ term: Term?, _ name: String, _ values: ValueList, _ context: inout EvaluationContext
+    ) throws(QueryFailure) -> Int {
+        guard let term else { return .max }
+        let (presence, bytes) = try term.array(values, &context)
+        switch presence {
+        case .unset: return .max
+        case .null: throw .invalid("Invalid null value of \(name.lowercased())")
+        case .value:
+            guard bytes.count == 4 else { throw .invalid("Invalid value of \(name.lowercased())") }
+            let value = Int(Int32(bitPattern: bytes.reduce(0) { $0 << 8 | UInt32($1) }))
+            guard value > 0 else { throw .invalid("\(name) must be strictly positive") }
+            return value
+        }
+    }
+
+    private func result(
+        _ run: SelectRun, _ range: Int, _ text: String, _ projector: inout RowProjector, _ warnings: inout [String]
+    ) -> ResultRows {
+        if projector.tombstones > limits.tombstoneWarnThreshold {
+            warnings.append(
+                "Read \(projector.liveRows) live rows and \(projector.tombstones) tombstone cells for query \(text.prefix(512)) "
+                    + "(see tombstone_warn_threshold)")
+        }
+        var state: [UInt8]?
+        if let key = projector.resumeKey {
+            let samePartition = key.withUnsafeBytes { projector.slots.isInPartition($0) }
+            state =
+                PagingState(
+                    fingerprint: select.fingerprint, range: range, remaining: run.limit == .max ? nil : run.limit - projector.rowCount,
+                    inPartition: samePartition ? projector.givenInPartition : 0, key: key
+                ).encode()
+        }
+        return ResultRows(
+            metadata: select.plan.selection.metadata, rowCount: projector.rowCount, cells: projector.output.toArray(), pagingState: state)
+    }
+
+    // MARK: One row
+
+    private func point(_ run: SelectRun, _ space: inout Workspace) throws(QueryFailure) {
+        guard case .keys(let restrictions) = select.plan.partition else { return }
+        try PartitionKeys.writeOnly(
+            restrictions, table: select.plan.table, values: run.values, context: &space.projector.context, value: &space.value,
+            key: &space.key)
+        try ClusteringKeys.appendOnly(
+            select.plan.clustering, table: select.plan.table, values: run.values, context: &space.projector.context, value: &space.value,
+            key: &space.key)
+        try space.projector.begin(select, run: run)
+        try get(space.key, &space.projector)
+    }
+
+    /// Visits the row of exactly this key.
+    private func get(_ key: borrowing ByteWriter, _ projector: inout RowProjector) throws(QueryFailure) {
+        let bytes = key.bytes
+        do throws(ReplicaError) {
+            try port.get(table: select.plan.table.id, key: key, io: io) { row in _ = projector.visit(bytes, row) }
+        } catch { throw QueryFailure(error) }
+        if let failure = projector.failure { throw failure }
+    }
+
+    // MARK: Named partitions
+
+    /// - Returns: the index of the partition in which the page ended.
+    private func partitions(_ run: SelectRun, _ resume: PagingState?, _ space: inout Workspace) throws(QueryFailure) -> Int {
+        let plan = select.plan
+        guard case .keys(let restrictions) = plan.partition else { return 0 }
+        let partitions = try PartitionKeys.all(
+            restrictions, table: plan.table, values: run.values, context: &space.projector.context, limit: limits.maxCartesianProduct)
+        var ranges = try ClusteringKeys.ranges(
+            plan.clustering, table: plan.table, values: run.values, context: &space.projector.context, limit: limits.maxCartesianProduct)
+        if plan.isReversed { ranges.reverse() }
+        try space.projector.begin(select, run: run)
+        let first = resume?.range ?? 0
+        guard first < max(1, partitions.count) else { throw .invalid("Invalid value for the paging state") }
+        for index in partitions.indices where index >= first {
+            let partition = partitions[index]
+            let resumeKey = index == first ? resume?.key : nil
+            try partition.withUnsafeBytesTyped { (raw) throws(QueryFailure) in
+                try space.projector.enterPartition(raw, given: index == first ? resume?.inPartition ?? 0 : 0)
+            }
+            if select.readsStatics { try readStatic(partition, &space) }
+            for suffix in ranges {
+                var range = KeyRange(start: partition + suffix.start, end: partition + suffix.end)
+                if let resumeKey {
+                    if plan.isReversed {
+                        // Up to and including the key where the page begins; a key without a kind begins the partition.
+                        let end = resumeKey.count == partition.count ? range.end : resumeKey + [0]
+                        if compareBytes(end, range.end) < 0 { range.end = end }
+                    } else if compareBytes(resumeKey, range.start) > 0 {
+                        range.start = resumeKey
+                    }
+                }
+                if !range.isEmpty { try visit(range, &space) }
+                if isOver(space.projector) { return index }
+            }
+            if try space.projector.leavePartition() == .stop { return index }
+        }
+        return max(0, partitions.count - 1)
+    }
+
+    private func isOver(_ projector: borrowing RowProjector) -> Bool { projector.isComplete || projector.resumeKey != nil }
+
+    /// Hands the partition's static row to the projector.
+    private func readStatic(_ partition: [UInt8], _ space: inout Workspace) throws(QueryFailure) {
+        space.path.removeAll()
+        space.path.write(partition)
+        KeyEncoding.beginStatic(into: &space.path)
+        try get(space.path, &space.projector)
+    }
+
+    // MARK: Scans
+
+    private func scan(_ run: SelectRun, _ resume: PagingState?, _ space: inout Workspace) throws(QueryFailure) -> Int {
+        let plan = select.plan
+        var range = KeyRange.all
+        if case .tokenRange(let lower, let upper) = plan.partition {
+            guard let tokens = try tokenRange(lower, upper, run.values, &space.projector.context) else {
+                try space.projector.begin(select, run: run)
+                return 0
+            }
+            range = tokens
+        }
+        try space.projector.begin(select, run: run)
+        if let resume {
+            if compareBytes(resume.key, range.start) > 0 { range.start = resume.key }
+            if resume.inPartition > 0 { try enterAgain(resume, &space) }
+        }
+        if !range.isEmpty { try visit(range, &space) }
+        return 0
+    }
+
+    /// Puts the projector into the partition in whose middle a page begins.
+    private func enterAgain(_ resume: PagingState, _ space: inout Workspace) throws(QueryFailure) {
+        let count = resume.key.withUnsafeBytes { KeyView.partitionCount(of: $0) }
+        let partition = Array(resume.key[..<count])
+        try partition.withUnsafeBytesTyped { (raw) throws(QueryFailure) in
+            try space.projector.enterPartition(raw, given: resume.inPartition)
+        }
+        if select.readsStatics { try readStatic(partition, &space) }
+    }
+
+    /// - Returns: nil when no token lies between the bounds.
+    private func tokenRange(
+        _ lower: TokenBound?, _ upper: TokenBound?, _ values: ValueList, _ context: inout EvaluationContext
+    ) throws(QueryFailure) -> KeyRange? {
+        func token(_ bound: TokenBound?, _ context: inout EvaluationContext) throws(QueryFailure) -> Int64? {
+            guard let bound else { return nil }
+            let (presence, bytes) = try bound.term.array(values, &context)
+            guard presence == .value, bytes.count == 8 else { throw .invalid("Invalid null value for the token of the partition key") }
+            return Int64(bitPattern: bytes.reduce(0) { $0 << 8 | UInt64($1) })
+        }
+        var after = Int64.min
+        var through = Int64.max
+        if let lower, let value = try token(lower, &context) {
+            after = lower.isInclusive && value > .min ? value - 1 : value
+        }
+        // The minimum token as an upper bound is the ring's end.
+        if let upper, let value = try token(upper, &context), value != .min {
+            guard upper.isInclusive || value > .min + 1 else { return nil }
+            through = upper.isInclusive ? value : value - 1
+        }
+        return after < through ? KeyRange.tokens(after: after, through: through) : nil
+    }
+
+    /// Visits a range, beginning again where the projector wants to jump over the rest of a partition.
+    private func visit(_ range: KeyRange, _ space: inout Workspace) throws(QueryFailure) {
+        var range = range
+        while true {
+            do throws(ReplicaError) {
+                try port.scan(table: select.plan.table.id, range: range, reversed: select.plan.isReversed, io: io) { key, row in
+                    space.projector.visit(key, row)
+                }
+            } catch { throw QueryFailure(error) }
+            if let failure = space.projector.failure { throw failure }
+            guard let seek = space.projector.takeSeek() else { return }
+            if select.plan.isReversed || compareBytes(seek, range.end) >= 0 { return }
+            range.start = seek
+        }
+    }
+}

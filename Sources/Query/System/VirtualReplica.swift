@@ -1,0 +1,59 @@
+import DataModel
+import Messages
+import Primitives
+import Synchronization
+
+/// Answers reads of the server's own tables with rows computed on the spot, so that they go through the same SELECT as all others.
+///
+/// **Thread safety**: any thread.
+final class VirtualReplica: ReplicaPort {
+    private let node: NodeInfo
+    private let traces: TraceStore
+    private let schema = Mutex(Schema())
+
+    init(node: NodeInfo, traces: TraceStore) {
+        self.node = node
+        self.traces = traces
+    }
+
+    /// Takes over the schema that the tables describe.
+    func show(_ schema: Schema) { self.schema.withLock { $0 = schema } }
+
+    private func rows(of id: UUID) throws(ReplicaError) -> [(key: [UInt8], row: [UInt8])] {
+        let schema = self.schema.withLock { $0 }
+        guard let table = schema.tables[id], table.isVirtual else { throw .unknownTable(id) }
+        return SystemRows(schema: schema, node: node, traces: traces).rows(of: table).sorted()
+    }
+
+    func scan(
+        table: UUID, range: KeyRange, reversed: Bool, io: IOMode,
+        _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
+    ) throws(ReplicaError) {
+        let all = try rows(of: table)
+        for entry in reversed ? all.reversed() : all {
+            let step = entry.key.withUnsafeBytes { key in
+                range.contains(key) ? entry.row.withUnsafeBytes { visit(key, RowView($0)) } : .next
+            }
+            if step == .stop { return }
+        }
+    }
+
+    func get(table: UUID, key: borrowing ByteWriter, io: IOMode, _ visit: (_ row: RowView) -> Void) throws(ReplicaError) {
+        let wanted = key.toArray()
+        for entry in try rows(of: table) where entry.key == wanted {
+            entry.row.withUnsafeBytes { visit(RowView($0)) }
+        }
+    }
+
+    func apply(_ mutations: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
+        throw .storage("a computed table cannot be written")
+    }
+
+    func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
+        throw .storage("a computed table cannot be written")
+    }
+
+    func withPartitionLock<R>(table: UUID, partition: [UInt8], _ body: () throws(ServerError) -> R) throws(ServerError) -> R {
+        try body()
+    }
+}

@@ -1,0 +1,181 @@
+import CQL
+import DataModel
+import Messages
+import Primitives
+
+/// Runs lightweight transactions on this node: under the partition's lock it reads, decides, and writes.
+///
+/// 1. All statements name one partition; it is locked.
+/// 2. Each conditional statement's row is read, with the partition's static row, and its condition decided.
+/// 3. When all hold, every statement is written with one new timestamp. Else the rows that were found are shown.
+struct ConditionalExecutor {
+    let items: [(compiled: CompiledModification, values: ValueList)]
+    let isBatch: Bool
+    let port: any ReplicaPort
+    let io: IOMode
+    let limits: QueryLimits
+
+    private struct Row {
+        var key: [UInt8]
+        var exists: Bool
+        /// The values of all columns of the table.
+        var cells: [[UInt8]?]
+    }
+
+    /// - Parameter nextTimestamp: called under the lock, so that the write is newer than what was read.
+    func run(now: UInt32, nextTimestamp: () -> Int64, space: inout Workspace) throws(QueryFailure) -> StatementResult {
+        guard let first = items.first else { return .void }
+        let table = first.compiled.plan.table
+        let partition = try partition(table, &space)
+        var outcome: Result<StatementResult, QueryFailure> = .success(.void)
+        do throws(ServerError) {
+            try port.withPartitionLock(table: table.id, partition: partition) { () throws(ServerError) in
+                do throws(QueryFailure) {
+                    outcome = .success(try decide(table, partition, now, nextTimestamp, &space))
+                } catch { outcome = .failure(error) }
+            }
+        } catch { throw .server(error) }
+        return try outcome.get()
+    }
+
+    /// The partition that all statements name.
+    private func partition(_ table: TableMetadata, _ space: inout Workspace) throws(QueryFailure) -> [UInt8] {
+        var found: [UInt8]?
+        for item in items {
+            guard item.compiled.plan.table.id == table.id else { throw .invalid("Batch with conditions cannot span multiple tables") }
+            let partitions = try PartitionKeys.all(
+                item.compiled.plan.partition, table: table, values: item.values, context: &space.context, limit: limits.maxCartesianProduct)
+            guard partitions.count == 1, found == nil || found == partitions[0] else {
+                throw .invalid(
+                    isBatch
+                        ? "Batch with conditions cannot span multiple partitions"
+                        : "IN on the partition key is not supported with conditional updates")
+            }
+            found = partitions[0]
+        }
+        return found ?? []
+    }
+
+    private func decide(
+        _ table: TableMetadata, _ partition: [UInt8], _ now: UInt32, _ nextTimestamp: () -> Int64, _ space: inout Workspace
+    ) throws(QueryFailure) -> StatementResult {
+        let check = ConditionCheck(table: table)
+        var slots = RowSlots()
+        slots.configure(check.layout)
+        var rows: [Row] = []
+        var applies = true
+        for item in items where item.compiled.plan.isConditional {
+            let row = try read(item, table, partition, now, &slots, &space)
+            if !rows.contains(where: { $0.key == row.key }) { rows.append(row) }
+            if try !check.holds(item.compiled.plan.condition, exists: row.exists, row.cells, item.values, &space.context) {
+                applies = false
+            }
+        }
+        guard applies else { return .rows(refusal(table, rows)) }
+        let timestamp = nextTimestamp()
+        space.mutations.removeAll()
+        for item in items {
+            let encoder = ModificationEncoder(compiled: item.compiled, port: port, io: io, limits: limits)
+            var times = try encoder.times(item.values, timestamp: timestamp, now: now, &space.context)
+            times.timestamp = timestamp
+            try encoder.encode(item.values, times, space: &space)
+        }
+        if space.mutations.count > 0 {
+            do throws(ReplicaError) { try port.apply(space.mutations, io: io) } catch { throw QueryFailure(error) }
+        }
+        let metadata = ResultMetadata(columns: [ConditionalExecutor.appliedColumn(table)])
+        return .rows(ResultRows(metadata: metadata, rowCount: 1, cells: [0, 0, 0, 1, 1]))
+    }
+
+    static func appliedColumn(_ table: TableMetadata) -> ColumnSpec {
+        ColumnSpec(keyspace: table.keyspace, table: table.name, name: "[applied]", type: .boolean)
+    }
+
+    private func read(
+        _ item: (compiled: CompiledModification, values: ValueList), _ table: TableMetadata, _ partition: [UInt8], _ now: UInt32,
+        _ slots: inout RowSlots, _ space: inout Workspace
+    ) throws(QueryFailure) -> Row {
+        var failure: QueryFailure?
+        do throws(KeyError) {
+            try partition.withUnsafeBytesTyped { (raw) throws(KeyError) in try slots.enterPartition(raw) }
+        } catch { throw QueryFailure(error) }
+        space.key.removeAll()
+        space.key.write(partition)
+        if table.hasStatics {
+            KeyEncoding.beginStatic(into: &space.key)
+            do throws(ReplicaError) {
+                try port.get(table: table.id, key: space.key, io: io) { row in
+                    do throws(KeyError) { try slots.loadStatic(row, now: now) } catch { failure = QueryFailure(error) }
+                }
+            } catch { throw QueryFailure(error) }
+            if let failure { throw failure }
+        }
+        // The slots borrow the row, which is gone when the visit ends: what is decided on is copied before.
+        func copy(_ slots: borrowing RowSlots) -> [[UInt8]?] {
+            var cells: [[UInt8]?] = []
+            for index in table.columns.indices { cells.append(slots.array(index)) }
+            return cells
+        }
+        slots.loadNothing()
+        var cells = copy(slots)
+        var exists = slots.hasLiveStatic
+        if !item.compiled.plan.affectsOnlyStatics {
+            exists = false
+            space.key.truncate(to: partition.count)
+            guard item.compiled.isSingleRow else {
+                throw .invalid("Conditional updates must name one row: IN and ranges on clustering columns are not supported with IF")
+            }
+            try ClusteringKeys.appendOnly(
+                item.compiled.plan.clustering, table: table, values: item.values, context: &space.context, value: &space.value,
+                key: &space.key)
+            let key = space.key.bytes
+            do throws(ReplicaError) {
+                try port.get(table: table.id, key: space.key, io: io) { row in
+                    do throws(KeyError) { exists = try slots.load(key: key, row: row, now: now) } catch { failure = QueryFailure(error) }
+                    if exists { cells = copy(slots) }
+                }
+            } catch { throw QueryFailure(error) }
+            if let failure { throw failure }
+        }
+        return Row(key: space.key.toArray(), exists: exists, cells: cells)
+    }
+
+    /// `[applied]` false and what stands there instead.
+    private func refusal(_ table: TableMetadata, _ rows: [Row]) -> ResultRows {
+        var shown: [ColumnMetadata]? = []
+        for item in items where item.compiled.plan.isConditional {
+            guard let columns = ConditionCheck.shownColumns(item.compiled.plan.condition) else {
+                shown = nil
+                break
+            }
+            for column in columns where shown?.contains(where: { $0.name == column.name }) == false { shown?.append(column) }
+        }
+        var columns = shown ?? (isBatch ? table.statics + table.regulars : table.columns)
+        if isBatch { columns = table.primaryKey + columns.filter { !$0.isPrimaryKey } }
+        var found = rows.filter(\.exists)
+        if found.isEmpty, let row = rows.first, columns.contains(where: { !$0.isPrimaryKey && value(of: $0, in: row, table) != nil }) {
+            // No row, but the partition's static row.
+            found = [row]
+        }
+        var specs = [ConditionalExecutor.appliedColumn(table)]
+        var cells = ByteWriter(capacity: 256)
+        if !found.isEmpty {
+            specs += columns.map { ColumnSpec(keyspace: table.keyspace, table: table.name, name: $0.name, type: $0.type) }
+        }
+        for row in found.isEmpty ? [Row(key: [], exists: false, cells: [])] : found {
+            cells.writeBE(Int32(1))
+            cells.write(0)
+            guard !found.isEmpty else { continue }
+            for column in columns {
+                let value = value(of: column, in: row, table)
+                cells.writeBE(Int32(value?.count ?? -1))
+                if let value { cells.write(value) }
+            }
+        }
+        return ResultRows(metadata: ResultMetadata(columns: specs), rowCount: max(1, found.count), cells: cells.toArray())
+    }
+
+    private func value(of column: ColumnMetadata, in row: Row, _ table: TableMetadata) -> [UInt8]? {
+        table.columnIndex(named: column.name).flatMap { row.cells[$0] }
+    }
+}

@@ -1,0 +1,199 @@
+import CQL
+import DataModel
+import Messages
+import Primitives
+
+/// Encodes what one INSERT, UPDATE or DELETE writes into the workspace's mutations.
+struct ModificationEncoder {
+    let compiled: CompiledModification
+    /// For operations that must know a list's contents.
+    let port: any ReplicaPort
+    let io: IOMode
+    let limits: QueryLimits
+
+    private var plan: ModificationPlan { compiled.plan }
+    private var table: TableMetadata { compiled.plan.table }
+
+    /// The timestamp and time to live of the write.
+    /// - Parameters:
+    ///   - timestamp: what holds unless the statement says its own.
+    func times(
+        _ values: ValueList, timestamp: Int64, now: UInt32, _ context: inout EvaluationContext
+    ) throws(QueryFailure) -> WriteTimes {
+        var times = WriteTimes(timestamp: timestamp, now: now)
+        if let term = plan.timestamp, let own = try WriteTerms.timestamp(term, values, &context) { times.timestamp = own }
+        if times.timestamp == .min || times.timestamp == .min + 1 {
+            throw .invalid("\(times.timestamp) is not a usable write timestamp; the smallest is \(Int64.min + 2)")
+        }
+        times.ttl = try WriteTerms.timeToLive(plan.timeToLive, values, &context, default: compiled.defaultTimeToLive)
+        return times
+    }
+
+    /// Appends the statement's mutations, one for each partition it names.
+    @inline(__always) func encode(
+        _ values: ValueList, _ times: WriteTimes, space: inout Workspace
+    ) throws(QueryFailure) {
+        if compiled.isSingleRow {
+            try PartitionKeys.writeOnly(
+                plan.partition, table: table, values: values, context: &space.context, value: &space.value, key: &space.key)
+            try encodeSingle(values, times, space: &space)
+        } else {
+            try encodeProduct(values, times, space: &space)
+        }
+        guard space.mutations.count <= limits.maxMutationSize else {
+            throw .invalid(
+                "Mutation of \(space.mutations.count) bytes is too large for the maximum size of \(limits.maxMutationSize) (max_mutation_size)"
+            )
+        }
+    }
+
+    /// One row; its partition is in `key`.
+    private func encodeSingle(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(QueryFailure) {
+        let start = space.mutations.count
+        let partitionCount = space.key.count
+        space.mutations.beginTable(table.id)
+        let empty = space.mutations.count
+        if !compiled.staticOperations.isEmpty {
+            KeyEncoding.beginStatic(into: &space.key)
+            try encodeRow(compiled.staticOperations, liveness: false, values, times, space: &space)
+            space.key.truncate(to: partitionCount)
+        }
+        switch plan.target {
+        case .partitions: deletePartition(space.key.toArray(), times, &space)
+        case .rows:
+            try appendClustering(values, &space)
+            space.mutations.beginRow(key: space.key, timestamp: .min, liveness: false, deletion: times.deletion)
+            space.mutations.endRow()
+        case .slices: break
+        case .cells:
+            if !plan.affectsOnlyStatics && (plan.writesRowMarker || !compiled.rowOperations.isEmpty) {
+                try appendClustering(values, &space)
+                try encodeRow(compiled.rowOperations, liveness: plan.writesRowMarker, values, times, space: &space)
+            }
+        }
+        endTable(start: start, empty: empty, &space)
+    }
+
+    private func appendClustering(_ values: ValueList, _ space: inout Workspace) throws(QueryFailure) {
+        try ClusteringKeys.appendOnly(
+            plan.clustering, table: table, values: values, context: &space.context, value: &space.value, key: &space.key)
+    }
+
+    /// Ends the mutation; takes it back when nothing was written into it.
+    private func endTable(start: Int, empty: Int, _ space: inout Workspace) {
+        if space.mutations.count == empty { space.mutations.out.truncate(to: start) } else { space.mutations.endTable() }
+    }
+
+    private func deletePartition(_ partition: [UInt8], _ times: WriteTimes, _ space: inout Workspace) {
+        space.mutations.deleteRange(.prefix(partition), deletion: times.deletion)
+    }
+
+    private func encodeProduct(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(QueryFailure) {
+        let partitions = try PartitionKeys.all(
+            plan.partition, table: table, values: values, context: &space.context, limit: limits.maxCartesianProduct)
+        var ranges: [KeyRange] = []
+        if plan.target != .partitions && !plan.affectsOnlyStatics {
+            ranges = try ClusteringKeys.ranges(
+                plan.clustering, table: table, values: values, context: &space.context, limit: limits.maxCartesianProduct)
+        }
+        for partition in partitions {
+            let start = space.mutations.count
+            space.mutations.beginTable(table.id)
+            let empty = space.mutations.count
+            space.key.removeAll()
+            space.key.write(partition)
+            if !compiled.staticOperations.isEmpty {
+                KeyEncoding.beginStatic(into: &space.key)
+                try encodeRow(compiled.staticOperations, liveness: false, values, times, space: &space)
+            }
+            switch plan.target {
+            case .partitions: deletePartition(partition, times, &space)
+            case .slices:
+                for range in ranges {
+                    space.mutations.deleteRange(
+                        KeyRange(start: partition + range.start, end: partition + range.end), deletion: times.deletion)
+                }
+            case .rows, .cells:
+                for range in ranges {
+                    space.key.removeAll()
+                    space.key.write(partition)
+                    space.key.write(range.start)
+                    if plan.target == .rows {
+                        space.mutations.beginRow(key: space.key, timestamp: .min, liveness: false, deletion: times.deletion)
+                        space.mutations.endRow()
+                    } else if plan.writesRowMarker || !compiled.rowOperations.isEmpty {
+                        try encodeRow(compiled.rowOperations, liveness: plan.writesRowMarker, values, times, space: &space)
+                    }
+                }
+            }
+            endTable(start: start, empty: empty, &space)
+        }
+    }
+
+    /// Appends one row, whose key is in `key`; nothing when no operation has an effect.
+    @inline(__always) private func encodeRow(
+        _ operations: [ColumnOperation], liveness: Bool, _ values: ValueList, _ times: WriteTimes, space: inout Workspace
+    ) throws(QueryFailure) {
+        let start = space.mutations.count
+        var lists: ListContents?
+        if plan.requiresRead && operations.contains(where: { $0.requiresRead }) {
+            lists = try ListContents.read(operations, table: table, key: space.key, port: port, io: io, now: times.now)
+        }
+        space.mutations.beginRow(
+            key: space.key, timestamp: times.timestamp, liveness: liveness, ttl: times.ttl, expires: times.expires)
+        let empty = space.mutations.count
+        for index in operations.indices {
+            let operation = operations[index]
+            if case .set(let term) = operation.action, !operation.column.type.isMultiCell {
+                space.value.removeAll()
+                switch try term.write(values, &space.context, to: &space.value) {
+                case .value:
+                    space.mutations.cell(
+                        column: operation.column.id, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
+                        value: space.value.bytes)
+                case .null: space.mutations.tombstone(column: operation.column.id, deletion: times.deletion)
+                case .unset: break
+                }
+            } else {
+                try CellOperations.encode(operation, values, times, lists: lists, space: &space)
+            }
+        }
+        let isEmpty = !liveness && space.mutations.count == empty
+        space.mutations.endRow()
+        if isEmpty { space.mutations.out.truncate(to: start) }
+    }
+}
+
+/// USING TIMESTAMP and USING TTL.
+enum WriteTerms {
+    /// - Returns: nil when the marker was left unset.
+    static func timestamp(_ term: Term, _ values: ValueList, _ context: inout EvaluationContext) throws(QueryFailure) -> Int64? {
+        let (presence, bytes) = try term.array(values, &context)
+        switch presence {
+        case .unset: return nil
+        case .null: throw .invalid("Invalid null value of timestamp")
+        case .value:
+            guard bytes.count == 8 else { throw .invalid("Invalid timestamp value") }
+            return Int64(bitPattern: bytes.reduce(0) { $0 << 8 | UInt64($1) })
+        }
+    }
+
+    static func timeToLive(
+        _ term: Term?, _ values: ValueList, _ context: inout EvaluationContext, default defaultSeconds: UInt32
+    ) throws(QueryFailure) -> UInt32 {
+        guard let term else { return defaultSeconds }
+        let (presence, bytes) = try term.array(values, &context)
+        switch presence {
+        case .unset: return defaultSeconds
+        case .null: return 0
+        case .value:
+            guard bytes.count == 4 else { throw .invalid("Invalid TTL value") }
+            let seconds = Int(Int32(bitPattern: bytes.reduce(0) { $0 << 8 | UInt32($1) }))
+            guard seconds >= 0 else { throw .invalid("A TTL must be greater or equal to 0, but was \(seconds)") }
+            guard seconds <= TableOptions.maximumTimeToLive else {
+                throw .invalid("ttl is too large. requested (\(seconds)) maximum (\(TableOptions.maximumTimeToLive))")
+            }
+            return UInt32(seconds)
+        }
+    }
+}
