@@ -11,8 +11,8 @@ func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: fast)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude)
 }
 
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
@@ -77,6 +77,7 @@ let package = Package(
         tests("StorageTests", ["Storage", "LinuxPlatform"]),
         tests("NodeTests", ["Node"]),
         tests("CoordinatorTests", ["Coordinator"]),
+        tests("QueryTests", ["Query", "CQL", "Coordinator"], exclude: ["Transcripts"]),
         tests("NativeProtocolTests", ["NativeProtocol"]),
         tests("ShellTests", ["Shell"]),
         tests("LineProtocolTests", ["LineProtocol"]),

@@ -1,0 +1,104 @@
+import Coordinator
+import DataModel
+import Messages
+import Primitives
+import Synchronization
+
+@testable import Query
+
+/// What the host of a test does: keeps the schema's bytes, truncates, remembers what was announced.
+final class TestHost: SchemaHost {
+    struct State {
+        var stored: [UInt8] = []
+        var announced: [SchemaChange] = []
+        var dropped: [String] = []
+    }
+
+    let state = Mutex(State())
+    let replica: MemoryReplica
+
+    init(_ replica: MemoryReplica) { self.replica = replica }
+
+    func store(_ schema: Schema, created: [TableMetadata], altered: [TableMetadata]) throws(ServerError) {
+        let bytes = schema.encode()
+        state.withLock { $0.stored = bytes }
+    }
+
+    func dropped(_ tables: [TableMetadata]) { state.withLock { $0.dropped += tables.map(\.qualifiedName) } }
+    func truncate(_ table: TableMetadata) throws(ServerError) { replica.truncate(table.id) }
+    func announce(_ change: SchemaChange) { state.withLock { $0.announced.append(change) } }
+}
+
+/// A client of an engine over a `MemoryReplica`, with a clock that only the test moves.
+final class Session {
+    let replica: MemoryReplica
+    let host: TestHost
+    let engine: QueryEngine
+    let scratch = ExecutionScratch(seed: 7, clockSequenceAndNode: 0x0102_0304_0506_0708)
+    private let wall: Wall
+    var options = QueryOptions()
+
+    final class Wall: Sendable {
+        let micros = Mutex<Int64>(1_700_000_000_000_000)
+    }
+
+    init(seed: UInt64 = 1, blocksOneIn: UInt64 = 0, limits: QueryLimits = QueryLimits(), schema: Schema = Schema()) {
+        replica = MemoryReplica(seed: seed, blocksOneIn: blocksOneIn)
+        host = TestHost(replica)
+        let wall = Wall()
+        self.wall = wall
+        engine = QueryEngine(
+            replica: replica, host: host, clock: HybridClock(wallClock: { wall.micros.withLock { $0 } }),
+            node: NodeInfo(
+                clusterName: "Test Cluster", dataCenter: "datacenter1", rack: "rack1", hostID: UUID(high: 0x1000, low: 1 << 63),
+                address: "127.0.0.1", nativePort: 9042, storagePort: 7000, tokens: NodeInfo.evenTokens(2),
+                settings: [("cluster_name", "Test Cluster")]),
+            schema: schema, limits: limits)
+    }
+
+    func advance(microseconds: Int64) { wall.micros.withLock { $0 += microseconds } }
+
+    /// Executes as the node does: without blocking first.
+    func execute(_ text: String, _ values: ValueList = ValueList()) throws(QueryFailure) -> Answer {
+        let statement: PreparedStatement
+        do throws(ServerError) { statement = try engine.statement(text, keyspace: options.keyspace) } catch { throw .server(error) }
+        return try execute(statement, values)
+    }
+
+    func execute(_ statement: PreparedStatement, _ values: ValueList = ValueList()) throws(QueryFailure) -> Answer {
+        advance(microseconds: 1000)
+        do throws(QueryFailure) {
+            return try engine.execute(statement, values: values, options: options, io: .nonBlocking, scratch: scratch)
+        } catch .wouldBlock {
+            return try engine.execute(statement, values: values, options: options, io: .blocking, scratch: scratch)
+        } catch { throw error }
+    }
+}
+
+extension ResultRows {
+    /// The rows' cells as JSON texts.
+    var texts: [[String]] {
+        var rows: [[String]] = []
+        cells.withUnsafeBytes { raw in
+            var offset = 0
+            for _ in 0..<rowCount {
+                var row: [String] = []
+                for column in metadata.columns {
+                    let length = Int(Int32(bigEndian: raw.loadUnaligned(fromByteOffset: offset, as: Int32.self)))
+                    offset += 4
+                    guard length >= 0 else {
+                        row.append("null")
+                        continue
+                    }
+                    var text = ByteWriter()
+                    column.type.appendJSON(UnsafeRawBufferPointer(rebasing: raw[offset..<offset + length]), to: &text)
+                    row.append(String(decoding: text.toArray(), as: UTF8.self))
+                    offset += length
+                }
+                rows.append(row)
+            }
+            precondition(offset == raw.count, "the cells end at \(offset) of \(raw.count)")
+        }
+        return rows
+    }
+}
