@@ -107,7 +107,7 @@ public final class ThreadPools: Background {
     public init(flush: Int = 1, compaction: Int = 1, read: Int = 8) {
         pools = [
             Pool(limit: max(1, flush), name: "flush"), Pool(limit: max(1, compaction), name: "compaction"),
-            Pool(limit: max(1, read), name: "read"),
+            Pool(limit: max(1, read), name: "read"), Pool(limit: 4, name: "sync"),
         ]
     }
 

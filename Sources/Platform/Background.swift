@@ -8,7 +8,7 @@ public protocol Background: Sendable {
 
 /// Kinds of background work; each has threads of its own, so that one does not wait for another.
 public enum BackgroundKind: Int, Sendable, CaseIterable {
-    case flush, compaction, read
+    case flush, compaction, read, sync
 }
 
 /// Runs everything at once in the caller: for tests and tools that want one thread.

@@ -46,6 +46,13 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {
         count = length
     }
 
+    /// Forgets the first `length` bytes; what follows moves to the front.
+    public mutating func dropFirst(_ length: Int) {
+        precondition(length >= 0 && length <= count, "dropFirst(\(length)) of a writer of \(count) bytes")
+        memmove(base, base + length, count - length)
+        count -= length
+    }
+
     @inline(__always) public mutating func write(_ byte: UInt8) {
         reserve(1)
         base.storeBytes(of: byte, toByteOffset: count, as: UInt8.self)

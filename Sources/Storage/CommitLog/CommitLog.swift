@@ -104,6 +104,9 @@ public final class CommitLog: Sendable {
     /// Where the next append will stand: what is appended later never stands before.
     public var position: LogPosition { buffer.withLock { $0.position } }
 
+    /// Whether anything written has not reached the disk as far as is known.
+    public var hasUnsynced: Bool { writer.withLock { $0.written > $0.synced } }
+
     /// Segments on the disk, oldest first, with the current one.
     public var segments: [UInt64] { writer.withLock { $0.segments } }
 

@@ -42,6 +42,9 @@ public final class StorageEngine: Sendable {
     /// The last failure of background work, for `status`; nil when all is well.
     public var failure: String? { lastFailure.withLock { $0 } }
 
+    /// Notes a failure that no caller can be told of.
+    public func report(_ what: String) { noteFailure(what) }
+
     func noteFailure(_ what: String?) { lastFailure.withLock { $0 = what } }
 
     // MARK: Tables

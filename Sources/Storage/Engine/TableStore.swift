@@ -79,6 +79,9 @@ public final class TableStore: Sendable {
         return shards[(Int(key[0]) * shards.count) >> 8]
     }
 
+    /// Bytes held by the table's memtables.
+    public var memtableBytes: Int { memoryBytes.load(ordering: .relaxed) }
+
     public var tables: [SSTable] { version.withLock { $0.set.tables } }
 
     var flushed: LogPosition { version.withLock { $0.flushed } }

@@ -65,6 +65,9 @@ public final class SSTable: Sendable {
         }
     }
 
+    /// How often the filter let a read through that found nothing.
+    public var falsePositives: Int { filterFalsePositives.load(ordering: .relaxed) }
+
     /// Lets the file go with its last user: another table has what this one had.
     func retire() { isRetired.store(true, ordering: .relaxed) }
 

@@ -1,0 +1,269 @@
+import NIOCore
+import NIOPosix
+import Platform
+import Primitives
+
+/// Connections over SwiftNIO loops.
+public final class LoopNetwork: Network {
+    private let group: MultiThreadedEventLoopGroup
+    private let ticks: [LoopTick]
+    public let loops: Int
+
+    /// - Parameter loops: threads that serve connections; one per core is best.
+    public init(loops: Int) {
+        self.loops = max(1, loops)
+        group = MultiThreadedEventLoopGroup(numberOfThreads: self.loops)
+        var ticks: [LoopTick] = []
+        for (index, loop) in group.makeIterator().enumerated() { ticks.append(LoopTick(index: index, loop: loop)) }
+        self.ticks = ticks
+    }
+
+    private struct BoundListener: Listener {
+        let channel: any Channel
+        let port: Int
+        func close() { channel.close(mode: .all, promise: nil) }
+    }
+
+    public func listen(
+        host: String, port: Int, acknowledgement: (any Acknowledgement)?,
+        _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
+    ) throws(NetworkError) -> any Listener {
+        let ticks = ticks
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 4096)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.maxMessagesPerRead, value: 64)
+            .childChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 256 << 10))
+            .childChannelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    guard let tick = ticks.first(where: { $0.loop === channel.eventLoop }) else { return }
+                    let connection = ChannelConnection(channel: channel, tick: tick, acknowledgement: acknowledgement)
+                    connection.handler = makeHandler(connection)
+                    try channel.pipeline.syncOperations.addHandler(connection)
+                }
+            }
+        do {
+            let channel = try bootstrap.bind(host: host, port: port).wait()
+            return BoundListener(channel: channel, port: channel.localAddress?.port ?? port)
+        } catch {
+            throw NetworkError("cannot listen on \(host):\(port): \(error); is another server running there? Choose another port or address")
+        }
+    }
+
+    public func stop() { group.shutdownGracefully { _ in } }
+}
+
+/// What one loop does at the end of a tick: flush the commit log once, then send the answers of all connections that have some.
+///
+/// SAFETY: `@unchecked` because everything but `index` and `loop` is touched on the loop only.
+final class LoopTick: @unchecked Sendable {
+    let index: Int
+    let loop: any EventLoop
+    private var ready: [ChannelConnection] = []
+    private var isScheduled = false
+
+    init(index: Int, loop: any EventLoop) {
+        self.index = index
+        self.loop = loop
+    }
+
+    /// Runs after the events the loop is handling now.
+    func add(_ connection: ChannelConnection) {
+        ready.append(connection)
+        if isScheduled { return }
+        isScheduled = true
+        loop.execute { self.end() }
+    }
+
+    private func end() {
+        isScheduled = false
+        var connections: [ChannelConnection] = []
+        swap(&connections, &ready)
+        guard let acknowledgement = connections.lazy.compactMap(\.acknowledgement).first else {
+            for connection in connections { connection.send(failure: nil) }
+            return
+        }
+        let failure = acknowledgement.flush()
+        if failure == nil && acknowledgement.needsSync {
+            for connection in connections { connection.hold() }
+            let held = connections
+            acknowledgement.sync { failure in
+                self.loop.execute { for connection in held { connection.releaseHeld(failure: failure) } }
+            }
+            return
+        }
+        for connection in connections { connection.send(failure: failure) }
+    }
+}
+
+/// One connection: raw bytes to and from its handler.
+///
+/// SAFETY: `@unchecked` because all state is touched on the channel's loop only.
+final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sendable {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let channel: any Channel
+    private let tick: LoopTick
+    let acknowledgement: (any Acknowledgement)?
+    var handler: (any ConnectionHandler)?
+    let peer: String
+    /// Input the handler has not consumed.
+    private var rest: ByteWriter?
+    private var isReady = false
+    private var isReading = true
+    private var isClosing = false
+    private var inputHasEnded = false
+    private var endIsDelivered = false
+    /// Answers that wait for the disk, in order.
+    private var held: [ByteBuffer] = []
+
+    init(channel: any Channel, tick: LoopTick, acknowledgement: (any Acknowledgement)?) {
+        self.channel = channel
+        self.tick = tick
+        self.acknowledgement = acknowledgement
+        peer = channel.remoteAddress.map { "\($0.ipAddress ?? "?"):\($0.port ?? 0)" } ?? "?"
+    }
+
+    var loop: Int { tick.index }
+
+    func onLoop(_ work: @escaping @Sendable () -> Void) { tick.loop.execute(work) }
+
+    func markReady() {
+        if isReady { return }
+        isReady = true
+        tick.add(self)
+    }
+
+    func closeAfterOutput() {
+        isClosing = true
+        markReady()
+    }
+
+    // MARK: Input
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let buffer = unwrapInboundIn(data)
+        guard let handler else { return }
+        if rest != nil {
+            buffer.withUnsafeReadableBytes { rest?.write($0) }
+            feedRest(handler)
+        } else {
+            buffer.withUnsafeReadableBytes { bytes in
+                let consumed = handler.receive(bytes)
+                if consumed < bytes.count {
+                    var kept = ByteWriter(capacity: max(bytes.count - consumed, 4096))
+                    kept.write(UnsafeRawBufferPointer(rebasing: bytes[consumed...]))
+                    rest = consume kept
+                }
+            }
+        }
+        updateReading(handler)
+    }
+
+    private func feedRest(_ handler: any ConnectionHandler) {
+        guard var kept = rest.take() else { return }
+        let consumed = handler.receive(kept.bytes)
+        if consumed == kept.count { return }
+        if consumed > 0 { kept.dropFirst(consumed) }
+        rest = consume kept
+    }
+
+    func resumeInput() {
+        guard let handler else { return }
+        feedRest(handler)
+        if inputHasEnded { endInput(handler) }
+        updateReading(handler)
+    }
+
+    private func updateReading(_ handler: any ConnectionHandler) {
+        let wanted = !handler.isPaused && channel.isWritable
+        if wanted == isReading { return }
+        isReading = wanted
+        channel.setOption(.autoRead, value: wanted).whenFailure { _ in }
+        if wanted { channel.read() }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .some(.inputClosed) = event as? ChannelEvent {
+            inputHasEnded = true
+            if let handler { endInput(handler) }
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    private func endInput(_ handler: any ConnectionHandler) {
+        if handler.isPaused || endIsDelivered { return }
+        endIsDelivered = true
+        if let kept = rest.take() {
+            handler.inputEnded(kept.bytes)
+        } else {
+            handler.inputEnded(UnsafeRawBufferPointer(start: nil, count: 0))
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        handler?.closed()
+        handler = nil
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        guard let handler else { return }
+        if channel.isWritable {
+            resumeInput()
+        } else {
+            updateReading(handler)
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
+    // MARK: Output
+
+    private func takeOutput(failure: String?) -> ByteBuffer? {
+        isReady = false
+        var taken: ByteBuffer?
+        handler?.takeOutput(failure: failure) { bytes in
+            guard bytes.count > 0 else { return }
+            var buffer = channel.allocator.buffer(capacity: bytes.count)
+            buffer.writeBytes(bytes)
+            taken = buffer
+        }
+        return taken
+    }
+
+    func send(failure: String?) {
+        write(takeOutput(failure: failure))
+    }
+
+    private func write(_ buffer: ByteBuffer?) {
+        if isClosing {
+            // Not before the last answer has left.
+            let channel = channel
+            channel.writeAndFlush(buffer ?? ByteBuffer()).whenComplete { _ in channel.close(mode: .all, promise: nil) }
+            return
+        }
+        if let buffer { channel.writeAndFlush(buffer, promise: nil) }
+        if channel.isWritable { resumeInput() }
+    }
+
+    /// Takes the answers out and keeps them until the disk has what they acknowledge.
+    func hold() { held.append(takeOutput(failure: nil) ?? ByteBuffer()) }
+
+    func releaseHeld(failure: String?) {
+        guard !held.isEmpty else { return }
+        let buffer = held.removeFirst()
+        if failure != nil {
+            // Not acknowledged: the client must not read this as success.
+            channel.close(mode: .all, promise: nil)
+            return
+        }
+        write(buffer.readableBytes > 0 ? buffer : nil)
+    }
+}

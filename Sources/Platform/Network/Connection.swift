@@ -1,0 +1,73 @@
+/// One client's connection, as its protocol sees it.
+///
+/// A connection belongs to one loop; everything but `onLoop` is called there.
+public protocol Connection: AnyObject, Sendable {
+    /// Address and port of the other end, for logs and traces.
+    var peer: String { get }
+    /// Which loop, from 0.
+    var loop: Int { get }
+    /// Runs `work` on the connection's loop; from any thread.
+    func onLoop(_ work: @escaping @Sendable () -> Void)
+    /// Answers are ready: `takeOutput` is called at the end of the tick, after the commit log was flushed.
+    func markReady()
+    /// Presents the input that was not consumed once more: the handler has room again.
+    func resumeInput()
+    /// Closes when what was taken as output has gone out.
+    func closeAfterOutput()
+}
+
+/// The protocol spoken on one connection: bytes in, bytes out, no I/O of its own.
+///
+/// All methods are called on the connection's loop.
+public protocol ConnectionHandler: AnyObject {
+    /// Takes what it can from the front of `input`; the rest is presented again, followed by more.
+    /// - Returns: bytes consumed.
+    func receive(_ input: UnsafeRawBufferPointer) -> Int
+    /// Whether to stop reading from the client for now: there are enough answers waiting. `resumeInput` ends it.
+    var isPaused: Bool { get }
+    /// Hands over the answers that are ready.
+    /// - Parameters:
+    ///   - failure: why the commit log could not be flushed; then no write of this tick may be acknowledged.
+    ///   - body: gets the bytes.
+    func takeOutput(failure: String?, _ body: (UnsafeRawBufferPointer) -> Void)
+    /// The client sends no more; `rest` was not consumed.
+    func inputEnded(_ rest: UnsafeRawBufferPointer)
+    /// The connection is gone.
+    func closed()
+}
+
+/// Makes what a tick wrote durable enough to acknowledge.
+public protocol Acknowledgement: Sendable {
+    /// Called at the end of a tick: hands the commit log to the kernel. Returns why it could not; nil when all is well.
+    func flush() -> String?
+    /// Whether what was flushed must reach the disk before it is acknowledged.
+    var needsSync: Bool { get }
+    /// Waits for the disk, on a background thread, then calls `done` with why it failed, or nil.
+    func sync(_ done: @escaping @Sendable (String?) -> Void)
+}
+
+/// A port that accepts connections.
+public protocol Listener: Sendable {
+    /// The port it got.
+    var port: Int { get }
+    func close()
+}
+
+/// Where connections come from.
+public protocol Network: Sendable {
+    /// Loops that serve connections.
+    var loops: Int { get }
+    /// Accepts connections at `host` and `port` (0: a free one); each gets a handler, made on its loop.
+    /// - Throws: `NetworkError` when the address cannot be had.
+    func listen(
+        host: String, port: Int, acknowledgement: (any Acknowledgement)?,
+        _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
+    ) throws(NetworkError) -> any Listener
+    func stop()
+}
+
+/// Why an address cannot be listened on.
+public struct NetworkError: Error, Sendable, CustomStringConvertible {
+    public var description: String
+    public init(_ description: String) { self.description = description }
+}
