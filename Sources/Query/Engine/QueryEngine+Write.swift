@@ -29,6 +29,8 @@ extension QueryEngine {
         _ mutations: borrowing MutationWriter, isCounter: Bool, _ io: IOMode
     ) throws(QueryFailure) {
         guard mutations.count > 0 else { return }
+        // Counting is not done twice: what may stop in the middle is only begun where it need not.
+        if isCounter && io == .nonBlocking && BatchShape.hasSeveralRows(mutations.out.bytes) { throw .wouldBlock }
         do throws(ReplicaError) {
             if isCounter { try replica.applyCounters(mutations, io: io) } else { try replica.apply(mutations, io: io) }
         } catch { throw QueryFailure(error) }
@@ -179,6 +181,16 @@ enum BatchShape {
             }
         } catch { return seen.count }
         return seen.count
+    }
+
+    /// Whether more than one row is changed.
+    static func hasSeveralRows(_ mutations: UnsafeRawBufferPointer) -> Bool {
+        var reader = MutationReader(mutations)
+        var operations = 0
+        do throws(ByteError) {
+            while try reader.nextTable() { while try reader.nextOperation() != nil { operations += 1 } }
+        } catch { return true }
+        return operations > 1
     }
 
     /// `6.250KiB`.

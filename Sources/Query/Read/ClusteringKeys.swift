@@ -4,27 +4,6 @@ import Primitives
 
 /// Builds the clustering keys and ranges of them that a statement names, as what follows a partition in an engine key.
 enum ClusteringKeys {
-    /// Appends kind and components to `key`, which holds the partition.
-    /// - Parameter selection: equalities on all clustering columns.
-    @inline(__always) static func appendOnly(
-        _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext,
-        value: inout ByteWriter, key: inout ByteWriter
-    ) throws(QueryFailure) {
-        KeyEncoding.beginRow(into: &key)
-        var total = 0
-        for index in selection.parts.indices {
-            guard case .equal(let term) = selection.parts[index] else { continue }
-            let column = table.clustering[index]
-            value.removeAll()
-            try check(try term.write(values, &context, to: &value), column.name)
-            total += value.count
-            do throws(KeyError) {
-                try KeyEncoding.addClusteringComponent(value.bytes, type: column.type, descending: column.isDescending, into: &key)
-            } catch { throw QueryFailure(error) }
-        }
-        try checkTotal(total)
-    }
-
     /// What every key that the parts admit begins with, after the partition: in stored order, each once.
     static func prefixes(
         _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
@@ -132,7 +111,8 @@ enum ClusteringKeys {
         return result
     }
 
-    @inline(__always) private static func check(_ presence: ValuePresence, _ column: String) throws(QueryFailure) {
+    /// - Throws: when a component of a clustering key is missing.
+    static func check(_ presence: ValuePresence, _ column: String) throws(QueryFailure) {
         switch presence {
         case .value: return
         case .null: throw .invalid("Invalid null value in condition for column \(column)")
@@ -140,7 +120,8 @@ enum ClusteringKeys {
         }
     }
 
-    @inline(__always) private static func checkTotal(_ total: Int) throws(QueryFailure) {
+    /// - Throws: when the components together are too long.
+    static func checkTotal(_ total: Int) throws(QueryFailure) {
         if total > 65_535 {
             throw .invalid("The sum of all clustering columns is too long (\(total) > 65535)")
         }

@@ -17,8 +17,8 @@ final class CompiledSelect: Sendable {
     let readsStatics: Bool
     /// `count(*)` that needs nothing of a row but whether it is live.
     let countsOnly: Bool
-    /// One row, by its whole key.
-    let isPoint: Bool
+    /// The key, when one row is read by its whole key.
+    let point: PlannedKey?
     /// Every partition is named, so that there is one get or one scan for each.
     let isByKey: Bool
 
@@ -50,10 +50,10 @@ final class CompiledSelect: Sendable {
         if case .keys(let restrictions) = plan.partition {
             isByKey = true
             let exact = plan.clustering.isEqualOnly && !plan.clustering.hasSlice && plan.clustering.prefixCount == table.clustering.count
-            isPoint = restrictions.allSatisfy { $0.isEqual } && exact && !readsStatics
+            point = exact && !readsStatics ? PlannedKey(table, partition: restrictions, clustering: plan.clustering) : nil
         } else {
             isByKey = false
-            isPoint = false
+            point = nil
         }
     }
 }

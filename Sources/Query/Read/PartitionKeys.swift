@@ -4,23 +4,6 @@ import Primitives
 
 /// Builds the partitions that a statement's key restrictions name.
 enum PartitionKeys {
-    /// Leaves the only partition in `key`.
-    /// - Parameter restrictions: all of them equalities.
-    @inline(__always) static func writeOnly(
-        _ restrictions: [KeyRestriction], table: TableMetadata, values: ValueList, context: inout EvaluationContext,
-        value: inout ByteWriter, key: inout ByteWriter
-    ) throws(QueryFailure) {
-        KeyEncoding.beginPartition(into: &key)
-        for index in restrictions.indices {
-            guard case .equal(let term) = restrictions[index] else { continue }
-            value.removeAll()
-            let presence = try term.write(values, &context, to: &value)
-            try check(presence, value.count, table.partitionKey[index].name, isOnly: restrictions.count == 1)
-            KeyEncoding.addPartitionComponent(value.bytes, isOnly: restrictions.count == 1, into: &key)
-        }
-        do throws(KeyError) { try KeyEncoding.endPartition(of: &key) } catch { throw QueryFailure(error) }
-    }
-
     /// All partitions that the restrictions' product names, in the order of their values, each once.
     static func all(
         _ restrictions: [KeyRestriction], table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
@@ -65,7 +48,8 @@ enum PartitionKeys {
         return partitions
     }
 
-    @inline(__always) private static func check(
+    /// - Throws: when a component of a partition key is missing, empty or too long.
+    static func check(
         _ presence: ValuePresence, _ count: Int, _ column: String, isOnly: Bool
     ) throws(QueryFailure) {
         switch presence {

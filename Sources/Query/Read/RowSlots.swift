@@ -148,7 +148,7 @@ struct RowSlots: ~Copyable {
             }
             live = true
             guard slot >= 0 else { continue }
-            switch layout.sources[slot] {
+            switch layout.shapes[slot] {
             case .plain:
                 slots[slot].borrowed = cells.value
                 slots[slot].place = .borrowed
@@ -159,7 +159,7 @@ struct RowSlots: ~Copyable {
                 slots[slot].count = 8
                 slots[slot].place = place
                 built.writeBE(CounterValue.total(cells.value))
-            case .list, .set, .map:
+            case .collection:
                 if collection < 0 {
                     collection = slot
                     start = built.count
@@ -170,7 +170,7 @@ struct RowSlots: ~Copyable {
                 elements += 1
                 slots[slot].timestamp = max(slots[slot].timestamp, cells.timestamp)
                 try append(cells, source: layout.sources[slot], to: &built)
-            case .partition, .clustering: break
+            case .key: break
             }
             slots[slot].expires = cells.isExpiring ? cells.localDeletion : .max
         }
@@ -222,7 +222,7 @@ struct RowSlots: ~Copyable {
 
     /// Microseconds; nil when the value is null or has none of its own (keys).
     func writeTime(_ slot: Int) -> Int64? {
-        guard slots[slot].place != .null, layout?.sources[slot].isKey == false else { return nil }
+        guard slots[slot].place != .null, layout?.shapes[slot] != .key else { return nil }
         return slots[slot].timestamp
     }
 

@@ -40,8 +40,8 @@ struct SelectExecutor {
         swap(&space.projector.context, &space.context)
         defer { swap(&space.projector.context, &space.context) }
         let resumeRange: Int
-        if select.isPoint {
-            if resume == nil { try point(run, &space) } else { try space.projector.begin(select, run: run) }
+        if let point = select.point {
+            if resume == nil { try get(point, run, &space) } else { try space.projector.begin(select, run: run) }
             resumeRange = 0
         } else {
             if io == .nonBlocking && !select.isByKey && !plan.table.isVirtual { throw .wouldBlock }
@@ -97,14 +97,9 @@ struct SelectExecutor {
 
     // MARK: One row
 
-    private func point(_ run: SelectRun, _ space: inout Workspace) throws(QueryFailure) {
-        guard case .keys(let restrictions) = select.plan.partition else { return }
-        try PartitionKeys.writeOnly(
-            restrictions, table: select.plan.table, values: run.values, context: &space.projector.context, value: &space.value,
-            key: &space.key)
-        try ClusteringKeys.appendOnly(
-            select.plan.clustering, table: select.plan.table, values: run.values, context: &space.projector.context, value: &space.value,
-            key: &space.key)
+    private func get(_ point: PlannedKey, _ run: SelectRun, _ space: inout Workspace) throws(QueryFailure) {
+        try point.writePartition(run.values, &space.projector.context, value: &space.value, key: &space.key)
+        try point.appendClustering(run.values, &space.projector.context, value: &space.value, key: &space.key)
         try space.projector.begin(select, run: run)
         try get(space.key, &space.projector)
     }

@@ -2,6 +2,9 @@ import DataModel
 
 /// Where the columns that a statement needs of a row are found: computed once for a plan.
 final class SlotLayout: Sendable {
+    /// What a slot is filled with; without payload, so that looking at it for each cell costs nothing.
+    enum Shape: UInt8, Sendable { case key, plain, counter, collection }
+
     enum Source: Sendable, Equatable {
         case partition(Int)
         case clustering(Int)
@@ -11,10 +14,12 @@ final class SlotLayout: Sendable {
         case set(element: CQLType)
         case map(key: CQLType)
 
-        var isKey: Bool {
+        var shape: Shape {
             switch self {
-            case .partition, .clustering: true
-            default: false
+            case .partition, .clustering: .key
+            case .plain: .plain
+            case .counter: .counter
+            case .list, .set, .map: .collection
             }
         }
     }
@@ -23,6 +28,7 @@ final class SlotLayout: Sendable {
     /// One slot each.
     let columns: [ColumnMetadata]
     let sources: [Source]
+    let shapes: [Shape]
     /// By column id: the slot, or `known` for a column that is not fetched, or `unknown` for one that was dropped.
     let slotByColumnID: [Int16]
     static let known: Int16 = -1
@@ -39,7 +45,7 @@ final class SlotLayout: Sendable {
     init(table: TableMetadata, columns: [ColumnMetadata]) {
         self.table = table
         self.columns = columns
-        sources = columns.map { column in
+        let sources = columns.map { column -> Source in
             switch column.kind {
             case .partitionKey: return .partition(column.position)
             case .clustering: return .clustering(column.position)
@@ -53,6 +59,8 @@ final class SlotLayout: Sendable {
                 }
             }
         }
+        self.sources = sources
+        shapes = sources.map(\.shape)
         var byID = [Int16](repeating: SlotLayout.unknown, count: table.nextColumnID)
         for column in table.statics + table.regulars { byID[column.id] = SlotLayout.known }
         var byClustering = [Int](repeating: -1, count: table.clustering.count)

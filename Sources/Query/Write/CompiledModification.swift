@@ -6,22 +6,39 @@ import DataModel
 final class CompiledModification: Sendable {
     let plan: ModificationPlan
     let replication: Replication
-    /// One row of one partition, so that no product of keys is needed.
-    let isSingleRow: Bool
+    /// The key, when the write goes to one row of one partition, or to one partition's static row.
+    let single: PlannedKey?
+    /// The row's operations, when each replaces the value of a column that is no collection.
+    let cells: [Cell]?
+
+    /// A column's new value.
+    struct Cell: Sendable {
+        let column: Int
+        let value: PlannedValue
+    }
+
     /// Operations on statics and on regular columns, which go to rows of their own.
     let staticOperations: [ColumnOperation]
     let rowOperations: [ColumnOperation]
-    /// Of lists whose contents an operation or condition must know.
     let defaultTimeToLive: UInt32
 
     init(plan: ModificationPlan, replication: Replication) {
         self.plan = plan
         self.replication = replication
-        isSingleRow =
-            plan.partition.allSatisfy { $0.isEqual } && plan.clustering.isEqualOnly && !plan.clustering.hasSlice
-            && (plan.clustering.prefixCount == plan.table.clustering.count || plan.affectsOnlyStatics)
+        let isSingle =
+            !plan.clustering.hasSlice && (plan.clustering.prefixCount == plan.table.clustering.count || plan.affectsOnlyStatics)
+        single = isSingle ? PlannedKey(plan.table, partition: plan.partition, clustering: plan.clustering) : nil
         staticOperations = plan.operations.filter { $0.column.isStatic }
         rowOperations = plan.operations.filter { !$0.column.isStatic }
+        var cells: [Cell]? = []
+        for operation in plan.operations where !operation.column.isStatic {
+            if case .set(let term) = operation.action, !operation.column.type.isMultiCell {
+                cells?.append(Cell(column: operation.column.id, value: PlannedValue(term)))
+            } else {
+                cells = nil
+            }
+        }
+        self.cells = cells
         defaultTimeToLive = UInt32(clamping: plan.table.options.defaultTimeToLive)
     }
 }

@@ -122,12 +122,10 @@ struct ConditionalExecutor {
         if !item.compiled.plan.affectsOnlyStatics {
             exists = false
             space.key.truncate(to: partition.count)
-            guard item.compiled.isSingleRow else {
+            guard let single = item.compiled.single else {
                 throw .invalid("Conditional updates must name one row: IN and ranges on clustering columns are not supported with IF")
             }
-            try ClusteringKeys.appendOnly(
-                item.compiled.plan.clustering, table: table, values: item.values, context: &space.context, value: &space.value,
-                key: &space.key)
+            try single.appendClustering(item.values, &space.context, value: &space.value, key: &space.key)
             let key = space.key.bytes
             do throws(ReplicaError) {
                 try port.get(table: table.id, key: space.key, io: io) { row in

@@ -33,10 +33,9 @@ struct ModificationEncoder {
     @inline(__always) func encode(
         _ values: ValueList, _ times: WriteTimes, space: inout Workspace
     ) throws(QueryFailure) {
-        if compiled.isSingleRow {
-            try PartitionKeys.writeOnly(
-                plan.partition, table: table, values: values, context: &space.context, value: &space.value, key: &space.key)
-            try encodeSingle(values, times, space: &space)
+        if let single = compiled.single {
+            try single.writePartition(values, &space.context, value: &space.value, key: &space.key)
+            try encodeSingle(single, values, times, space: &space)
         } else {
             try encodeProduct(values, times, space: &space)
         }
@@ -48,7 +47,9 @@ struct ModificationEncoder {
     }
 
     /// One row; its partition is in `key`.
-    private func encodeSingle(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(QueryFailure) {
+    private func encodeSingle(
+        _ single: PlannedKey, _ values: ValueList, _ times: WriteTimes, space: inout Workspace
+    ) throws(QueryFailure) {
         let start = space.mutations.count
         let partitionCount = space.key.count
         space.mutations.beginTable(table.id)
@@ -59,24 +60,18 @@ struct ModificationEncoder {
             space.key.truncate(to: partitionCount)
         }
         switch plan.target {
-        case .partitions: deletePartition(space.key.toArray(), times, &space)
+        case .partitions: deletePartition(times, &space)
         case .rows:
-            try appendClustering(values, &space)
-            space.mutations.beginRow(key: space.key, timestamp: .min, liveness: false, deletion: times.deletion)
-            space.mutations.endRow()
+            try single.appendClustering(values, &space.context, value: &space.value, key: &space.key)
+            deleteRow(times, &space)
         case .slices: break
         case .cells:
             if !plan.affectsOnlyStatics && (plan.writesRowMarker || !compiled.rowOperations.isEmpty) {
-                try appendClustering(values, &space)
-                try encodeRow(compiled.rowOperations, liveness: plan.writesRowMarker, values, times, space: &space)
+                try single.appendClustering(values, &space.context, value: &space.value, key: &space.key)
+                try encodeRow(values, times, space: &space)
             }
         }
         endTable(start: start, empty: empty, &space)
-    }
-
-    private func appendClustering(_ values: ValueList, _ space: inout Workspace) throws(QueryFailure) {
-        try ClusteringKeys.appendOnly(
-            plan.clustering, table: table, values: values, context: &space.context, value: &space.value, key: &space.key)
     }
 
     /// Ends the mutation; takes it back when nothing was written into it.
@@ -84,8 +79,20 @@ struct ModificationEncoder {
         if space.mutations.count == empty { space.mutations.out.truncate(to: start) } else { space.mutations.endTable() }
     }
 
-    private func deletePartition(_ partition: [UInt8], _ times: WriteTimes, _ space: inout Workspace) {
-        space.mutations.deleteRange(.prefix(partition), deletion: times.deletion)
+    /// Deletes the partition in `key`; one without clustering columns is one row.
+    private func deletePartition(_ times: WriteTimes, _ space: inout Workspace) {
+        if table.clustering.isEmpty {
+            KeyEncoding.beginRow(into: &space.key)
+            deleteRow(times, &space)
+        } else {
+            space.mutations.deleteRange(.prefix(space.key.toArray()), deletion: times.deletion)
+        }
+    }
+
+    /// Deletes the row whose key is in `key`.
+    private func deleteRow(_ times: WriteTimes, _ space: inout Workspace) {
+        space.mutations.beginRow(key: space.key, timestamp: .min, liveness: false, deletion: times.deletion)
+        space.mutations.endRow()
     }
 
     private func encodeProduct(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(QueryFailure) {
@@ -107,7 +114,7 @@ struct ModificationEncoder {
                 try encodeRow(compiled.staticOperations, liveness: false, values, times, space: &space)
             }
             switch plan.target {
-            case .partitions: deletePartition(partition, times, &space)
+            case .partitions: deletePartition(times, &space)
             case .slices:
                 for range in ranges {
                     space.mutations.deleteRange(
@@ -119,10 +126,9 @@ struct ModificationEncoder {
                     space.key.write(partition)
                     space.key.write(range.start)
                     if plan.target == .rows {
-                        space.mutations.beginRow(key: space.key, timestamp: .min, liveness: false, deletion: times.deletion)
-                        space.mutations.endRow()
+                        deleteRow(times, &space)
                     } else if plan.writesRowMarker || !compiled.rowOperations.isEmpty {
-                        try encodeRow(compiled.rowOperations, liveness: plan.writesRowMarker, values, times, space: &space)
+                        try encodeRow(values, times, space: &space)
                     }
                 }
             }
@@ -130,8 +136,33 @@ struct ModificationEncoder {
         }
     }
 
-    /// Appends one row, whose key is in `key`; nothing when no operation has an effect.
-    @inline(__always) private func encodeRow(
+    /// Appends the regular row whose key is in `key`; nothing when no operation has an effect.
+    @inline(__always) private func encodeRow(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(QueryFailure) {
+        guard let cells = compiled.cells else {
+            return try encodeRow(compiled.rowOperations, liveness: plan.writesRowMarker, values, times, space: &space)
+        }
+        let start = space.mutations.count
+        space.mutations.beginRow(
+            key: space.key, timestamp: times.timestamp, liveness: plan.writesRowMarker, ttl: times.ttl, expires: times.expires)
+        let empty = space.mutations.count
+        for index in 0..<cells.count {
+            space.value.removeAll()
+            switch try cells[index].value.write(values, &space.context, to: &space.value) {
+            case .value:
+                space.mutations.cell(
+                    column: cells[index].column, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
+                    value: space.value.bytes)
+            case .null: space.mutations.tombstone(column: cells[index].column, deletion: times.deletion)
+            case .unset: break
+            }
+        }
+        let isEmpty = !plan.writesRowMarker && space.mutations.count == empty
+        space.mutations.endRow()
+        if isEmpty { space.mutations.out.truncate(to: start) }
+    }
+
+    /// Appends a row by its operations, one after another.
+    private func encodeRow(
         _ operations: [ColumnOperation], liveness: Bool, _ values: ValueList, _ times: WriteTimes, space: inout Workspace
     ) throws(QueryFailure) {
         let start = space.mutations.count

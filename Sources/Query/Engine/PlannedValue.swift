@@ -1,0 +1,103 @@
+import CQL
+import DataModel
+import Primitives
+
+/// A term with what was found out about it beforehand, so that a marker of fixed width, the most frequent kind, is copied and no more.
+struct PlannedValue: Sendable {
+    /// The marker's index; -1 when the term is none of fixed width.
+    private let bindIndex: Int
+    private let width: Int
+    let term: Term
+
+    init(_ term: Term) {
+        self.term = term
+        // A time-based identifier's version is checked, and a date or time has no empty value: those go the long way.
+        switch term.type {
+        case .int, .bigint, .float, .double, .timestamp, .uuid:
+            bindIndex = term.bindIndex ?? -1
+            width = term.type.fixedWidth ?? 0
+        default:
+            bindIndex = -1
+            width = 0
+        }
+    }
+
+    /// Appends the value to `out`.
+    @inline(__always) func write(
+        _ values: ValueList, _ context: inout EvaluationContext, to out: inout ByteWriter
+    ) throws(QueryFailure) -> ValuePresence {
+        if bindIndex >= 0, bindIndex < values.count, case .value(let range) = values.entries[bindIndex], range.count == width {
+            values.bytes.withUnsafeBytes { out.write(UnsafeRawBufferPointer(rebasing: $0[range])) }
+            return .value
+        }
+        return try term.write(values, &context, to: &out)
+    }
+}
+
+/// The key of the one row, or the one partition, that a statement names.
+struct PlannedKey: Sendable {
+    struct Part: Sendable {
+        let value: PlannedValue
+        let type: CQLType
+        let isDescending: Bool
+    }
+
+    let partition: [PlannedValue]
+    let clustering: [Part]
+    /// For the messages.
+    private let table: TableMetadata
+
+    /// Nil when the restrictions name more than one.
+    init?(_ table: TableMetadata, partition: [KeyRestriction], clustering: ClusteringSelection) {
+        var values: [PlannedValue] = []
+        for restriction in partition {
+            guard case .equal(let term) = restriction else { return nil }
+            values.append(PlannedValue(term))
+        }
+        var parts: [Part] = []
+        for (index, part) in clustering.parts.enumerated() {
+            guard case .equal(let term) = part else { return nil }
+            parts.append(
+                Part(value: PlannedValue(term), type: table.clustering[index].type, isDescending: table.clustering[index].isDescending))
+        }
+        self.partition = values
+        self.clustering = parts
+        self.table = table
+    }
+
+    /// Leaves the partition in `key`.
+    @inline(__always) func writePartition(
+        _ values: ValueList, _ context: inout EvaluationContext, value: inout ByteWriter, key: inout ByteWriter
+    ) throws(QueryFailure) {
+        KeyEncoding.beginPartition(into: &key)
+        let isOnly = partition.count == 1
+        for index in 0..<partition.count {
+            value.removeAll()
+            let presence = try partition[index].write(values, &context, to: &value)
+            if presence != .value || value.count == 0 || value.count > 65_535 {
+                try PartitionKeys.check(presence, value.count, table.partitionKey[index].name, isOnly: isOnly)
+            }
+            KeyEncoding.addPartitionComponent(value.bytes, isOnly: isOnly, into: &key)
+        }
+        do throws(KeyError) { try KeyEncoding.endPartition(of: &key) } catch { throw QueryFailure(error) }
+    }
+
+    /// Appends kind and clustering components to `key`, which holds the partition.
+    @inline(__always) func appendClustering(
+        _ values: ValueList, _ context: inout EvaluationContext, value: inout ByteWriter, key: inout ByteWriter
+    ) throws(QueryFailure) {
+        KeyEncoding.beginRow(into: &key)
+        var total = 0
+        for index in 0..<clustering.count {
+            value.removeAll()
+            let presence = try clustering[index].value.write(values, &context, to: &value)
+            if presence != .value { try ClusteringKeys.check(presence, table.clustering[index].name) }
+            total += value.count
+            do throws(KeyError) {
+                try KeyEncoding.addClusteringComponent(
+                    value.bytes, type: clustering[index].type, descending: clustering[index].isDescending, into: &key)
+            } catch { throw QueryFailure(error) }
+        }
+        if total > 65_535 { try ClusteringKeys.checkTotal(total) }
+    }
+}
