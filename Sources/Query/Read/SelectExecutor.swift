@@ -178,15 +178,16 @@ struct SelectExecutor {
         try space.projector.begin(select, run: run)
         if let resume {
             if compareBytes(resume.key, range.start) > 0 { range.start = resume.key }
-            if resume.inPartition > 0 { try enterAgain(resume, &space) }
+            try enterAgain(resume, &space)
         }
         if !range.isEmpty { try visit(range, &space) }
         return 0
     }
 
-    /// Puts the projector into the partition in whose middle a page begins.
+    /// Puts the projector into the partition in which a page begins, behind its static row.
     private func enterAgain(_ resume: PagingState, _ space: inout Workspace) throws(QueryFailure) {
         let count = resume.key.withUnsafeBytes { KeyView.partitionCount(of: $0) }
+        guard resume.key.count > count else { return }
         let partition = Array(resume.key[..<count])
         try partition.withUnsafeBytesTyped { (raw) throws(QueryFailure) in
             try space.projector.enterPartition(raw, given: resume.inPartition)
