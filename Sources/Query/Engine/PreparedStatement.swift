@@ -46,6 +46,12 @@ public struct StatementID: Hashable, Sendable {
         low = Checksum.xxh3(bytes, seed: 0x4944)
     }
 
+    /// From its halves, most significant first.
+    @inlinable public init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
     /// As it came from a client; nil unless 16 bytes.
     public init?(_ bytes: [UInt8]) {
         guard let id = UUID(bytes: bytes) else { return nil }

@@ -1,0 +1,23 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// A package of its own, so that the peers it measures against are no dependency of the product.
+let package = Package(
+    name: "auspex-benchmarks",
+    dependencies: [
+        .package(name: "auspex", path: ".."),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CRocksDB", providers: [.apt(["librocksdb-dev"])]),
+        .systemLibrary(name: "CLevelDB", providers: [.apt(["libleveldb-dev"])]),
+        .executableTarget(
+            name: "engine",
+            dependencies: [
+                "CRocksDB", "CLevelDB", .product(name: "StorageEngine", package: "auspex"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,42 @@
+import Query
+import Storage
+
+/// The node's counters as Prometheus reads them (text format 0.0.4).
+struct Metrics {
+    let node: NodeServer
+
+    func render() -> String {
+        var text = ""
+        func metric(_ name: String, _ type: String, _ help: String, _ value: Int) {
+            text += "# HELP auspex_\(name) \(help)\n# TYPE auspex_\(name) \(type)\nauspex_\(name) \(value)\n"
+        }
+        let services = node.services
+        let cache = node.storage.cache.counts()
+        let compactions = node.storage.compactions()
+        let tables = node.storage.allTables
+        metric("connections", "gauge", "Open client connections.", services.counters.connections.load(ordering: .relaxed))
+        metric("connections_total", "counter", "Client connections accepted.", services.counters.connectionsAccepted.load(ordering: .relaxed))
+        metric("connections_refused_total", "counter", "Client connections beyond the limit.", services.counters.connectionsRefused.load(ordering: .relaxed))
+        metric("protocol_errors_total", "counter", "Connections closed over malformed frames.", services.counters.protocolErrors.load(ordering: .relaxed))
+        metric("requests_total", "counter", "Requests received.", services.runner.requests.load(ordering: .relaxed))
+        metric("requests_pooled_total", "counter", "Requests that ran on the I/O pool.", services.runner.pooled.load(ordering: .relaxed))
+        metric("requests_failed_total", "counter", "Requests answered with an error.", services.runner.failures.load(ordering: .relaxed))
+        metric("memtable_bytes", "gauge", "Bytes held by memtables.", node.storage.memtableBytes)
+        metric("cache_bytes", "gauge", "Bytes of blocks in the cache.", cache.bytes)
+        metric("cache_hits_total", "counter", "Blocks found in the cache.", cache.hits)
+        metric("cache_misses_total", "counter", "Blocks not found in the cache.", cache.misses)
+        metric("commitlog_bytes", "gauge", "Bytes of commit-log segments.", node.storage.log?.totalBytes ?? 0)
+        metric("commitlog_writes_total", "counter", "Writes to the commit log.", node.storage.log?.writeCount.load(ordering: .relaxed) ?? 0)
+        metric("commitlog_syncs_total", "counter", "Syncs of the commit log.", node.storage.log?.syncCount.load(ordering: .relaxed) ?? 0)
+        metric("sstables", "gauge", "Open sstables.", tables.reduce(0) { $0 + $1.tables.count })
+        metric("sstable_bytes", "gauge", "Bytes of sstables.", tables.reduce(0) { $0 + $1.tables.reduce(0) { $0 + $1.fileBytes } })
+        metric("flushes_total", "counter", "Memtables flushed.", tables.reduce(0) { $0 + $1.flushCount.load(ordering: .relaxed) })
+        metric("compactions_total", "counter", "Compactions completed.", compactions.completed)
+        metric("compactions_running", "gauge", "Compactions under way.", compactions.running.count)
+        metric("compaction_read_bytes_total", "counter", "Bytes compactions read.", compactions.bytesRead)
+        metric("compaction_written_bytes_total", "counter", "Bytes compactions wrote.", compactions.bytesWritten)
+        metric("prepared_statements", "gauge", "Prepared statements kept.", node.queries.preparedCounts.kept)
+        metric("resident_bytes", "gauge", "Bytes of the process in physical memory.", ProcessMemory.residentBytes())
+        return text
+    }
+}

@@ -1,0 +1,82 @@
+import DataModel
+import Messages
+import NativeProtocol
+import Platform
+import Primitives
+import Query
+import Storage
+import Synchronization
+
+/// Counters of the node, for `/metrics` and `admin info`.
+final class NodeCounters: Sendable {
+    let connections = Atomic<Int>(0)
+    let connectionsAccepted = Atomic<Int>(0)
+    let connectionsRefused = Atomic<Int>(0)
+    let protocolErrors = Atomic<Int>(0)
+}
+
+/// What the sessions of a node share.
+final class NodeServices: Sendable {
+    let configuration: NodeConfiguration
+    let time: any TimeSource
+    let storage: StorageEngine
+    let runner: RequestRunner
+    let events: EventHub
+    let counters = NodeCounters()
+    let startedNanoseconds: UInt64
+
+    init(configuration: NodeConfiguration, time: any TimeSource, storage: StorageEngine, runner: RequestRunner, events: EventHub) {
+        self.configuration = configuration
+        self.time = time
+        self.storage = storage
+        self.runner = runner
+        self.events = events
+        startedNanoseconds = time.monotonicNanoseconds()
+    }
+
+    /// Counts a new connection; false when there are as many as may be.
+    func connectionOpened() -> Bool {
+        counters.connectionsAccepted.add(1, ordering: .relaxed)
+        let now = counters.connections.add(1, ordering: .relaxed).newValue
+        if now <= configuration.nativeTransportMaxConcurrentConnections { return true }
+        counters.connectionsRefused.add(1, ordering: .relaxed)
+        return false
+    }
+
+    func connectionClosed() { counters.connections.subtract(1, ordering: .relaxed) }
+}
+
+/// The sessions that want to hear of events.
+///
+/// **Thread safety**: all methods, from any thread.
+final class EventHub: Sendable {
+    private struct State {
+        var sessions: [Int: NativeSession] = [:]
+        var nextID = 1
+    }
+    private let state = Mutex(State())
+
+    func register(_ session: NativeSession) -> Int {
+        state.withLock { state in
+            defer { state.nextID += 1 }
+            state.sessions[state.nextID] = session
+            return state.nextID
+        }
+    }
+
+    func remove(_ id: Int) { state.withLock { _ = $0.sessions.removeValue(forKey: id) } }
+
+    func announce(_ event: ServerEvent) {
+        for session in state.withLock({ Array($0.sessions.values) }) { session.push(event) }
+    }
+}
+
+extension QueryFailure {
+    /// What a client is told of a request that ran where waiting is allowed.
+    var forClient: ServerError {
+        switch self {
+        case .server(let error): error
+        case .wouldBlock: ServerError(.overloaded, "the request had to wait where nothing may wait; try again")
+        }
+    }
+}

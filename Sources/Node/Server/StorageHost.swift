@@ -1,0 +1,96 @@
+import Compression
+import DataModel
+import NativeProtocol
+import Platform
+import Primitives
+import Query
+import Storage
+
+/// Keeps the schema on the disk and the storage engine in step with it.
+///
+/// The schema's file is replaced in one synced step. A table's storage is made before the schema that names it is written, and removed after the one
+/// that does not: a crash between leaves an empty directory that nothing names.
+final class StorageHost: SchemaHost {
+    private let system: any FileSystem
+    private let engine: StorageEngine
+    private let directory: String
+    private let events: EventHub
+
+    static let fileName = "schema"
+
+    init(system: any FileSystem, engine: StorageEngine, directory: String, events: EventHub) {
+        self.system = system
+        self.engine = engine
+        self.directory = directory
+        self.events = events
+    }
+
+    /// The schema of a data directory; an empty one where there is none.
+    static func read(_ system: any FileSystem, directory: String) throws(NodeError) -> Schema {
+        let path = directory + "/" + fileName
+        guard system.exists(path) else { return Schema() }
+        do { return try Schema(decoding: try system.readAll(path)) } catch {
+            throw .schema("\(path) cannot be read: \(error); restore it from a copy")
+        }
+    }
+
+    static func directoryName(_ table: TableMetadata) -> String {
+        table.keyspace + "/" + table.name + "-" + table.id.description.filter { $0 != "-" }
+    }
+
+    static func options(_ table: TableMetadata) -> TableStoreOptions {
+        let options = table.options
+        var store = TableStoreOptions()
+        store.gcGraceSeconds = UInt32(clamping: options.gcGraceSeconds)
+        store.files.bloomFalsePositiveRate = options.bloomFilterFalsePositiveChance
+        store.files.blockBytes = max(1, options.compression.chunkLengthKiB) << 10
+        switch options.compression.compressor {
+        case _ where !options.compression.isEnabled: store.files.codec = .none
+        case .snappy: store.files.codec = .snappy
+        case .zstd: store.files.codec = .zstd(level: Int32(clamping: options.compression.level))
+        default: store.files.codec = .lz4
+        }
+        var strategy = SizeTieredStrategy()
+        strategy.minThreshold = options.compaction.minThreshold
+        strategy.maxThreshold = options.compaction.maxThreshold
+        store.compaction = options.compaction.isEnabled ? strategy : nil
+        return store
+    }
+
+    /// Opens the storage of every table of a schema.
+    func open(_ schema: Schema) throws(StorageError) {
+        for keyspace in schema.sortedKeyspaces {
+            for table in keyspace.tables.values where !table.isVirtual {
+                try engine.openTable(table.id, name: StorageHost.directoryName(table), options: StorageHost.options(table))
+            }
+        }
+    }
+
+    func store(_ schema: Schema, created: [TableMetadata], altered: [TableMetadata]) throws(ServerError) {
+        do {
+            for table in created {
+                try engine.openTable(table.id, name: StorageHost.directoryName(table), options: StorageHost.options(table))
+            }
+            try system.replace(directory + "/" + StorageHost.fileName, with: schema.encode(), directory: directory)
+        } catch {
+            throw ServerError(.serverError, "the schema could not be stored and is unchanged: \(error)")
+        }
+        for table in altered { engine.table(table.id)?.options = StorageHost.options(table) }
+    }
+
+    func dropped(_ tables: [TableMetadata]) {
+        for table in tables {
+            do { try engine.dropTable(table.id) } catch {
+                engine.report("files of the dropped table \(table.keyspace).\(table.name) remain: \(error)")
+            }
+        }
+    }
+
+    func truncate(_ table: TableMetadata) throws(ServerError) {
+        do { try engine.truncateTable(table.id) } catch {
+            throw ServerError(.truncateError, "Error during truncate: \(error)")
+        }
+    }
+
+    func announce(_ change: SchemaChange) { events.announce(.schema(change)) }
+}

@@ -1,0 +1,216 @@
+import CQL
+import DataModel
+import LineProtocol
+import Messages
+import Platform
+import Primitives
+import Query
+
+/// One client of the line protocol: requests are answered in order, one at a time.
+///
+/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only; closures that come back from the pool hop there first.
+final class LineSession: ConnectionHandler, @unchecked Sendable {
+    private let connection: any Connection
+    private let server: NodeServices
+    private let runner: RequestRunner
+    private let scratch: ExecutionScratch
+    private var splitter: LineSplitter
+    private var writer = LineResponseWriter()
+    private var out = ByteWriter(capacity: 4096)
+    /// Answers of this tick, to be replaced if the log fails.
+    private var answers = 0
+    private var isWaiting = false
+    private var inputHasEnded = false
+    private var isClosing = false
+
+    private var keyspace: String?
+    private var consistency = Consistency.one
+    private var serialConsistency = Consistency.serial
+    private var pageSize = 0
+    private var isTracing = false
+    private var prepared: [String: PreparedStatement] = [:]
+    /// What `\next` continues.
+    private var open: (statement: PreparedStatement, values: ValueList, state: [UInt8])?
+
+    static let pauseOutputBytes = 1 << 20
+    static let preparedLimit = 1000
+
+    init(connection: any Connection, server: NodeServices) {
+        self.connection = connection
+        self.server = server
+        runner = server.runner
+        scratch = server.runner.scratch(loop: connection.loop)
+        splitter = LineSplitter(maxLineBytes: server.configuration.lineMaxLength)
+    }
+
+    var isPaused: Bool { isWaiting || out.count >= LineSession.pauseOutputBytes }
+
+    func receive(_ input: UnsafeRawBufferPointer) -> Int {
+        var consumed = 0
+        if isClosing { return input.count }
+        loop: while !isPaused && !isClosing {
+            switch splitter.next(input, consumed: &consumed) {
+            case .line(let range): handle(UnsafeRawBufferPointer(rebasing: input[range]))
+            case .tooLong: tooLong()
+            case .needMore: break loop
+            }
+        }
+        if out.count > 0 { connection.markReady() }
+        return consumed
+    }
+
+    func inputEnded(_ rest: UnsafeRawBufferPointer) {
+        inputHasEnded = true
+        var consumed = 0
+        switch splitter.last(rest, consumed: &consumed) {
+        case .line(let range) where range.count > 0: handle(UnsafeRawBufferPointer(rebasing: rest[range]))
+        case .tooLong: tooLong()
+        default: break
+        }
+        closeIfDone()
+    }
+
+    private func closeIfDone() {
+        if inputHasEnded && !isWaiting {
+            isClosing = true
+            connection.closeAfterOutput()
+        }
+    }
+
+    private func tooLong() {
+        writer.tooLong(limit: server.configuration.lineMaxLength, into: &out)
+        answers += 1
+    }
+
+    private func handle(_ line: UnsafeRawBufferPointer) {
+        runner.requests.add(1, ordering: .relaxed)
+        do throws(ServerError) {
+            switch try LineRequest.parse(line) {
+            case .nothing: return
+            case .statement(let range):
+                guard let text = String(validating: UnsafeRawBufferPointer(rebasing: line[range]), as: UTF8.self) else {
+                    throw ServerError(.protocolError, "the statement is not valid UTF-8")
+                }
+                try run(runner.engine.statement(text, keyspace: keyspace), ValueList(), pagingState: nil)
+            case .command(let command): try run(command)
+            }
+        } catch {
+            fail(error)
+        }
+    }
+
+    private func fail(_ error: ServerError) {
+        runner.failures.add(1, ordering: .relaxed)
+        writer.error(error, into: &out)
+        answers += 1
+    }
+
+    private func done(_ text: String) {
+        writer.done(text, into: &out)
+        answers += 1
+    }
+
+    private func run(_ command: LineCommand) throws(ServerError) {
+        switch command {
+        case .consistency(let level):
+            if let level { consistency = level }
+            done("consistency \(consistency.name)")
+        case .serialConsistency(let level):
+            if let level { serialConsistency = level }
+            done("serial consistency \(serialConsistency.name)")
+        case .page(let rows):
+            if let rows { pageSize = rows }
+            done(pageSize == 0 ? "paging off" : "\(pageSize) rows a page")
+        case .next:
+            guard let open else { throw .invalid("there is no answer to continue; \\next follows an answer that ended with >") }
+            try run(open.statement, open.values, pagingState: open.state)
+        case .format(let format):
+            if let format { writer.format = format }
+            done("format \(writer.format.rawValue)")
+        case .tracing(let isOn):
+            if let isOn { isTracing = isOn }
+            done("tracing \(isTracing ? "on" : "off")")
+        case .login: done("logged in; this server asks for no password")
+        case .prepare(let name, let statement):
+            guard prepared.count < LineSession.preparedLimit || prepared[name] != nil else {
+                throw .invalid("a session keeps at most \(LineSession.preparedLimit) prepared statements")
+            }
+            prepared[name] = try runner.engine.prepare(statement, keyspace: keyspace)
+            done("prepared \(name)")
+        case .execute(let name, let json):
+            guard let statement = prepared[name] else { throw .invalid("nothing is prepared under \(name); \\prepare \(name) CQL comes first") }
+            try run(statement, LineBinding.values(json, markers: statement.planned.bindVariables), pagingState: nil)
+        case .timing:
+            writer.showsTimes.toggle()
+            done("timing \(writer.showsTimes ? "on" : "off")")
+        case .help:
+            writer.help(into: &out)
+            answers += 1
+        case .quit:
+            done("bye")
+            isClosing = true
+            connection.closeAfterOutput()
+        }
+    }
+
+    private func run(_ statement: PreparedStatement, _ values: ValueList, pagingState: [UInt8]?) throws(ServerError) {
+        let options = Query.QueryOptions(
+            consistency: consistency, serialConsistency: serialConsistency, pageSize: pageSize, pagingState: pagingState,
+            keyspace: keyspace, isTracing: isTracing, clientAddress: connection.peer)
+        let started = server.time.monotonicNanoseconds()
+        do throws(QueryFailure) {
+            let answer = try runner.engine.execute(statement, values: values, options: options, io: .nonBlocking, scratch: scratch)
+            finish(answer, statement, values, started)
+        } catch {
+            switch error {
+            case .server(let problem): throw problem
+            case .wouldBlock:
+                isWaiting = true
+                let engine = runner.engine
+                let accepted = runner.onPool { scratch -> Result<Answer, ServerError> in
+                    do throws(QueryFailure) {
+                        return .success(try engine.execute(statement, values: values, options: options, io: .blocking, scratch: scratch))
+                    } catch { return .failure(error.forClient) }
+                } _: { [self] result in
+                    connection.onLoop { [self] in
+                        isWaiting = false
+                        switch result {
+                        case .success(let answer): finish(answer, statement, values, started)
+                        case .failure(let problem): fail(problem)
+                        }
+                        connection.markReady()
+                        if inputHasEnded { closeIfDone() } else { connection.resumeInput() }
+                    }
+                }
+                if !accepted {
+                    isWaiting = false
+                    throw RequestRunner.overloaded
+                }
+            }
+        }
+    }
+
+    private func finish(_ answer: Answer, _ statement: PreparedStatement, _ values: ValueList, _ started: UInt64) {
+        if case .setKeyspace(let name) = answer.result { keyspace = name }
+        open = nil
+        if case .rows(let rows) = answer.result, let state = rows.pagingState { open = (statement, values, state) }
+        if let id = answer.tracingID, let trace = runner.engine.traces.session(id) {
+            for event in trace.events { writer.trace(event.activity, elapsed: .microseconds(Int64(event.elapsedMicroseconds)), into: &out) }
+        }
+        let elapsed = Duration.nanoseconds(Int64(server.time.monotonicNanoseconds() - started))
+        writer.answer(answer.result, warnings: answer.warnings, elapsed: elapsed, into: &out)
+        answers += 1
+    }
+
+    func takeOutput(failure: String?, _ body: (UnsafeRawBufferPointer) -> Void) {
+        if let failure {
+            out.removeAll()
+            for _ in 0..<answers { writer.error(RequestRunner.notLogged(failure), into: &out) }
+        }
+        answers = 0
+        body(out.bytes)
+        if out.count > LineSession.pauseOutputBytes { out = ByteWriter(capacity: 4096) } else { out.removeAll() }
+    }
+
+    func closed() { server.connectionClosed() }
+}

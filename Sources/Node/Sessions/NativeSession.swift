@@ -1,0 +1,331 @@
+import CQL
+import DataModel
+import Messages
+import NativeProtocol
+import Platform
+import Primitives
+import Query
+
+/// One client of the native protocol.
+///
+/// 1. All frames of a read are answered into one buffer; what would wait for a disk is answered later, in any order.
+/// 2. At the end of the tick the commit log is flushed, then the buffer goes out. If the log could not be flushed, every answer of the tick is replaced by an error.
+/// 3. When answers or waiting requests pile up, nothing more is read from the client until they have gone.
+///
+/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only; closures that come back from the pool hop there first.
+final class NativeSession: ConnectionHandler, @unchecked Sendable {
+    private let connection: any Connection
+    private let server: NodeServices
+    private let runner: RequestRunner
+    private let scratch: ExecutionScratch
+    private var decoder: FrameDecoder
+    private var requests = RequestDecoder()
+    private var encoder = ResponseEncoder(version: .v4)
+    private var segments: SegmentEncoder?
+    /// Frames answered and not taken; the first `plainCount` bytes go out without segments.
+    private var frames = ByteWriter(capacity: 4096)
+    private var plainCount = 0
+    private var wire = ByteWriter(capacity: 16)
+    /// Streams answered this tick, to be answered with an error if the log fails.
+    private var answered: [Int16] = []
+    private var waiting = 0
+    private var waitingBytes = 0
+    private var isStarted = false
+    private var isClosing = false
+    private var inputHasEnded = false
+    private var keyspace: String?
+    private var eventKinds: Set<ServerEvent.Kind> = []
+    private var eventID: Int?
+    private(set) var driver = ""
+
+    static let pauseOutputBytes = 1 << 20
+    static let waitingLimit = 512
+
+    init(connection: any Connection, server: NodeServices) {
+        self.connection = connection
+        self.server = server
+        runner = server.runner
+        scratch = server.runner.scratch(loop: connection.loop)
+        decoder = FrameDecoder(maxFrameBytes: server.configuration.nativeTransportMaxFrameSize)
+    }
+
+    // MARK: Input
+
+    var isPaused: Bool {
+        frames.count >= NativeSession.pauseOutputBytes || waiting >= NativeSession.waitingLimit
+            || waitingBytes >= server.configuration.nativeTransportMaxRequestDataInFlightPerConnection
+    }
+
+    func receive(_ input: UnsafeRawBufferPointer) -> Int {
+        var consumed = 0
+        if isClosing { return input.count }
+        do throws(ProtocolError) {
+            while !isPaused && !isClosing, let frame = try decoder.next(input, consumed: &consumed) { handle(frame) }
+        } catch {
+            server.counters.protocolErrors.add(1, ordering: .relaxed)
+            let start = frames.count
+            ResponseEncoder.refusal(error, version: decoder.version, into: &frames)
+            if segments == nil { plainCount += frames.count - start }
+            isClosing = true
+            connection.closeAfterOutput()
+            return input.count
+        }
+        if frames.count > 0 { connection.markReady() }
+        return consumed
+    }
+
+    @inline(__always) private func handle(_ frame: Frame) {
+        let stream = frame.header.stream
+        encoder.version = frame.header.version
+        runner.requests.add(1, ordering: .relaxed)
+        do throws(ServerError) {
+            let request = try requests.decode(frame)
+            guard isStarted || NativeSession.isAllowedBeforeStartup(request) else {
+                throw ServerError(.protocolError, "the first message of a connection is STARTUP or OPTIONS")
+            }
+            switch request {
+            case .execute(let id, let metadata): try execute(frame, id: id, metadata: metadata)
+            case .query(let text):
+                let statement = try runner.engine.statement(RequestDecoder.text(frame.body, text), keyspace: requests.options.keyspace ?? keyspace)
+                run(statement, frame, changedMetadata: nil)
+            case .prepare(let text, let named): try prepare(RequestDecoder.text(frame.body, text), named ?? keyspace, stream)
+            case .batch: try batch(frame)
+            case .startup(let options): try startup(options, frame.header)
+            case .options: encoder.supported(cqlVersion: NodeInfo.cqlVersion, ResponseHead(stream: stream), into: &frames)
+            case .authResponse: encoder.authSuccess(nil, ResponseHead(stream: stream), into: &frames)
+            case .register(let kinds):
+                eventKinds.formUnion(kinds)
+                if eventID == nil { eventID = server.events.register(self) }
+                encoder.ready(ResponseHead(stream: stream), into: &frames)
+            }
+        } catch {
+            fail(error, stream)
+        }
+    }
+
+    private static func isAllowedBeforeStartup(_ request: Request) -> Bool {
+        switch request {
+        case .startup, .options: true
+        default: false
+        }
+    }
+
+    private func startup(_ options: StartupOptions, _ header: FrameHeader) throws(ServerError) {
+        let compression = try options.agreedCompression(header.version)
+        driver = [options.driverName, options.driverVersion].compactMap { $0 }.joined(separator: " ")
+        isStarted = true
+        let start = frames.count
+        encoder.ready(ResponseHead(stream: header.stream), into: &frames)
+        if header.version >= .v5 {
+            plainCount = frames.count
+            segments = SegmentEncoder(compression: compression)
+            decoder.beginSegments(compression: compression)
+        } else {
+            encoder.compression = compression
+            decoder.compression = compression
+        }
+        precondition(frames.count > start, "READY was written")
+    }
+
+    // MARK: Statements
+
+    private func queryOptions(_ frame: Frame) -> Query.QueryOptions {
+        let options = requests.options
+        return Query.QueryOptions(
+            consistency: options.consistency, serialConsistency: options.serialConsistency ?? .serial, pageSize: options.pageSize ?? 0,
+            pagingState: options.pagingState, timestamp: options.defaultTimestamp, nowInSeconds: options.nowInSeconds,
+            keyspace: options.keyspace ?? keyspace, isTracing: frame.header.wantsTracing, clientAddress: connection.peer)
+    }
+
+    @inline(__always) private func execute(_ frame: Frame, id: Range<Int>, metadata: Range<Int>?) throws(ServerError) {
+        let bytes = UnsafeRawBufferPointer(rebasing: frame.body[id])
+        guard bytes.count == 16 else {
+            throw ServerError(.unprepared, "a prepared statement has an id of 16 bytes, not \(bytes.count)", detail: .unprepared(id: [UInt8](bytes)))
+        }
+        let statementID = StatementID(
+            high: bytes.loadUnaligned(as: UInt64.self).bigEndian, low: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian)
+        guard let statement = runner.engine.prepared(statementID) else {
+            let hex = UUID(high: statementID.high, low: statementID.low).description.filter { $0 != "-" }
+            throw ServerError(
+                .unprepared, "Prepared query with ID \(hex) not found; prepare it again (the server was restarted, or forgot the statement)",
+                detail: .unprepared(id: [UInt8](bytes)))
+        }
+        var changed: [UInt8]?
+        if let metadata {
+            let known = UnsafeRawBufferPointer(rebasing: frame.body[metadata])
+            let present = statement.resultMetadataID
+            if !present.withUnsafeBytes({ compareBytes($0, known) == 0 }) { changed = present }
+        }
+        run(statement, frame, changedMetadata: changed)
+    }
+
+    @inline(__always) private func run(_ statement: PreparedStatement, _ frame: Frame, changedMetadata: [UInt8]?) {
+        let stream = frame.header.stream
+        let options = queryOptions(frame)
+        let skip = requests.options.skipMetadata
+        do throws(QueryFailure) {
+            let answer = try runner.engine.execute(
+                statement, values: requests.options.values, options: options, io: .nonBlocking, scratch: scratch)
+            self.answer(answer, stream, skipMetadata: skip, changedMetadata)
+        } catch {
+            switch error {
+            case .server(let problem): fail(problem, stream)
+            case .wouldBlock:
+                let values = requests.options.values
+                let engine = runner.engine
+                later(stream, bytes: frame.body.count, skipMetadata: skip, changedMetadata) { scratch in
+                    do throws(QueryFailure) {
+                        return .success(try engine.execute(statement, values: values, options: options, io: .blocking, scratch: scratch))
+                    } catch { return .failure(error.forClient) }
+                }
+            }
+        }
+    }
+
+    private func batch(_ frame: Frame) throws(ServerError) {
+        let batch = requests.batch
+        var statements: [(statement: PreparedStatement, values: ValueList)] = []
+        for index in 0..<batch.count {
+            let one = batch.statements[index]
+            switch one.source {
+            case .text(let range):
+                statements.append(
+                    (try runner.engine.statement(RequestDecoder.text(frame.body, range), keyspace: requests.options.keyspace ?? keyspace), one.values))
+            case .prepared(let range):
+                let bytes = [UInt8](UnsafeRawBufferPointer(rebasing: frame.body[range]))
+                guard let id = StatementID(bytes), let statement = runner.engine.prepared(id) else {
+                    throw ServerError(.unprepared, "a statement of the batch is not prepared here; prepare it again", detail: .unprepared(id: bytes))
+                }
+                statements.append((statement, one.values))
+            }
+        }
+        let kind: BatchPlan.Kind
+        switch batch.kind {
+        case .logged: kind = .logged
+        case .unlogged: kind = .unlogged
+        case .counter: kind = .counter
+        }
+        let options = queryOptions(frame)
+        let stream = frame.header.stream
+        do throws(QueryFailure) {
+            let answer = try runner.engine.executeBatch(kind, statements, options: options, io: .nonBlocking, scratch: scratch)
+            self.answer(answer, stream, skipMetadata: false, nil)
+        } catch {
+            switch error {
+            case .server(let problem): throw problem
+            case .wouldBlock:
+                let engine = runner.engine
+                let all = statements
+                later(stream, bytes: frame.body.count, skipMetadata: false, nil) { scratch in
+                    do throws(QueryFailure) {
+                        return .success(try engine.executeBatch(kind, all, options: options, io: .blocking, scratch: scratch))
+                    } catch { return .failure(error.forClient) }
+                }
+            }
+        }
+    }
+
+    private func prepare(_ text: String, _ keyspace: String?, _ stream: Int16) throws(ServerError) {
+        let statement = try runner.engine.prepare(text, keyspace: keyspace)
+        encoder.prepared(NativeSession.description(statement), ResponseHead(stream: stream), into: &frames)
+        answered.append(stream)
+    }
+
+    static func description(_ statement: PreparedStatement) -> PreparedDescription {
+        PreparedDescription(
+            id: statement.id.bytes, resultMetadataID: statement.resultMetadataID, markers: statement.planned.bindVariables,
+            partitionKeyMarkers: statement.planned.partitionKeyIndexes.map { UInt16(truncatingIfNeeded: $0) }, result: statement.planned.resultMetadata)
+    }
+
+    // MARK: Answers
+
+    @inline(__always) private func answer(_ answer: Answer, _ stream: Int16, skipMetadata: Bool, _ changed: [UInt8]?) {
+        if case .void = answer.result, answer.warnings.isEmpty, answer.tracingID == nil {
+            encoder.void(stream: stream, into: &frames)
+        } else {
+            if case .setKeyspace(let name) = answer.result { keyspace = name }
+            let head = ResponseHead(stream: stream, tracingID: answer.tracingID, warnings: answer.warnings)
+            encoder.result(answer.result, head, skipMetadata: skipMetadata, changedMetadataID: changed, into: &frames)
+        }
+        answered.append(stream)
+    }
+
+    private func fail(_ error: ServerError, _ stream: Int16) {
+        runner.failures.add(1, ordering: .relaxed)
+        encoder.error(error, ResponseHead(stream: stream), into: &frames)
+        answered.append(stream)
+    }
+
+    /// Runs a request on the pool and answers it when it is done.
+    private func later(
+        _ stream: Int16, bytes: Int, skipMetadata: Bool, _ changed: [UInt8]?,
+        _ work: @escaping @Sendable (ExecutionScratch) -> Result<Answer, ServerError>
+    ) {
+        waiting += 1
+        waitingBytes += bytes
+        let started = runner.onPool(work) { [self] result in
+            connection.onLoop { [self] in
+                waiting -= 1
+                waitingBytes -= bytes
+                switch result {
+                case .success(let answer): self.answer(answer, stream, skipMetadata: skipMetadata, changed)
+                case .failure(let error): fail(error, stream)
+                }
+                connection.markReady()
+                if inputHasEnded { closeIfDone() } else { connection.resumeInput() }
+            }
+        }
+        if !started {
+            waiting -= 1
+            waitingBytes -= bytes
+            fail(RequestRunner.overloaded, stream)
+        }
+    }
+
+    /// Sends an event the client registered for; from any thread.
+    func push(_ event: ServerEvent) {
+        connection.onLoop { [self] in
+            guard eventKinds.contains(event.kind), !isClosing else { return }
+            encoder.event(event, into: &frames)
+            connection.markReady()
+        }
+    }
+
+    func takeOutput(failure: String?, _ body: (UnsafeRawBufferPointer) -> Void) {
+        if let failure {
+            frames.removeAll()
+            plainCount = 0
+            let error = RequestRunner.notLogged(failure)
+            for stream in answered { encoder.error(error, ResponseHead(stream: stream), into: &frames) }
+        }
+        answered.removeAll(keepingCapacity: true)
+        if segments != nil {
+            wire.removeAll()
+            wire.write(UnsafeRawBufferPointer(rebasing: frames.bytes[..<plainCount]))
+            segments?.encode(UnsafeRawBufferPointer(rebasing: frames.bytes[plainCount...]), into: &wire)
+            body(wire.bytes)
+            if wire.count > NativeSession.pauseOutputBytes { wire = ByteWriter(capacity: 4096) }
+        } else {
+            body(frames.bytes)
+        }
+        plainCount = 0
+        // A large answer must not keep its memory for ever.
+        if frames.count > NativeSession.pauseOutputBytes { frames = ByteWriter(capacity: 4096) } else { frames.removeAll() }
+    }
+
+    func inputEnded(_ rest: UnsafeRawBufferPointer) {
+        inputHasEnded = true
+        closeIfDone()
+    }
+
+    private func closeIfDone() {
+        guard inputHasEnded, waiting == 0 else { return }
+        isClosing = true
+        connection.closeAfterOutput()
+    }
+
+    func closed() {
+        if let eventID { server.events.remove(eventID) }
+        server.connectionClosed()
+    }
+}
