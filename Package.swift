@@ -74,6 +74,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: fast),
         tests("PrimitivesTests", ["Primitives"]),
+        .testTarget(name: "CQLTests", dependencies: ["CQL"], exclude: ["Transcripts"]),
+        tests("DataModelTypesTests", ["DataModel"]),
         tests("StorageTests", ["Storage", "LinuxPlatform"]),
         tests("NodeTests", ["Node"]),
         tests("CoordinatorTests", ["Coordinator"]),

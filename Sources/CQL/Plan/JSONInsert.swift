@@ -3,7 +3,8 @@ import DataModel
 /// The document of an `INSERT ... JSON`.
 enum JSONInsert {
     /// The members by column name: names in quotes inside the JSON string keep their case, others are folded.
-    static func members(_ text: [UInt8]) throws(ValueError) -> [String: JSONValue] {
+    /// - Throws: when the text is no JSON object, or has a member that is no column.
+    static func members(_ text: [UInt8], of table: TableMetadata) throws(ValueError) -> [String: JSONValue] {
         let document: JSONValue
         do throws(ValueError) { document = try JSONValue(parsing: text) } catch {
             throw .invalid("Could not decode JSON string as a map: \(error.message). (String was: \(shown(text)))")
@@ -12,7 +13,11 @@ enum JSONInsert {
             throw .invalid("Could not decode JSON string as a map: it is no object. (String was: \(shown(text)))")
         }
         var members: [String: JSONValue] = [:]
-        for (name, value) in entries { members[columnName(name)] = value }
+        for (name, value) in entries {
+            let column = columnName(name)
+            guard table.column(named: column) != nil else { throw .invalid("JSON values map contains unrecognized column: \(column)") }
+            members[column] = value
+        }
         return members
     }
 

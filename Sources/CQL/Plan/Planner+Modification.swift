@@ -62,10 +62,7 @@ extension Planner {
         var operations: [ColumnOperation] = []
         if let text = document.constantBytes {
             do throws(ValueError) {
-                let members = try JSONInsert.members(text)
-                if let unknown = members.keys.sorted().first(where: { table.column(named: $0) == nil }) {
-                    throw .invalid("JSON values map contains unrecognized column: \(unknown)")
-                }
+                let members = try JSONInsert.members(text, of: table)
                 for column in table.columns {
                     guard let value = members[column.name] else {
                         if !json.absentIsUnset, !column.isPrimaryKey {
@@ -84,7 +81,7 @@ extension Planner {
         } else {
             for column in table.columns {
                 let node = Term.Node.jsonField(
-                    document: document, name: column.name, absentIsUnset: json.absentIsUnset && !column.isPrimaryKey)
+                    document: document, name: column.name, absentIsUnset: json.absentIsUnset && !column.isPrimaryKey, table: table)
                 let term = Term(type: column.type, node: node)
                 if column.isPrimaryKey {
                     keys[column.name] = term

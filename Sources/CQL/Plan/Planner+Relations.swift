@@ -97,8 +97,8 @@ extension Planner {
                 checked.demands.append(ColumnDemand(columns: columns, kind: try oneOf(.list(single), Receiver(columns[0], in: table))))
                 return
             }
-            let name = "(\(names.joined(separator: ",")))"
-            let receiver = Receiver(columns[0], in: table).with(name: name, type: .tuple(columns.map { $0.type.asFrozen }))
+            let receiver = Receiver(columns[0], in: table).with(
+                name: names.joined(separator: ","), type: .tuple(columns.map { $0.type.asFrozen }))
             if case .list(let elements) = values {
                 for element in elements { try checkTupleLength(element, columns) }
             }

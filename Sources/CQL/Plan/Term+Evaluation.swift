@@ -146,10 +146,10 @@ extension Term {
         case .field(let term, let index):
             guard let bytes = try term.part(values, &context) else { return nil }
             do throws(ValueError) { return try Self.field(index, of: bytes) } catch { throw .value(error) }
-        case .jsonField(let document, let name, let absentIsUnset):
+        case .jsonField(let document, let name, let absentIsUnset, let table):
             guard let text = try document.part(values, &context) else { return nil }
             let members: [String: JSONValue]
-            do throws(ValueError) { members = try JSONInsert.members(text) } catch { throw .value(error) }
+            do throws(ValueError) { members = try JSONInsert.members(text, of: table) } catch { throw .value(error) }
             guard let value = members[name] else {
                 if absentIsUnset { throw .unset }
                 return nil

@@ -21,8 +21,8 @@ public struct Term: Sendable {
         case call(ScalarFunction, [Term])
         /// One field of a tuple value, as in `(a, b) = ?`.
         case field(Term, Int)
-        /// The value of a key of a JSON document, as in `INSERT INTO t JSON ?`.
-        case jsonField(document: Term, name: String, absentIsUnset: Bool)
+        /// The value of a key of a JSON document, as in `INSERT INTO t JSON ?`; `table` says which keys there may be.
+        case jsonField(document: Term, name: String, absentIsUnset: Bool, table: TableMetadata)
     }
 
     public init(type: CQLType, node: Node) {

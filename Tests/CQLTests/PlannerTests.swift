@@ -1,0 +1,52 @@
+import DataModel
+import Primitives
+import Testing
+
+@testable import CQL
+
+@Suite struct PlannerTests {
+    /// `schema`: applies each statement of the input. `plan [keyspace]`: the plan or error of the statement.
+    @Test(arguments: ["select.txt", "modify.txt", "schema.txt", "functions.txt", "syntax.txt"]) func transcript(_ name: String) throws {
+        var schema = Schema()
+        var nextID: UInt64 = 1
+        try Transcript(name).run { step in
+            let words = step.command.split(separator: " ").map(String.init)
+            let text = step.input.joined(separator: "\n")
+            let keyspace = words.count > 1 ? words[1] : "ks"
+            do throws(ServerError) {
+                switch words[0] {
+                case "schema":
+                    var answers: [String] = []
+                    for statement in try StatementSplitter.split(text) {
+                        guard case .schema(let plan) = try Planner.plan(statement, schema: schema, keyspace: keyspace).plan else {
+                            return "no schema statement"
+                        }
+                        nextID += 1
+                        let outcome = try plan.apply(to: schema, newTableID: UUID(high: 0, low: nextID))
+                        schema = outcome.schema
+                        let change = outcome.change
+                        answers.append(
+                            change.map { "\($0.kind.rawValue) \($0.target.rawValue) \($0.keyspace) \($0.name)" } ?? "unchanged")
+                    }
+                    return answers.joined(separator: "\n")
+                case "plan":
+                    return PlanText.text(try Planner.plan(text, schema: schema, keyspace: keyspace == "-" ? nil : keyspace))
+                case "describe":
+                    guard case .describe(let plan) = try Planner.plan(text, schema: schema, keyspace: keyspace).plan else {
+                        return "no DESCRIBE"
+                    }
+                    let answer = try plan.answer(
+                        schema: schema, clusterName: "Test", partitioner: "Murmur3Partitioner", snitch: "SimpleSnitch")
+                    return answer.rows.map { $0.joined(separator: " | ") }.joined(separator: "\n")
+                case "split": return try StatementSplitter.split(text).map { "<\($0)>" }.joined(separator: "\n")
+                default: return "unknown command \(words[0])"
+                }
+            } catch { return "\(error.code.name): \(error.message)" }
+        }
+    }
+
+    @Test func everyMarkerNeedsAType() throws {
+        let schema = Schema(keyspaces: [KeyspaceMetadata(name: "ks", replication: [:])])
+        #expect(throws: ServerError.self) { try Planner.plan("SELECT ? FROM ks.t", schema: schema, keyspace: nil) }
+    }
+}
