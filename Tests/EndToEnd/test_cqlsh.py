@@ -46,21 +46,21 @@ class CqlshTest(unittest.TestCase):
         self.assertIn("CREATE KEYSPACE demo", self.cqlsh("DESCRIBE SCHEMA").stdout)
         self.assertIn("system_schema", self.cqlsh("DESCRIBE FULL SCHEMA").stdout)
         # What DESCRIBE writes makes the same table again.
-        again = table.replace("demo.lighthouses", "demo.again")
+        again = table.replace("demo.lighthouses", "demo.again").strip().rstrip(";")
         self.cqlsh(again)
         self.assertEqual(self.cqlsh("DESCRIBE TABLE demo.again").stdout.replace("demo.again", "demo.lighthouses"), table)
 
     def test_copy_from_and_to(self):
         sample = SAMPLES / "lighthouses.csv"
         output = self.cqlsh(
-            f"COPY demo.lighthouses (country, name, height_m, first_lit, range_nm) FROM '{sample}' WITH HEADER = true", check=False)
+            f"COPY demo.lighthouses (country, name, height_m, first_lit, range_nm) FROM '{sample}' WITH HEADER = true AND ESCAPE = '\"'", check=False)
         self.assertIn("20 rows imported", output.stdout, output.stderr)
         rows = self.cqlsh("SELECT name, height_m FROM demo.lighthouses WHERE country = 'France'").stdout
         self.assertIn("Kéréon", rows)
         self.assertIn("(5 rows)", rows)
         copy = self.node.work / "copy.csv"
         output = self.cqlsh(
-            f"COPY demo.lighthouses (country, name, height_m, first_lit, range_nm) TO '{copy}' WITH HEADER = true", check=False)
+            f"COPY demo.lighthouses (country, name, height_m, first_lit, range_nm) TO '{copy}' WITH HEADER = true AND ESCAPE = '\"'", check=False)
         self.assertIn("20 rows exported", output.stdout, output.stderr)
         import csv
         with open(sample, encoding="utf-8", newline="") as left, open(copy, encoding="utf-8", newline="") as right:

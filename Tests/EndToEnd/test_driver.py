@@ -6,7 +6,7 @@ import unittest
 import uuid
 
 from cassandra import AlreadyExists, ConsistencyLevel, InvalidRequest, Unavailable
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.policies import TokenAwarePolicy, RoundRobinPolicy
 from cassandra.query import BatchStatement, BatchType, SimpleStatement, UNSET_VALUE
 
@@ -150,9 +150,12 @@ class DriverTest(unittest.TestCase):
             self.session.execute("SELECT * FROM errors WHERE v = 1")
         with self.assertRaises(AlreadyExists):
             self.session.execute("CREATE TABLE errors (id int PRIMARY KEY)")
-        with self.assertRaises(Unavailable) as caught:
+        # The driver tries the next host, of which there is none.
+        with self.assertRaises(NoHostAvailable) as caught:
             self.session.execute(SimpleStatement("SELECT * FROM errors", consistency_level=ConsistencyLevel.THREE))
-        self.assertEqual((caught.exception.required_replicas, caught.exception.alive_replicas), (3, 1))
+        unavailable, = caught.exception.errors.values()
+        self.assertIsInstance(unavailable, Unavailable)
+        self.assertEqual((unavailable.required_replicas, unavailable.alive_replicas), (3, 1))
         from cassandra.protocol import SyntaxException
         with self.assertRaises(SyntaxException):
             self.session.execute("SELEC")
@@ -182,7 +185,7 @@ class DriverTest(unittest.TestCase):
 
     def test_tracing(self):
         result = self.session.execute("SELECT * FROM system.local", trace=True)
-        trace = result.get_query_trace(max_wait=10)
+        trace = result.get_query_trace(max_wait_sec=10)
         self.assertGreater(trace.duration, datetime.timedelta(0))
         self.assertTrue(trace.events)
         self.assertEqual(ipaddress.ip_address(trace.coordinator), ipaddress.ip_address("127.0.0.1"))
