@@ -45,6 +45,29 @@ import Testing
         }
     }
 
+    /// What DESCRIBE says makes the same table again.
+    @Test func describedTablesReadBack() throws {
+        var schema = Schema(keyspaces: [KeyspaceMetadata(name: "ks", replication: [:])])
+        for (number, text) in [
+            "CREATE TABLE a (k int PRIMARY KEY, \"V\" list<frozen<map<text, int>>>) WITH compression = {'enabled': false} AND gc_grace_seconds = 5",
+            "CREATE TABLE b (a int, b text, \"select\" inet, s tuple<int, frozen<set<text>>> static, PRIMARY KEY ((a, b), \"select\")) "
+                + "WITH CLUSTERING ORDER BY (\"select\" DESC) AND comment = 'it''s' AND bloom_filter_fp_chance = 0.00007 AND cdc = true "
+                + "AND compaction = {'class': 'TimeWindowCompactionStrategy', 'compaction_window_unit': 'HOURS'} AND speculative_retry = 'ALWAYS'",
+            "CREATE TABLE c (k text PRIMARY KEY, n counter) WITH compression = {'class': 'SnappyCompressor', 'chunk_length_in_kb': 64}",
+        ].enumerated() {
+            func make(_ text: String, in schema: Schema) throws -> Schema {
+                guard case .schema(let plan) = try Planner.plan(text, schema: schema, keyspace: "ks").plan else { return schema }
+                return try plan.apply(to: schema, newTableID: UUID(high: 0, low: UInt64(number + 1))).schema
+            }
+            let made = try make(text, in: schema)
+            let table = try #require(made.keyspace("ks")?.sortedTables.last)
+            let again = try make(table.createStatement(includingID: true), in: schema)
+            #expect(again.encode() == made.encode())
+            #expect(try Schema(decoding: made.encode()).version == made.version)
+            schema = made
+        }
+    }
+
     @Test func everyMarkerNeedsAType() throws {
         let schema = Schema(keyspaces: [KeyspaceMetadata(name: "ks", replication: [:])])
         #expect(throws: ServerError.self) { try Planner.plan("SELECT ? FROM ks.t", schema: schema, keyspace: nil) }

@@ -68,12 +68,12 @@ extension Planner {
         }
     }
 
-    private func anonymous(_ expression: Expression, _ type: CQLType) -> Receiver {
+    func anonymous(_ expression: Expression, _ type: CQLType) -> Receiver {
         Receiver(keyspace: "system", table: "", name: expression.text, type: type)
     }
 
     /// A typed expression, or a constant with the type that comes most natural to it.
-    private mutating func operand(_ expression: Expression) throws(ServerError) -> ResolvedExpression {
+    mutating func operand(_ expression: Expression) throws(ServerError) -> ResolvedExpression {
         guard case .constant(let kind, let text) = expression else {
             if case .tuple(let elements) = expression, elements.count == 1 { return try operand(elements[0]) }
             return try typed(expression)
@@ -92,7 +92,7 @@ extension Planner {
     }
 
     /// Applies a function: at once when all is constant.
-    private func apply(_ function: ScalarFunction, _ arguments: [ResolvedExpression]) throws(ServerError) -> ResolvedExpression {
+    func apply(_ function: ScalarFunction, _ arguments: [ResolvedExpression]) throws(ServerError) -> ResolvedExpression {
         var terms: [Term] = []
         for argument in arguments {
             guard let term = argument.term else {
@@ -283,110 +283,5 @@ extension Planner {
         scope.table = nil
         defer { scope.table = table }
         return try term(expression, for: receiver)
-    }
-
-    // MARK: Arithmetic
-
-    mutating func arithmetic(_ expression: Expression, expected: Receiver?) throws(ServerError) -> ResolvedExpression {
-        switch expression {
-        case .negate(let inner):
-            let value = try operand(inner, expected)
-            guard value.type.isNumeric else { throw .invalid("the '-' operator is not supported for \(inner.text) of type \(value.type)") }
-            let type = value.type == .counter ? CQLType.bigint : value.type
-            return try apply(ScalarFunction(name: "_negate", operation: .negate, argumentTypes: [value.type], returnType: type), [value])
-        case .binary(let symbol, let left, let right):
-            let a = isUntyped(left) ? nil : try operand(left, expected)
-            let b = isUntyped(right) ? nil : try operand(right, expected)
-            let known = a?.type ?? b?.type ?? expected?.type
-            let x = if let a { a } else { try literal(left, beside: known, symbol) }
-            let y = if let b { b } else { try literal(right, beside: x.type, symbol) }
-            let operation: ScalarFunction.Operation
-            switch symbol {
-            case .add: operation = .add
-            case .subtract: operation = .subtract
-            case .multiply: operation = .multiply
-            case .divide: operation = .divide
-            case .modulo: operation = .modulo
-            }
-            let isShift = (x.type == .timestamp || x.type == .date) && y.type == .duration && (symbol == .add || symbol == .subtract)
-            guard let type = isShift ? x.type : Arithmetic.resultType(x.type, y.type) else {
-                throw .invalid("the '\(symbol.rawValue)' operation is not supported between \(left.text) and \(right.text)")
-            }
-            return try apply(
-                ScalarFunction(name: "_\(operation)", operation: operation, argumentTypes: [x.type, y.type], returnType: type), [x, y])
-        case .tuple(let elements) where elements.count == 1: return try arithmetic(elements[0], expected: expected)
-        default: return try operand(expression, expected)
-        }
-    }
-
-    private mutating func operand(_ expression: Expression, _ expected: Receiver?) throws(ServerError) -> ResolvedExpression {
-        switch expression {
-        case .binary, .negate: return try arithmetic(expression, expected: expected)
-        case .tuple(let elements) where elements.count == 1: return try operand(elements[0], expected)
-        default: return try operand(expression)
-        }
-    }
-
-    private func isUntyped(_ expression: Expression) -> Bool {
-        switch expression {
-        case .constant, .marker: true
-        default: false
-        }
-    }
-
-    /// A constant or marker takes the type of what it is computed with, where that fits.
-    private mutating func literal(
-        _ expression: Expression, beside type: CQLType?, _ symbol: Expression.BinaryOperator
-    ) throws(ServerError) -> ResolvedExpression {
-        guard var type else { return try operand(expression) }
-        if type == .counter { type = .bigint }
-        if case .constant(let kind, let text) = expression {
-            if kind == .duration || !type.accepts(kind) || type == .timestamp || type == .date { return try operand(expression) }
-            // An integer too large for the type beside it keeps its own.
-            if kind == .integer, [.int, .smallint, .tinyint].contains(type), Int32(text) == nil { return try operand(expression) }
-            if kind == .integer, [.smallint, .tinyint].contains(type), Int16(text) == nil { return try operand(expression) }
-            if kind == .integer, type == .tinyint, Int8(text) == nil { return try operand(expression) }
-        } else if type == .timestamp || type == .date {
-            type = .duration
-        }
-        return try resolve(expression, for: anonymous(expression, type))
-    }
-}
-
-/// The functions that CQL has, by name; those that need more than a signature are the planner's.
-enum FunctionCatalog {
-    static func signatures(of name: String) -> [ScalarFunction]? {
-        func make(_ operation: ScalarFunction.Operation, _ arguments: [CQLType], _ result: CQLType) -> ScalarFunction {
-            ScalarFunction(name: name, operation: operation, argumentTypes: arguments, returnType: result)
-        }
-        switch name {
-        case "now": return [make(.now, [], .timeuuid)]
-        case "uuid": return [make(.uuid, [], .uuid)]
-        case "currenttimestamp": return [make(.currentTimestamp, [], .timestamp)]
-        case "currentdate": return [make(.currentDate, [], .date)]
-        case "currenttime": return [make(.currentTime, [], .time)]
-        case "currenttimeuuid": return [make(.currentTimeUUID, [], .timeuuid)]
-        case "totimestamp": return [make(.toTimestamp, [.timeuuid], .timestamp), make(.toTimestamp, [.date], .timestamp)]
-        case "todate": return [make(.toDate, [.timeuuid], .date), make(.toDate, [.timestamp], .date)]
-        case "tounixtimestamp":
-            return [CQLType.timeuuid, .timestamp, .date].map { make(.toUnixTimestamp, [$0], .bigint) }
-        case "dateof": return [make(.toTimestamp, [.timeuuid], .timestamp)]
-        case "unixtimestampof": return [make(.toUnixTimestamp, [.timeuuid], .bigint)]
-        case "mintimeuuid": return [make(.minTimeuuid, [.timestamp], .timeuuid)]
-        case "maxtimeuuid": return [make(.maxTimeuuid, [.timestamp], .timeuuid)]
-        default: break
-        }
-        if name.hasPrefix("blobas"), let type = CQLType.simple(named: String(name.dropFirst(6))), type != .blob {
-            return [make(.fromBlob, [.blob], type)]
-        }
-        if name.hasSuffix("asblob"), let type = CQLType.simple(named: String(name.dropLast(6))), type != .blob {
-            return [make(.asBlob, [type], .blob)]
-        }
-        return nil
-    }
-
-    static func describe(_ functions: [ScalarFunction]) -> String {
-        functions.map { "system.\($0.name) : (\($0.argumentTypes.map(\.description).joined(separator: ", "))) -> \($0.returnType)" }
-            .joined(separator: ", ")
     }
 }

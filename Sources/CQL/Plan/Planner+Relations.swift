@@ -80,8 +80,8 @@ extension Planner {
             checked.demands.append(ColumnDemand(columns: [column], kind: .filter(.containsKey(term))))
         case .entry(let name, let key, let comparison, let expression):
             try addEntry(name, key, comparison, expression, to: &checked, table)
-        case .like(let name, _):
-            throw .invalid("LIKE restriction is only supported on properly indexed columns. \(name) is not valid.")
+        case .like(let name, let pattern):
+            throw .invalid("LIKE restriction is only supported on properly indexed columns. \(name) LIKE \(pattern.text) is not valid.")
         case .isNotNull(let name): throw .invalid("Unsupported restriction: \(name) IS NOT NULL")
         case .compareTuple(let names, let comparison, let expression):
             try addTuple(names, comparison, expression, to: &checked, table)
@@ -98,7 +98,7 @@ extension Planner {
                 return
             }
             let receiver = Receiver(columns[0], in: table).with(
-                name: names.joined(separator: ","), type: .tuple(columns.map { $0.type.asFrozen }))
+                name: "(\(names.joined(separator: ",")))", type: .tuple(columns.map { $0.type.asFrozen }))
             if case .list(let elements) = values {
                 for element in elements { try checkTupleLength(element, columns) }
             }
@@ -119,7 +119,8 @@ extension Planner {
     ) throws(ServerError) -> ColumnDemand.Kind {
         switch values {
         case .marker(let expression):
-            let list = receiver.with(name: "in(\(receiver.name))", type: .list(receiver.type.asFrozen))
+            let name = isTuple ? "in\(receiver.name)" : "in(\(receiver.name))"
+            let list = receiver.with(name: name, type: .list(receiver.type.asFrozen))
             return .oneOf(.bound(try term(expression, for: list)))
         case .list(let expressions):
             var terms: [Term] = []

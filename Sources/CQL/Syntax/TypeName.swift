@@ -29,7 +29,12 @@ public indirect enum TypeName: Sendable {
     /// The type itself.
     /// - Parameter keyspace: where an unqualified user-defined type is looked for, for the message.
     /// - Throws: Invalid for what is no type, and for collections in collections that are not frozen.
-    public func resolved(keyspace: String?) throws(ServerError) -> CQLType { try resolved(keyspace, isFrozen: false) }
+    public func resolved(keyspace: String?) throws(ServerError) -> CQLType {
+        let type = try resolved(keyspace, isFrozen: false)
+        // The schema keeps types as text: what does not read back must not get in.
+        guard CQLType.parse(type.description) == type else { throw .invalid("Type nested deeper than \(CQLType.maximumDepth) levels") }
+        return type
+    }
 
     private func resolved(_ keyspace: String?, isFrozen: Bool) throws(ServerError) -> CQLType {
         switch self {

@@ -53,8 +53,11 @@ extension CQLType {
             guard let value: Int64 = Self.integer(bytes) else { return "" }
             let text = DateTimeText.displayTimestamp(value)
             return isNested ? "'\(text)'" : text
-        case (.timestamp, .literal), (.date, .literal), (.time, .literal), (.inet, .literal): return "'\(scalarText(bytes))'"
-        case (.date, _), (.time, _), (.inet, _): return isNested ? "'\(scalarText(bytes))'" : scalarText(bytes)
+        case (.inet, _):
+            let text = InternetAddress.text(bytes)
+            return isNested || style == .literal ? "'\(text)'" : text
+        case (.timestamp, .literal), (.date, .literal), (.time, .literal): return "'\(scalarText(bytes))'"
+        case (.date, _), (.time, _): return isNested ? "'\(scalarText(bytes))'" : scalarText(bytes)
         case (.double, .shell(let digits)):
             guard let bits: UInt64 = Self.integer(bytes) else { return "" }
             return Self.rounded(Double(bitPattern: bits), digits)

@@ -32,7 +32,7 @@ extension CQLType {
         case .decimal:
             text = bytes.count >= 4 && bytes.count - 4 <= Self.maximumVarintBytes ? BigDecimal(native: bytes).description : nil
         case .uuid, .timeuuid: text = UUID(bytes: Array(bytes)).map { $0.description }
-        case .inet: text = InternetAddress.text(bytes)
+        case .inet: text = InternetAddress.plainText(bytes)
         case .date:
             let raw: UInt32? = Self.integer(bytes)
             text = raw.map { DateTimeText.date($0) }

@@ -64,6 +64,12 @@ public enum InternetAddress {
         return bytes
     }
 
+    /// Dotted form for 4 bytes; for 16 all eight groups, as Java writes them and with it Cassandra's JSON and casts.
+    public static func plainText(_ bytes: UnsafeRawBufferPointer) -> String {
+        guard bytes.count == 16 else { return text(bytes) }
+        return (0..<8).map { String(UInt16(bytes[$0 * 2]) << 8 | UInt16(bytes[$0 * 2 + 1]), radix: 16) }.joined(separator: ":")
+    }
+
     /// Dotted form for 4 bytes; for 16 the form of RFC 5952, the longest run of zero groups left out.
     public static func text(_ bytes: UnsafeRawBufferPointer) -> String {
         if bytes.count == 4 { return "\(bytes[0]).\(bytes[1]).\(bytes[2]).\(bytes[3])" }
