@@ -83,8 +83,11 @@ let package = Package(
         tests("NativeProtocolTests", ["NativeProtocol"]),
         tests("ShellTests", ["Shell"]),
         tests("LineProtocolTests", ["LineProtocol"]),
-        tests("ClientTests", ["Client"]),
+        .target(name: "ScriptedServer", dependencies: ["NativeProtocol"], path: "Tests/ScriptedServer"),
+        tests("ClientTests", ["Client", "ScriptedServer"]),
+        tests("BulkLoaderTests", ["BulkLoader", "ScriptedServer"]),
         tests("StressTests", ["Stress"]),
+        tests("AdminTests", ["Admin"]),
     ],
     swiftLanguageModes: [.v6]
 )

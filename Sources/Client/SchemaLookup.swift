@@ -9,6 +9,13 @@ public struct DescribedColumn: Sendable, Equatable {
     public var type: CQLType
     public var kind: Kind
     public var position: Int
+
+    public init(name: String, type: CQLType, kind: Kind, position: Int) {
+        self.name = name
+        self.type = type
+        self.kind = kind
+        self.position = position
+    }
 }
 
 /// A table as the schema tables describe it, its columns in the order of a `SELECT *`.
@@ -16,6 +23,12 @@ public struct DescribedTable: Sendable {
     public var keyspace: String
     public var name: String
     public var columns: [DescribedColumn]
+
+    public init(keyspace: String, name: String, columns: [DescribedColumn]) {
+        self.keyspace = keyspace
+        self.name = name
+        self.columns = columns
+    }
 
     public var partitionKey: [DescribedColumn] { columns.filter { $0.kind == .partitionKey } }
     public var primaryKey: [DescribedColumn] { columns.filter { $0.kind == .partitionKey || $0.kind == .clustering } }

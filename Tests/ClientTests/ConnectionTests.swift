@@ -1,6 +1,7 @@
 import DataModel
 import NativeProtocol
 import Primitives
+import ScriptedServer
 import Synchronization
 import Testing
 

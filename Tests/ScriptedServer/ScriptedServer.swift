@@ -5,7 +5,7 @@ import Primitives
 import Synchronization
 
 /// What a scripted server answers a request with.
-enum ScriptedAnswer: Sendable {
+public enum ScriptedAnswer: Sendable {
     case result(StatementResult)
     case prepared(PreparedDescription)
     case error(ServerError)
@@ -16,19 +16,19 @@ enum ScriptedAnswer: Sendable {
 }
 
 /// A CQL server that answers by a script, for tests of clients: handshake and framing are real, data is not.
-final class ScriptedServer: Sendable {
+public final class ScriptedServer: Sendable {
     /// Gets a request, its texts resolved: the CQL text, or the id of an EXECUTE as text, and the values.
-    typealias Script = @Sendable (_ text: String, _ values: ValueList, _ isPrepare: Bool) -> ScriptedAnswer
+    public typealias Script = @Sendable (_ text: String, _ values: ValueList, _ isPrepare: Bool) -> ScriptedAnswer
 
-    let port: UInt16
+    public let port: UInt16
     private let listener: Int32
     private let script: Script
     private let speaksV5: Bool
     private let password: String?
     /// Requests but for the handshake.
-    let requests = Atomic<Int>(0)
+    public let requests = Atomic<Int>(0)
 
-    init(speaksV5: Bool = true, password: String? = nil, script: @escaping Script) {
+    public init(speaksV5: Bool = true, password: String? = nil, script: @escaping Script) {
         self.script = script
         self.speaksV5 = speaksV5
         self.password = password
@@ -55,7 +55,7 @@ final class ScriptedServer: Sendable {
         }
     }
 
-    func stop() {
+    public func stop() {
         shutdown(listener, Int32(SHUT_RDWR))
         close(listener)
     }

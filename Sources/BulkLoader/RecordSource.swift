@@ -1,0 +1,195 @@
+import Primitives
+import Synchronization
+
+/// Whole records of a file, some at a time.
+struct RecordChunk: Sendable {
+    /// Counted from 0 over the file.
+    let index: Int
+    let bytes: [UInt8]
+    /// The number of the chunk's first line in the file, from 1.
+    let firstLine: Int
+    /// The number of the line after it.
+    let endLine: Int
+    /// Where the chunk ends in the (decompressed) file.
+    let endOffset: Int
+}
+
+/// Cuts a file into chunks of whole records for whoever asks first.
+///
+/// **Thread safety**: any thread; chunks are cut one at a time under a lock.
+final class RecordSource: Sendable {
+    static let chunkBytes = 256 << 10
+    /// A record longer than this is taken for a quote that is never closed.
+    static let maxRecordBytes = 64 << 20
+
+    /// What begins and ends records.
+    enum Framing: Sendable {
+        case csv(CSVDialect)
+        /// Every line a record.
+        case lines
+    }
+
+    private struct State: ~Copyable {
+        var file: InputFile
+        var rest: [UInt8] = []
+        var isAtEnd = false
+        var nextIndex = 0
+        var nextLine = 1
+        var offset = 0
+        /// Chunks cut for a look ahead, handed out before any others; the next last.
+        var previewed: [RecordChunk] = []
+    }
+
+    let path: String
+    let framing: Framing
+    private let state: Mutex<State>
+
+    init(_ path: String, framing: Framing) throws(LoadError) {
+        self.path = path
+        self.framing = framing
+        state = Mutex(State(file: try InputFile(path)))
+    }
+
+    /// Size on disk and time of the last change, to know the file again; nil size: not a plain file.
+    var identity: (size: Int?, modified: Int) { state.withLock { ($0.file.size, $0.file.modified) } }
+
+    /// Bytes read from disk, and in all.
+    var progress: (done: Int, total: Int)? {
+        state.withLock { state in
+            guard let total = state.file.size, let done = state.file.position else { return nil }
+            return (done, total)
+        }
+    }
+
+    /// Begins anew at `offset`, which a chunk of an earlier run ended at.
+    func restart(at offset: Int, line: Int) throws(LoadError) {
+        try state.withLock { (state) throws(LoadError) in
+            if state.file.seek(offset) {
+                state.rest = []
+                state.isAtEnd = false
+            } else {
+                // What a decompressor writes can only be read past; the header and more has been.
+                var left = offset - state.offset
+                guard left >= 0 else {
+                    throw .input("\(self.path) cannot be resumed at byte \(offset); remove its state file to begin anew")
+                }
+                let held = min(left, state.rest.count)
+                state.rest.removeFirst(held)
+                left -= held
+                var discarded: [UInt8] = []
+                while left > 0 {
+                    discarded.removeAll(keepingCapacity: true)
+                    let got = try state.file.read(into: &discarded, limit: min(left, 1 << 20))
+                    guard got > 0 else {
+                        throw .input("\(self.path) is shorter than what was loaded of it; remove its state file to begin anew")
+                    }
+                    left -= got
+                }
+            }
+            state.offset = offset
+            state.nextLine = line
+            state.nextIndex = 0
+        }
+    }
+
+    /// Shows chunks to `look` until it returns false or there are no more; all of them are handed out again by `next`.
+    func preview(_ look: (RecordChunk) -> Bool) throws(LoadError) {
+        try state.withLock { (state) throws(LoadError) in
+            var seen: [RecordChunk] = []
+            while let chunk = try self.next(&state) {
+                seen.append(chunk)
+                if !look(chunk) { break }
+            }
+            state.previewed = seen.reversed()
+        }
+    }
+
+    /// The first record, taken off the front.
+    func takeFirst() throws(LoadError) -> RecordChunk? {
+        try state.withLock { (state) throws(LoadError) in
+            while true {
+                if let end = self.firstRecordEnd(state.rest, isLast: state.isAtEnd) {
+                    defer { state.nextIndex = 0 }
+                    return self.cut(&state, end)
+                }
+                if state.isAtEnd { return nil }
+                try self.readMore(&state)
+            }
+        }
+    }
+
+    /// The next chunk; nil at the end of the file.
+    func next() throws(LoadError) -> RecordChunk? {
+        try state.withLock { (state) throws(LoadError) in
+            if let chunk = state.previewed.popLast() { return chunk }
+            return try self.next(&state)
+        }
+    }
+
+    private func next(_ state: inout State) throws(LoadError) -> RecordChunk? {
+        while true {
+            if state.isAtEnd { return state.rest.isEmpty ? nil : cut(&state, state.rest.count) }
+            if state.rest.count >= RecordSource.chunkBytes, let end = lastRecordEnd(state.rest) { return cut(&state, end) }
+            guard state.rest.count <= RecordSource.maxRecordBytes else {
+                throw .input(
+                    "\(path): the record at line \(state.nextLine) is longer than \(RecordSource.maxRecordBytes) bytes; is a quote not closed?"
+                )
+            }
+            try readMore(&state)
+        }
+    }
+
+    private func readMore(_ state: inout State) throws(LoadError) {
+        if try state.file.read(into: &state.rest, limit: max(RecordSource.chunkBytes, state.rest.count)) == 0 { state.isAtEnd = true }
+    }
+
+    private func cut(_ state: inout State, _ end: Int) -> RecordChunk {
+        let bytes = end == state.rest.count ? state.rest : Array(state.rest[..<end])
+        if end == state.rest.count { state.rest = [] } else { state.rest.removeFirst(end) }
+        state.offset += end
+        let firstLine = state.nextLine
+        state.nextLine += bytes.withUnsafeBytes { raw in
+            var lines = 0
+            for byte in raw where byte == 0x0A { lines += 1 }
+            return lines
+        }
+        let chunk = RecordChunk(
+            index: state.nextIndex, bytes: bytes, firstLine: firstLine, endLine: state.nextLine, endOffset: state.offset)
+        state.nextIndex += 1
+        return chunk
+    }
+
+    private func lastRecordEnd(_ bytes: [UInt8]) -> Int? {
+        bytes.withUnsafeBytes { raw in
+            switch framing {
+            case .csv(let dialect): return dialect.lastRecordEnd(raw)
+            case .lines:
+                var end = raw.count
+                while end > 0 { if raw[end - 1] == 0x0A { return end } else { end -= 1 } }
+                return nil
+            }
+        }
+    }
+
+    private func firstRecordEnd(_ bytes: [UInt8], isLast: Bool) -> Int? {
+        guard !bytes.isEmpty else { return nil }
+        return bytes.withUnsafeBytes { raw -> Int? in
+            switch framing {
+            case .lines:
+                guard let end = raw.firstIndex(of: 0x0A) else { return isLast ? raw.count : nil }
+                return end + 1
+            case .csv(let dialect):
+                var scratch = ByteWriter(capacity: 64)
+                var offset = 0
+                while true {
+                    let field = dialect.field(raw, from: offset, scratch: &scratch)
+                    if field.isLast {
+                        let isWhole = field.next < raw.count || raw[raw.count - 1] == 0x0A
+                        return isWhole || isLast ? field.next : nil
+                    }
+                    offset = field.next
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+import DataModel
+import NativeProtocol
+import Primitives
+
+/// Reads records and appends them as the values of an INSERT.
+///
+/// **Thread safety**: one owner.
+struct RowEncoder: ~Copyable {
+    enum Outcome {
+        /// All values are written.
+        case row
+        /// A line without a record.
+        case blank
+        /// Nothing is written; why.
+        case refused(String)
+    }
+
+    private let plan: LoadPlan
+    private let framing: RecordSource.Framing
+    private let names: [[UInt8]]
+    private var scratch = ByteWriter(capacity: 256)
+
+    init(_ plan: LoadPlan, _ framing: RecordSource.Framing) {
+        self.plan = plan
+        self.framing = framing
+        names = plan.columns.map { Array($0.name.utf8) }
+    }
+
+    /// Reads the record at `offset`, moving `offset` and `line` behind it, and appends its values to `out`.
+    mutating func encode(
+        _ bytes: UnsafeRawBufferPointer, offset: inout Int, line: inout Int, into out: inout ByteWriter
+    ) -> Outcome {
+        switch framing {
+        case .csv(let dialect): encodeCSV(dialect, bytes, &offset, &line, &out)
+        case .lines: encodeJSON(bytes, &offset, &line, &out)
+        }
+    }
+
+    private mutating func encodeCSV(
+        _ dialect: CSVDialect, _ bytes: UnsafeRawBufferPointer, _ offset: inout Int, _ line: inout Int, _ out: inout ByteWriter
+    ) -> Outcome {
+        let start = out.count
+        var index = 0
+        var isBlank = false
+        var refusal: String?
+        while true {
+            let field = dialect.field(bytes, from: offset, scratch: &scratch)
+            offset = field.next
+            line += field.lineEnds
+            if index == 0 && field.isLast && field.bytes.isEmpty && !field.isQuoted {
+                isBlank = plan.fields.count > 1 || plan.fields.isEmpty
+            }
+            if index < plan.fields.count, refusal == nil {
+                if let column = plan.fields[index] {
+                    refusal = append(field.bytes, field.isQuoted, plan.columns[column], &out)
+                }
+            }
+            index += 1
+            if field.isLast { break }
+        }
+        if isBlank {
+            out.truncate(to: start)
+            return .blank
+        }
+        if index != plan.fields.count { refusal = "\(index) fields where \(plan.fields.count) are expected" }
+        guard let refusal else { return .row }
+        out.truncate(to: start)
+        return .refused(refusal)
+    }
+
+    /// Appends one field; why it cannot be, or nil.
+    @inline(__always) private func append(
+        _ field: UnsafeRawBufferPointer, _ isQuoted: Bool, _ column: LoadPlan.Column, _ out: inout ByteWriter
+    ) -> String? {
+        if isNull(field, isQuoted, column) {
+            if column.isKey { return "key column \(column.name) is empty" }
+            // Unset, not null: an insert of null would write a tombstone.
+            out.writeBE(Int32(-2))
+            return nil
+        }
+        if column.converter.append(field, into: &out) { return nil }
+        return "column \(column.name): \(FieldConverter.complaint(column.type, String(decoding: field, as: UTF8.self)))"
+    }
+
+    @inline(__always) private func isNull(_ field: UnsafeRawBufferPointer, _ isQuoted: Bool, _ column: LoadPlan.Column) -> Bool {
+        if field.isEmpty {
+            if case .text = column.converter { return !isQuoted }
+            return true
+        }
+        if isQuoted { return false }
+        for null in plan.nulls where null.count == field.count && null.elementsEqual(field) { return true }
+        return false
+    }
+
+    private mutating func encodeJSON(
+        _ bytes: UnsafeRawBufferPointer, _ offset: inout Int, _ line: inout Int, _ out: inout ByteWriter
+    ) -> Outcome {
+        var end = offset
+        while end < bytes.count, bytes[end] != 0x0A { end += 1 }
+        let record = UnsafeRawBufferPointer(rebasing: bytes[offset..<end])
+        offset = min(end + 1, bytes.count)
+        line += 1
+        if record.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { return .blank }
+        var members = [JSONLine.Member?](repeating: nil, count: plan.columns.count)
+        var reader = JSONLine(record)
+        var expected = 0
+        do throws(JSONLine.Damage) {
+            while let member = try reader.next() {
+                guard let column = column(member, expected) else {
+                    return .refused("the table has no column '\(String(decoding: member.key, as: UTF8.self))'")
+                }
+                members[column] = member
+                expected = column + 1
+            }
+        } catch {
+            return .refused(error.reason)
+        }
+        let start = out.count
+        for (column, member) in zip(plan.columns, members) {
+            if let refusal = append(member, column, &out) {
+                out.truncate(to: start)
+                return .refused(refusal)
+            }
+        }
+        return .row
+    }
+
+    /// The column that a member's key names; objects of a file mostly have their keys in the same order.
+    private func column(_ member: JSONLine.Member, _ expected: Int) -> Int? {
+        if member.keyHasEscapes {
+            guard let key = JSONLine.unescaped(member.key) else { return nil }
+            return names.firstIndex(of: Array(key.utf8))
+        }
+        if expected < names.count, names[expected].elementsEqual(member.key) { return expected }
+        if let exact = names.firstIndex(where: { $0.elementsEqual(member.key) }) { return exact }
+        let plain = Array(LoadPlan.columnName(String(decoding: member.key, as: UTF8.self)).utf8)
+        return names.firstIndex(of: plain)
+    }
+
+    private func append(_ member: JSONLine.Member?, _ column: LoadPlan.Column, _ out: inout ByteWriter) -> String? {
+        guard let member, member.kind != .null else {
+            if column.isKey { return "key column \(column.name) is missing" }
+            out.writeBE(Int32(-2))
+            return nil
+        }
+        switch member.kind {
+        case .string, .scalar:
+            // An empty string is a text, but no number and no time.
+            return append(member.value, member.kind == .string, column, &out)
+        case .escapedString:
+            guard let text = JSONLine.unescaped(member.value) else {
+                return "column \(column.name): a string with an escape that is none of JSON's"
+            }
+            return Array(text.utf8).withUnsafeBytes { append($0, true, column, &out) }
+        case .nested:
+            if case .text = column.converter { return append(member.value, true, column, &out) }
+            do throws(ValueError) {
+                guard let bytes = try column.type.bytes(fromJSON: try JSONValue(parsing: Array(member.value))) else {
+                    return "column \(column.name) is null"
+                }
+                out.writeBE(Int32(bytes.count))
+                out.write(bytes)
+                return nil
+            } catch {
+                return "column \(column.name): \(error.message)"
+            }
+        case .null: return nil
+        }
+    }
+}

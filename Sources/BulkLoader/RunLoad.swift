@@ -1,0 +1,229 @@
+import Client
+import DataModel
+import Glibc
+import NativeProtocol
+import Primitives
+import Synchronization
+
+/// Loads files into a table and tells what it came to.
+///
+/// 1. The header, or `columns`, names the fields; with `creates`, the data tell their types, and the table is made.
+/// 2. The names are checked against the table before anything is sent.
+/// 3. Connections take whole chunks of records and send them as prepared inserts.
+/// 4. What the server acknowledged is noted beside the file, so that an interrupted load goes on there; a finished one leaves nothing.
+public func runLoad(_ options: LoadOptions) throws(LoadError) -> LoadReport {
+    if let complaint = options.complaint { throw .usage(complaint) }
+    var report = LoadReport()
+    let begun = WorkerThreads.nanoseconds()
+    for file in options.files { try LoadRun(options, file).run(&report) }
+    report.seconds = Double(WorkerThreads.nanoseconds() - begun) / 1e9
+    return report
+}
+
+/// The load of one file.
+struct LoadRun: Sendable {
+    /// Records of standard input that types are inferred from, unless told otherwise: they are kept in memory until then.
+    static let defaultStreamedInferRows = 10_000
+
+    let options: LoadOptions
+    let path: String
+    let framing: RecordSource.Framing
+
+    init(_ options: LoadOptions, _ path: String) {
+        self.options = options
+        self.path = path
+        var name = path
+        for suffix in [".gz", ".xz", ".zst", ".bz2"] where name.hasSuffix(suffix) { name = String(name.dropLast(suffix.count)) }
+        let isJSON = name.hasSuffix(".jsonl") || name.hasSuffix(".ndjson") || name.hasSuffix(".json")
+        let format = options.format ?? (isJSON ? .jsonl : .csv)
+        let delimiter = options.delimiter ?? (name.hasSuffix(".tsv") ? 0x09 : UInt8(ascii: ","))
+        framing = format == .jsonl ? .lines : .csv(CSVDialect(delimiter: delimiter))
+    }
+
+    private var isCSV: Bool { if case .csv = framing { true } else { false } }
+
+    func run(_ report: inout LoadReport) throws(LoadError) {
+        let source = try RecordSource(path, framing: framing)
+        let names = try fieldNames(source)
+        let (plan, create) = try plan(names, source)
+        if let create { report.createStatement = create }
+        try load(plan, source, &report)
+    }
+
+    /// The names of a CSV file's fields; takes the header off the front. nil: JSON lines name them themselves.
+    private func fieldNames(_ source: RecordSource) throws(LoadError) -> [String]? {
+        guard case .csv(let dialect) = framing else { return nil }
+        var header: [String] = []
+        if options.hasHeader {
+            guard let first = try source.takeFirst() else { throw .input("\(path) is empty: not even a header") }
+            header = first.bytes.withUnsafeBytes { bytes in
+                var scratch = ByteWriter(capacity: 64)
+                var names: [String] = []
+                var offset = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+                while true {
+                    let field = dialect.field(bytes, from: offset, scratch: &scratch)
+                    names.append(String(decoding: field.bytes, as: UTF8.self))
+                    if field.isLast { return names }
+                    offset = field.next
+                }
+            }
+        }
+        if let columns = options.columns {
+            guard !options.hasHeader || header.count == columns.count else {
+                throw .usage("--columns names \(columns.count) fields, the header of \(path) has \(header.count)")
+            }
+            return columns
+        }
+        guard options.hasHeader else { throw .usage("without a header --columns must name the fields") }
+        return header
+    }
+
+    private func plan(_ names: [String]?, _ source: RecordSource) throws(LoadError) -> (LoadPlan, create: String?) {
+        if options.creates {
+            let inferred = try inferred(names, source)
+            if options.isDryRun, let plan = try? existingPlan(names) { return (plan, nil) }  // without a server the inferred table is checked
+            if options.isDryRun { return (try LoadPlan(inferred.table, names: names, nulls: options.nulls), inferred.create) }
+            try make(inferred.create)
+            return (try existingPlan(names), inferred.create)
+        }
+        return (try existingPlan(names), nil)
+    }
+
+    private func existingPlan(_ names: [String]?) throws(LoadError) -> LoadPlan {
+        let table: DescribedTable?
+        do throws(ClientError) {
+            table = try Connection.open(options.connection).table(keyspace: options.keyspace, name: options.table)
+        } catch {
+            throw .client(error)
+        }
+        guard let table else {
+            throw .schema("there is no table \(options.keyspace).\(options.table); --create makes it with types that fit the data")
+        }
+        return try LoadPlan(table, names: names, nulls: options.nulls)
+    }
+
+    private func make(_ create: String) throws(LoadError) {
+        do throws(ClientError) {
+            let connection = try Connection.open(options.connection)
+            let keyspaces = try connection.keyspaceNames()
+            if !keyspaces.contains(options.keyspace) {
+                _ = try connection.query(
+                    "CREATE KEYSPACE IF NOT EXISTS \(Identifier.quoted(options.keyspace)) WITH replication = "
+                        + "{'class': 'SimpleStrategy', 'replication_factor': '1'}")
+            }
+            _ = try connection.query(create)
+        } catch {
+            throw .client(error)
+        }
+    }
+
+    /// The table the data ask for. A file is looked at as a whole, on its own; standard input by its first records, which the source keeps.
+    private func inferred(_ names: [String]?, _ source: RecordSource) throws(LoadError) -> (table: DescribedTable, create: String) {
+        var inference = TypeInference(framing, names: names ?? [], nulls: options.nulls)
+        if path == "-" {
+            let limit = options.inferRows ?? LoadRun.defaultStreamedInferRows
+            try source.preview { chunk in inference.look(chunk, limit: limit) }
+        } else {
+            let limit = options.inferRows ?? Int.max
+            let second = try RecordSource(path, framing: framing)
+            if isCSV && options.hasHeader { _ = try second.takeFirst() }
+            while let chunk = try second.next() { if !inference.look(chunk, limit: limit) { break } }
+        }
+        var columns: [(name: String, guess: TypeGuess)] = []
+        for (name, guess) in zip(inference.names, inference.guesses) where name != "-" {
+            columns.append((LoadPlan.columnName(name), guess))
+        }
+        return try LoadPlan.table(keyspace: options.keyspace, name: options.table, columns: columns, key: options.key)
+    }
+
+    private func load(_ plan: LoadPlan, _ source: RecordSource, _ report: inout LoadReport) throws(LoadError) {
+        let identity = source.identity
+        let target = "\(options.keyspace).\(options.table) \(plan.columns.map(\.name).joined(separator: ","))"
+        let canResume = options.resumes && !options.isDryRun && identity.size != nil
+        let statePath = canResume ? path + ".auspex-load" : nil
+        var start = LoadState(size: identity.size ?? 0, modified: identity.modified, target: target, offset: 0, line: 1, rows: 0)
+        var isResumed = false
+        if let statePath, let saved = LoadRun.state(statePath) {
+            if saved.size == start.size && saved.modified == start.modified && saved.target == target {
+                try source.restart(at: saved.offset, line: saved.line)
+                start = saved
+                report.resumed += saved.rows
+                isResumed = true
+            } else {
+                diagnostic("\(statePath) is of another load; beginning anew")
+            }
+        }
+        let rejectPath = options.rejectFile ?? LoadRun.defaultRejectPath(path)
+        if !isResumed { unlink(rejectPath) }
+        let ledger = LoadLedger(start: start, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors)
+        let meter = options.showsProgress ? ProgressMeter(source, ledger) : nil
+        let options = options
+        WorkerThreads.run(options.isDryRun ? 1 : options.connections) { _ in
+            do throws(LoadError) {
+                if options.isDryRun {
+                    try DryRunWorker(plan: plan, source: source, ledger: ledger).run()
+                } else {
+                    try LoadRun.work(options, plan, source, ledger)
+                }
+            } catch {
+                ledger.fail(error)
+            }
+        }
+        meter?.stop()
+        let totals = ledger.totals
+        report.rows += totals.rows
+        report.refused += totals.refused
+        report.bytes += totals.bytes
+        if totals.refused > 0 { report.rejectFiles.append(rejectPath) }
+        if let failure = ledger.failure {
+            ledger.save()
+            throw failure
+        }
+        ledger.finish()
+    }
+
+    /// Beside the file, or in the working directory when nothing can be written there.
+    private static func defaultRejectPath(_ path: String) -> String {
+        if path == "-" { return "auspex-load.rejected" }
+        guard let slash = path.lastIndex(of: "/") else { return path + ".rejected" }
+        let isWritable = access(String(path[...slash]), W_OK) == 0
+        return (isWritable ? path : String(path[path.index(after: slash)...])) + ".rejected"
+    }
+
+    private static func work(
+        _ options: LoadOptions, _ plan: LoadPlan, _ source: RecordSource, _ ledger: LoadLedger
+    ) throws(LoadError) {
+        var worker: LoadWorker
+        do throws(ClientError) {
+            worker = try LoadWorker(options, plan, source, ledger)
+        } catch {
+            throw .client(error)
+        }
+        try worker.run()
+    }
+
+    private static func state(_ path: String) -> LoadState? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        let bytes = [UInt8](unsafeUninitializedCapacity: 1 << 16) { room, count in
+            count = max(0, read(descriptor, room.baseAddress, 1 << 16))
+        }
+        return LoadState(parsing: String(decoding: bytes, as: UTF8.self))
+    }
+}
+
+/// A line on standard error.
+func diagnostic(_ text: String) { standardError(text + "\n") }
+
+func standardError(_ text: String) {
+    var copy = text
+    copy.withUTF8 { bytes in
+        var written = 0
+        while written < bytes.count {
+            let count = write(2, bytes.baseAddress.map { $0 + written }, bytes.count - written)
+            if count <= 0 { return }
+            written += count
+        }
+    }
+}

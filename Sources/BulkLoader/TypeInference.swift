@@ -1,0 +1,84 @@
+import Primitives
+
+/// Looks at the records of files to tell the columns' types.
+struct TypeInference: ~Copyable {
+    private let framing: RecordSource.Framing
+    private let nulls: [[UInt8]]
+    /// The names of the fields; grows with the keys of JSON objects.
+    private(set) var names: [String]
+    private(set) var guesses: [TypeGuess]
+    private(set) var records = 0
+    private var scratch = ByteWriter(capacity: 256)
+
+    init(_ framing: RecordSource.Framing, names: [String], nulls: [String]) {
+        self.framing = framing
+        self.names = names
+        self.nulls = nulls.map { Array($0.utf8) }
+        guesses = names.map { _ in .unknown }
+    }
+
+    /// Takes the records of a chunk into account, up to `limit` in all; false when that is reached.
+    mutating func look(_ chunk: RecordChunk, limit: Int) -> Bool {
+        chunk.bytes.withUnsafeBytes { bytes in
+            var offset = 0
+            while offset < bytes.count {
+                if records >= limit { return false }
+                switch framing {
+                case .csv(let dialect): record(dialect, bytes, &offset)
+                case .lines: line(bytes, &offset)
+                }
+            }
+            return true
+        }
+    }
+
+    private mutating func record(_ dialect: CSVDialect, _ bytes: UnsafeRawBufferPointer, _ offset: inout Int) {
+        var index = 0
+        while true {
+            let field = dialect.field(bytes, from: offset, scratch: &scratch)
+            offset = field.next
+            if index < guesses.count, guesses[index] != .text, !field.bytes.isEmpty { note(index, field.bytes, isQuoted: field.isQuoted) }
+            index += 1
+            if field.isLast { break }
+        }
+        records += 1
+    }
+
+    private mutating func note(_ index: Int, _ field: UnsafeRawBufferPointer, isQuoted: Bool) {
+        if !isQuoted, nulls.contains(where: { $0.count == field.count && $0.elementsEqual(field) }) { return }
+        guesses[index] = guesses[index].joined(TypeGuess.of(field))
+    }
+
+    private mutating func line(_ bytes: UnsafeRawBufferPointer, _ offset: inout Int) {
+        var end = offset
+        while end < bytes.count, bytes[end] != 0x0A { end += 1 }
+        var reader = JSONLine(UnsafeRawBufferPointer(rebasing: bytes[offset..<end]))
+        offset = min(end + 1, bytes.count)
+        records += 1
+        do throws(JSONLine.Damage) {
+            while let member = try reader.next() {
+                let key = LoadPlan.columnName(String(decoding: member.key, as: UTF8.self))
+                let index: Int
+                if let known = names.firstIndex(of: key) {
+                    index = known
+                } else {
+                    names.append(key)
+                    guesses.append(.unknown)
+                    index = names.count - 1
+                }
+                switch member.kind {
+                case .null: break
+                case .nested, .escapedString: guesses[index] = .text
+                case .scalar: note(index, member.value, isQuoted: true)
+                case .string:
+                    // A string is a text unless it is a time: digits in quotes are meant as text.
+                    let guess = TypeGuess.of(member.value)
+                    guesses[index] = guesses[index].joined(guess == .date || guess == .timestamp ? guess : .text)
+                }
+            }
+        } catch {
+            // The load itself refuses the line and says why.
+            return
+        }
+    }
+}
