@@ -94,10 +94,14 @@ struct ServerCommand: ParsableCommand {
                 configuration: configuration, system: PosixFileSystem(), time: SystemTime(), background: background, network: network,
                 boot: ProcessLimits.bootIdentity(), seed: UInt64.random(in: 0...UInt64.max))
             if let torn = node.replay.tornAt {
-                diagnostic("auspex server: the commit log ended in a torn write at segment \(torn.segment), byte \(torn.offset); what was acknowledged before is there")
+                diagnostic(
+                    "auspex server: the commit log ended in a torn write at segment \(torn.segment), byte \(torn.offset); what was acknowledged before is there"
+                )
             }
             for skipped in node.replay.skipped {
-                diagnostic("auspex server: skipped \(skipped.bytes) damaged bytes of commit-log segment \(skipped.position.segment) at byte \(skipped.position.offset)")
+                diagnostic(
+                    "auspex server: skipped \(skipped.bytes) damaged bytes of commit-log segment \(skipped.position.segment) at byte \(skipped.position.offset)"
+                )
             }
             try node.listen()
         } catch {
