@@ -100,6 +100,19 @@ import Testing
         #expect(throws: QueryFailure.self) { try session.execute(select) }
     }
 
+    /// A driver that keeps result columns must learn that they changed: the statement is not found, and prepared again.
+    @Test func anAlteredTableForgetsItsStatements() throws {
+        let session = try EngineTests.session()
+        _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY, a int)")
+        _ = try session.execute("CREATE TABLE other (id int PRIMARY KEY)")
+        let select = try session.engine.prepare("SELECT * FROM t", keyspace: "k")
+        let kept = try session.engine.prepare("SELECT * FROM other", keyspace: "k")
+        _ = try session.execute("ALTER TABLE t ADD b int")
+        #expect(session.engine.prepared(select.id) == nil)
+        #expect(session.engine.prepared(kept.id) === kept)
+        #expect(try session.engine.prepare("SELECT * FROM t", keyspace: "k").planned.resultMetadata?.columns.count == 3)
+    }
+
     @Test func schemaIsStoredAndAnnounced() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY, a int)")

@@ -76,6 +76,8 @@ final class Compiled: Sendable {
     /// The engine's schema generation it was compiled for.
     let generation: UInt64
     let resultMetadataID: [UInt8]
+    /// The tables that it reads or writes.
+    let tables: [UUID]
 
     init(planned: PlannedStatement, snapshot: SchemaSnapshot, fingerprint: UInt64) throws(ServerError) {
         self.planned = planned
@@ -92,6 +94,12 @@ final class Compiled: Sendable {
                 batch,
                 batch.statements.map { CompiledModification(plan: $0, replication: snapshot.replication(of: $0.table.keyspace)) })
         default: self.plan = .other(planned.plan)
+        }
+        switch planned.plan {
+        case .select(let plan): tables = [plan.table.id]
+        case .modification(let plan): tables = [plan.table.id]
+        case .batch(let batch): tables = batch.statements.map(\.table.id)
+        default: tables = []
         }
         var description = "\(planned.bindVariables.count)"
         for column in planned.resultMetadata?.columns ?? [] {

@@ -40,6 +40,9 @@ extension QueryEngine {
             let dropped = before.tables.values.filter { outcome.schema.tables[$0.id] == nil }
             try host.store(outcome.schema, created: created, altered: altered)
             install(outcome.schema)
+            // Drivers of protocol version 4 keep a statement's result columns until they prepare it again.
+            let changed = Set((altered + dropped).map(\.id))
+            cache.remove { !changed.isDisjoint(with: $0.compiled.tables) }
             host.dropped(dropped)
             host.announce(change)
             return Answer(result: .schemaChange(change), warnings: outcome.warnings)

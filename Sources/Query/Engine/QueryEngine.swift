@@ -16,7 +16,8 @@ public final class QueryEngine: Sendable {
     let virtual: VirtualReplica
     let host: any SchemaHost
     public let clock: HybridClock
-    public let node: NodeInfo
+    /// What the system tables say of this node.
+    public var node: NodeInfo { virtual.node }
     public let limits: QueryLimits
     public let traces: TraceStore
     let cache: StatementCache
@@ -32,7 +33,6 @@ public final class QueryEngine: Sendable {
         self.replica = replica
         self.host = host
         self.clock = clock
-        self.node = node
         self.limits = limits
         traces = TraceStore()
         cache = StatementCache(budget: limits.preparedStatementsCacheSize)
@@ -42,6 +42,9 @@ public final class QueryEngine: Sendable {
         virtual = VirtualReplica(node: node, traces: traces)
         virtual.show(complete)
     }
+
+    /// Takes over the port that clients reach this node by, once it listens.
+    public func serves(nativePort: Int) { virtual.serves(nativePort: nativePort) }
 
     /// The schema of this moment, with the server's own keyspaces.
     public var schema: Schema { snapshot.schema }

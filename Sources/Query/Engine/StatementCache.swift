@@ -63,10 +63,18 @@ final class StatementCache: Sendable {
     /// Statements kept, and forgotten so far.
     var counts: (kept: Int, forgotten: Int) { state.withLock { ($0.places.count, $0.forgotten) } }
 
-    var all: [PreparedStatement] { state.withLock { state in state.entries.compactMap { $0?.statement } } }
+    /// Forgets the statements that fulfil the predicate.
+    func remove(where predicate: (PreparedStatement) -> Bool) {
+        state.withLock { state in
+            for place in state.entries.indices {
+                if let entry = state.entries[place], predicate(entry.statement) { Self.forget(place, &state) }
+            }
+        }
+    }
 
-    private static func forgetOldest(_ state: inout State) {
-        let place = state.oldest
+    private static func forgetOldest(_ state: inout State) { forget(state.oldest, &state) }
+
+    private static func forget(_ place: Int, _ state: inout State) {
         guard place >= 0, let entry = state.entries[place] else { return }
         unlink(place, &state)
         state.places[entry.statement.id] = nil

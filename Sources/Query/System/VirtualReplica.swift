@@ -7,14 +7,18 @@ import Synchronization
 ///
 /// **Thread safety**: any thread.
 final class VirtualReplica: ReplicaPort {
-    private let node: NodeInfo
+    private let nodeState: Mutex<NodeInfo>
     private let traces: TraceStore
     private let schema = Mutex(Schema())
 
     init(node: NodeInfo, traces: TraceStore) {
-        self.node = node
+        nodeState = Mutex(node)
         self.traces = traces
     }
+
+    var node: NodeInfo { nodeState.withLock { $0 } }
+
+    func serves(nativePort: Int) { nodeState.withLock { $0.nativePort = nativePort } }
 
     /// Takes over the schema that the tables describe.
     func show(_ schema: Schema) { self.schema.withLock { $0 = schema } }
