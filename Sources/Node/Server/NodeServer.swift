@@ -76,7 +76,8 @@ public final class NodeServer: Sendable {
         let node = NodeInfo(
             clusterName: configuration.clusterName, dataCenter: configuration.dataCenter, rack: configuration.rack, hostID: hostID,
             address: configuration.listenAddress, nativePort: configuration.nativeTransportPort, storagePort: configuration.storagePort,
-            tokens: NodeInfo.evenTokens(configuration.numTokens))
+            tokens: NodeInfo.evenTokens(configuration.numTokens),
+            settings: ConfigurationKey.all.map { ($0.name, $0.text(in: configuration)) })
         var limits = QueryLimits()
         limits.tombstoneWarnThreshold = configuration.tombstoneWarnThreshold
         limits.tombstoneFailureThreshold = configuration.tombstoneFailureThreshold
@@ -118,6 +119,7 @@ public final class NodeServer: Sendable {
                 HTTPSession(connection: connection, node: self)
             }
             listeners.withLock { $0 = [native, line, http] }
+            queries.serves(nativePort: native.port)
             portState.withLock { $0 = NodePorts(native: native.port, line: line.port, http: http.port) }
         } catch { throw .network(error) }
     }
