@@ -10,7 +10,10 @@ extension CQLType {
     /// Bytes that are no values of the type compare as bytes; nothing is read out of bounds.
     public func compare(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int {
         switch self {
-        case .text, .ascii, .blob, .inet, .duration, .date, .boolean: return Self.compareBytes(a, b)
+        case .text, .ascii, .blob, .inet, .duration, .date: return Self.compareBytes(a, b)
+        case .boolean:
+            guard a.count == 1, b.count == 1 else { return Self.compareBytes(a, b) }
+            return (a[0] == 0 ? 0 : 1) - (b[0] == 0 ? 0 : 1)
         case .int: return Self.compareIntegers(a, b, Int32.self)
         case .bigint, .counter, .timestamp, .time: return Self.compareIntegers(a, b, Int64.self)
         case .smallint: return Self.compareIntegers(a, b, Int16.self)

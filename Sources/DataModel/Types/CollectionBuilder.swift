@@ -59,8 +59,14 @@ public enum CollectionBuilder {
     /// The one form that equal sets and maps share: sorted, without duplicates, in every depth. Nil when `bytes` are in it already.
     /// - Parameter bytes: valid for `type`.
     public static func canonical(_ bytes: UnsafeRawBufferPointer, _ type: CQLType) throws(ValueError) -> [UInt8]? {
+        guard let rebuilt = try rebuilt(bytes, type) else { return nil }
+        return rebuilt.withUnsafeBytes { CQLType.compareBytes($0, bytes) } == 0 ? nil : rebuilt
+    }
+
+    /// The canonical form, or nil where it is plain that the bytes are in it.
+    private static func rebuilt(_ bytes: UnsafeRawBufferPointer, _ type: CQLType) throws(ValueError) -> [UInt8]? {
         switch type {
-        case .frozen(let inner): return try canonical(bytes, inner)
+        case .frozen(let inner): return try rebuilt(bytes, inner)
         case .list(let element):
             guard element.needsCanonicalForm else { return nil }
             var (elements, changed) = ([[UInt8]](), false)
