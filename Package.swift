@@ -76,6 +76,7 @@ let package = Package(
         tests("PrimitivesTests", ["Primitives"]),
         .testTarget(name: "CQLTests", dependencies: ["CQL"], exclude: ["Transcripts"]),
         tests("DataModelTypesTests", ["DataModel"]),
+        tests("DataModelTests", ["DataModel"]),
         tests("StorageTests", ["Storage", "LinuxPlatform"]),
         tests("NodeTests", ["Node"]),
         tests("CoordinatorTests", ["Coordinator"]),

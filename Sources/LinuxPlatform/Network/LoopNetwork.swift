@@ -50,7 +50,8 @@ public final class LoopNetwork: Network {
             let channel = try bootstrap.bind(host: host, port: port).wait()
             return BoundListener(channel: channel, port: channel.localAddress?.port ?? port)
         } catch {
-            throw NetworkError("cannot listen on \(host):\(port): \(error); is another server running there? Choose another port or address")
+            throw NetworkError(
+                "cannot listen on \(host):\(port): \(error); is another server running there? Choose another port or address")
         }
     }
 

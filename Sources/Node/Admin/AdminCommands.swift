@@ -44,7 +44,8 @@ struct AdminCommands: Sendable {
             for (_, store) in try chosen(arguments) { cleared += try node.storage.clearSnapshots(of: store, name: arguments["name"]) }
             return .object([("cleared", .int(cleared))])
         default:
-            throw AdminError(status: 404, message: "no command is named \(command); there are \(AdminCommands.names.joined(separator: ", "))")
+            throw AdminError(
+                status: 404, message: "no command is named \(command); there are \(AdminCommands.names.joined(separator: ", "))")
         }
     }
 
@@ -124,7 +125,8 @@ struct AdminCommands: Sendable {
                     ("largest_partition_bytes", .int(files.map(\.statistics.largestPartitionBytes).max() ?? 0)),
                     ("memtable_bytes", .int(store.memtableBytes)), ("writes", .int(store.writeCount.load(ordering: .relaxed))),
                     ("reads", .int(store.readCount.load(ordering: .relaxed))), ("flushes", .int(store.flushCount.load(ordering: .relaxed))),
-                    ("compactions", .int(store.compactionCount.load(ordering: .relaxed))), ("bloom_filter_false_positives", .int(positives)),
+                    ("compactions", .int(store.compactionCount.load(ordering: .relaxed))),
+                    ("bloom_filter_false_positives", .int(positives)),
                 ])
             })
     }

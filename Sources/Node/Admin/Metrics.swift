@@ -15,9 +15,14 @@ struct Metrics {
         let compactions = node.storage.compactions()
         let tables = node.storage.allTables
         metric("connections", "gauge", "Open client connections.", services.counters.connections.load(ordering: .relaxed))
-        metric("connections_total", "counter", "Client connections accepted.", services.counters.connectionsAccepted.load(ordering: .relaxed))
-        metric("connections_refused_total", "counter", "Client connections beyond the limit.", services.counters.connectionsRefused.load(ordering: .relaxed))
-        metric("protocol_errors_total", "counter", "Connections closed over malformed frames.", services.counters.protocolErrors.load(ordering: .relaxed))
+        metric(
+            "connections_total", "counter", "Client connections accepted.", services.counters.connectionsAccepted.load(ordering: .relaxed))
+        metric(
+            "connections_refused_total", "counter", "Client connections beyond the limit.",
+            services.counters.connectionsRefused.load(ordering: .relaxed))
+        metric(
+            "protocol_errors_total", "counter", "Connections closed over malformed frames.",
+            services.counters.protocolErrors.load(ordering: .relaxed))
         metric("requests_total", "counter", "Requests received.", services.runner.requests.load(ordering: .relaxed))
         metric("requests_pooled_total", "counter", "Requests that ran on the I/O pool.", services.runner.pooled.load(ordering: .relaxed))
         metric("requests_failed_total", "counter", "Requests answered with an error.", services.runner.failures.load(ordering: .relaxed))

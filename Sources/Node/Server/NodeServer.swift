@@ -89,12 +89,14 @@ public final class NodeServer: Sendable {
         limits.readTimeout = configuration.readRequestTimeout
         limits.rangeTimeout = configuration.rangeRequestTimeout
         queries = QueryEngine(
-            replica: LocalReplica(engine: storage, node: hostID), host: host, clock: HybridClock(wallClock: { time.wallMicroseconds() }), node: node,
+            replica: LocalReplica(engine: storage, node: hostID), host: host, clock: HybridClock(wallClock: { time.wallMicroseconds() }),
+            node: node,
             schema: schema, limits: limits)
         let components = configuration.commitlogSyncGroupWindow.components
         acknowledgement = LogAcknowledgement(
             engine: storage, background: background, mode: configuration.commitlogSync,
-            groupWindowNanoseconds: UInt64(max(0, components.seconds)) * 1_000_000_000 + UInt64(max(0, components.attoseconds / 1_000_000_000)))
+            groupWindowNanoseconds: UInt64(max(0, components.seconds)) * 1_000_000_000
+                + UInt64(max(0, components.attoseconds / 1_000_000_000)))
         let runner = RequestRunner(
             engine: queries, background: background, acknowledgement: acknowledgement, loops: network.loops, seed: seed, node: hostID)
         services = NodeServices(configuration: configuration, time: time, storage: storage, runner: runner, events: events)
@@ -109,13 +111,15 @@ public final class NodeServer: Sendable {
         let services = services
         let host = configuration.listenAddress
         do throws(NetworkError) {
-            let native = try network.listen(host: host, port: configuration.nativeTransportPort, acknowledgement: acknowledgement) { connection in
+            let native = try network.listen(host: host, port: configuration.nativeTransportPort, acknowledgement: acknowledgement) {
+                connection in
                 NodeServer.accept(connection, services) { NativeSession(connection: connection, server: services) }
             }
             let line = try network.listen(host: host, port: configuration.linePort, acknowledgement: acknowledgement) { connection in
                 NodeServer.accept(connection, services) { LineSession(connection: connection, server: services) }
             }
-            let http = try network.listen(host: configuration.httpAddress, port: configuration.httpPort, acknowledgement: nil) { [self] connection in
+            let http = try network.listen(host: configuration.httpAddress, port: configuration.httpPort, acknowledgement: nil) {
+                [self] connection in
                 HTTPSession(connection: connection, node: self)
             }
             listeners.withLock { $0 = [native, line, http] }
@@ -136,7 +140,8 @@ public final class NodeServer: Sendable {
     public func readyLine(milliseconds: Int) -> String {
         let ports = ports
         return AdminValue.object([
-            ("ready", .bool(true)), ("native", .int(ports.native)), ("line", .int(ports.line)), ("internode", .int(configuration.storagePort)),
+            ("ready", .bool(true)), ("native", .int(ports.native)), ("line", .int(ports.line)),
+            ("internode", .int(configuration.storagePort)),
             ("http", .int(ports.http)), ("data", .string(configuration.dataDirectory)), ("millis", .int(milliseconds)),
         ]).json
     }

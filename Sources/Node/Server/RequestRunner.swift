@@ -45,7 +45,8 @@ final class RequestRunner: Sendable {
     /// Runs `work` on the I/O pool with a scratch of its own, makes what it wrote safe to acknowledge, and calls `done` with its result there.
     /// - Returns: false when too many requests wait already.
     func onPool<R: Sendable>(
-        _ work: @escaping @Sendable (ExecutionScratch) -> Result<R, ServerError>, _ done: @escaping @Sendable (Result<R, ServerError>) -> Void
+        _ work: @escaping @Sendable (ExecutionScratch) -> Result<R, ServerError>,
+        _ done: @escaping @Sendable (Result<R, ServerError>) -> Void
     ) -> Bool {
         guard waiting.add(1, ordering: .relaxed).newValue <= RequestRunner.waitingLimit else {
             waiting.subtract(1, ordering: .relaxed)

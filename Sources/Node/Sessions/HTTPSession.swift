@@ -29,7 +29,9 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
         while !isWaiting && !isClosing {
             let rest = UnsafeRawBufferPointer(rebasing: input[consumed...])
             guard let headEnd = HTTPSession.headEnd(rest) else {
-                if rest.count > HTTPSession.largestHead { refuse(431, "the request's head is longer than \(HTTPSession.largestHead) bytes") }
+                if rest.count > HTTPSession.largestHead {
+                    refuse(431, "the request's head is longer than \(HTTPSession.largestHead) bytes")
+                }
                 break
             }
             let lines = String(decoding: rest[..<headEnd], as: UTF8.self).split(separator: "\r\n")
@@ -147,7 +149,9 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
             connection.onLoop { [self] in
                 isWaiting = false
                 answer(finalStatus, "application/json", finalBody)
-                if isClosing || inputHasEnded { connection.closeAfterOutput() } else {
+                if isClosing || inputHasEnded {
+                    connection.closeAfterOutput()
+                } else {
                     connection.markReady()
                     connection.resumeInput()
                 }

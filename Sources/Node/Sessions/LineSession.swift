@@ -138,7 +138,9 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
             prepared[name] = try runner.engine.prepare(statement, keyspace: keyspace)
             done("prepared \(name)")
         case .execute(let name, let json):
-            guard let statement = prepared[name] else { throw .invalid("nothing is prepared under \(name); \\prepare \(name) CQL comes first") }
+            guard let statement = prepared[name] else {
+                throw .invalid("nothing is prepared under \(name); \\prepare \(name) CQL comes first")
+            }
             try run(statement, LineBinding.values(json, markers: statement.planned.bindVariables), pagingState: nil)
         case .timing:
             writer.showsTimes.toggle()

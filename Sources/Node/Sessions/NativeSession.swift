@@ -86,7 +86,8 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
             switch request {
             case .execute(let id, let metadata): try execute(frame, id: id, metadata: metadata)
             case .query(let text):
-                let statement = try runner.engine.statement(RequestDecoder.text(frame.body, text), keyspace: requests.options.keyspace ?? keyspace)
+                let statement = try runner.engine.statement(
+                    RequestDecoder.text(frame.body, text), keyspace: requests.options.keyspace ?? keyspace)
                 run(statement, frame, changedMetadata: nil)
             case .prepare(let text, let named): try prepare(RequestDecoder.text(frame.body, text), named ?? keyspace, stream)
             case .batch: try batch(frame)
@@ -140,14 +141,16 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
     @inline(__always) private func execute(_ frame: Frame, id: Range<Int>, metadata: Range<Int>?) throws(ServerError) {
         let bytes = UnsafeRawBufferPointer(rebasing: frame.body[id])
         guard bytes.count == 16 else {
-            throw ServerError(.unprepared, "a prepared statement has an id of 16 bytes, not \(bytes.count)", detail: .unprepared(id: [UInt8](bytes)))
+            throw ServerError(
+                .unprepared, "a prepared statement has an id of 16 bytes, not \(bytes.count)", detail: .unprepared(id: [UInt8](bytes)))
         }
         let statementID = StatementID(
             high: bytes.loadUnaligned(as: UInt64.self).bigEndian, low: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian)
         guard let statement = runner.engine.prepared(statementID) else {
             let hex = UUID(high: statementID.high, low: statementID.low).description.filter { $0 != "-" }
             throw ServerError(
-                .unprepared, "Prepared query with ID \(hex) not found; prepare it again (the server was restarted, or forgot the statement)",
+                .unprepared,
+                "Prepared query with ID \(hex) not found; prepare it again (the server was restarted, or forgot the statement)",
                 detail: .unprepared(id: [UInt8](bytes)))
         }
         var changed: [UInt8]?
@@ -190,11 +193,15 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
             switch one.source {
             case .text(let range):
                 statements.append(
-                    (try runner.engine.statement(RequestDecoder.text(frame.body, range), keyspace: requests.options.keyspace ?? keyspace), one.values))
+                    (
+                        try runner.engine.statement(
+                            RequestDecoder.text(frame.body, range), keyspace: requests.options.keyspace ?? keyspace), one.values
+                    ))
             case .prepared(let range):
                 let bytes = [UInt8](UnsafeRawBufferPointer(rebasing: frame.body[range]))
                 guard let id = StatementID(bytes), let statement = runner.engine.prepared(id) else {
-                    throw ServerError(.unprepared, "a statement of the batch is not prepared here; prepare it again", detail: .unprepared(id: bytes))
+                    throw ServerError(
+                        .unprepared, "a statement of the batch is not prepared here; prepare it again", detail: .unprepared(id: bytes))
                 }
                 statements.append((statement, one.values))
             }
@@ -234,7 +241,8 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
     static func description(_ statement: PreparedStatement) -> PreparedDescription {
         PreparedDescription(
             id: statement.id.bytes, resultMetadataID: statement.resultMetadataID, markers: statement.planned.bindVariables,
-            partitionKeyMarkers: statement.planned.partitionKeyIndexes.map { UInt16(truncatingIfNeeded: $0) }, result: statement.planned.resultMetadata)
+            partitionKeyMarkers: statement.planned.partitionKeyIndexes.map { UInt16(truncatingIfNeeded: $0) },
+            result: statement.planned.resultMetadata)
     }
 
     // MARK: Answers

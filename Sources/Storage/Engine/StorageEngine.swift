@@ -35,6 +35,12 @@ public final class StorageEngine: Sendable {
         } catch { throw .file(error) }
     }
 
+    /// For tools: an engine around tables that are opened already.
+    init(core: EngineCore, directory: String) {
+        self.core = core
+        self.directory = directory
+    }
+
     public var options: StorageOptions { core.options }
     public var cache: BlockCache { core.cache }
     public var log: CommitLog? { core.log }

@@ -10,6 +10,9 @@ struct ConnectionArguments: ParsableArguments {
     @Option(help: "The server's native-protocol port.")
     var port: UInt16 = 9042
 
+    @Option(help: "A data directory to open in this process, instead of connecting to a server.")
+    var embedded: String?
+
     @Option(name: .shortAndLong, help: "Who connects, when the server asks.")
     var user: String?
 
@@ -27,6 +30,21 @@ struct ConnectionArguments: ParsableArguments {
 
     @Option(help: "Seconds to wait for an answer.")
     var requestTimeout = 60
+
+    /// Runs `body` with the server to connect to: that of `--host` and `--port`, or a node in this process for as long as it runs.
+    func withServer<R>(_ body: (ConnectionOptions) throws -> R) throws -> R {
+        var options = try options()
+        guard let embedded else { return try body(options) }
+        let node: EmbeddedNode
+        do { node = try EmbeddedNode(directory: embedded) } catch {
+            diagnostic("cannot open \(embedded): \(error)")
+            throw ExitCode(1)
+        }
+        defer { node.close() }
+        options.host = "127.0.0.1"
+        options.port = node.port
+        return try body(options)
+    }
 
     /// - Throws: a usage error naming what cannot be.
     func options() throws -> ConnectionOptions {

@@ -71,7 +71,15 @@ struct LoadCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let options = try options()
+        var options = try options()
+        try connection.withServer { network in
+            options.connection = network
+            options.connection.driverName = "auspex-load"
+            try load(options)
+        }
+    }
+
+    private func load(_ options: LoadOptions) throws {
         do {
             let report = try runLoad(options)
             for path in report.rejectFiles { diagnostic("refused records are in \(path)") }
@@ -90,8 +98,6 @@ struct LoadCommand: ParsableCommand {
             throw ValidationError("--into takes KEYSPACE.TABLE, not '\(into)'")
         }
         var options = LoadOptions(files: files, keyspace: String(into[..<dot]), table: String(into[into.index(after: dot)...]))
-        options.connection = try connection.options()
-        options.connection.driverName = "auspex-load"
         if let format {
             guard let known = LoadOptions.Format(rawValue: format) else { throw ValidationError("--format is csv or jsonl, not \(format)") }
             options.format = known

@@ -37,14 +37,15 @@ struct ShellCommand: ParsableCommand {
         }
         options.consistency = level
         guard execute == nil || file == nil else { throw ValidationError("give --execute or --file, not both") }
-        let network = try connection.options()
-        do {
-            let backend = try NetworkBackend(network)
-            let code = runShell(options, backend: backend)
-            if code != 0 { throw ExitCode(code) }
-        } catch let error as ClientError {
-            diagnostic(error.message)
-            throw ExitCode(1)
+        try connection.withServer { network in
+            do {
+                let backend = try NetworkBackend(network)
+                let code = runShell(options, backend: backend)
+                if code != 0 { throw ExitCode(code) }
+            } catch let error as ClientError {
+                diagnostic(error.message)
+                throw ExitCode(1)
+            }
         }
     }
 }

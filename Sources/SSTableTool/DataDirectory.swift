@@ -1,0 +1,53 @@
+import DataModel
+import Platform
+import Primitives
+import Storage
+
+/// What the tools know of the files they are pointed at.
+struct DataDirectory {
+    let system: any FileSystem
+
+    /// The table files that a path stands for: a file itself, a table's directory, or everything below a data directory.
+    func files(_ path: String) throws -> [String] {
+        if path.hasSuffix(".sst") { return [path] }
+        return try tableDirectories(path).flatMap { try OfflineTables(system: system).files(directory: $0) }
+    }
+
+    /// The table directories at or below a path.
+    func tableDirectories(_ path: String) throws -> [String] {
+        let tables = OfflineTables(system: system)
+        if tables.hasManifest(path) { return [path] }
+        let root = system.exists(path + "/data") ? path + "/data" : path
+        guard system.exists(root) else { throw FileError("read", path: path, reason: .notFound) }
+        var found: [String] = []
+        for keyspace in try system.list(root).sorted() {
+            let inner = root + "/" + keyspace
+            if tables.hasManifest(inner) {
+                found.append(inner)
+                continue
+            }
+            guard let names = try? system.list(inner) else { continue }  // not a directory: no table is in it
+            for name in names.sorted() where tables.hasManifest(inner + "/" + name) { found.append(inner + "/" + name) }
+        }
+        return found
+    }
+
+    /// The table a file belongs to, by the schema of its data directory; nil when there is none.
+    func table(of path: String) -> TableMetadata? {
+        var parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        if path.hasSuffix(".sst") { parts.removeLast() }
+        if parts.count >= 2, parts[parts.count - 2] == "snapshots" { parts.removeLast(2) }
+        guard let directory = parts.last, let dash = directory.lastIndex(of: "-") else { return nil }
+        let id = directory[directory.index(after: dash)...]
+        for depth in stride(from: parts.count - 1, through: 0, by: -1) {
+            let candidate = (depth == 0 ? "." : parts[..<depth].joined(separator: "/")) + "/schema"
+            guard system.exists(candidate), let bytes = try? system.readAll(candidate), let schema = try? Schema(decoding: bytes) else {
+                continue
+            }
+            for keyspace in schema.sortedKeyspaces {
+                for table in keyspace.tables.values where table.id.description.filter({ $0 != "-" }) == id { return table }
+            }
+        }
+        return nil
+    }
+}

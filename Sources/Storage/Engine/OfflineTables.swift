@@ -1,0 +1,54 @@
+import DataModel
+import Platform
+import Primitives
+
+/// The tables of a stopped node, for tools.
+public struct OfflineTables {
+    private let system: any FileSystem
+
+    public init(system: any FileSystem) { self.system = system }
+
+    /// Paths of the files the manifest of a table's directory names, oldest first.
+    public func files(directory: String) throws(StorageError) -> [String] {
+        try Manifest.read(system, directory: directory).tables.sorted().map { directory + "/" + Manifest.tableFile($0) }
+    }
+
+    public func hasManifest(_ directory: String) -> Bool { system.exists(directory + "/" + Manifest.fileName) }
+
+    /// Opens one file, without a cache.
+    public func open(_ path: String) throws(StorageError) -> SSTable {
+        let name = path.split(separator: "/").last.map(String.init) ?? path
+        return try SSTable(system: system, path: path, id: Manifest.tableNumber(name) ?? 0, cache: nil)
+    }
+
+    /// Visits a file's range tombstones, then its rows, as they stand, until `row` answers false.
+    public func dump(
+        _ table: SSTable, tombstone: (RangeTombstone) -> Void, row: (UnsafeRawBufferPointer, RowView) -> Bool
+    ) throws(StorageError) {
+        for one in table.rangeTombstones() { tombstone(one) }
+        let cursor = SSTableCursor(table, range: .all, direction: .forward, mayBlock: true, isBulk: true)
+        var more = try cursor.start()
+        while more {
+            guard row(cursor.key, RowView(cursor.value)) else { return }
+            more = try cursor.advance()
+        }
+    }
+
+    /// Merges all files of a table into one and replaces the manifest.
+    /// - Returns: files before, and bytes before and after.
+    public func compact(
+        directory: String, id: UUID, options: TableStoreOptions, time: any TimeSource
+    ) throws(StorageError) -> (files: Int, before: Int, after: Int) {
+        var engine = StorageOptions()
+        engine.hasLog = false
+        engine.compactionBytesPerSecond = 0
+        var table = options
+        table.compaction = nil
+        // The table's own directory stands for the engine's `data/NAME`; nothing else of the engine is used.
+        let core = EngineCore(system: system, time: time, background: InlineBackground(), options: engine)
+        let store = try TableStore(id: id, directory: directory, options: table, engine: core)
+        let before = store.tables
+        try StorageEngine(core: core, directory: directory).compactAll(store)
+        return (before.count, before.reduce(0) { $0 + $1.fileBytes }, store.tables.reduce(0) { $0 + $1.fileBytes })
+    }
+}
