@@ -32,7 +32,7 @@ enum ValueTable {
     private static func indented(_ text: String) -> String { text.split(separator: "\n").map { "  " + $0 + "\n" }.joined() }
 
     private static func array(_ elements: [JSONValue]) -> String {
-        if elements.isEmpty { return "none\n" }
+        if elements.isEmpty { return "nothing to show\n" }
         var names: [String] = []
         for element in elements {
             guard case .object(let members) = element else { return elements.map { scalar("", $0) + "\n" }.joined() }

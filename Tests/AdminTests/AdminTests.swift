@@ -23,7 +23,7 @@ import Testing
                   bcd           1  y
 
                 """)
-        #expect(try table("[]") == "none\n")
+        #expect(try table("[]") == "nothing to show\n")
         #expect(try table("[1,2]") == "1\n2\n")
         #expect(try table(#"{"tables":[]}"#) == "tables  none\n")
     }
