@@ -3,10 +3,11 @@ import Primitives
 
 /// Turns the text of a field into a value of its column, appended as the protocol carries it: length, then bytes.
 ///
-/// The commonest types are read from the bytes by hand; the others by way of their text.
+/// The commonest types are read from the bytes by hand; the others by way of their text. A plain number, so that passing it costs nothing.
 enum FieldConverter: Sendable {
     case int, bigint, smallint, tinyint, double, float, boolean, text, timestamp, date, uuid
-    case other(CQLType)
+    /// By way of `PlainValue`.
+    case other
 
     init(_ type: CQLType) {
         switch type {
@@ -21,11 +22,11 @@ enum FieldConverter: Sendable {
         case .timestamp: self = .timestamp
         case .date: self = .date
         case .uuid: self = .uuid
-        default: self = .other(type)
+        default: self = .other
         }
     }
 
-    /// Appends the value; false, and nothing appended, when `field` is none of the type (`complaint` then tells why).
+    /// Appends the value; false, and nothing appended, when `field` is none of the type (`complaint` then tells why) or of a type read as text.
     @inline(__always) func append(_ field: UnsafeRawBufferPointer, into out: inout ByteWriter) -> Bool {
         switch self {
         case .text:
@@ -83,20 +84,21 @@ enum FieldConverter: Sendable {
             out.writeBE(Int32(16))
             out.writeBE(value.high)
             out.writeBE(value.low)
-        case .other(let type):
-            guard let bytes = FieldConverter.bytes(type, field) else { return false }
-            out.writeBE(Int32(bytes.count))
-            out.write(bytes)
+        case .other: return false
         case .int, .bigint, .double, .text: return append(field, into: &out)
         }
         return true
     }
 
-    private static func bytes(_ type: CQLType, _ field: UnsafeRawBufferPointer) -> [UInt8]? {
+    /// The same for any type, by way of its text.
+    static func append(_ type: CQLType, _ field: UnsafeRawBufferPointer, into out: inout ByteWriter) -> Bool {
         do throws(ValueError) {
-            return try PlainValue.bytes(type, String(decoding: field, as: UTF8.self))
+            let bytes = try PlainValue.bytes(type, String(decoding: field, as: UTF8.self))
+            out.writeBE(Int32(bytes.count))
+            out.write(bytes)
+            return true
         } catch {
-            return nil
+            return false
         }
     }
 
@@ -113,13 +115,17 @@ enum FieldConverter: Sendable {
 
 /// Values as files hold them, by way of their text.
 enum PlainValue {
-    /// Scalars as CQL writes them; collections and tuples as JSON.
+    /// As COPY writes them, collections also as JSON.
     static func bytes(_ type: CQLType, _ text: String) throws(ValueError) -> [UInt8] {
         switch type.unfrozen {
         case .list, .set, .map, .tuple:
-            guard let bytes = try type.bytes(fromJSON: try JSONValue(parsing: Array(text.utf8))) else { throw .invalid("null") }
-            return bytes
-        default: return try type.bytes(fromScalarText: text)
+            do throws(ValueError) {
+                return try type.bytes(fromPlainText: text)
+            } catch {
+                guard let json = try? JSONValue(parsing: Array(text.utf8)), let bytes = try? type.bytes(fromJSON: json) else { throw error }  // the first reason counts
+                return bytes
+            }
+        default: return try type.bytes(fromPlainText: text)
         }
     }
 }

@@ -7,7 +7,6 @@ struct LoadPlan: Sendable {
         var name: String
         var type: CQLType
         var isKey: Bool
-        var converter: FieldConverter
     }
 
     var keyspace: String
@@ -51,7 +50,7 @@ struct LoadPlan: Sendable {
             guard !columns.contains(where: { $0.name == column.name }) else { throw .schema("two fields are called '\(column.name)'") }
             fields.append(columns.count)
             let isKey = column.kind == .partitionKey || column.kind == .clustering
-            columns.append(Column(name: column.name, type: column.type, isKey: isKey, converter: FieldConverter(column.type)))
+            columns.append(Column(name: column.name, type: column.type, isKey: isKey))
         }
         if names == nil { fields = [] }
         for key in table.primaryKey where !columns.contains(where: { $0.name == key.name }) {

@@ -18,12 +18,23 @@ struct RowEncoder: ~Copyable {
     private let plan: LoadPlan
     private let framing: RecordSource.Framing
     private let names: [[UInt8]]
+    /// What each column needs of `plan`, without references: this is read once a field.
+    private let converters: [FieldConverter]
+    private let areKeys: [Bool]
+    /// For each field its column; -1: left out.
+    private let columnOfField: [Int]
+    /// Whether some word for null has this many bytes, by bit.
+    private let nullLengths: UInt64
     private var scratch = ByteWriter(capacity: 256)
 
     init(_ plan: LoadPlan, _ framing: RecordSource.Framing) {
         self.plan = plan
         self.framing = framing
         names = plan.columns.map { Array($0.name.utf8) }
+        converters = plan.columns.map { FieldConverter($0.type) }
+        areKeys = plan.columns.map(\.isKey)
+        columnOfField = plan.fields.map { $0 ?? -1 }
+        nullLengths = plan.nulls.reduce(0) { $0 | 1 << UInt64(min(63, $1.count)) }
     }
 
     /// Reads the record at `offset`, moving `offset` and `line` behind it, and appends its values to `out`.
@@ -48,12 +59,11 @@ struct RowEncoder: ~Copyable {
             offset = field.next
             line += field.lineEnds
             if index == 0 && field.isLast && field.bytes.isEmpty && !field.isQuoted {
-                isBlank = plan.fields.count > 1 || plan.fields.isEmpty
+                isBlank = columnOfField.count > 1
             }
-            if index < plan.fields.count, refusal == nil {
-                if let column = plan.fields[index] {
-                    refusal = append(field.bytes, field.isQuoted, plan.columns[column], &out)
-                }
+            if index < columnOfField.count, refusal == nil {
+                let column = columnOfField[index]
+                if column >= 0 { refusal = append(field.bytes, field.isQuoted, column, &out) }
             }
             index += 1
             if field.isLast { break }
@@ -62,7 +72,7 @@ struct RowEncoder: ~Copyable {
             out.truncate(to: start)
             return .blank
         }
-        if index != plan.fields.count { refusal = "\(index) fields where \(plan.fields.count) are expected" }
+        if index != columnOfField.count { refusal = "\(index) fields where \(columnOfField.count) are expected" }
         guard let refusal else { return .row }
         out.truncate(to: start)
         return .refused(refusal)
@@ -70,24 +80,32 @@ struct RowEncoder: ~Copyable {
 
     /// Appends one field; why it cannot be, or nil.
     @inline(__always) private func append(
-        _ field: UnsafeRawBufferPointer, _ isQuoted: Bool, _ column: LoadPlan.Column, _ out: inout ByteWriter
+        _ field: UnsafeRawBufferPointer, _ isQuoted: Bool, _ column: Int, _ out: inout ByteWriter
     ) -> String? {
-        if isNull(field, isQuoted, column) {
-            if column.isKey { return "key column \(column.name) is empty" }
+        let converter = converters[column]
+        if isNull(field, isQuoted, converter) {
+            if areKeys[column] { return "key column \(plan.columns[column].name) is empty" }
             // Unset, not null: an insert of null would write a tombstone.
             out.writeBE(Int32(-2))
             return nil
         }
-        if column.converter.append(field, into: &out) { return nil }
-        return "column \(column.name): \(FieldConverter.complaint(column.type, String(decoding: field, as: UTF8.self)))"
+        if converter.append(field, into: &out) { return nil }
+        return appendAsText(field, column, &out)
     }
 
-    @inline(__always) private func isNull(_ field: UnsafeRawBufferPointer, _ isQuoted: Bool, _ column: LoadPlan.Column) -> Bool {
+    /// A field of a rarer type, or one that is no value of its type.
+    @inline(never) private func appendAsText(_ field: UnsafeRawBufferPointer, _ column: Int, _ out: inout ByteWriter) -> String? {
+        let described = plan.columns[column]
+        if case .other = converters[column], FieldConverter.append(described.type, field, into: &out) { return nil }
+        return "column \(described.name): \(FieldConverter.complaint(described.type, String(decoding: field, as: UTF8.self)))"
+    }
+
+    @inline(__always) private func isNull(_ field: UnsafeRawBufferPointer, _ isQuoted: Bool, _ converter: FieldConverter) -> Bool {
         if field.isEmpty {
-            if case .text = column.converter { return !isQuoted }
+            if case .text = converter { return !isQuoted }
             return true
         }
-        if isQuoted { return false }
+        if isQuoted || nullLengths & 1 << UInt64(min(63, field.count)) == 0 { return false }
         for null in plan.nulls where null.count == field.count && null.elementsEqual(field) { return true }
         return false
     }
@@ -116,7 +134,7 @@ struct RowEncoder: ~Copyable {
             return .refused(error.reason)
         }
         let start = out.count
-        for (column, member) in zip(plan.columns, members) {
+        for (column, member) in members.enumerated() {
             if let refusal = append(member, column, &out) {
                 out.truncate(to: start)
                 return .refused(refusal)
@@ -137,9 +155,9 @@ struct RowEncoder: ~Copyable {
         return names.firstIndex(of: plain)
     }
 
-    private func append(_ member: JSONLine.Member?, _ column: LoadPlan.Column, _ out: inout ByteWriter) -> String? {
+    private func append(_ member: JSONLine.Member?, _ column: Int, _ out: inout ByteWriter) -> String? {
         guard let member, member.kind != .null else {
-            if column.isKey { return "key column \(column.name) is missing" }
+            if areKeys[column] { return "key column \(plan.columns[column].name) is missing" }
             out.writeBE(Int32(-2))
             return nil
         }
@@ -149,20 +167,21 @@ struct RowEncoder: ~Copyable {
             return append(member.value, member.kind == .string, column, &out)
         case .escapedString:
             guard let text = JSONLine.unescaped(member.value) else {
-                return "column \(column.name): a string with an escape that is none of JSON's"
+                return "column \(plan.columns[column].name): a string with an escape that is none of JSON's"
             }
             return Array(text.utf8).withUnsafeBytes { append($0, true, column, &out) }
         case .nested:
-            if case .text = column.converter { return append(member.value, true, column, &out) }
+            if case .text = converters[column] { return append(member.value, true, column, &out) }
+            let described = plan.columns[column]
             do throws(ValueError) {
-                guard let bytes = try column.type.bytes(fromJSON: try JSONValue(parsing: Array(member.value))) else {
-                    return "column \(column.name) is null"
+                guard let bytes = try described.type.bytes(fromJSON: try JSONValue(parsing: Array(member.value))) else {
+                    return "column \(described.name) is null"
                 }
                 out.writeBE(Int32(bytes.count))
                 out.write(bytes)
                 return nil
             } catch {
-                return "column \(column.name): \(error.message)"
+                return "column \(described.name): \(error.message)"
             }
         case .null: return nil
         }

@@ -129,6 +129,11 @@ struct LoadRun: Sendable {
             if isCSV && options.hasHeader { _ = try second.takeFirst() }
             while let chunk = try second.next() { if !inference.look(chunk, limit: limit) { break } }
         }
+        if options.key == nil && inference.firstColumnRepeats {
+            diagnostic(
+                "values of the first column, \(inference.names.first ?? ""), repeat: as the key it keeps one row of each; name a longer one with --key"
+            )
+        }
         var columns: [(name: String, guess: TypeGuess)] = []
         for (name, guess) in zip(inference.names, inference.guesses) where name != "-" {
             columns.append((LoadPlan.columnName(name), guess))

@@ -8,6 +8,11 @@ struct TypeInference: ~Copyable {
     private(set) var names: [String]
     private(set) var guesses: [TypeGuess]
     private(set) var records = 0
+    /// Whether a value of the first column came twice: as the only key it would keep one row of them.
+    private(set) var firstColumnRepeats = false
+    private var firstValues: Set<UInt64> = []
+    /// Values of the first column remembered.
+    private static let maxFirstValues = 1 << 20
     private var scratch = ByteWriter(capacity: 256)
 
     init(_ framing: RecordSource.Framing, names: [String], nulls: [String]) {
@@ -37,6 +42,9 @@ struct TypeInference: ~Copyable {
         while true {
             let field = dialect.field(bytes, from: offset, scratch: &scratch)
             offset = field.next
+            if index == 0, !firstColumnRepeats, firstValues.count < TypeInference.maxFirstValues {
+                firstColumnRepeats = !firstValues.insert(Checksum.xxh3(field.bytes)).inserted
+            }
             if index < guesses.count, guesses[index] != .text, !field.bytes.isEmpty { note(index, field.bytes, isQuoted: field.isQuoted) }
             index += 1
             if field.isLast { break }

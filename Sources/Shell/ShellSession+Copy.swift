@@ -182,7 +182,7 @@ private struct CopyImport {
                 continue
             }
             do throws(ValueError) {
-                values.append(try PlainValue.bytes(column.type, field.text))
+                values.append(try column.type.bytes(fromPlainText: field.text))
             } catch {
                 return refuse("column \(column.name): \(error.message)", line, session)
             }

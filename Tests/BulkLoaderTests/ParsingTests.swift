@@ -92,7 +92,11 @@ import Testing
 
     func values(_ type: CQLType, _ text: String) -> String? {
         var out = ByteWriter()
-        let isGood = Array(text.utf8).withUnsafeBytes { FieldConverter(type).append($0, into: &out) }
+        let isGood = Array(text.utf8).withUnsafeBytes { bytes in
+            let converter = FieldConverter(type)
+            if case .other = converter { return FieldConverter.append(type, bytes, into: &out) }
+            return converter.append(bytes, into: &out)
+        }
         guard isGood else {
             #expect(out.count == 0)
             return nil
