@@ -10,12 +10,13 @@ public final class NetworkBackend: QueryBackend {
     private var keyspace: String?
     public private(set) var identity: BackendIdentity
 
-    public init(_ options: ConnectionOptions) throws(ClientError) {
+    /// - Parameter name: what SHOW HOST calls the place; nil: its address.
+    public init(_ options: ConnectionOptions, shownAs name: String? = nil) throws(ClientError) {
         self.options = options
         let connection = try Connection.open(options)
         self.connection = connection
         identity = BackendIdentity(
-            clusterName: "", address: connection.address, releaseVersion: "", cqlVersion: "",
+            clusterName: "", address: name ?? connection.address, releaseVersion: "", cqlVersion: "",
             protocolVersion: "\(connection.version.rawValue)")
         let local = try connection.rows("SELECT cluster_name, release_version, cql_version FROM system.local WHERE key = 'local'").rows()
             .first
