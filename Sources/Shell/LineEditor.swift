@@ -32,7 +32,8 @@ struct LineEditor {
         render()
         while let key = nextKey() {
             if let outcome = handle(key) { return outcome }
-            render()
+            // What is pasted comes all at once: it is drawn when its last byte is there.
+            if !Terminal.hasInput { render() }
         }
         Terminal.write("\r\n")
         return .ended

@@ -45,6 +45,12 @@ enum Terminal {
         return body()
     }
 
+    /// Whether a byte can be read without waiting.
+    static var hasInput: Bool {
+        var entry = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, 0) > 0
+    }
+
     /// The next byte typed; nil at the end, or when `milliseconds` passed.
     static func readByte(within milliseconds: Int32 = -1) -> UInt8? {
         var entry = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)

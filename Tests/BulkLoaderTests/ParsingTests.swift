@@ -152,6 +152,22 @@ import Testing
         }
     }
 
+    @Test("a first column that repeats is noticed", arguments: [("a,1\nb,2\n", false), ("a,1\nb,2\na,3\n", true)])
+    func repeats(text: String, expected: Bool) {
+        var inference = TypeInference(.csv(csv), names: ["k", "v"], nulls: [])
+        let chunk = RecordChunk(index: 0, bytes: Array(text.utf8), firstLine: 1, endLine: 1, endOffset: 0)
+        let sawAll = inference.look(chunk, limit: 100)
+        let (repeats, guesses) = (inference.firstColumnRepeats, inference.guesses)
+        #expect(sawAll)
+        #expect(repeats == expected)
+        #expect(guesses == [.text, .int])
+        var cut = TypeInference(.csv(csv), names: ["k", "v"], nulls: [])
+        let sawAllAgain = cut.look(chunk, limit: 1)
+        let records = cut.records
+        #expect(!sawAllAgain)
+        #expect(records == 1)
+    }
+
     @Test("members of a JSON object") func json() throws {
         func members(_ text: String) throws -> [String] {
             try Array(text.utf8).withUnsafeBytes { bytes in
