@@ -20,6 +20,7 @@ extension QueryEngine {
         let encoder = ModificationEncoder(compiled: compiled, port: replica, io: io, limits: limits)
         let times = try encoder.times(values, timestamp: options.timestamp ?? clock.next(), now: now, &space.context)
         space.mutations.removeAll()
+        defer { if space.mutations.count > 1 << 20 { space.mutations = MutationWriter() } }
         try encoder.encode(values, times, space: &space)
         try apply(space.mutations, isCounter: compiled.plan.isCounter && compiled.plan.kind != .delete, io)
         return .void
@@ -104,7 +105,13 @@ extension QueryEngine {
             return Answer(result: try conditional(items, isBatch: true, options, now, io, &space))
         }
         let writeTime = timestamp ?? options.timestamp ?? clock.next()
+        if kind == .counter, items.contains(where: { $0.compiled.plan.kind == .delete }),
+            items.contains(where: { $0.compiled.plan.kind != .delete })
+        {
+            return try writeCounterBatch(items, timestamp: writeTime, options, now, io, &space)
+        }
         space.mutations.removeAll()
+        defer { if space.mutations.count > 1 << 20 { space.mutations = MutationWriter() } }
         for item in items {
             try check(
                 options.consistency, item.compiled.replication,
@@ -114,8 +121,22 @@ extension QueryEngine {
             try encoder.encode(item.values, times, space: &space)
         }
         let warnings = try verifySize(kind, items, space.mutations)
-        try apply(space.mutations, isCounter: kind == .counter, io)
+        try apply(space.mutations, isCounter: items.contains { $0.compiled.plan.isCounter && $0.compiled.plan.kind != .delete }, io)
         return Answer(result: .void, warnings: warnings)
+    }
+
+    /// A counter batch that deletes as well as counts: deletions are plain writes and go first, of the same timestamp.
+    private func writeCounterBatch(
+        _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64, _ options: QueryOptions, _ now: UInt32,
+        _ io: IOMode, _ space: inout Workspace
+    ) throws(QueryFailure) -> Answer {
+        // Half a batch must not be repeated.
+        guard io == .blocking else { throw .wouldBlock }
+        let deletions = items.filter { $0.compiled.plan.kind == .delete }
+        let counts = items.filter { $0.compiled.plan.kind != .delete }
+        var answer = try writeBatch(.counter, deletions, timestamp: timestamp, options, now, io, &space)
+        answer.warnings += try writeBatch(.counter, counts, timestamp: timestamp, options, now, io, &space).warnings
+        return answer
     }
 
     private func checkKinds(

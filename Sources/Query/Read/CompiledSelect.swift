@@ -21,6 +21,8 @@ final class CompiledSelect: Sendable {
     let point: PlannedKey?
     /// Every partition is named, so that there is one get or one scan for each.
     let isByKey: Bool
+    /// All clustering columns are restricted to values, so that rows are got by their whole keys.
+    let namesRows: Bool
 
     init(plan: SelectPlan, replication: Replication, fingerprint: UInt64) throws(ServerError) {
         self.plan = plan
@@ -49,10 +51,11 @@ final class CompiledSelect: Sendable {
             && plan.perPartitionLimit == nil && !plan.isDistinct
         if case .keys(let restrictions) = plan.partition {
             isByKey = true
-            let exact = plan.clustering.isEqualOnly && !plan.clustering.hasSlice && plan.clustering.prefixCount == table.clustering.count
-            point = exact && !readsStatics ? PlannedKey(table, partition: restrictions, clustering: plan.clustering) : nil
+            namesRows = !plan.clustering.hasSlice && plan.clustering.prefixCount == table.clustering.count
+            point = namesRows && !readsStatics ? PlannedKey(table, partition: restrictions, clustering: plan.clustering) : nil
         } else {
             isByKey = false
+            namesRows = false
             point = nil
         }
     }
@@ -71,4 +74,6 @@ struct SelectRun {
     var limits: QueryLimits
     /// Monotonic nanoseconds after which a scan fails.
     var deadline: UInt64
+    /// Rows that may be visited before the request is better off where others do not wait for it.
+    var visitLimit: Int = .max
 }

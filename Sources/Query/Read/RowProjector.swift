@@ -43,8 +43,13 @@ struct RowProjector: ~Copyable {
     /// Dead rows that `countsOnly` met.
     private var deadRows = 0
     private(set) var liveRows = 0
+    /// Tombstones met before the stretch of rows that the threshold is counted in.
+    private var tombstonesBefore = 0
 
     init() {}
+
+    /// A read without pages, of a whole table perhaps, is judged by stretches of so many live rows.
+    private static let rowsPerTombstoneLimit = 10_000
 
     /// Rows of a partition passed over before the scan is begun again behind it.
     private static let rowsBeforeSeek = 64
@@ -67,6 +72,7 @@ struct RowProjector: ~Copyable {
         counted = 0
         deadRows = 0
         liveRows = 0
+        tombstonesBefore = 0
         slots.configure(select.layout)
         filters.removeAll()
         if !select.plan.filters.isEmpty { try filters.prepare(select, run.values, &context) }
@@ -117,7 +123,10 @@ struct RowProjector: ~Copyable {
     private mutating func take(_ key: UnsafeRawBufferPointer, _ row: RowView) throws(QueryFailure) -> ScanStep {
         guard let select else { return .stop }
         visited &+= 1
-        if visited & 0xfff == 0 { try checkDeadline() }
+        if visited & 0xfff == 0 {
+            try checkDeadline()
+            if visited > run.visitLimit { throw .wouldBlock }
+        }
         if select.countsOnly {
             if row.isLive(now: run.now) { counted += 1 } else { deadRows += 1 }
             return .next
@@ -140,9 +149,10 @@ struct RowProjector: ~Copyable {
         }
         let live: Bool
         do throws(KeyError) { live = try slots.load(key: key, row: row, now: run.now) } catch { throw QueryFailure(error) }
-        if slots.tombstones > run.limits.tombstoneFailureThreshold { throw tooManyTombstones() }
+        if slots.tombstones - tombstonesBefore > run.limits.tombstoneFailureThreshold { throw tooManyTombstones() }
         guard live else { return .next }
         liveRows += 1
+        if liveRows % RowProjector.rowsPerTombstoneLimit == 0 { tombstonesBefore = slots.tombstones }
         partitionHadRows = true
         if !filters.isEmpty {
             // What follows a full page may lie far away: let the next page look for it.
@@ -275,6 +285,11 @@ struct RowProjector: ~Copyable {
             _ = try closeGroup(select)
         }
         if !select.plan.postSort.isEmpty { rowCount = sorting.apply(to: &output, limit: run.limit) }
+    }
+
+    /// Gives back the memory of an unusually large answer.
+    mutating func releaseLargeBuffers() {
+        if output.count > 1 << 20 { output = ByteWriter(capacity: 4096) }
     }
 
     mutating func takeSeek() -> [UInt8]? {

@@ -47,11 +47,16 @@ struct SelectExecutor {
             if io == .nonBlocking && !select.isByKey && !plan.table.isVirtual { throw .wouldBlock }
             run.deadline =
                 RowProjector.monotonicNanoseconds() &+ SelectExecutor.nanoseconds(select.isByKey ? limits.readTimeout : limits.rangeTimeout)
+            if io == .nonBlocking && !plan.table.isVirtual { run.visitLimit = SelectExecutor.rowsOnLoop }
             resumeRange = try select.isByKey ? partitions(run, resume, &space) : scan(run, resume, &space)
         }
         try space.projector.finish()
+        defer { space.projector.releaseLargeBuffers() }
         return result(run, resumeRange, text, &space.projector, &warnings)
     }
+
+    /// Rows that a request may visit while other connections of its loop wait.
+    private static let rowsOnLoop = 10_000
 
     private static func nanoseconds(_ duration: Duration) -> UInt64 {
         let (seconds, attoseconds) = duration.components
@@ -135,6 +140,11 @@ struct SelectExecutor {
             }
             if select.readsStatics { try readStatic(partition, &space) }
             for suffix in ranges {
+                if select.namesRows {
+                    try visitRow(partition + suffix.start, after: resumeKey, &space)
+                    if isOver(space.projector) { return index }
+                    continue
+                }
                 var range = KeyRange(start: partition + suffix.start, end: partition + suffix.end)
                 if let resumeKey {
                     if plan.isReversed {
@@ -151,6 +161,18 @@ struct SelectExecutor {
             if try space.projector.leavePartition() == .stop { return index }
         }
         return max(0, partitions.count - 1)
+    }
+
+    /// Visits one row of a list of them.
+    /// - Parameter resumeKey: where the page begins; rows before it, in the order of the read, were given.
+    private func visitRow(_ key: [UInt8], after resumeKey: [UInt8]?, _ space: inout Workspace) throws(QueryFailure) {
+        if let resumeKey {
+            let order = compareBytes(key, resumeKey)
+            if select.plan.isReversed ? order > 0 : order < 0 { return }
+        }
+        space.path.removeAll()
+        space.path.write(key)
+        try get(space.path, &space.projector)
     }
 
     private func isOver(_ projector: borrowing RowProjector) -> Bool { projector.isComplete || projector.resumeKey != nil }
