@@ -122,7 +122,8 @@ enum PlainValue {
             do throws(ValueError) {
                 return try type.bytes(fromPlainText: text)
             } catch {
-                guard let json = try? JSONValue(parsing: Array(text.utf8)), let bytes = try? type.bytes(fromJSON: json) else { throw error }  // the first reason counts
+                // The first reason counts.
+                guard let json = try? JSONValue(parsing: Array(text.utf8)), let bytes = try? type.bytes(fromJSON: json) else { throw error }
                 return bytes
             }
         default: return try type.bytes(fromPlainText: text)

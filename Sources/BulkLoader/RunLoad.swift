@@ -81,7 +81,8 @@ struct LoadRun: Sendable {
     private func plan(_ names: [String]?, _ source: RecordSource) throws(LoadError) -> (LoadPlan, create: String?) {
         if options.creates {
             let inferred = try inferred(names, source)
-            if options.isDryRun, let plan = try? existingPlan(names) { return (plan, nil) }  // without a server the inferred table is checked
+            // Without a server the inferred table is checked.
+            if options.isDryRun, let plan = try? existingPlan(names) { return (plan, nil) }
             if options.isDryRun { return (try LoadPlan(inferred.table, names: names, nulls: options.nulls), inferred.create) }
             try make(inferred.create)
             return (try existingPlan(names), inferred.create)

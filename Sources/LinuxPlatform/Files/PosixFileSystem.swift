@@ -36,6 +36,7 @@ public struct PosixFileSystem: FileSystem {
         defer { closedir(handle) }
         var names: [String] = []
         while let entry = readdir(handle) {
+            // SAFETY: the kernel ends the name with a zero within the 256 bytes of the field.
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
@@ -83,7 +84,8 @@ public struct PosixFileSystem: FileSystem {
         guard let posix = file as? PosixFile else { return file }
         if flock(posix.descriptor, LOCK_EX | LOCK_NB) != 0 {
             let number = errno
-            let holder = (try? readAll(path)).flatMap { Int32(String(decoding: $0, as: UTF8.self).filter(\.isNumber)) }  // a courtesy of the message only
+            // A courtesy of the message only.
+            let holder = (try? readAll(path)).flatMap { Int32(String(decoding: $0, as: UTF8.self).filter(\.isNumber)) }
             file.close()
             guard number == EWOULDBLOCK else { throw PosixFileSystem.error("lock", path, number) }
             throw FileError("lock", path: path, reason: .locked(by: holder))

@@ -39,7 +39,8 @@ final class Arena {
         let failed = posix_memalign(&memory, alignment, size)
         precondition(failed == 0, "out of memory: \(size) bytes for a memtable")
         let chunk = memory.unsafelyUnwrapped  // posix_memalign succeeded
-        if size >= Arena.largestChunkBytes { madvise(chunk, size, 14 /* MADV_HUGEPAGE */) }
+        let hugePages: Int32 = 14  // MADV_HUGEPAGE
+        if size >= Arena.largestChunkBytes { madvise(chunk, size, hugePages) }
         chunks.append(chunk)
         reservedBytes += size
         next = chunk
