@@ -61,7 +61,7 @@ let package = Package(
                 "Query", "Replica", "NativeProtocol", "LineProtocol", "TLS",
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ]),
-        room("Client", ["NativeProtocol"]),
+        room("Client", ["NativeProtocol", "CLinux"]),
         room("Shell", ["Client"]),
         room("BulkLoader", ["Client"]),
         room("SSTableTool", ["Storage"]),

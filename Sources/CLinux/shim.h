@@ -10,6 +10,18 @@ struct auspex_iovec {
     size_t count;
 };
 
+struct auspex_pollfd {
+    int fd;
+    short events;
+    short revents;
+};
+
+struct auspex_timespec {
+    long seconds;
+    long nanoseconds;
+};
+
+extern int auspex_ppoll_call(struct auspex_pollfd *fds, unsigned long count, const struct auspex_timespec *limit, const void *mask) __asm__("ppoll");
 extern long auspex_preadv2(int fd, const struct auspex_iovec *parts, int count, long offset, int flags) __asm__("preadv2");
 extern int auspex_fallocate_call(int fd, int mode, long offset, long length) __asm__("fallocate");
 extern int auspex_setname_call(unsigned long thread, const char *name) __asm__("pthread_setname_np");
@@ -29,3 +41,11 @@ static inline int auspex_fallocate(int fd, long offset, long length) {
 
 /// Names the calling thread, as `top -H` and `perf` show it; at most 15 bytes.
 static inline void auspex_name_thread(const char *name) { auspex_setname_call(auspex_self_call(), name); }
+
+/// poll of one descriptor with a limit in nanoseconds, none when negative: the events that are ready, 0 when the time ran out, or -errno.
+static inline int auspex_poll_nanoseconds(int fd, short events, int64_t nanoseconds) {
+    struct auspex_pollfd entry = {fd, events, 0};
+    struct auspex_timespec limit = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    int ready = auspex_ppoll_call(&entry, 1, nanoseconds < 0 ? 0 : &limit, 0);
+    return ready < 0 ? -errno : ready == 0 ? 0 : entry.revents;
+}

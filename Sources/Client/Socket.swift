@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Primitives
 
@@ -116,12 +117,14 @@ public struct Socket: ~Copyable {
     /// - Parameter timeout: nil: forever.
     /// - Returns: false when the time ran out.
     public func wait(forRoom: Bool = false, timeout: Duration?) throws(ClientError) -> Bool {
-        var entry = pollfd(fd: descriptor, events: Int16(POLLIN) | (forRoom ? Int16(POLLOUT) : 0), revents: 0)
+        let events = Int16(POLLIN) | (forRoom ? Int16(POLLOUT) : 0)
+        let (seconds, attoseconds) = (timeout ?? .zero).components
+        let limit = timeout == nil ? -1 : max(0, seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
         while true {
-            let ready = poll(&entry, 1, timeout?.pollMilliseconds ?? -1)
+            let ready = auspex_poll_nanoseconds(descriptor, events, limit)
             if ready > 0 { return true }
             if ready == 0 { return false }
-            if errno != EINTR { throw .closed(address: address, reason: systemMessage(errno)) }
+            if ready != -EINTR { throw .closed(address: address, reason: systemMessage(-ready)) }
         }
     }
 }

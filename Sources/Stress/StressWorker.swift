@@ -100,8 +100,7 @@ struct StressWorker {
             }
             if let interval, mayIssue, !free.isEmpty, issued < limit {
                 let due = start + Int64(Double(issued) * interval)
-                // poll(2) waits whole milliseconds: shorter gaps are spent looking.
-                _ = try connection.fill(atMost: .milliseconds(max(0, (due - now) / 1_000_000)))
+                _ = try connection.fill(atMost: .nanoseconds(max(0, due - now)))
             } else {
                 try connection.fill()
             }
