@@ -30,4 +30,9 @@ struct Workspace: ~Copyable {
     var context: EvaluationContext
 
     init(context: EvaluationContext) { self.context = context }
+
+    /// Empties `mutations`; after an unusually large write its memory goes too.
+    mutating func beginMutations() {
+        if mutations.count > 1 << 20 { mutations = MutationWriter() } else { mutations.removeAll() }
+    }
 }

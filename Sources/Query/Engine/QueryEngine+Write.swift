@@ -19,8 +19,7 @@ extension QueryEngine {
         try check(options.consistency, compiled.replication, request)
         let encoder = ModificationEncoder(compiled: compiled, port: replica, io: io, limits: limits)
         let times = try encoder.times(values, timestamp: options.timestamp ?? clock.next(), now: now, &space.context)
-        space.mutations.removeAll()
-        defer { if space.mutations.count > 1 << 20 { space.mutations = MutationWriter() } }
+        space.beginMutations()
         try encoder.encode(values, times, space: &space)
         try apply(space.mutations, isCounter: compiled.plan.isCounter && compiled.plan.kind != .delete, io)
         return .void
@@ -105,24 +104,41 @@ extension QueryEngine {
             return Answer(result: try conditional(items, isBatch: true, options, now, io, &space))
         }
         let writeTime = timestamp ?? options.timestamp ?? clock.next()
-        if kind == .counter, items.contains(where: { $0.compiled.plan.kind == .delete }),
-            items.contains(where: { $0.compiled.plan.kind != .delete })
-        {
+        if kind == .counter && BatchShape.countsAndDeletes(items) {
             return try writeCounterBatch(items, timestamp: writeTime, options, now, io, &space)
         }
-        space.mutations.removeAll()
-        defer { if space.mutations.count > 1 << 20 { space.mutations = MutationWriter() } }
-        for item in items {
-            try check(
-                options.consistency, item.compiled.replication,
-                kind == .counter ? .counterWrite(table: item.compiled.plan.table.name) : .write)
-            let encoder = ModificationEncoder(compiled: item.compiled, port: replica, io: io, limits: limits)
-            let times = try encoder.times(item.values, timestamp: writeTime, now: now, &space.context)
-            try encoder.encode(item.values, times, space: &space)
+        return try writeTogether(kind, items, timestamp: writeTime, options, now, io, &space)
+    }
+
+    /// The statements of a batch as one mutation.
+    @inline(never) private func writeTogether(
+        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64, _ options: QueryOptions,
+        _ now: UInt32, _ io: IOMode, _ space: inout Workspace
+    ) throws(QueryFailure) -> Answer {
+        space.beginMutations()
+        // By index and without closures: over the elements in place the optimizer of Swift 6.3.1 fails.
+        var index = 0
+        while index < items.count {
+            try encode(items[index], kind, timestamp: timestamp, options, now, io, &space)
+            index += 1
         }
         let warnings = try verifySize(kind, items, space.mutations)
-        try apply(space.mutations, isCounter: items.contains { $0.compiled.plan.isCounter && $0.compiled.plan.kind != .delete }, io)
+        // Either all of them delete or none does.
+        try apply(space.mutations, isCounter: kind == .counter && !BatchShape.deletesFirst(items), io)
         return Answer(result: .void, warnings: warnings)
+    }
+
+    // Not inlined, like the other parts of a batch: with one inside the other the optimizer of Swift 6.3.1 fails.
+    @inline(never) private func encode(
+        _ item: (compiled: CompiledModification, values: ValueList), _ kind: BatchPlan.Kind, timestamp: Int64, _ options: QueryOptions,
+        _ now: UInt32, _ io: IOMode, _ space: inout Workspace
+    ) throws(QueryFailure) {
+        try check(
+            options.consistency, item.compiled.replication,
+            kind == .counter ? .counterWrite(table: item.compiled.plan.table.name) : .write)
+        let encoder = ModificationEncoder(compiled: item.compiled, port: replica, io: io, limits: limits)
+        let times = try encoder.times(item.values, timestamp: timestamp, now: now, &space.context)
+        try encoder.encode(item.values, times, space: &space)
     }
 
     /// A counter batch that deletes as well as counts: deletions are plain writes and go first, of the same timestamp.
@@ -134,12 +150,12 @@ extension QueryEngine {
         guard io == .blocking else { throw .wouldBlock }
         let deletions = items.filter { $0.compiled.plan.kind == .delete }
         let counts = items.filter { $0.compiled.plan.kind != .delete }
-        var answer = try writeBatch(.counter, deletions, timestamp: timestamp, options, now, io, &space)
-        answer.warnings += try writeBatch(.counter, counts, timestamp: timestamp, options, now, io, &space).warnings
+        var answer = try writeTogether(.counter, deletions, timestamp: timestamp, options, now, io, &space)
+        answer.warnings += try writeTogether(.counter, counts, timestamp: timestamp, options, now, io, &space).warnings
         return answer
     }
 
-    private func checkKinds(
+    @inline(never) private func checkKinds(
         _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)]
     ) throws(QueryFailure) {
         for item in items where item.compiled.plan.isCounter != (kind == .counter) {
@@ -152,7 +168,7 @@ extension QueryEngine {
     }
 
     /// - Throws: when the batch is too large.
-    private func verifySize(
+    @inline(never) private func verifySize(
         _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], _ mutations: borrowing MutationWriter
     ) throws(QueryFailure) -> [String] {
         let size = mutations.count
@@ -184,6 +200,17 @@ extension QueryEngine {
 
 /// What a batch's mutations look like, for its warnings.
 enum BatchShape {
+    @inline(never) static func deletesFirst(_ items: [(compiled: CompiledModification, values: ValueList)]) -> Bool {
+        items.first.map { $0.compiled.plan.kind == .delete } ?? false
+    }
+
+    /// Whether some of the statements delete and some do not.
+    static func countsAndDeletes(_ items: [(compiled: CompiledModification, values: ValueList)]) -> Bool {
+        var deletes = 0
+        for item in items where item.compiled.plan.kind == .delete { deletes += 1 }
+        return deletes > 0 && deletes < items.count
+    }
+
     /// How many partitions the mutations touch.
     static func distinctPartitions(_ mutations: UnsafeRawBufferPointer) -> Int {
         var seen: Set<UUID> = []
