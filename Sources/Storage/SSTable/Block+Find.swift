@@ -26,8 +26,9 @@ extension Block {
     /// Finds the first entry whose key is not below `key`, without building any key; nil past the end.
     ///
     /// 1. Binary search over the restarts for the last whose key is below `key`.
-    /// 2. From there, remember how many bytes the last entry had in common with `key` while still being below it. An entry that shares more
-    ///    with its predecessor is below too; one that shares less is above; only one that shares as much needs comparing.
+    /// 2. From there to the next restart, remember how many bytes the last entry had in common with `key` while still being below it. An entry
+    ///    that shares more with its predecessor is below too; one that shares less is above; only one that shares as much needs comparing.
+    /// 3. The next restart's key is not below `key`, and is stored whole: it is what was asked for, or the first above it.
     func find(_ key: UnsafeRawBufferPointer) -> Found? {
         guard restartCount > 0 else { return nil }
         let base = UnsafeRawPointer(base)
@@ -42,7 +43,7 @@ extension Block {
             if compareBytes(UnsafeRawBufferPointer(start: p, count: count), key) < 0 { low = middle } else { high = middle }
         }
         var p = base + restart(low)
-        let end = base + entriesEnd
+        let end = base + (low + 1 < restartCount ? restart(low + 1) : entriesEnd)
         var common = 0
         while p < end {
             let shared = Block.varint(&p)
@@ -64,6 +65,11 @@ extension Block {
             }
             p = value.baseAddress.unsafelyUnwrapped + valueCount
         }
-        return nil
+        guard low + 1 < restartCount else { return nil }
+        _ = Block.varint(&p)
+        let count = Block.varint(&p)
+        let valueCount = Block.varint(&p)
+        let isExact = compareBytes(UnsafeRawBufferPointer(start: p, count: count), key) == 0
+        return Found(value: UnsafeRawBufferPointer(start: p + count, count: valueCount), isExact: isExact)
     }
 }
