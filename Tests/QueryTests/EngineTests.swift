@@ -113,6 +113,21 @@ import Testing
         #expect(try session.engine.prepare("SELECT * FROM t", keyspace: "k").planned.resultMetadata?.columns.count == 3)
     }
 
+    @Test func slowRequestsAreReported() throws {
+        var limits = QueryLimits()
+        limits.slowQuery = .milliseconds(200)
+        let session = try EngineTests.session(limits)
+        _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY)")
+        _ = try session.execute("INSERT INTO t (id) VALUES (1)")
+        #expect(session.host.state.withLock { $0.slow } == [])
+        session.microsecondsPerLook = 150_000
+        _ = try session.execute("SELECT * FROM t WHERE id = 1")
+        #expect(session.host.state.withLock { $0.slow } == [])
+        session.microsecondsPerLook = 250_000
+        _ = try session.execute("SELECT * FROM t WHERE id = 1")
+        #expect(session.host.state.withLock { $0.slow } == ["250 SELECT * FROM t WHERE id = 1"])
+    }
+
     @Test func schemaIsStoredAndAnnounced() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY, a int)")

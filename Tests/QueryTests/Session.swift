@@ -12,6 +12,7 @@ final class TestHost: SchemaHost {
         var stored: [UInt8] = []
         var announced: [SchemaChange] = []
         var dropped: [String] = []
+        var slow: [String] = []
     }
 
     let state = Mutex(State())
@@ -26,6 +27,7 @@ final class TestHost: SchemaHost {
 
     func dropped(_ tables: [TableMetadata]) { state.withLock { $0.dropped += tables.map(\.qualifiedName) } }
     func truncate(_ table: TableMetadata) throws(ServerError) { replica.truncate(table.id) }
+    func slow(_ statement: String, milliseconds: Int) { state.withLock { $0.slow.append("\(milliseconds) \(statement)") } }
     func announce(_ change: SchemaChange) { state.withLock { $0.announced.append(change) } }
 }
 
@@ -40,6 +42,16 @@ final class Session {
 
     final class Wall: Sendable {
         let micros = Mutex<Int64>(1_700_000_000_000_000)
+        /// How much time passes at each look.
+        let step = Mutex<Int64>(0)
+
+        func look() -> Int64 {
+            let step = step.withLock { $0 }
+            return micros.withLock { micros in
+                defer { micros += step }
+                return micros
+            }
+        }
     }
 
     init(seed: UInt64 = 1, blocksOneIn: UInt64 = 0, limits: QueryLimits = QueryLimits(), schema: Schema = Schema()) {
@@ -48,12 +60,17 @@ final class Session {
         let wall = Wall()
         self.wall = wall
         engine = QueryEngine(
-            replica: replica, host: host, clock: HybridClock(wallClock: { wall.micros.withLock { $0 } }),
+            replica: replica, host: host, clock: HybridClock(wallClock: { wall.look() }),
             node: NodeInfo(
                 clusterName: "Test Cluster", dataCenter: "datacenter1", rack: "rack1", hostID: UUID(high: 0x1000, low: 1 << 63),
                 address: "127.0.0.1", nativePort: 9042, storagePort: 7000, tokens: NodeInfo.evenTokens(2),
                 settings: [("cluster_name", "Test Cluster")]),
             schema: schema, limits: limits)
+    }
+
+    var microsecondsPerLook: Int64 {
+        get { wall.step.withLock { $0 } }
+        set { wall.step.withLock { $0 = newValue } }
     }
 
     func advance(microseconds: Int64) { wall.micros.withLock { $0 += microseconds } }

@@ -88,6 +88,8 @@ public final class NodeServer: Sendable {
         limits.preparedStatementsCacheSize = configuration.preparedStatementsCacheSize
         limits.readTimeout = configuration.readRequestTimeout
         limits.rangeTimeout = configuration.rangeRequestTimeout
+        limits.maxValueSize = configuration.maxValueSize
+        limits.slowQuery = configuration.slowQueryLogTimeout
         queries = QueryEngine(
             replica: LocalReplica(engine: storage, node: hostID), host: host, clock: HybridClock(wallClock: { time.wallMicroseconds() }),
             node: node,
@@ -98,7 +100,9 @@ public final class NodeServer: Sendable {
             groupWindowNanoseconds: UInt64(max(0, components.seconds)) * 1_000_000_000
                 + UInt64(max(0, components.attoseconds / 1_000_000_000)))
         let runner = RequestRunner(
-            engine: queries, background: background, acknowledgement: acknowledgement, loops: network.loops, seed: seed, node: hostID)
+            engine: queries, background: background, acknowledgement: acknowledgement, loops: network.loops, seed: seed, node: hostID,
+            room: WaitingRoom(
+                byteLimit: configuration.nativeTransportMaxRequestDataInFlight, turnTimeout: configuration.requestTimeout, time: time))
         services = NodeServices(configuration: configuration, time: time, storage: storage, runner: runner, events: events)
         if configuration.commitlogSync == .periodic {
             let period = configuration.commitlogSyncPeriod.components

@@ -17,9 +17,7 @@ final class RequestRunner: Sendable {
     private let freeScratches = Mutex<[ScratchBox]>([])
     private let seed: UInt64
     private let scratchCount = Atomic<UInt64>(1 << 16)
-    private let waiting = Atomic<Int>(0)
-    /// Requests that may wait for the pool at once; beyond it the server is overloaded.
-    static let waitingLimit = 4096
+    private let room: WaitingRoom
     let requests = Atomic<Int>(0)
     let pooled = Atomic<Int>(0)
     let failures = Atomic<Int>(0)
@@ -30,8 +28,12 @@ final class RequestRunner: Sendable {
         init(_ scratch: ExecutionScratch) { self.scratch = scratch }
     }
 
-    init(engine: QueryEngine, background: any Background, acknowledgement: any Acknowledgement, loops: Int, seed: UInt64, node: UUID) {
+    init(
+        engine: QueryEngine, background: any Background, acknowledgement: any Acknowledgement, loops: Int, seed: UInt64, node: UUID,
+        room: WaitingRoom
+    ) {
         self.engine = engine
+        self.room = room
         self.background = background
         self.acknowledgement = acknowledgement
         self.seed = seed
@@ -43,22 +45,21 @@ final class RequestRunner: Sendable {
     @inline(__always) func scratch(loop: Int) -> ExecutionScratch { loopScratches[loop].scratch }
 
     /// Runs `work` on the I/O pool with a scratch of its own, makes what it wrote safe to acknowledge, and calls `done` with its result there.
-    /// - Returns: false when too many requests wait already.
+    /// - Parameter bytes: of the request, counted until it is done.
+    /// - Returns: false when too many requests, or bytes of them, wait already.
     func onPool<R: Sendable>(
-        _ work: @escaping @Sendable (ExecutionScratch) -> Result<R, ServerError>,
+        bytes: Int, _ work: @escaping @Sendable (ExecutionScratch) -> Result<R, ServerError>,
         _ done: @escaping @Sendable (Result<R, ServerError>) -> Void
     ) -> Bool {
-        guard waiting.add(1, ordering: .relaxed).newValue <= RequestRunner.waitingLimit else {
-            waiting.subtract(1, ordering: .relaxed)
-            return false
-        }
+        guard let deadline = room.enter(bytes: bytes) else { return false }
         pooled.add(1, ordering: .relaxed)
         background.run(.read) { [self] in
+            defer { room.leave(bytes: bytes) }
+            if room.isTooLate(deadline) { return done(.failure(RequestRunner.overloaded)) }
             let box = freeScratches.withLock { $0.popLast() } ?? newScratch()
             var result = work(box.scratch)
             freeScratches.withLock { if $0.count < 64 { $0.append(box) } }
             if let failure = acknowledgement.flush() { result = .failure(RequestRunner.notLogged(failure)) }
-            waiting.subtract(1, ordering: .relaxed)
             done(result)
         }
         return true

@@ -1,4 +1,5 @@
 import Compression
+import Coordinator
 import DataModel
 import NativeProtocol
 import Platform
@@ -15,6 +16,7 @@ final class StorageHost: SchemaHost {
     private let engine: StorageEngine
     private let directory: String
     private let events: EventHub
+    private let slowRequests = SlowRequestLog()
 
     static let fileName = "schema"
 
@@ -89,6 +91,12 @@ final class StorageHost: SchemaHost {
     func truncate(_ table: TableMetadata) throws(ServerError) {
         do { try engine.truncateTable(table.id) } catch {
             throw ServerError(.truncateError, "Error during truncate: \(error)")
+        }
+    }
+
+    func slow(_ statement: String, milliseconds: Int) {
+        if let line = slowRequests.line(statement, milliseconds: milliseconds, second: HybridClock.systemMicroseconds() / 1_000_000) {
+            NodeLog.line(line)
         }
     }
 

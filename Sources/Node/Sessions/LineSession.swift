@@ -169,7 +169,8 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
             case .wouldBlock:
                 isWaiting = true
                 let engine = runner.engine
-                let accepted = runner.onPool { scratch -> Result<Answer, ServerError> in
+                let accepted = runner.onPool(bytes: statement.text.utf8.count + values.bytes.count) {
+                    scratch -> Result<Answer, ServerError> in
                     do throws(QueryFailure) {
                         return .success(try engine.execute(statement, values: values, options: options, io: .blocking, scratch: scratch))
                     } catch { return .failure(error.forClient) }

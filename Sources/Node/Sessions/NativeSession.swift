@@ -271,7 +271,7 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
     ) {
         waiting += 1
         waitingBytes += bytes
-        let started = runner.onPool(work) { [self] result in
+        let started = runner.onPool(bytes: bytes, work) { [self] result in
             connection.onLoop { [self] in
                 waiting -= 1
                 waitingBytes -= bytes

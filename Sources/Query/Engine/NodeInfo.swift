@@ -43,7 +43,7 @@ public struct NodeInfo: Sendable {
     }
 }
 
-/// What the node does when the schema changes; called under the schema lock, one change at a time.
+/// What the node does for its queries. Schema changes come under the schema lock, one at a time.
 public protocol SchemaHost: Sendable {
     /// Makes the schema survive a restart, and storage ready for it (`created`, `altered`), before it takes effect.
     /// - Throws: what the client gets; the schema then stays as it was.
@@ -52,6 +52,8 @@ public protocol SchemaHost: Sendable {
     func dropped(_ tables: [TableMetadata])
     /// Removes all rows of a table.
     func truncate(_ table: TableMetadata) throws(ServerError)
+    /// A request took longer than `QueryLimits.slowQuery`; from any thread, outside the schema lock.
+    func slow(_ statement: String, milliseconds: Int)
     /// Tells the clients that registered for it.
     func announce(_ change: SchemaChange)
 }

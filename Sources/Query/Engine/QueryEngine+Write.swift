@@ -76,6 +76,7 @@ extension QueryEngine {
         }
         let wall = clock.nowMicroseconds
         scratch.space.context.nowMicroseconds = wall
+        defer { noteDuration("a batch of \(items.count) statements, the first: \(statements.first?.statement.text ?? "")", since: wall) }
         let now = options.nowInSeconds.map { UInt32(clamping: $0) } ?? UInt32(clamping: wall / 1_000_000)
         guard options.isTracing else {
             return try writeBatch(kind, items, timestamp: nil, options, now, io, &scratch.space)

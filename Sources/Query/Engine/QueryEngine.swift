@@ -21,6 +21,8 @@ public final class QueryEngine: Sendable {
     public let limits: QueryLimits
     public let traces: TraceStore
     let cache: StatementCache
+    /// `Int64.max` when no request is slow.
+    private let slowMicroseconds: Int64
     private let snapshots: Mutex<SchemaSnapshot>
     private let generation = Atomic<UInt64>(1)
     let schemaLock = Mutex<Void>(())
@@ -34,6 +36,8 @@ public final class QueryEngine: Sendable {
         self.host = host
         self.clock = clock
         self.limits = limits
+        let (seconds, attoseconds) = limits.slowQuery.components
+        slowMicroseconds = limits.slowQuery > .zero ? seconds * 1_000_000 + attoseconds / 1_000_000_000_000 : .max
         traces = TraceStore()
         cache = StatementCache(budget: limits.preparedStatementsCacheSize)
         var complete = schema
@@ -140,6 +144,12 @@ public final class QueryEngine: Sendable {
         }
     }
 
+    /// Reports a request that began at `started`, when it was slow.
+    func noteDuration(_ text: @autoclosure () -> String, since started: Int64) {
+        let elapsed = clock.nowMicroseconds - started
+        if elapsed > slowMicroseconds { host.slow(String(text().prefix(1024)), milliseconds: Int(elapsed / 1000)) }
+    }
+
     private func run(
         _ compiled: Compiled, _ statement: PreparedStatement, _ values: ValueList, _ options: QueryOptions, _ io: IOMode,
         _ space: inout Workspace
@@ -147,6 +157,7 @@ public final class QueryEngine: Sendable {
         let values = try bind(values, compiled.planned)
         let wall = clock.nowMicroseconds
         space.context.nowMicroseconds = wall
+        defer { noteDuration(statement.text, since: wall) }
         let now = options.nowInSeconds.map { UInt32(clamping: $0) } ?? UInt32(clamping: wall / 1_000_000)
         switch compiled.plan {
         case .select(let select):

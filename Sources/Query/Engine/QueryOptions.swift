@@ -86,6 +86,10 @@ public struct QueryLimits: Sendable {
     public var preparedStatementsCacheSize = 10 << 20
     public var readTimeout = Duration.seconds(5)
     public var rangeTimeout = Duration.seconds(10)
+    /// The largest value that may be written into one column.
+    public var maxValueSize = 256 << 20
+    /// Requests that take longer are reported to the host; zero: none are.
+    public var slowQuery = Duration.milliseconds(500)
 
     public init() {}
 }

@@ -149,6 +149,7 @@ struct ModificationEncoder {
             space.value.removeAll()
             switch try cells[index].value.write(values, &space.context, to: &space.value) {
             case .value:
+                if space.value.count > limits.maxValueSize { throw tooLarge(space.value.count) }
                 space.mutations.cell(
                     column: cells[index].column, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
                     value: space.value.bytes)
@@ -159,6 +160,10 @@ struct ModificationEncoder {
         let isEmpty = !plan.writesRowMarker && space.mutations.count == empty
         space.mutations.endRow()
         if isEmpty { space.mutations.out.truncate(to: start) }
+    }
+
+    private func tooLarge(_ count: Int) -> QueryFailure {
+        .invalid("A value of \(count) bytes is larger than \(limits.maxValueSize) (max_value_size)")
     }
 
     /// Appends a row by its operations, one after another.
@@ -179,6 +184,7 @@ struct ModificationEncoder {
                 space.value.removeAll()
                 switch try term.write(values, &space.context, to: &space.value) {
                 case .value:
+                    if space.value.count > limits.maxValueSize { throw tooLarge(space.value.count) }
                     space.mutations.cell(
                         column: operation.column.id, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
                         value: space.value.bytes)
