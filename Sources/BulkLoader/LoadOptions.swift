@@ -28,7 +28,7 @@ public struct LoadOptions: Sendable {
     public var connection = ConnectionOptions()
     public var connections = 2
     /// Rows under way on each connection.
-    public var inFlight = 1024
+    public var inFlight = 512
     public var consistency = Consistency.localOne
     /// Checks every record and sends none.
     public var isDryRun = false

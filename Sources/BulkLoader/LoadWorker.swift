@@ -12,6 +12,8 @@ import Primitives
 ///
 /// **Thread safety**: one owner.
 struct LoadWorker: ~Copyable {
+    /// What is enqueued goes out when it has this many bytes, so that the server works while the next records are read.
+    static let flushBytes = 32 << 10
     /// A record is tried this often when the server is overloaded or times out.
     static let maxTries = 12
     /// How long a broken connection is tried to be opened again.
@@ -51,6 +53,7 @@ struct LoadWorker: ~Copyable {
     private var offset = 0
     private var line = 0
     private var acknowledged = 0
+    private var isSourceEmpty = false
 
     init(_ options: LoadOptions, _ plan: LoadPlan, _ source: RecordSource, _ ledger: LoadLedger) throws(ClientError) {
         let connection = try Connection.open(options.connection)
@@ -71,7 +74,7 @@ struct LoadWorker: ~Copyable {
         while ledger.failure == nil {
             try fillWindow()
             if free.count == options.inFlight && again.isEmpty {
-                if current == nil { return }
+                if current == nil && isSourceEmpty { return }
                 continue
             }
             do throws(ClientError) {
@@ -89,9 +92,12 @@ struct LoadWorker: ~Copyable {
                 resend(slot, stream)
             }
         }
-        while !free.isEmpty {
+        while !free.isEmpty && connection.pendingBytes < LoadWorker.flushBytes {
             if current == nil {
-                guard let chunk = try source.next() else { return }
+                guard let chunk = try source.next() else {
+                    isSourceEmpty = true
+                    return
+                }
                 current = Sending(chunk)
                 offset = 0
                 line = chunk.firstLine
@@ -105,12 +111,12 @@ struct LoadWorker: ~Copyable {
         }
     }
 
-    /// Enqueues records of the chunk until it or the window is at its end.
+    /// Enqueues records of the chunk until it, the window or what is sent at once is at its end.
     private mutating func readChunk(_ sending: Sending) {
         let bytes = sending.chunk.bytes
         bytes.withUnsafeBytes { raw in
             while offset < raw.count {
-                guard let stream = free.last else { return }
+                guard let stream = free.last, connection.pendingBytes < LoadWorker.flushBytes else { return }
                 let start = offset
                 let startLine = line
                 var outcome = RowEncoder.Outcome.blank
@@ -153,7 +159,7 @@ struct LoadWorker: ~Copyable {
         ledger.reject(line: line, reason: reason, record: String(decoding: record, as: UTF8.self))
     }
 
-    /// Sends what is enqueued and takes the answers that have arrived, at least one if any is awaited.
+    /// Sends what is enqueued and takes the answers that have arrived; waits for one when nothing else can be done.
     private mutating func exchange() throws(ClientError) {
         try connection.flush()
         if free.count == options.inFlight {
@@ -161,7 +167,14 @@ struct LoadWorker: ~Copyable {
             if wait > 0 { WorkerThreads.sleep(.nanoseconds(wait)) }
             return
         }
-        if again.isEmpty { try connection.fill() } else { _ = try connection.fill(atMost: .milliseconds(20)) }
+        if !again.isEmpty {
+            _ = try connection.fill(atMost: .milliseconds(20))
+        } else if free.isEmpty || isSourceEmpty {
+            try connection.fill()
+        } else {
+            // There is room for more: only what is there already is taken.
+            _ = try connection.fill(atMost: .zero)
+        }
         acknowledged = 0
         while let frame = try connection.nextBuffered() {
             let stream = frame.header.stream

@@ -50,7 +50,7 @@ struct LoadCommand: ParsableCommand {
     var connections = 2
 
     @Option(help: "Rows under way on each connection.")
-    var inFlight = 1024
+    var inFlight = 512
 
     @Option(help: "The consistency level.")
     var consistency = "LOCAL_ONE"
