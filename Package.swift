@@ -71,7 +71,7 @@ let package = Package(
             name: "auspex",
             dependencies: [
                 "Node", "LinuxPlatform", "Shell", "BulkLoader", "SSTableTool", "Admin", "Stress",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: fast),
         tests("PrimitivesTests", ["Primitives"]),
         .testTarget(name: "CQLTests", dependencies: ["CQL"], exclude: ["Transcripts"]),

@@ -1,5 +1,6 @@
 import Coordinator
 import DataModel
+import Logging
 import Messages
 import Platform
 import Primitives
@@ -32,6 +33,7 @@ public final class NodeServer: Sendable {
     let services: NodeServices
     let background: any Background
     private let network: any Network
+    public let log: Logger
     private let lock: any File
     private let listeners = Mutex<[any Listener]>([])
     private let portState = Mutex(NodePorts(native: 0, line: 0, http: 0))
@@ -42,11 +44,14 @@ public final class NodeServer: Sendable {
     public var isDraining: Bool { draining.load(ordering: .relaxed) }
 
     /// Opens the data directory and everything in it; does not listen yet.
-    /// - Parameter boot: identifies the run of the machine (`CommitLogOptions.boot`).
+    /// - Parameters:
+    ///   - boot: identifies the run of the machine (`CommitLogOptions.boot`).
+    ///   - log: what the node does is said here; nothing by default.
     public init(
         configuration: NodeConfiguration, system: any FileSystem, time: any TimeSource, background: any Background, network: any Network,
-        boot: UInt64, seed: UInt64
+        boot: UInt64, seed: UInt64, log: Logger = Logger(label: "auspex", factory: { _ in SwiftLogNoOpLogHandler() })
     ) throws(NodeError) {
+        self.log = log
         self.configuration = configuration
         self.background = background
         self.network = network
@@ -68,7 +73,11 @@ public final class NodeServer: Sendable {
         let events = EventHub()
         let host: StorageHost
         do {
-            storage = try StorageEngine(system: system, time: time, background: background, directory: directory, options: options)
+            storage = try StorageEngine(
+                system: system, time: time, background: background, directory: directory, options: options,
+                observer: { event in
+                    if case .failed = event { log.error("\(event.text)") } else { log.info("\(event.text)") }
+                })
             host = StorageHost(system: system, engine: storage, directory: directory, events: events)
             try host.open(schema)
             replay = try storage.start()
@@ -163,6 +172,7 @@ public final class NodeServer: Sendable {
     /// Stops accepting and flushes everything; the process may end then. Later calls do nothing.
     public func drain() {
         if draining.exchange(true, ordering: .sequentiallyConsistent) { return }
+        log.info("draining")
         for listener in listeners.withLock({ Array($0.prefix(2)) }) { listener.close() }
         do { try storage.close() } catch { storage.report("closing: \(error)") }
     }

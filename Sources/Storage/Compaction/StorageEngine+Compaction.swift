@@ -75,6 +75,7 @@ extension StorageEngine {
     /// 3. The new file is synced, then the manifest names it and no longer the inputs.
     private func compact(_ table: TableStore, _ task: CompactionTask) throws(StorageError) {
         let inputBytes = task.inputs.reduce(0) { $0 + $1.fileBytes }
+        let began = core.time.monotonicNanoseconds()
         let progressID = compactionState.withLock { state in
             defer { state.nextID += 1 }
             state.running.append(
@@ -120,6 +121,10 @@ extension StorageEngine {
             throw error
         }
         table.compactionCount.add(1, ordering: .relaxed)
+        core.observer(
+            .compacted(
+                directory: table.directory, reason: task.reason, inputs: task.inputs.count, bytesBefore: inputBytes,
+                bytesAfter: writer.byteCount, milliseconds: Int((core.time.monotonicNanoseconds() - began) / 1_000_000)))
         compactionState.withLock { state in
             state.completed += 1
             state.bytesRead += inputBytes

@@ -26,6 +26,7 @@ final class EngineCore: Sendable {
     let time: any TimeSource
     let background: any Background
     let options: StorageOptions
+    let observer: @Sendable (EngineEvent) -> Void
     let cache: BlockCache
     private let logState = Mutex<CommitLog?>(nil)
     private let nextTable = Atomic<UInt32>(1)
@@ -37,7 +38,11 @@ final class EngineCore: Sendable {
     /// SAFETY: a scratch is used by the one that took it out of the pool.
     private struct ScratchBox: @unchecked Sendable { let scratch: ReadScratch }
 
-    init(system: any FileSystem, time: any TimeSource, background: any Background, options: StorageOptions) {
+    init(
+        system: any FileSystem, time: any TimeSource, background: any Background, options: StorageOptions,
+        observer: @escaping @Sendable (EngineEvent) -> Void = { _ in }
+    ) {
+        self.observer = observer
         self.system = system
         self.time = time
         self.background = background

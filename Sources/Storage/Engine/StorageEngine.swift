@@ -22,12 +22,14 @@ public final class StorageEngine: Sendable {
 
     /// - Parameters:
     ///   - directory: holds `commitlog/` and `data/`; made when missing.
+    ///   - observer: told what the engine did in the background, on its threads.
     public init(
-        system: any FileSystem, time: any TimeSource, background: any Background, directory: String, options: StorageOptions
+        system: any FileSystem, time: any TimeSource, background: any Background, directory: String, options: StorageOptions,
+        observer: @escaping @Sendable (EngineEvent) -> Void = { _ in }
     ) throws(StorageError) {
         precondition(
             options.shards > 0 && options.shards <= 256 && options.shards & (options.shards - 1) == 0, "shards: a power of two up to 256")
-        core = EngineCore(system: system, time: time, background: background, options: options)
+        core = EngineCore(system: system, time: time, background: background, options: options, observer: observer)
         self.directory = directory
         do {
             try system.createDirectory(directory + "/commitlog")
@@ -51,7 +53,10 @@ public final class StorageEngine: Sendable {
     /// Notes a failure that no caller can be told of.
     public func report(_ what: String) { noteFailure(what) }
 
-    func noteFailure(_ what: String?) { lastFailure.withLock { $0 = what } }
+    func noteFailure(_ what: String?) {
+        if let what { core.observer(.failed(what)) }
+        lastFailure.withLock { $0 = what }
+    }
 
     // MARK: Tables
 
@@ -206,6 +211,7 @@ public final class StorageEngine: Sendable {
     private func flushLocked(_ table: TableStore) throws(StorageError) {
         // Read before freezing: everything logged before this position is in a memtable that is frozen below.
         let bound = core.log?.position ?? .start
+        let began = core.time.monotonicNanoseconds()
         var frozen: [Memtable] = []
         for shard in table.shards {
             let waiting = shard.snapshot().frozen
@@ -247,6 +253,10 @@ public final class StorageEngine: Sendable {
             throw error
         }
         table.flushCount.add(1, ordering: .relaxed)
+        core.observer(
+            .flushed(
+                directory: table.directory, rows: frozen.reduce(0) { $0 + $1.rowCount }, bytes: writer.byteCount,
+                milliseconds: Int((core.time.monotonicNanoseconds() - began) / 1_000_000)))
         for memtable in frozen { forget(memtable.reservedBytes, of: table, active: false) }
     }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import LinuxPlatform
+import Logging
 import Node
 import Primitives
 
@@ -92,7 +93,8 @@ struct ServerCommand: ParsableCommand {
         do {
             node = try NodeServer(
                 configuration: configuration, system: PosixFileSystem(), time: SystemTime(), background: background, network: network,
-                boot: ProcessLimits.bootIdentity(), seed: UInt64.random(in: 0...UInt64.max))
+                boot: ProcessLimits.bootIdentity(), seed: UInt64.random(in: 0...UInt64.max),
+                log: Logger(label: "auspex", factory: { StreamLogHandler.standardError(label: $0) }))
             if let torn = node.replay.tornAt {
                 diagnostic(
                     "auspex server: the commit log ended in a torn write at segment \(torn.segment), byte \(torn.offset); what was acknowledged before is there"
@@ -109,6 +111,7 @@ struct ServerCommand: ParsableCommand {
             throw ExitCode(1)
         }
         let millis = Int((SystemTime().monotonicNanoseconds() - started) / 1_000_000)
+        node.log.info("serving after \(millis) ms; replayed \(node.replay.records) records of \(node.replay.segments.count) commit-log segments")
         print(node.readyLine(milliseconds: millis))
         fflush(nil)
         while true {
