@@ -126,6 +126,68 @@ import Testing
         #expect(records.first == 1 && records.last == 4)
     }
 
+    /// What is appended while a write is failing goes out with the next flush that succeeds, not with the one after it.
+    @Test func aFlushAfterAFailureWritesWhatWasAppendedMeanwhile() throws {
+        let full = Flag()
+        let meanwhile = Meanwhile()
+        let system = MemoryFileSystem { operation, path in
+            guard full.isSet, operation == "write", path.hasSuffix(".log") else { return nil }
+            meanwhile.run()
+            return .noSpace
+        }
+        try system.createDirectory("log")
+        let log = try CommitLog(system: system, directory: "log", options: Self.options(), existing: [])
+        @Sendable func append(_ value: UInt8) throws { try [value].withUnsafeBytes { raw in Result { _ = try log.append(raw) } }.get() }
+        meanwhile.set { do { try append(2) } catch { Issue.record("\(error)") } }
+        try append(1)
+        full.set(true)
+        #expect(throws: StorageError.self) { try log.flush() }
+        full.set(false)
+        try log.flush()
+        #expect(try Self.replay(system, Self.options()).records == [1, 2])
+    }
+
+    /// A second sync after a failed one would say nothing of what the first one lost.
+    @Test func aFailedSyncEndsTheLog() throws {
+        let failing = Flag()
+        let system = MemoryFileSystem { operation, path in
+            failing.isSet && operation == "sync" && path.hasSuffix(".log") ? .failed(errno: 5) : nil
+        }
+        try system.createDirectory("log")
+        let log = try CommitLog(system: system, directory: "log", options: Self.options(), existing: [])
+        func append(_ value: UInt8) throws { try [value].withUnsafeBytes { raw in Result { _ = try log.append(raw) } }.get() }
+        try append(1)
+        failing.set(true)
+        #expect(throws: StorageError.self) { try log.sync() }
+        failing.set(false)
+        #expect(throws: StorageError.self) { try log.sync() }
+        #expect(throws: StorageError.self) { try log.checkWritable() }
+        #expect(throws: StorageError.self) { try append(2) }
+        #expect(try Self.replay(system, Self.options()).records == [1])
+    }
+
+    /// A recycled segment whose new header was not on the disk when the power failed ends the log, as a torn chunk does.
+    @Test func afterALossOfPowerAHeaderThatWasNotSyncedIsATornTail() throws {
+        for segment: UInt64 in [1, 2] {
+            let system = MemoryFileSystem()
+            try Self.fill(system, count: 100, syncs: false)
+            let file = try system.open("log/" + CommitLog.name(segment), .readWrite)
+            try CommitLogFormat.header(segment: 77, boot: 0).withUnsafeBytes { raw in Result { try file.write(raw, at: 0) } }.get()
+            #expect(throws: StorageError.self) { try Self.replay(system, Self.options(boot: 1)) }
+            let (records, report) = try Self.replay(system, Self.options(boot: 2))
+            #expect(records.count == (segment == 1 ? 0 : records.count) && records.count < 40)
+            #expect(report.tornAt == LogPosition(segment: segment, offset: 0))
+            try CommitLogReplay(system: system, directory: "log", options: Self.options(boot: 2)).seal(report)
+            #expect(try Self.replay(system, Self.options(boot: 2)).records == records)
+            #expect(try Self.replay(system, Self.options(boot: 2)).report.tornAt == nil)
+        }
+        let synced = MemoryFileSystem()
+        try Self.fill(synced, count: 100)
+        let file = try synced.open("log/" + CommitLog.name(1), .readWrite)
+        try CommitLogFormat.header(segment: 77, boot: 0).withUnsafeBytes { raw in Result { try file.write(raw, at: 0) } }.get()
+        #expect(throws: StorageError.self) { try Self.replay(synced, Self.options(boot: 2)) }
+    }
+
     @Test func randomCrashesLoseNothingSynced() throws {
         for seed in 0..<40 {
             var random = SeededRandom(seed: UInt64(seed))
@@ -148,6 +210,13 @@ import Testing
             #expect(records == (0..<records.count).map { UInt8($0) }, "seed \(seed)")
         }
     }
+}
+
+/// Something a fault closure does once.
+final class Meanwhile: Sendable {
+    private let state = Mutex<(@Sendable () -> Void)?>(nil)
+    func set(_ work: @escaping @Sendable () -> Void) { state.withLock { $0 = work } }
+    func run() { state.withLock { $0.take() }?() }
 }
 
 /// A switch that tests and fault closures share.

@@ -27,7 +27,8 @@ public struct CommitLogOptions: Sendable {
 /// 3. `sync` flushes and waits for the disk; callers that wait meanwhile find themselves served by one sync (group commit).
 /// 4. A segment is let go when no memtable holds anything from it (`release`), and its file is used again under a new number.
 ///
-/// When a write fails (a full disk), what was pending stays pending, appends fail with the reason, and each tries again.
+/// When a write fails (a full disk), what was pending stays pending, appends fail with the reason, and each tries again. When a sync fails, the
+/// kernel may have dropped what it held, and a second sync would say nothing of it: the log takes no more writes until the server is started again.
 /// **Thread safety**: all methods, from any thread. Lock order: `writer`, then `buffer`.
 public final class CommitLog: Sendable {
     /// What is in memory, not written yet.
@@ -63,6 +64,8 @@ public final class CommitLog: Sendable {
         var written: LogPosition
         var synced: LogPosition
         var writtenBytes: UInt64 = 0
+        /// Why the disk refused to sync; nothing is written after it.
+        var syncFailure: FileError?
     }
 
     private let system: any FileSystem
@@ -76,12 +79,17 @@ public final class CommitLog: Sendable {
     public let writeCount = Atomic<Int>(0)
 
     /// Opens the log for writing, in a new segment after those that are there, which `CommitLogReplay` has read before.
-    /// - Parameter existing: segments that still hold what memtables hold.
-    public init(system: any FileSystem, directory: String, options: CommitLogOptions, existing: [UInt64]) throws(StorageError) {
+    /// - Parameters:
+    ///   - existing: segments that still hold what memtables hold.
+    ///   - after: a segment that was named before, though it may be gone: a table that says it has everything up to there must not be believed
+    ///     of a new segment with the same number.
+    public init(
+        system: any FileSystem, directory: String, options: CommitLogOptions, existing: [UInt64], after: UInt64 = 0
+    ) throws(StorageError) {
         self.system = system
         self.directory = directory
         self.options = options
-        let first = LogPosition(segment: (existing.max() ?? 0) + 1, offset: CommitLogFormat.headerBytes)
+        let first = LogPosition(segment: max(existing.max() ?? 0, after) + 1, offset: CommitLogFormat.headerBytes)
         buffer = Mutex(Buffer(position: first))
         var writer = Writer(written: first, synced: first)
         writer.segments = existing.sorted()
@@ -180,21 +188,38 @@ public final class CommitLog: Sendable {
     /// Hands all that was appended to the kernel: it survives the process.
     /// - Throws: `file` when the disk refuses; the same data is tried again by the next flush.
     public func flush() throws(StorageError) {
-        do { try writer.withLockTyped { (writer) throws(FileError) in try self.write(&writer) } } catch { throw .file(error) }
+        do { try writer.withLockTyped { (writer) throws(FileError) in try self.write(&writer) } } catch { throw convert(error) }
     }
 
+    private func convert(_ error: FileError) -> StorageError {
+        guard error.operation == CommitLog.syncFailed else { return .file(error) }
+        return .stopped(
+            "the commit log takes no more writes, since the disk failed to sync \(error.path): what was not synced before may be lost "
+                + "when the power fails. See to the disk and start the server again")
+    }
+
+    private static let syncFailed = "sync the commit log in"
+
+    /// Writes what an earlier write left, then what was appended since: a caller may be about to acknowledge either.
     private func write(_ writer: inout Writer) throws(FileError) {
-        if writer.chunks.isEmpty {
-            buffer.withLock { buffer in
-                guard !buffer.chunks.isEmpty else { return }
-                CommitLog.close(&buffer)
-                swap(&buffer.pending, &writer.out)
-                swap(&buffer.chunks, &writer.chunks)
-                buffer.pending.removeAll()
-                buffer.chunks.removeAll(keepingCapacity: true)
-            }
+        if let failure = writer.syncFailure { throw failure }
+        if !writer.chunks.isEmpty { try writeChunks(&writer) }
+        buffer.withLock { buffer in
+            guard !buffer.chunks.isEmpty else { return }
+            CommitLog.close(&buffer)
+            swap(&buffer.pending, &writer.out)
+            swap(&buffer.chunks, &writer.chunks)
+            buffer.pending.removeAll()
+            buffer.chunks.removeAll(keepingCapacity: true)
         }
-        guard !writer.chunks.isEmpty else { return }
+        if !writer.chunks.isEmpty { try writeChunks(&writer) }
+        if isFailing.load(ordering: .relaxed) {
+            isFailing.store(false, ordering: .relaxed)
+            buffer.withLock { $0.failure = nil }
+        }
+    }
+
+    private func writeChunks(_ writer: inout Writer) throws(FileError) {
         do throws(FileError) {
             while let chunk = writer.chunks.first {
                 if chunk.position.segment != writer.segment { try openSegment(chunk.position.segment, &writer) }
@@ -202,17 +227,18 @@ public final class CommitLog: Sendable {
                 writer.chunks.removeFirst()
             }
         } catch {
-            buffer.withLock { $0.failure = error }
-            isFailing.store(true, ordering: .relaxed)
+            refuse(error)
             throw error
         }
         writer.out.removeAll()
         // A burst must not keep its memory for ever.
         if writer.out.capacityBytes > 4 << 20 { writer.out = ByteWriter(capacity: 256 << 10) }
-        if isFailing.load(ordering: .relaxed) {
-            isFailing.store(false, ordering: .relaxed)
-            buffer.withLock { $0.failure = nil }
-        }
+    }
+
+    /// Makes appends fail until a write succeeds.
+    private func refuse(_ error: FileError) {
+        buffer.withLock { $0.failure = error }
+        isFailing.store(true, ordering: .relaxed)
     }
 
     private func writeChunk(_ chunk: Chunk, _ writer: inout Writer) throws(FileError) {
@@ -245,9 +271,10 @@ public final class CommitLog: Sendable {
         let file = try system.open(path, .readWrite)
         do throws(FileError) {
             try file.preallocate(options.segmentBytes)
+            // Before anything is written: a recycled file must not come back under its old name with a new header.
+            try system.syncDirectory(directory)
             let header = CommitLogFormat.header(segment: number, boot: options.boot)
             try header.withUnsafeBytesTyped { (bytes) throws(FileError) in try file.write(bytes, at: 0) }
-            try system.syncDirectory(directory)
         } catch {
             file.close()
             do { try system.remove(path) } catch {}  // an empty segment means nothing; replay ignores it
@@ -270,7 +297,14 @@ public final class CommitLog: Sendable {
                     let files = writer.unsynced + (writer.file.map { [$0] } ?? [])
                     return (files, writer.written)
                 }
-                for file in files { try file.sync() }
+                for file in files {
+                    do throws(FileError) { try file.sync() } catch {
+                        let failure = FileError(CommitLog.syncFailed, path: self.directory, reason: error.reason)
+                        self.writer.withLock { $0.syncFailure = failure }
+                        self.refuse(failure)
+                        throw failure
+                    }
+                }
                 self.syncCount.add(1, ordering: .relaxed)
                 self.writer.withLock { writer in
                     let synced = files.dropLast()
@@ -280,7 +314,7 @@ public final class CommitLog: Sendable {
                 }
                 done = written
             }
-        } catch { throw .file(error) }
+        } catch { throw convert(error) }
     }
 
     /// Lets go of the segments that lie wholly before `position`: their files are kept for reuse, or removed.

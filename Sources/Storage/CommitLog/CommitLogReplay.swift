@@ -14,6 +14,12 @@ public struct ReplayReport: Sendable {
     public var end: LogPosition?
     /// Damage that was skipped because the operator said so: where and how many bytes.
     public var skipped: [(position: LogPosition, bytes: Int)] = []
+
+    /// Whether a segment holds anything before the end.
+    func keeps(_ segment: UInt64) -> Bool {
+        guard let end else { return true }
+        return segment < end.segment || (segment == end.segment && end.offset >= CommitLogFormat.headerBytes)
+    }
 }
 
 /// Reads the commit log at start.
@@ -67,12 +73,7 @@ public struct CommitLogReplay {
         _ apply: (LogPosition, UnsafeRawBufferPointer) throws(StorageError) -> Void
     ) throws(StorageError) -> Bool {
         guard let header = CommitLogFormat.parseHeader(bytes), header.segment == number else {
-            // A file whose header was never written holds nothing, unless something follows.
-            if try firstGoodChunk(bytes, segment: number, from: CommitLogFormat.headerBytes) == nil && bytes.allSatisfy({ $0 == 0 }) {
-                return true
-            }
-            if later.isEmpty, try firstGoodChunk(bytes, segment: number, from: CommitLogFormat.headerBytes) == nil { return true }
-            return try damaged(path, LogPosition(segment: number, offset: 0), bytes.count, "the segment's header is damaged", &report)
+            return try replayHeaderless(number, bytes, path: path, later: later, report: &report)
         }
         var at = LogPosition(segment: number, offset: CommitLogFormat.headerBytes)
         while bytes.count - at.offset >= CommitLogFormat.chunkHeaderBytes {
@@ -98,11 +99,39 @@ public struct CommitLogReplay {
         return true
     }
 
+    /// A segment whose header never reached the disk, or was damaged.
+    /// - Returns: whether the replay goes on with the next segment.
+    private func replayHeaderless(
+        _ number: UInt64, _ bytes: UnsafeRawBufferPointer, path: String, later: [UInt64], report: inout ReplayReport
+    ) throws(StorageError) -> Bool {
+        let next = try firstGoodChunk(bytes, segment: number, from: CommitLogFormat.headerBytes)
+        // A segment that was made and not begun.
+        if next == nil && later.isEmpty { return true }
+        let at = LogPosition(segment: number, offset: CommitLogFormat.headerBytes)
+        if try isDamage(at: at, next: next, boot: try boot(of: later), bytes, later: later) {
+            return try damaged(path, LogPosition(segment: number, offset: 0), bytes.count, "the segment's header is damaged", &report)
+        }
+        report.tornAt = LogPosition(segment: number, offset: 0)
+        report.end = report.tornAt
+        return false
+    }
+
+    /// The run of the machine that wrote the first of these segments whose header is good.
+    private func boot(of segments: [UInt64]) throws(StorageError) -> UInt64? {
+        for number in segments {
+            let content: [UInt8]
+            do { content = try system.readAll(directory + "/" + CommitLog.name(number)) } catch { throw .file(error) }
+            if let header = content.withUnsafeBytes({ CommitLogFormat.parseHeader($0) }), header.segment == number { return header.boot }
+        }
+        return nil
+    }
+
     /// Marks where the replay ended as the log's good end, and removes what lies behind: the next replay finds no hole.
     func seal(_ report: ReplayReport) throws(StorageError) {
         guard let end = report.end else { return }
         do throws(FileError) {
-            for number in report.segments where number > end.segment { try system.remove(directory + "/" + CommitLog.name(number)) }
+            for number in report.segments where !report.keeps(number) { try system.remove(directory + "/" + CommitLog.name(number)) }
+            guard report.keeps(end.segment) else { return try system.syncDirectory(directory) }
             let file = try system.open(directory + "/" + CommitLog.name(end.segment), .readWrite)
             defer { file.close() }
             guard try file.size() - end.offset >= CommitLogFormat.chunkHeaderBytes else { return }
@@ -153,7 +182,7 @@ public struct CommitLogReplay {
         return true
     }
 
-    private func isDamage(at: LogPosition, next: Int?, boot: UInt64, _ bytes: UnsafeRawBufferPointer, later: [UInt64]) throws(StorageError)
+    private func isDamage(at: LogPosition, next: Int?, boot: UInt64?, _ bytes: UnsafeRawBufferPointer, later: [UInt64]) throws(StorageError)
         -> Bool
     {
         let sameRun = boot == options.boot
