@@ -17,6 +17,13 @@ public struct MutationReader {
 
     public init(_ bytes: UnsafeRawBufferPointer) { reader = ByteReader(bytes) }
 
+    /// Whether more than one mutation begins in the bytes.
+    @inline(__always) public static func holdsSeveral(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard bytes.count >= 20 else { return false }
+        let length = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
+        return bytes.count - 20 > Int(length)
+    }
+
     /// Moves to the next mutation; false after the last one.
     /// - Throws: `ByteError` where the bytes are not mutations.
     public mutating func nextTable() throws(ByteError) -> Bool {

@@ -101,23 +101,18 @@ extension StorageEngine {
             }
             if writer.isEmpty {
                 writer.abandon()
-                try table.install(adding: [], removing: task.inputs, flushed: nil, dropping: [])
+                guard try table.replace(task.inputs, with: nil) else { return }
             } else {
                 _ = try writer.finish()
                 do { try core.system.syncDirectory(table.directory) } catch { throw .file(error) }
                 let merged = try SSTable(system: core.system, path: path, id: id, cache: core.cache)
-                // The table may have been truncated meanwhile: then its inputs are gone, and so is what came of them.
-                let stillThere = table.version.withLock { version in
-                    task.inputs.allSatisfy { input in version.set.tables.contains { $0 === input } }
-                }
-                guard stillThere else {
+                guard try table.replace(task.inputs, with: merged) else {
                     merged.retire()
                     return
                 }
-                try table.install(adding: [merged], removing: task.inputs, flushed: nil, dropping: [])
             }
         } catch {
-            writer.abandon()
+            table.discard(id, writer)
             throw error
         }
         table.compactionCount.add(1, ordering: .relaxed)
@@ -137,16 +132,18 @@ extension StorageEngine {
         let grace = table.options.gcGraceSeconds
         let gcBefore = now > grace ? now - grace : 0
         let inputs = Set(task.inputs.map(\.id))
-        let others = table.tables.filter { !inputs.contains($0.id) }
         var lastPartition: [UInt8] = []
         var lastRule: PurgeRule?
         func rule(_ key: UnsafeRawBufferPointer) -> PurgeRule? {
             let partition = UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)])
             if let lastRule, lastPartition.withUnsafeBytes({ compareBytes($0, partition) == 0 }) { return lastRule }
             let hash = BloomFilter.hash(partition)
-            var oldest = Int64.max
-            for other in others where other.filter.mayContain(hash) { oldest = min(oldest, other.statistics.minTimestamp) }
-            if table.shard(of: key).memoryHolds(partition: partition) { oldest = .min }
+            // Memory and files are looked at in one step: what a flush moves from one to the other must be seen in either.
+            let elsewhere = table.shard(of: key).elsewhere(partition: partition)
+            var oldest = elsewhere.isInMemory ? Int64.min : Int64.max
+            for other in elsewhere.tables.tables where !inputs.contains(other.id) && other.filter.mayContain(hash) {
+                oldest = min(oldest, other.statistics.minTimestamp)
+            }
             lastPartition = [UInt8](partition)
             lastRule = PurgeRule(gcBefore: gcBefore, maxPurgeableTimestamp: oldest, now: now)
             return lastRule

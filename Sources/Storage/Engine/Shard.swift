@@ -108,8 +108,8 @@ final class Shard: Sendable {
         }
     }
 
-    /// Whether memory holds anything of this partition.
-    func memoryHolds(partition: UnsafeRawBufferPointer) -> Bool {
+    /// Whether memory holds anything of this partition, and the files there are beside it at that moment.
+    func elsewhere(partition: UnsafeRawBufferPointer) -> (isInMemory: Bool, tables: SSTableSet) {
         state.withLock { state in
             var records: [Record] = []
             func holds(_ memtable: Memtable) -> Bool {
@@ -118,7 +118,7 @@ final class Shard: Sendable {
                 guard let key = records.first?.key, key.count >= partition.count else { return false }
                 return compareBytes(UnsafeRawBufferPointer(rebasing: key[..<partition.count]), partition) == 0
             }
-            return holds(state.active) || state.frozen.contains { holds($0) }
+            return (holds(state.active) || state.frozen.contains { holds($0) }, state.tables)
         }
     }
 }

@@ -18,13 +18,22 @@ extension StorageEngine {
             throw .file(FileError("snapshot", path: target, reason: .alreadyExists))
         }
         let tables = table.tables
-        do {
-            try core.system.createDirectory(target)
-            for one in tables { try core.system.link(one.path, to: target + "/" + Manifest.tableFile(one.id)) }
-        } catch { throw .file(error) }
-        var manifest = Manifest()
-        manifest.tables = tables.map(\.id)
-        try manifest.write(core.system, directory: target)
+        do throws(StorageError) {
+            do {
+                try core.system.createDirectory(target)
+                for one in tables { try core.system.link(one.path, to: target + "/" + Manifest.tableFile(one.id)) }
+            } catch { throw .file(error) }
+            var manifest = Manifest()
+            manifest.tables = tables.map(\.id)
+            try manifest.write(core.system, directory: target)
+        } catch {
+            // Half a snapshot is none, and must not stand in the way of the next attempt.
+            do {
+                for file in try core.system.list(target) { try core.system.remove(target + "/" + file) }
+                try core.system.removeDirectory(target)
+            } catch {}  // the first failure is the one to tell
+            throw error
+        }
     }
 
     public func snapshots(of table: TableStore) throws(StorageError) -> [SnapshotInfo] {

@@ -93,7 +93,7 @@ public final class StorageEngine: Sendable {
     private func empty(_ table: TableStore) throws(StorageError) {
         let position = core.log?.position ?? .start
         try table.flushing.withLockTyped { (_) throws(StorageError) in
-            try table.install(adding: [], removing: table.tables, flushed: position, dropping: [])
+            try table.removeFiles(upTo: position)
             for shard in table.shards {
                 let (active, frozen) = shard.clear(position: position, tables: SSTableSet([]))
                 self.forget(active, of: table, active: true)
@@ -115,6 +115,7 @@ public final class StorageEngine: Sendable {
             }
             try log.checkWritable()
         }
+        if MutationReader.holdsSeveral(mutations) { try checkTables(mutations) }
         try put(mutations, from: nil)
         if let log = core.log { _ = try log.append(mutations) }
         if core.activeBytes.load(ordering: .relaxed) >= core.options.memtableBytes / 2 { scheduleFlush() }
@@ -131,10 +132,19 @@ public final class StorageEngine: Sendable {
                 }
                 if let position, position < table.flushed { continue }
                 var grown = 0
+                defer {
+                    if grown > 0 {
+                        table.memoryBytes.add(grown, ordering: .relaxed)
+                        core.memoryBytes.add(grown, ordering: .relaxed)
+                        core.activeBytes.add(grown, ordering: .relaxed)
+                    }
+                }
                 while let operation = try reader.nextOperation() {
                     switch operation {
                     case .row(let key, let row):
                         guard row.count > 0 else { throw StorageError.badMutation("a row without bytes") }
+                        // The coordinator's own bytes are good; the log's have been on a disk.
+                        if position != nil { try RowView.validate(row) }
                         grown += table.shard(of: key).put(key: key, row: row)
                     case .deleteRange(let start, let end, let deletion):
                         grown += table.shard(of: start).delete(
@@ -142,11 +152,20 @@ public final class StorageEngine: Sendable {
                     }
                 }
                 table.writeCount.add(1, ordering: .relaxed)
-                if grown > 0 {
-                    table.memoryBytes.add(grown, ordering: .relaxed)
-                    core.memoryBytes.add(grown, ordering: .relaxed)
-                    core.activeBytes.add(grown, ordering: .relaxed)
-                }
+            }
+        } catch let error as StorageError {
+            throw error
+        } catch {
+            throw .badMutation("mutation bytes do not parse: \(error)")
+        }
+    }
+
+    /// Whether every table of mutations for several is there: a batch is applied whole or not at all.
+    @inline(never) private func checkTables(_ mutations: UnsafeRawBufferPointer) throws(StorageError) {
+        var reader = MutationReader(mutations)
+        do {
+            while try reader.nextTable() {
+                if table(reader.table) == nil { throw StorageError.unknownTable(reader.table) }
             }
         } catch let error as StorageError {
             throw error
@@ -241,15 +260,15 @@ public final class StorageEngine: Sendable {
             }
             if writer.isEmpty {
                 writer.abandon()
-                try table.install(adding: [], removing: [], flushed: bound, dropping: frozen)
+                try table.install(flushed: nil, upTo: bound, dropping: frozen)
             } else {
                 _ = try writer.finish()
                 do { try core.system.syncDirectory(table.directory) } catch { throw .file(error) }
                 let sstable = try SSTable(system: core.system, path: path, id: id, cache: core.cache)
-                try table.install(adding: [sstable], removing: [], flushed: bound, dropping: frozen)
+                try table.install(flushed: sstable, upTo: bound, dropping: frozen)
             }
         } catch {
-            writer.abandon()
+            table.discard(id, writer)
             throw error
         }
         table.flushCount.add(1, ordering: .relaxed)
@@ -305,8 +324,12 @@ public final class StorageEngine: Sendable {
             if self.core.memoryBytes.load(ordering: .relaxed) >= self.core.options.memtableBytes / 2 { try self.flushForReplay() }
         }
         try replay.seal(report)
-        let kept = report.segments.filter { number in report.end.map { number <= $0.segment } ?? true }
-        core.setLog(try CommitLog(system: core.system, directory: directory, options: core.options.log, existing: kept))
+        // A position some table says it has everything up to must never be used again, even when its segment was never written or is gone.
+        let named = max(report.segments.max() ?? 0, allTables.reduce(0) { max($0, $1.flushed.segment) })
+        core.setLog(
+            try CommitLog(
+                system: core.system, directory: directory, options: core.options.log, existing: report.segments.filter { report.keeps($0) },
+                after: named))
         if !report.skipped.isEmpty { try flushAll() }
         releaseLog()
         return report
@@ -324,7 +347,10 @@ public final class StorageEngine: Sendable {
     public func close() throws(StorageError) {
         isClosed.store(true, ordering: .relaxed)
         compactionState.withLock { $0.isStopped = true }
-        try flushAll()
+        do { try flushAll() } catch {
+            try core.log?.close()  // what could not be flushed is in the log, which must reach the disk all the more
+            throw error
+        }
         try core.log?.close()
     }
 

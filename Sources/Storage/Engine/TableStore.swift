@@ -48,7 +48,7 @@ public final class TableStore: Sendable {
                 if let slash = directory.lastIndex(of: "/") { try system.syncDirectory(String(directory[..<slash])) }
             }
         } catch { throw .file(error) }
-        let manifest = try Manifest.read(system, directory: directory)
+        let manifest = try TableStore.manifest(system, directory: directory)
         var tables: [SSTable] = []
         for id in manifest.tables {
             tables.append(try SSTable(system: system, path: directory + "/" + Manifest.tableFile(id), id: id, cache: engine.cache))
@@ -73,6 +73,29 @@ public final class TableStore: Sendable {
         }
     }
 
+    deinit {
+        // A write that met a drop may have left bytes in a memtable.
+        for shard in shards {
+            let (active, frozen) = shard.clear(position: .start, tables: SSTableSet([]))
+            engine.activeBytes.subtract(active, ordering: .relaxed)
+            engine.memoryBytes.subtract(active + frozen, ordering: .relaxed)
+        }
+    }
+
+    /// The manifest of a table's directory; an empty one is written where there is none, so that one that is missing later is not taken for
+    /// a table without files.
+    private static func manifest(_ system: any FileSystem, directory: String) throws(StorageError) -> Manifest {
+        let path = directory + "/" + Manifest.fileName
+        if system.exists(path) { return try Manifest.read(system, directory: directory) }
+        let names: [String]
+        do { names = try system.list(directory) } catch { throw .file(error) }
+        if let file = names.first(where: { Manifest.tableNumber($0) != nil }) {
+            throw .damaged(path: path, offset: 0, "the manifest is missing, though there are files like \(file)")
+        }
+        try Manifest().write(system, directory: directory)
+        return Manifest()
+    }
+
     /// The shard a key belongs to: by the first bits of its token.
     @inline(__always) func shard(of key: UnsafeRawBufferPointer) -> Shard {
         guard key.count > 0 else { return shards[0] }
@@ -82,7 +105,8 @@ public final class TableStore: Sendable {
     /// Bytes held by the table's memtables.
     public var memtableBytes: Int { memoryBytes.load(ordering: .relaxed) }
 
-    public var tables: [SSTable] { version.withLock { $0.set.tables } }
+    /// The files, newest first. Taken from a shard, whose lock is never held over I/O.
+    public var tables: [SSTable] { shards[0].snapshot().tables.tables }
 
     var flushed: LogPosition { version.withLock { $0.flushed } }
 
@@ -92,22 +116,62 @@ public final class TableStore: Sendable {
         return first
     }
 
+    /// Adds the file a flush wrote, and drops the memtables it holds now; without a file, when nothing was left of them.
+    func install(flushed table: SSTable?, upTo position: LogPosition, dropping memtables: [Memtable]) throws(StorageError) {
+        _ = try change(flushed: position, dropping: memtables) { tables in
+            if let table { tables.append(table) }
+            return true
+        }
+    }
+
+    /// Puts what a compaction wrote, if anything was left, in the place of its inputs.
+    /// - Returns: false when an input is gone: the table was truncated or dropped meanwhile, and so is what came of it.
+    func replace(_ inputs: [SSTable], with merged: SSTable?) throws(StorageError) -> Bool {
+        try change(flushed: nil, dropping: []) { tables in
+            guard inputs.allSatisfy({ input in tables.contains { $0 === input } }) else { return false }
+            tables.removeAll { table in inputs.contains { $0 === table } }
+            if let merged { tables.append(merged) }
+            return true
+        }
+    }
+
+    /// Removes all files, and everything logged before `position`.
+    func removeFiles(upTo position: LogPosition) throws(StorageError) {
+        _ = try change(flushed: position, dropping: []) { tables in
+            tables = []
+            return true
+        }
+    }
+
     /// Changes the set of files in one step: the manifest first, then every shard.
-    func install(
-        adding added: [SSTable], removing removed: [SSTable], flushed: LogPosition?, dropping memtables: [Memtable]
-    ) throws(StorageError) {
-        try version.withLockTyped { (version) throws(StorageError) in
-            let gone = Set(removed.map(\.id))
-            let tables = version.set.tables.filter { !gone.contains($0.id) } + added
+    /// - Parameter edit: answers false to leave everything as it is.
+    private func change(
+        flushed: LogPosition?, dropping memtables: [Memtable], _ edit: (inout [SSTable]) -> Bool
+    ) throws(StorageError) -> Bool {
+        let removed = try version.withLockTyped { (version) throws(StorageError) -> [SSTable]? in
+            var tables = version.set.tables
+            guard edit(&tables) else { return nil }
             var manifest = Manifest()
             manifest.flushed = max(version.flushed, flushed ?? version.flushed)
             manifest.tables = tables.map(\.id)
             try manifest.write(self.engine.system, directory: self.directory)
+            let gone = version.set.tables.filter { old in !tables.contains { $0 === old } }
             version.flushed = manifest.flushed
             version.set = SSTableSet(tables)
-            version.busy.subtract(gone)
+            version.busy.subtract(gone.map(\.id))
             for shard in self.shards { shard.install(version.set, dropping: memtables) }
+            return gone
         }
-        for table in removed { table.retire() }
+        for table in removed ?? [] { table.retire() }
+        return removed != nil
+    }
+
+    /// Removes a file that could not be installed, unless the manifest on the disk names it all the same: a rename may have happened whose
+    /// directory could not be synced.
+    func discard(_ id: UInt32, _ writer: SSTableWriter) {
+        do {
+            if try Manifest.read(engine.system, directory: directory).tables.contains(id) { return }
+        } catch { return }  // then it may; a stray file is removed at the next start
+        writer.abandon()
     }
 }

@@ -1,0 +1,200 @@
+import DataModel
+import Platform
+import Primitives
+import Testing
+
+@testable import Storage
+
+/// What a restart must find, and what a failed step must not take away.
+@Suite struct EngineRecoveryTests {
+    static func open(_ system: any FileSystem, shards: Int = 4) throws -> (StorageEngine, TableStore) {
+        try EngineModelTests.open(system, ManualTime(), codec: 1)
+    }
+
+    static func put(_ engine: StorageEngine, _ row: Int, timestamp: Int64 = 1, bytes: Int = 8) throws {
+        var writer = MutationWriter()
+        Sample.put(Sample.key(1, row), timestamp, [UInt8](repeating: UInt8(truncatingIfNeeded: row), count: bytes), into: &writer)
+        try engine.apply(writer.out.bytes, mayBlock: true)
+    }
+
+    static func rows(_ table: TableStore) throws -> Int { try EngineModelTests.read(table, .all, reversed: false).count }
+
+    /// A flush names the log's position in memory. Killed before that part of the log was written, the next run must not use the same
+    /// positions again: what it logs there would count as flushed.
+    @Test func positionsAMemtableWasFlushedUpToAreNotUsedAgain() throws {
+        let system = MemoryFileSystem()
+        var (engine, table) = try Self.open(system)
+        for row in 0..<10 { try Self.put(engine, row, bytes: 20_000) }
+        try engine.flush(table)
+        (engine, table) = try Self.open(system)
+        try Self.put(engine, 100)
+        try engine.syncLog()
+        (engine, table) = try Self.open(system)
+        #expect(try Self.rows(table) == 11)
+    }
+
+    /// The same, when the directory of the log was lost.
+    @Test func aLogThatWasRemovedDoesNotHideNewWrites() throws {
+        let system = MemoryFileSystem()
+        var (engine, table) = try Self.open(system)
+        for row in 0..<10 { try Self.put(engine, row, bytes: 20_000) }
+        try engine.close()
+        for name in try system.list("db/commitlog") { try system.remove("db/commitlog/" + name) }
+        (engine, table) = try Self.open(system)
+        try Self.put(engine, 100)
+        try engine.syncLog()
+        (engine, table) = try Self.open(system)
+        #expect(try Self.rows(table) == 11)
+    }
+
+    /// A manifest may be on the disk though its directory could not be synced: what it names must stay.
+    @Test func aFileTheManifestMayNameIsKept() throws {
+        let isArmed = Flag()
+        let isRenamed = Flag()
+        let system = MemoryFileSystem { operation, path in
+            if isArmed.isSet && operation == "rename" && path.hasSuffix("MANIFEST.tmp") { isRenamed.set(true) }
+            return isRenamed.isSet && operation == "sync" && path == "db/data/ks/t" ? .failed(errno: 5) : nil
+        }
+        var (engine, table) = try Self.open(system)
+        for row in 0..<10 { try Self.put(engine, row) }
+        try engine.syncLog()
+        isArmed.set(true)
+        #expect(throws: StorageError.self) { try engine.flush(table) }
+        isArmed.set(false)
+        isRenamed.set(false)
+        (engine, table) = try Self.open(system)
+        #expect(try Self.rows(table) == 10)
+    }
+
+    /// A failed flush leaves nothing behind, and the next one writes what it could not.
+    @Test func aFlushThatFailedIsMadeUpFor() throws {
+        let full = Flag()
+        let system = MemoryFileSystem { operation, path in full.isSet && operation == "write" && path.contains("/data/") ? .noSpace : nil }
+        var (engine, table) = try Self.open(system)
+        for row in 0..<10 { try Self.put(engine, row) }
+        full.set(true)
+        #expect(throws: StorageError.self) { try engine.flush(table) }
+        #expect(try system.list("db/data/ks/t").filter { $0.hasSuffix(".sst") }.isEmpty)
+        for row in 10..<20 { try Self.put(engine, row) }
+        #expect(try Self.rows(table) == 20)
+        full.set(false)
+        try engine.flush(table)
+        #expect(try Self.rows(table) == 20)
+        #expect(engine.memtableBytes == 0)
+        try engine.close()
+        (engine, table) = try Self.open(system)
+        #expect(table.tables.count == 1)
+        #expect(try Self.rows(table) == 20)
+    }
+
+    @Test func aMissingManifestIsNotAnEmptyTable() throws {
+        let system = MemoryFileSystem()
+        let (engine, table) = try Self.open(system)
+        try Self.put(engine, 1)
+        try engine.close()
+        _ = table
+        try system.remove("db/data/ks/t/MANIFEST")
+        #expect(throws: StorageError.self) { try Self.open(system) }
+        #expect(try system.list("db/data/ks/t").contains { $0.hasSuffix(".sst") })
+    }
+
+    @Test func aBatchWithAnUnknownTableChangesNothing() throws {
+        let system = MemoryFileSystem()
+        let (engine, table) = try Self.open(system)
+        var writer = MutationWriter()
+        Sample.put(Sample.key(1, 1), 1, [1], into: &writer)
+        writer.beginTable(UUID(high: 9, low: 9))
+        writer.endTable()
+        let bytes = writer.out.toArray()
+        #expect(throws: StorageError.self) { try bytes.withUnsafeBytes { raw in Result { try engine.apply(raw, mayBlock: true) } }.get() }
+        #expect(try Self.rows(table) == 0)
+    }
+
+    @Test func aSnapshotThatFailedMayBeTakenAgain() throws {
+        let failing = Flag()
+        let system = MemoryFileSystem { operation, _ in failing.isSet && operation == "link" ? .noSpace : nil }
+        let (engine, table) = try Self.open(system)
+        try Self.put(engine, 1)
+        failing.set(true)
+        #expect(throws: StorageError.self) { try engine.snapshot(table, name: "a") }
+        failing.set(false)
+        try engine.snapshot(table, name: "a")
+        #expect(try engine.snapshots(of: table).map(\.name) == ["a"])
+        #expect(throws: StorageError.self) { try engine.snapshot(table, name: "a") }
+    }
+
+    /// Takes all tables there are, once.
+    private final class AllOnce: CompactionStrategy {
+        let isArmed = Flag()
+        var name: String { "AllOnce" }
+        func next(_ tables: [SSTable], now: UInt32, gcGraceSeconds: UInt32) -> CompactionTask? {
+            guard isArmed.isSet else { return nil }
+            isArmed.set(false)
+            return CompactionTask(inputs: tables, reason: "test")
+        }
+    }
+
+    /// Older data that a flush moves out of memory while a compaction runs is still shadowed: its tombstone stays.
+    @Test func aTombstoneStaysForWhatIsFlushedMeanwhile() throws {
+        let meanwhile = Meanwhile()
+        let isArmed = Flag()
+        let system = MemoryFileSystem { operation, path in
+            if isArmed.isSet && operation == "read" && path.hasSuffix("/1.sst") {
+                isArmed.set(false)
+                meanwhile.run()
+            }
+            return nil
+        }
+        let time = ManualTime()
+        let engine = try StorageEngine(
+            system: system, time: time, background: InlineBackground(), directory: "db", options: EngineModelTests.options())
+        let strategy = AllOnce()
+        var options = EngineModelTests.tableOptions(1)
+        options.gcGraceSeconds = 0
+        options.compaction = strategy
+        let table = try engine.openTable(Sample.table, name: "ks/t", options: options)
+        try engine.start()
+        try Self.put(engine, 1, timestamp: 5)
+        try engine.flush(table)
+        var writer = MutationWriter()
+        Sample.delete(.prefix(Sample.partition(1)), 100, 1000, into: &writer)
+        try engine.apply(writer.out.bytes, mayBlock: true)
+        try engine.flush(table)
+        writer.removeAll()
+        Sample.put(Sample.key(2, 1), 5, [1], into: &writer)
+        try engine.apply(writer.out.bytes, mayBlock: true)
+        meanwhile.set {
+            do {
+                try Self.put(engine, 2, timestamp: 50)
+                try engine.flush(table)
+            } catch { Issue.record("\(error)") }
+        }
+        strategy.isArmed.set(true)
+        isArmed.set(true)
+        try engine.flush(table)
+        #expect(!isArmed.isSet)
+        #expect(table.compactionCount.load(ordering: .relaxed) == 1)
+        #expect(try Self.rows(table) == 1)
+    }
+
+    /// What a writer left in a table that was dropped does not count against the others' memory for ever.
+    @Test func aDroppedTableGivesItsMemoryBack() throws {
+        let system = MemoryFileSystem()
+        let engine = try StorageEngine(
+            system: system, time: ManualTime(), background: InlineBackground(), directory: "db", options: EngineModelTests.options())
+        var table: TableStore? = try engine.openTable(Sample.table, name: "ks/t", options: EngineModelTests.tableOptions(1))
+        try engine.start()
+        try Self.put(engine, 1)
+        #expect(engine.memtableBytes > 0)
+        try engine.dropTable(Sample.table)
+        #expect(engine.memtableBytes == 0)
+        // A write that had found the table before it was dropped.
+        let grown =
+            Sample.key(1, 2).withUnsafeBytes { key in [UInt8(0)].withUnsafeBytes { table?.shard(of: key).put(key: key, row: $0) } } ?? 0
+        engine.core.memoryBytes.add(grown, ordering: .relaxed)
+        engine.core.activeBytes.add(grown, ordering: .relaxed)
+        #expect(engine.memtableBytes > 0)
+        table = nil
+        #expect(engine.memtableBytes == 0)
+    }
+}
