@@ -114,7 +114,7 @@ public struct LineResponseWriter: Sendable {
 
     /// The answer to a line longer than the limit.
     public func tooLong(limit: Int, into out: inout ByteWriter) {
-        error(.invalid("the line is longer than the limit of \(limit) bytes (line_protocol_max_line); it was not run"), into: &out)
+        error(.invalid("the line is longer than the limit of \(limit) bytes (line_max_length); it was not run"), into: &out)
     }
 
     /// `\help`: one line a command, as warnings are written, so that readers of answers need no other tag.

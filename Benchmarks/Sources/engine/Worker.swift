@@ -130,7 +130,9 @@ struct Worker<P: Peer & Sendable> {
             for _ in 0..<operations {
                 random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
                 let number = scrambled(Int(random >> 33) % entries, of: entries)
-                writeKey(missing ? number + 1_000_000_000_000 : number, key)
+                writeKey(number, key)
+                // Missing keys lie between those that are there: a colon comes after the digit 9.
+                if missing { key.storeBytes(of: 0x3a, toByteOffset: 15, as: UInt8.self) }
                 if let count = try? peer.get(UnsafeRawBufferPointer(start: key, count: 16)), count >= 0 { found += 1 }
             }
             precondition(missing ? found == 0 : found == operations, "\(P.name): found \(found) of \(operations)")

@@ -15,6 +15,8 @@ public final class StorageEngine: Sendable {
     private let tables = Mutex<[UUID: TableStore]>([:])
     /// What a table that is created later must skip of the log: set while the log is replayed.
     private let flushQueued = Atomic<Bool>(false)
+    /// Whether the last flush in the background failed.
+    private let isFlushFailing = Atomic<Bool>(false)
     let compactionsRunning = Atomic<Int>(0)
     let compactionState = Mutex(CompactionState())
     private let isClosed = Atomic<Bool>(false)
@@ -176,6 +178,10 @@ public final class StorageEngine: Sendable {
 
     @inline(never) private func waitForMemory(mayBlock: Bool) throws(StorageError) {
         scheduleFlush()
+        // While the disk refuses, waiting would only keep threads from reads.
+        if isFlushFailing.load(ordering: .relaxed) {
+            throw .overloaded("memtable_space is used up, and it cannot be written out: \(failure ?? "the disk refuses")")
+        }
         guard mayBlock else { throw .wouldBlock }
         var waited: UInt64 = 0
         while core.memoryBytes.load(ordering: .relaxed) >= core.options.memtableBytes {
@@ -212,8 +218,10 @@ public final class StorageEngine: Sendable {
             else { return }
             do {
                 try flush(table)
+                isFlushFailing.store(false, ordering: .relaxed)
                 noteFailure(nil)
             } catch {
+                isFlushFailing.store(true, ordering: .relaxed)
                 noteFailure("flush of \(table.directory): \(error)")
                 core.background.sleep(nanoseconds: 200_000_000)
             }
