@@ -25,13 +25,8 @@ let package = Package(
         .executable(name: "auspex", targets: ["auspex"]),
         .library(name: "StorageEngine", targets: ["Storage", "LinuxPlatform", "DataModel", "Primitives", "Platform"]),
     ],
-    traits: [
-        .trait(name: "TLS", description: "Client and internode TLS; compiles BoringSSL, most of a clean build."),
-        .default(enabledTraits: ["TLS"]),
-    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -45,7 +40,6 @@ let package = Package(
         room("Primitives", ["CXXHash", "CLinux"]),
         room("Platform", ["Primitives"]),
         room("LinuxPlatform", ["Platform", "CLinux", nioCore, nioPosix]),
-        room("TLS", [.product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["TLS"])), nioCore]),
         room("Compression", ["Primitives", "CLZ4", "CSnappy", "CZstd"]),
         room("DataModel", ["Primitives"]),
         room("Storage", ["Platform", "Compression", "DataModel"]),
@@ -59,7 +53,7 @@ let package = Package(
         room(
             "Node",
             [
-                "Query", "Replica", "NativeProtocol", "LineProtocol", "TLS",
+                "Query", "Replica", "NativeProtocol", "LineProtocol",
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ]),
         room("Client", ["NativeProtocol", "CLinux"]),
