@@ -111,7 +111,8 @@ struct ServerCommand: ParsableCommand {
             throw ExitCode(1)
         }
         let millis = Int((SystemTime().monotonicNanoseconds() - started) / 1_000_000)
-        node.log.info("serving after \(millis) ms; replayed \(node.replay.records) records of \(node.replay.segments.count) commit-log segments")
+        let replay = node.replay
+        node.log.info("serving after \(millis) ms; replayed \(replay.records) records of \(replay.segments.count) commit-log segments")
         print(node.readyLine(milliseconds: millis))
         fflush(nil)
         while true {
