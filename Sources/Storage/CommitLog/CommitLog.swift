@@ -74,7 +74,9 @@ public final class CommitLog: Sendable {
     private let buffer: Mutex<Buffer>
     private let writer: Mutex<Writer>
     private let isFailing = Atomic<Bool>(false)
-    private let syncing = Mutex<LogPosition>(.start)
+    private let syncTurn = SharedTurn()
+    /// Everything before is on the disk.
+    private let durable = Mutex<LogPosition>(.start)
     public let syncCount = Atomic<Int>(0)
     public let writeCount = Atomic<Int>(0)
 
@@ -289,31 +291,29 @@ public final class CommitLog: Sendable {
     /// Flushes and returns when all of it is on the disk. Calls that overlap share one sync.
     public func sync() throws(StorageError) {
         let wanted = position
-        do {
-            try syncing.withLockTyped { (done) throws(FileError) in
-                if done >= wanted { return }
-                let (files, written) = try self.writer.withLockTyped { (writer) throws(FileError) -> ([any File], LogPosition) in
-                    try self.write(&writer)
-                    let files = writer.unsynced + (writer.file.map { [$0] } ?? [])
-                    return (files, writer.written)
-                }
-                for file in files {
-                    do throws(FileError) { try file.sync() } catch {
-                        let failure = FileError(CommitLog.syncFailed, path: self.directory, reason: error.reason)
-                        self.writer.withLock { $0.syncFailure = failure }
-                        self.refuse(failure)
-                        throw failure
-                    }
-                }
-                self.syncCount.add(1, ordering: .relaxed)
-                self.writer.withLock { writer in
-                    let synced = files.dropLast()
-                    writer.unsynced.removeAll { file in synced.contains { $0 === file } }
-                    for file in synced { file.close() }
-                    if written > writer.synced { writer.synced = written }
-                }
-                done = written
+        guard syncTurn.take(unless: { durable.withLock { $0 } >= wanted }) else { return }
+        defer { syncTurn.leave() }
+        do throws(FileError) {
+            let (files, written) = try writer.withLockTyped { (writer) throws(FileError) -> ([any File], LogPosition) in
+                try self.write(&writer)
+                return (writer.unsynced + (writer.file.map { [$0] } ?? []), writer.written)
             }
+            for file in files {
+                do throws(FileError) { try file.sync() } catch {
+                    let failure = FileError(CommitLog.syncFailed, path: directory, reason: error.reason)
+                    writer.withLock { $0.syncFailure = failure }
+                    refuse(failure)
+                    throw failure
+                }
+            }
+            syncCount.add(1, ordering: .relaxed)
+            writer.withLock { writer in
+                let synced = files.dropLast()
+                writer.unsynced.removeAll { file in synced.contains { $0 === file } }
+                for file in synced { file.close() }
+                if written > writer.synced { writer.synced = written }
+            }
+            durable.withLock { $0 = max($0, written) }
         } catch { throw convert(error) }
     }
 
