@@ -73,6 +73,7 @@ let package = Package(
         tests("DataModelTypesTests", ["DataModel"]),
         tests("DataModelTests", ["DataModel"]),
         tests("StorageTests", ["Storage", "LinuxPlatform"]),
+        tests("LinuxPlatformTests", ["LinuxPlatform"]),
         tests("NodeTests", ["Node"]),
         tests("CoordinatorTests", ["Coordinator"]),
         tests("QueryTests", ["Query", "CQL", "Coordinator"], exclude: ["Transcripts"]),

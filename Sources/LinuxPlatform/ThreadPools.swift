@@ -77,6 +77,10 @@ public final class ThreadPools: Background {
                 if head == queue.count {
                     queue.removeAll(keepingCapacity: true)
                     head = 0
+                } else if head >= 1024 && head * 2 >= queue.count {
+                    // A queue that never runs empty must not keep what was done.
+                    queue.removeFirst(head)
+                    head = 0
                 }
                 pthread_mutex_unlock(&mutex)
                 work()

@@ -35,7 +35,13 @@ public struct PosixFileSystem: FileSystem {
         guard let handle = opendir(directory) else { throw PosixFileSystem.error("list", directory) }
         defer { closedir(handle) }
         var names: [String] = []
-        while let entry = readdir(handle) {
+        while true {
+            errno = 0
+            guard let entry = readdir(handle) else {
+                // Half a list would hide segments and tables.
+                if errno != 0 { throw PosixFileSystem.error("list", directory) }
+                break
+            }
             // SAFETY: the kernel ends the name with a zero within the 256 bytes of the field.
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
@@ -45,15 +51,20 @@ public struct PosixFileSystem: FileSystem {
         return names
     }
 
-    public func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+    public func exists(_ path: String) -> Bool {
+        // Where it cannot be told, what is tried next says why.
+        access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR)
+    }
 
     public func createDirectory(_ path: String) throws(FileError) {
-        if mkdir(path, 0o700) == 0 || errno == EEXIST { return }
-        guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
-            throw PosixFileSystem.error("create", path)
-        }
-        try createDirectory(String(path[..<slash]))
-        if mkdir(path, 0o700) != 0 && errno != EEXIST { throw PosixFileSystem.error("create", path) }
+        let slash = path.lastIndex(of: "/")
+        let parent = slash.map { $0 > path.startIndex ? String(path[..<$0]) : "/" } ?? "."
+        if mkdir(path, 0o700) == 0 { return try syncDirectory(parent) }
+        if errno == EEXIST { return }
+        guard errno == ENOENT, slash != nil, parent != "/" else { throw PosixFileSystem.error("create", path) }
+        try createDirectory(parent)
+        if mkdir(path, 0o700) == 0 { return try syncDirectory(parent) }
+        if errno != EEXIST { throw PosixFileSystem.error("create", path) }
     }
 
     public func syncDirectory(_ path: String) throws(FileError) {

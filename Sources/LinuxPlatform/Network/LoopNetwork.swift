@@ -66,6 +66,8 @@ final class LoopTick: @unchecked Sendable {
     let loop: any EventLoop
     private var ready: [ChannelConnection] = []
     private var isScheduled = false
+    /// `Acknowledgement.mark` at the end of the last tick.
+    private var lastMark: UInt64 = 0
 
     init(index: Int, loop: any EventLoop) {
         self.index = index
@@ -88,12 +90,15 @@ final class LoopTick: @unchecked Sendable {
             for connection in connections { connection.send(failure: nil) }
             return
         }
-        let failure = acknowledgement.flush()
+        let mark = acknowledgement.mark
+        var failure = acknowledgement.flush()
+        // Reads go on while the disk takes no writes.
+        if mark == lastMark { failure = nil }
+        lastMark = mark
         if failure == nil && acknowledgement.needsSync {
-            for connection in connections { connection.hold() }
-            let held = connections
+            let held = connections.map { ($0, $0.hold()) }
             acknowledgement.sync { failure in
-                self.loop.execute { for connection in held { connection.releaseHeld(failure: failure) } }
+                self.loop.execute { for (connection, ticket) in held { connection.release(ticket, failure: failure) } }
             }
             return
         }
@@ -120,8 +125,19 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     private var isClosing = false
     private var inputHasEnded = false
     private var endIsDelivered = false
-    /// Answers that wait for the disk, in order.
-    private var held: [ByteBuffer] = []
+    /// Answers that wait for the disk, and those that wait behind them, in order.
+    private var held: [HeldAnswers] = []
+    private var heldBytes = 0
+    private var nextTicket: UInt64 = 0
+
+    private struct HeldAnswers {
+        let ticket: UInt64
+        let buffer: ByteBuffer
+        var isSafe: Bool
+    }
+
+    /// Answers held beyond which nothing more is read from the client.
+    static let heldLimitBytes = 1 << 20
 
     init(channel: any Channel, tick: LoopTick, acknowledgement: (any Acknowledgement)?) {
         self.channel = channel
@@ -182,7 +198,7 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     }
 
     private func updateReading(_ handler: any ConnectionHandler) {
-        let wanted = !handler.isPaused && channel.isWritable
+        let wanted = !handler.isPaused && channel.isWritable && heldBytes < ChannelConnection.heldLimitBytes
         if wanted == isReading { return }
         isReading = wanted
         channel.setOption(.autoRead, value: wanted).whenFailure { _ in }
@@ -210,6 +226,7 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     func channelInactive(context: ChannelHandlerContext) {
         handler?.closed()
         handler = nil
+        held = []
         context.fireChannelInactive()
     }
 
@@ -240,31 +257,50 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     }
 
     func send(failure: String?) {
-        write(takeOutput(failure: failure))
+        let buffer = takeOutput(failure: failure)
+        if held.isEmpty {
+            write(buffer)
+        } else {
+            // Not before the answers that wait for the disk: they came first.
+            _ = hold(buffer, isSafe: true)
+        }
     }
 
     private func write(_ buffer: ByteBuffer?) {
-        if isClosing {
+        if isClosing && held.isEmpty && !isReady {
             // Not before the last answer has left.
             let channel = channel
             channel.writeAndFlush(buffer ?? ByteBuffer()).whenComplete { _ in channel.close(mode: .all, promise: nil) }
             return
         }
-        if let buffer { channel.writeAndFlush(buffer, promise: nil) }
+        if let buffer, buffer.readableBytes > 0 { channel.writeAndFlush(buffer, promise: nil) }
         if channel.isWritable { resumeInput() }
     }
 
     /// Takes the answers out and keeps them until the disk has what they acknowledge.
-    func hold() { held.append(takeOutput(failure: nil) ?? ByteBuffer()) }
+    /// - Returns: what `release` wants.
+    func hold() -> UInt64 { hold(takeOutput(failure: nil), isSafe: false) }
 
-    func releaseHeld(failure: String?) {
-        guard !held.isEmpty else { return }
-        let buffer = held.removeFirst()
+    private func hold(_ buffer: ByteBuffer?, isSafe: Bool) -> UInt64 {
+        defer { nextTicket += 1 }
+        held.append(HeldAnswers(ticket: nextTicket, buffer: buffer ?? ByteBuffer(), isSafe: isSafe))
+        heldBytes += buffer?.readableBytes ?? 0
+        if let handler { updateReading(handler) }
+        return nextTicket
+    }
+
+    /// Sends answers the disk has, and those that waited behind them.
+    func release(_ ticket: UInt64, failure: String?) {
         if failure != nil {
             // Not acknowledged: the client must not read this as success.
             channel.close(mode: .all, promise: nil)
             return
         }
-        write(buffer.readableBytes > 0 ? buffer : nil)
+        if let index = held.firstIndex(where: { $0.ticket == ticket }) { held[index].isSafe = true }
+        while let first = held.first, first.isSafe {
+            held.removeFirst()
+            heldBytes -= first.buffer.readableBytes
+            write(first.buffer)
+        }
     }
 }

@@ -9,6 +9,8 @@ struct LogAcknowledgement: Acknowledgement {
     /// How long `group` waits for more writes to share a sync.
     let groupWindowNanoseconds: UInt64
 
+    var mark: UInt64 { engine.log?.appendedBytes ?? 0 }
+
     func flush() -> String? {
         do {
             try engine.flushLog()

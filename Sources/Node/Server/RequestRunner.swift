@@ -42,6 +42,9 @@ final class RequestRunner: Sendable {
         }
     }
 
+    /// Whether no request waits for the pool or runs on it.
+    var isIdle: Bool { room.isEmpty }
+
     @inline(__always) func scratch(loop: Int) -> ExecutionScratch { loopScratches[loop].scratch }
 
     /// Runs `work` on the I/O pool with a scratch of its own, makes what it wrote safe to acknowledge, and calls `done` with its result there.
@@ -57,9 +60,12 @@ final class RequestRunner: Sendable {
             defer { room.leave(bytes: bytes) }
             if room.isTooLate(deadline) { return done(.failure(RequestRunner.overloaded)) }
             let box = freeScratches.withLock { $0.popLast() } ?? newScratch()
+            let mark = acknowledgement.mark
             var result = work(box.scratch)
             freeScratches.withLock { if $0.count < 64 { $0.append(box) } }
-            if let failure = acknowledgement.flush() { result = .failure(RequestRunner.notLogged(failure)) }
+            // Where nothing was written meanwhile, there is nothing a failing log could lose.
+            let hasWritten = acknowledgement.mark != mark
+            if let failure = acknowledgement.flush(), hasWritten { result = .failure(RequestRunner.notLogged(failure)) }
             done(result)
         }
         return true

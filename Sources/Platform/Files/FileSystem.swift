@@ -35,7 +35,7 @@ public protocol FileSystem: Sendable {
     /// Names in a directory, in no order.
     func list(_ directory: String) throws(FileError) -> [String]
     func exists(_ path: String) -> Bool
-    /// Makes a directory and those above it, for the owner only.
+    /// Makes a directory and those above it, for the owner only, so that they last when it returns.
     func createDirectory(_ path: String) throws(FileError)
     /// Makes what was created, renamed or removed in a directory last.
     func syncDirectory(_ path: String) throws(FileError)

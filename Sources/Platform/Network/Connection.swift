@@ -38,6 +38,8 @@ public protocol ConnectionHandler: AnyObject {
 
 /// Makes what a tick wrote durable enough to acknowledge.
 public protocol Acknowledgement: Sendable {
+    /// Rises with every write: when it has not since the last tick, this tick has nothing to acknowledge that a failed flush could lose.
+    var mark: UInt64 { get }
     /// Called at the end of a tick: hands the commit log to the kernel. Returns why it could not; nil when all is well.
     func flush() -> String?
     /// Whether what was flushed must reach the disk before it is acknowledged.

@@ -114,6 +114,9 @@ public final class CommitLog: Sendable {
     /// Where the next append will stand: what is appended later never stands before.
     public var position: LogPosition { buffer.withLock { $0.position } }
 
+    /// Bytes appended since the start.
+    public var appendedBytes: UInt64 { buffer.withLock { $0.appended } }
+
     /// Whether anything written has not reached the disk as far as is known.
     public var hasUnsynced: Bool { writer.withLock { $0.written > $0.synced } }
 
