@@ -37,11 +37,11 @@ public final class NodeServer: Sendable {
     private let lock: any File
     private let listeners = Mutex<[any Listener]>([])
     private let portState = Mutex(NodePorts(native: 0, line: 0, http: 0))
-    private let draining = Atomic<Bool>(false)
+    private let drained = Mutex(false)
     private let acknowledgement: LogAcknowledgement
 
     public var ports: NodePorts { portState.withLock { $0 } }
-    public var isDraining: Bool { draining.load(ordering: .relaxed) }
+    public var isDraining: Bool { services.isDraining }
 
     /// Opens the data directory and everything in it; does not listen yet.
     /// - Parameters:
@@ -115,7 +115,9 @@ public final class NodeServer: Sendable {
         services = NodeServices(configuration: configuration, time: time, storage: storage, runner: runner, events: events)
         if configuration.commitlogSync == .periodic {
             let period = configuration.commitlogSyncPeriod.components
-            syncPeriodically(nanoseconds: UInt64(max(1, period.seconds)) * 1_000_000_000)
+            syncPeriodically(
+                nanoseconds: max(
+                    1_000_000, UInt64(max(0, period.seconds)) * 1_000_000_000 + UInt64(max(0, period.attoseconds / 1_000_000_000))))
         }
     }
 
@@ -144,7 +146,7 @@ public final class NodeServer: Sendable {
     private static func accept(
         _ connection: any Connection, _ services: NodeServices, _ make: () -> any ConnectionHandler
     ) -> any ConnectionHandler {
-        if services.connectionOpened() { return make() }
+        if services.connectionOpened(connection) { return make() }
         return RefusedSession(connection: connection, server: services)
     }
 
@@ -169,20 +171,44 @@ public final class NodeServer: Sendable {
         }
     }
 
-    /// Stops accepting and flushes everything; the process may end then. Later calls do nothing.
+    /// Ends the node's service; the process may end then. A second call waits for the first and does nothing.
+    ///
+    /// 1. No new connection is accepted, and a request that comes now is refused.
+    /// 2. Requests under way are answered, for at most `drainLimitMilliseconds`.
+    /// 3. Everything is flushed and the log closed.
+    /// 4. Connections close when their answers have gone out, or after `closeLimitMilliseconds`.
     public func drain() {
-        if draining.exchange(true, ordering: .sequentiallyConsistent) { return }
-        log.info("draining")
-        for listener in listeners.withLock({ Array($0.prefix(2)) }) { listener.close() }
-        do { try storage.close() } catch { storage.report("closing: \(error)") }
+        drained.withLock { isDone in
+            if isDone { return }
+            isDone = true
+            log.info("draining")
+            services.beginDraining()
+            for listener in listeners.withLock({ Array($0.prefix(2)) }) { listener.close() }
+            wait(atMostMilliseconds: NodeServer.drainLimitMilliseconds) { services.runner.isIdle }
+            do { try storage.close() } catch { storage.report("closing: \(error)") }
+            services.closeConnections()
+            wait(atMostMilliseconds: NodeServer.closeLimitMilliseconds) { !services.hasConnections }
+        }
+    }
+
+    static let drainLimitMilliseconds = 10_000
+    static let closeLimitMilliseconds = 2_000
+
+    private func wait(atMostMilliseconds limit: Int, until isDone: () -> Bool) {
+        for _ in 0..<limit {
+            if isDone() { return }
+            background.sleep(nanoseconds: 1_000_000)
+        }
     }
 }
 
 /// A client beyond the limit of connections: told so, and closed.
 final class RefusedSession: ConnectionHandler {
+    private let connection: any Connection
     private let server: NodeServices
 
     init(connection: any Connection, server: NodeServices) {
+        self.connection = connection
         self.server = server
         connection.onLoop { connection.closeAfterOutput() }
     }
@@ -191,5 +217,5 @@ final class RefusedSession: ConnectionHandler {
     func receive(_ input: UnsafeRawBufferPointer) -> Int { input.count }
     func takeOutput(failure: String?, _ body: (UnsafeRawBufferPointer) -> Void) {}
     func inputEnded(_ rest: UnsafeRawBufferPointer) {}
-    func closed() { server.connectionClosed() }
+    func closed() { server.connectionClosed(connection) }
 }

@@ -23,6 +23,8 @@ final class NodeServices: Sendable {
     let runner: RequestRunner
     let events: EventHub
     let counters = NodeCounters()
+    private let clients = Mutex<[ObjectIdentifier: any Connection]>([:])
+    private let draining = Atomic<Bool>(false)
     let startedNanoseconds: UInt64
 
     init(configuration: NodeConfiguration, time: any TimeSource, storage: StorageEngine, runner: RequestRunner, events: EventHub) {
@@ -34,8 +36,24 @@ final class NodeServices: Sendable {
         startedNanoseconds = time.monotonicNanoseconds()
     }
 
+    /// Whether the node is about to end: new requests are refused.
+    var isDraining: Bool { draining.load(ordering: .relaxed) }
+
+    func beginDraining() { draining.store(true, ordering: .sequentiallyConsistent) }
+
+    /// What a request is told that comes too late; drivers try another node.
+    static let drainingError = ServerError(.overloaded, "the server is shutting down; try another node, or again when it is back")
+
+    /// Closes every client's connection when its answers have gone out.
+    func closeConnections() {
+        for connection in clients.withLock({ Array($0.values) }) { connection.onLoop { connection.closeAfterOutput() } }
+    }
+
+    var hasConnections: Bool { clients.withLock { !$0.isEmpty } }
+
     /// Counts a new connection; false when there are as many as may be.
-    func connectionOpened() -> Bool {
+    func connectionOpened(_ connection: any Connection) -> Bool {
+        clients.withLock { $0[ObjectIdentifier(connection)] = connection }
         counters.connectionsAccepted.add(1, ordering: .relaxed)
         let now = counters.connections.add(1, ordering: .relaxed).newValue
         if now <= configuration.nativeTransportMaxConcurrentConnections { return true }
@@ -43,7 +61,10 @@ final class NodeServices: Sendable {
         return false
     }
 
-    func connectionClosed() { counters.connections.subtract(1, ordering: .relaxed) }
+    func connectionClosed(_ connection: any Connection) {
+        _ = clients.withLock { $0.removeValue(forKey: ObjectIdentifier(connection)) }
+        counters.connections.subtract(1, ordering: .relaxed)
+    }
 }
 
 /// The sessions that want to hear of events.

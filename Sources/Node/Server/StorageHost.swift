@@ -27,10 +27,20 @@ final class StorageHost: SchemaHost {
         self.events = events
     }
 
-    /// The schema of a data directory; an empty one where there is none.
+    /// The schema of a data directory; an empty one is written where there is none.
+    /// - Throws: `schema` when it cannot be read, or is missing beside tables: an empty one would forget them, and what the log has of them.
     static func read(_ system: any FileSystem, directory: String) throws(NodeError) -> Schema {
         let path = directory + "/" + fileName
-        guard system.exists(path) else { return Schema() }
+        guard system.exists(path) else {
+            let data = directory + "/data"
+            let tables: [String]
+            do { tables = system.exists(data) ? try system.list(data) : [] } catch { throw .file(error) }
+            if let name = tables.first {
+                throw .schema("\(path) is missing, though there are tables in \(data)/\(name); restore it from a copy")
+            }
+            do { try system.replace(path, with: Schema().encode(), directory: directory) } catch { throw .file(error) }
+            return Schema()
+        }
         do { return try Schema(decoding: try system.readAll(path)) } catch {
             throw .schema("\(path) cannot be read: \(error); restore it from a copy")
         }

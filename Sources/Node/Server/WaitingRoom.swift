@@ -34,6 +34,9 @@ final class WaitingRoom: Sendable {
         return nil
     }
 
+    /// Whether nothing waits or runs.
+    var isEmpty: Bool { requests.load(ordering: .sequentiallyConsistent) == 0 }
+
     func leave(bytes count: Int) {
         requests.subtract(1, ordering: .relaxed)
         bytes.subtract(count, ordering: .relaxed)

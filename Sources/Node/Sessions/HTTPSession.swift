@@ -22,11 +22,13 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
         self.node = node
     }
 
-    var isPaused: Bool { isWaiting }
+    static let pauseOutputBytes = 1 << 20
+
+    var isPaused: Bool { isWaiting || out.count >= HTTPSession.pauseOutputBytes }
 
     func receive(_ input: UnsafeRawBufferPointer) -> Int {
         var consumed = 0
-        while !isWaiting && !isClosing {
+        while !isPaused && !isClosing {
             let rest = UnsafeRawBufferPointer(rebasing: input[consumed...])
             guard let headEnd = HTTPSession.headEnd(rest) else {
                 if rest.count > HTTPSession.largestHead {

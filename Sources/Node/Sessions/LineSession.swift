@@ -85,7 +85,9 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
     private func handle(_ line: UnsafeRawBufferPointer) {
         runner.requests.add(1, ordering: .relaxed)
         do throws(ServerError) {
-            switch try LineRequest.parse(line) {
+            let request = try LineRequest.parse(line)
+            if server.isDraining { throw NodeServices.drainingError }
+            switch request {
             case .nothing: return
             case .statement(let range):
                 guard let text = String(validating: UnsafeRawBufferPointer(rebasing: line[range]), as: UTF8.self) else {
@@ -215,5 +217,5 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
         if out.count > LineSession.pauseOutputBytes { out = ByteWriter(capacity: 4096) } else { out.removeAll() }
     }
 
-    func closed() { server.connectionClosed() }
+    func closed() { server.connectionClosed(connection) }
 }

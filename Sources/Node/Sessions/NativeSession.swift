@@ -28,6 +28,8 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
     private var wire = ByteWriter(capacity: 16)
     /// Streams answered this tick, to be answered with an error if the log fails.
     private var answered: [Int16] = []
+    /// Whether there is output of this tick that no error can stand for.
+    private var hasOtherOutput = false
     private var waiting = 0
     private var waitingBytes = 0
     private var isStarted = false
@@ -83,6 +85,7 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
             guard isStarted || NativeSession.isAllowedBeforeStartup(request) else {
                 throw ServerError(.protocolError, "the first message of a connection is STARTUP or OPTIONS")
             }
+            if server.isDraining { throw NodeServices.drainingError }
             switch request {
             case .execute(let id, let metadata): try execute(frame, id: id, metadata: metadata)
             case .query(let text):
@@ -92,9 +95,14 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
             case .prepare(let text, let named): try prepare(RequestDecoder.text(frame.body, text), named ?? keyspace, stream)
             case .batch: try batch(frame)
             case .startup(let options): try startup(options, frame.header)
-            case .options: encoder.supported(cqlVersion: NodeInfo.cqlVersion, ResponseHead(stream: stream), into: &frames)
-            case .authResponse: encoder.authSuccess(nil, ResponseHead(stream: stream), into: &frames)
+            case .options:
+                hasOtherOutput = true
+                encoder.supported(cqlVersion: NodeInfo.cqlVersion, ResponseHead(stream: stream), into: &frames)
+            case .authResponse:
+                hasOtherOutput = true
+                encoder.authSuccess(nil, ResponseHead(stream: stream), into: &frames)
             case .register(let kinds):
+                hasOtherOutput = true
                 eventKinds.formUnion(kinds)
                 if eventID == nil { eventID = server.events.register(self) }
                 encoder.ready(ResponseHead(stream: stream), into: &frames)
@@ -115,6 +123,7 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         let compression = try options.agreedCompression(header.version)
         driver = [options.driverName, options.driverVersion].compactMap { $0 }.joined(separator: " ")
         isStarted = true
+        hasOtherOutput = true
         let start = frames.count
         encoder.ready(ResponseHead(stream: header.stream), into: &frames)
         if header.version >= .v5 {
@@ -294,6 +303,7 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
     func push(_ event: ServerEvent) {
         connection.onLoop { [self] in
             guard eventKinds.contains(event.kind), !isClosing else { return }
+            hasOtherOutput = true
             encoder.event(event, into: &frames)
             connection.markReady()
         }
@@ -305,7 +315,13 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
             plainCount = 0
             let error = RequestRunner.notLogged(failure)
             for stream in answered { encoder.error(error, ResponseHead(stream: stream), into: &frames) }
+            if hasOtherOutput {
+                // A handshake without its answer would hang: the client connects again.
+                isClosing = true
+                connection.closeAfterOutput()
+            }
         }
+        hasOtherOutput = false
         answered.removeAll(keepingCapacity: true)
         if segments != nil {
             wire.removeAll()
@@ -334,6 +350,6 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
 
     func closed() {
         if let eventID { server.events.remove(eventID) }
-        server.connectionClosed()
+        server.connectionClosed(connection)
     }
 }
