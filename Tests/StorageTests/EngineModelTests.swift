@@ -45,7 +45,7 @@ import Testing
     }
 
     /// Random histories of writes, range deletions, flushes, compactions and crashes: every read agrees with the model.
-    @Test(arguments: 0..<24) func randomHistory(seed: Int) throws {
+    @Test(arguments: 0..<12) func randomHistory(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         let system = MemoryFileSystem()
         let time = ManualTime()
