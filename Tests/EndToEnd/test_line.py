@@ -3,6 +3,7 @@ import json
 import signal
 import socket
 import subprocess
+import threading
 import unittest
 import urllib.request
 
@@ -109,6 +110,85 @@ class LineTest(unittest.TestCase):
             self.assertEqual(answer.status, 200)
         with urllib.request.urlopen(f"http://127.0.0.1:{self.node.http}/metrics", timeout=10) as answer:
             self.assertIn("# TYPE", answer.read().decode())
+
+
+class ConcurrencyTest(unittest.TestCase):
+    """Several clients on one row."""
+    CLIENTS = 4
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node().start()
+        with Line(cls.node.line) as line:
+            line.do("CREATE KEYSPACE c WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+            line.do("CREATE TABLE c.n (id int PRIMARY KEY, n counter)")
+            line.do("CREATE TABLE c.r (id int PRIMARY KEY, v int)")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.node.close()
+
+    def together(self, work):
+        """Runs work(number, line) on several connections at once; returns what they returned."""
+        results, failures = [None] * self.CLIENTS, []
+
+        def run(number):
+            try:
+                with Line(self.node.line) as line:
+                    results[number] = work(number, line)
+            except BaseException as failure:
+                failures.append(failure)
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(self.CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        return results
+
+    def applied(self, line, statement):
+        last = line.do(statement)[-1]
+        self.assertRegex(last, r"^\. (not )?applied")
+        return last.startswith(". applied")
+
+    def test_counters_add_up(self):
+        def count(_, line):
+            line.send(*["UPDATE c.n SET n = n + 1 WHERE id = 1"] * 250)
+            for _ in range(250):
+                self.assertTrue(line.answer()[-1].startswith("."))
+
+        self.together(count)
+        with Line(self.node.line) as line:
+            self.assertEqual(line.rows("SELECT n FROM c.n"), [[250 * self.CLIENTS]])
+
+    def test_of_conditional_inserts_one_wins(self):
+        def insert(number, line):
+            return [self.applied(line, f"INSERT INTO c.r (id, v) VALUES ({id}, {number}) IF NOT EXISTS") for id in range(100, 200)]
+
+        wins = self.together(insert)
+        for index in range(100):
+            self.assertEqual(sum(client[index] for client in wins), 1, index)
+        with Line(self.node.line) as line:
+            found = dict(line.rows("SELECT id, v FROM c.r WHERE id > 0 ALLOW FILTERING"))
+        for index in range(100):
+            self.assertTrue(wins[found[100 + index]][index], index)
+
+    def test_compare_and_set_loses_nothing(self):
+        with Line(self.node.line) as line:
+            line.do("INSERT INTO c.r (id, v) VALUES (1, 0)")
+
+        def increase(_, line):
+            applied = 0
+            for _ in range(60):
+                old = line.rows("SELECT v FROM c.r WHERE id = 1")[0][0]
+                applied += self.applied(line, f"UPDATE c.r SET v = {old + 1} WHERE id = 1 IF v = {old}")
+            return applied
+
+        applied = sum(self.together(increase))
+        self.assertGreaterEqual(applied, 60)
+        with Line(self.node.line) as line:
+            self.assertEqual(line.rows("SELECT v FROM c.r WHERE id = 1"), [[applied]])
 
 
 class LifeTest(unittest.TestCase):
