@@ -25,7 +25,7 @@ public enum StorageError: Error, Sendable, CustomStringConvertible {
         case .wouldBlock: "the data is not in memory"
         case .file(let error): error.description
         case .damaged(let path, let offset, let what):
-            "\(path) is damaged at byte \(offset): \(what); restore the file from a replica or a snapshot, or remove it and repair"
+            "\(path) is damaged at byte \(offset): \(what); restore the file from a snapshot or a copy"
         case .unknownTable(let id): "no table has the id \(id)"
         case .overloaded(let why): why
         case .badMutation(let why): why

@@ -130,7 +130,7 @@ import Testing
             let outcome = Self.run(engine, table, from: 0)
             faults.set(.none)
             try Self.check(table, outcome, "operation \(at) failed, before the restart")
-            if at % 2 == 0 { do { try engine.close() } catch is StorageError {} }
+            if at % 2 == 0 { do { try engine.close() } catch {} }
             (engine, table) = try Self.open(system, boot: 1)
             try Self.check(table, outcome, "operation \(at) failed, after a restart")
             try engine.compactAll(table)

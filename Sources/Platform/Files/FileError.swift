@@ -1,3 +1,5 @@
+import Glibc
+
 /// What the file system could not do, to which path, and why.
 public struct FileError: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Reason: Sendable, Equatable {
@@ -33,7 +35,7 @@ public struct FileError: Error, Sendable, Equatable, CustomStringConvertible {
         case .permissionDenied: why = "permission denied; the data directory must belong to the user the server runs as"
         case .locked(let pid): why = "in use by another process" + (pid.map { " (pid \($0))" } ?? "")
         case .wouldBlock: why = "the data is not in memory"
-        case .failed(let number): why = "error \(number)"
+        case .failed(let number): why = "\(String(cString: strerror(number))) (error \(number))"
         }
         return "cannot \(operation) \(path): \(why)"
     }

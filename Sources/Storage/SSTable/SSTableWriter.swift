@@ -162,6 +162,10 @@ public final class SSTableWriter {
     /// Appends a block with its trailer, compressed where that saves at least an eighth.
     private func append(_ bytes: UnsafeRawBufferPointer, codec: BlockCodec) throws(StorageError) -> BlockHandle {
         let offset = byteCount
+        guard bytes.count < SSTableFormat.largestBlockBytes - SSTableFormat.trailerBytes else {
+            throw .overloaded(
+                "\(path) would have a part of \(bytes.count) bytes; at most \(SSTableFormat.largestBlockBytes) can be read back")
+        }
         var code = BlockCodec.none.code
         compressed.removeAll()
         if codec != .none {
