@@ -74,6 +74,7 @@ let package = Package(
         tests("DataModelTests", ["DataModel"]),
         tests("StorageTests", ["Storage", "LinuxPlatform"]),
         tests("LinuxPlatformTests", ["LinuxPlatform"]),
+        tests("ReplicaTests", ["Replica", "LinuxPlatform"]),
         tests("NodeTests", ["Node"]),
         tests("CoordinatorTests", ["Coordinator"]),
         tests("QueryTests", ["Query", "CQL", "Coordinator"], exclude: ["Transcripts"]),

@@ -39,7 +39,10 @@ public protocol ReplicaPort: Sendable {
     func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError)
 
     /// Runs `body` while no other call holds the same partition: a lightweight transaction reads, checks and writes inside.
-    func withPartitionLock<R>(table: UUID, partition: [UInt8], _ body: () throws(ServerError) -> R) throws(ServerError) -> R
+    /// - Returns: nil, without having run it, when another call holds the partition and `io` is `.nonBlocking`: its holder may be waiting for a disk.
+    func withPartitionLock<R>(
+        table: UUID, partition: [UInt8], io: IOMode, _ body: () throws(ServerError) -> R
+    ) throws(ServerError) -> R?
 
     /// Visits the merged rows whose keys lie in `range`, in key order or its reverse.
     ///

@@ -40,15 +40,20 @@ public final class LocalReplica: ReplicaPort {
         stripes[Int(truncatingIfNeeded: Checksum.xxh3(partition, seed: table.low) & 1023)]
     }
 
-    public func withPartitionLock<R>(table: UUID, partition: [UInt8], _ body: () throws(ServerError) -> R) throws(ServerError) -> R {
+    public func withPartitionLock<R>(
+        table: UUID, partition: [UInt8], io: IOMode, _ body: () throws(ServerError) -> R
+    ) throws(ServerError) -> R? {
         let stripe = partition.withUnsafeBytes { self.stripe(table, $0) }
-        let outcome: Result<R, ServerError> = stripe.lock.withLock { _ in
-            // SAFETY: the value does not leave the calling thread; the lock only orders callers.
-            nonisolated(unsafe) let result: Result<R, ServerError>
-            do throws(ServerError) { result = .success(try body()) } catch { result = .failure(error) }
-            return result
+        func run() -> Result<R, ServerError> {
+            do throws(ServerError) { return .success(try body()) } catch { return .failure(error) }
         }
-        return try outcome.get()
+        // SAFETY: the value does not leave the calling thread; the lock only orders callers.
+        nonisolated(unsafe) var outcome: Result<R, ServerError>?
+        switch io {
+        case .blocking: stripe.lock.withLock { _ in outcome = run() }
+        case .nonBlocking: _ = stripe.lock.withLockIfAvailable { _ in outcome = run() }
+        }
+        return try outcome?.get()
     }
 
     public func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
@@ -117,7 +122,7 @@ public final class LocalReplica: ReplicaPort {
             value.removeAll()
             value.writeBE(node.high)
             value.writeBE(node.low)
-            value.writeBE(shard.clock + 1)
+            value.writeBE(shard.clock &+ 1)
             value.writeBE(shard.count &+ delta)
             writer.cell(column: cursor.column, timestamp: cursor.timestamp, value: value.bytes, isCounter: true)
         }

@@ -143,7 +143,9 @@ final class MemoryReplica: ReplicaPort {
         return out.toArray()
     }
 
-    func withPartitionLock<R>(table: UUID, partition: [UInt8], _ body: () throws(ServerError) -> R) throws(ServerError) -> R {
+    func withPartitionLock<R>(
+        table: UUID, partition: [UInt8], io: IOMode, _ body: () throws(ServerError) -> R
+    ) throws(ServerError) -> R? {
         try body()
     }
 

@@ -57,7 +57,9 @@ final class VirtualReplica: ReplicaPort {
         throw .storage("a computed table cannot be written")
     }
 
-    func withPartitionLock<R>(table: UUID, partition: [UInt8], _ body: () throws(ServerError) -> R) throws(ServerError) -> R {
+    func withPartitionLock<R>(
+        table: UUID, partition: [UInt8], io: IOMode, _ body: () throws(ServerError) -> R
+    ) throws(ServerError) -> R? {
         try body()
     }
 }

@@ -29,11 +29,12 @@ struct ConditionalExecutor {
         let partition = try partition(table, &space)
         var outcome: Result<StatementResult, QueryFailure> = .success(.void)
         do throws(ServerError) {
-            try port.withPartitionLock(table: table.id, partition: partition) { () throws(ServerError) in
+            let turn: Void? = try port.withPartitionLock(table: table.id, partition: partition, io: io) { () throws(ServerError) in
                 do throws(QueryFailure) {
                     outcome = .success(try decide(table, partition, now, nextTimestamp, &space))
                 } catch { outcome = .failure(error) }
             }
+            if turn == nil { outcome = .failure(.wouldBlock) }
         } catch { throw .server(error) }
         return try outcome.get()
     }

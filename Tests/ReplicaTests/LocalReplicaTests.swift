@@ -1,0 +1,80 @@
+import DataModel
+import LinuxPlatform
+import Messages
+import Platform
+import Primitives
+import Replica
+import Storage
+import Synchronization
+import Testing
+
+@Suite struct LocalReplicaTests {
+    static let table = UUID(high: 1, low: 2)
+    static let node = UUID(high: 3, low: 4)
+
+    static func open() throws -> LocalReplica {
+        let engine = try StorageEngine(
+            system: MemoryFileSystem(), time: ManualTime(), background: InlineBackground(), directory: "db", options: StorageOptions())
+        try engine.openTable(table, name: "ks/t", options: TableStoreOptions())
+        try engine.start()
+        return LocalReplica(engine: engine, node: node)
+    }
+
+    static func key(_ number: UInt8) throws -> ByteWriter {
+        var key = ByteWriter()
+        KeyEncoding.beginPartition(into: &key)
+        [number].withUnsafeBytes { KeyEncoding.addPartitionComponent($0, isOnly: true, into: &key) }
+        try KeyEncoding.endPartition(of: &key)
+        KeyEncoding.beginRow(into: &key)
+        return key
+    }
+
+    static func delta(_ amount: Int64) throws -> MutationWriter {
+        var writer = MutationWriter()
+        writer.beginTable(table)
+        writer.beginRow(key: try key(1), timestamp: 1, liveness: false)
+        withUnsafeBytes(of: amount.bigEndian) { writer.cell(column: 0, timestamp: 1, value: $0, isCounter: true) }
+        writer.endRow()
+        writer.endTable()
+        return writer
+    }
+
+    /// A caller that must not wait is told so while another holds the partition; one that may wait gets its turn.
+    @Test func aHeldPartitionIsNotWaitedForWhereNothingMayWait() throws {
+        let replica = try Self.open()
+        let partition: [UInt8] = [1, 2, 3]
+        let outer: Bool? = try replica.withPartitionLock(table: Self.table, partition: partition, io: .nonBlocking) {
+            () throws(ServerError) in
+            let inner: Int? = try replica.withPartitionLock(table: Self.table, partition: partition, io: .nonBlocking) { 1 }
+            return inner == nil
+        }
+        #expect(outer == true)
+        let after: Int? = try replica.withPartitionLock(table: Self.table, partition: partition, io: .blocking) { 1 }
+        #expect(after == 1)
+    }
+
+    /// No increment of a counter is lost when many threads count at once.
+    @Test func countersCountUnderThreads() throws {
+        let replica = try Self.open()
+        let pools = ThreadPools(read: 4)
+        let left = Atomic<Int>(4)
+        let failures = Atomic<Int>(0)
+        for _ in 0..<4 {
+            pools.run(.read) {
+                for _ in 0..<250 {
+                    do { try replica.applyCounters(try Self.delta(2), io: .blocking) } catch { failures.add(1, ordering: .relaxed) }
+                }
+                left.subtract(1, ordering: .releasing)
+            }
+        }
+        while left.load(ordering: .acquiring) > 0 { pools.sleep(nanoseconds: 1_000_000) }
+        #expect(failures.load(ordering: .relaxed) == 0)
+        var total: Int64 = 0
+        try replica.get(table: Self.table, key: try Self.key(1), io: .blocking) { row in
+            var cells = row.cells
+            while cells.advance() { total = CounterValue.total(cells.value) }
+        }
+        #expect(total == 2000)
+        pools.stop()
+    }
+}
