@@ -6,7 +6,7 @@ import Primitives
 /// | --- | --- |
 /// | tinyint smallint int bigint timestamp time | big-endian, sign bit flipped |
 /// | boolean, date | as they are |
-/// | float double | big-endian; negative inverted, positive sign bit flipped |
+/// | float double | big-endian; negative inverted, positive sign bit flipped; every NaN as the one that is greater than all |
 /// | ascii text blob inet | bytes with 00 written 00 FF, ended by 00 00 |
 /// | uuid | version, then time for version 1, then the rest |
 /// | timeuuid | time, then the low half as signed bytes |
@@ -161,11 +161,13 @@ public enum KeyEncoding {
             key.write(value)
         case .float:
             try need(4)
-            let bits = value.loadUnaligned(as: UInt32.self).bigEndian
+            var bits = value.loadUnaligned(as: UInt32.self).bigEndian
+            if bits & 0x7fff_ffff > 0x7f80_0000 { bits = 0x7fc0_0000 }
             key.writeBE(bits >> 31 == 1 ? ~bits : bits ^ (1 << 31))
         case .double:
             try need(8)
-            let bits = value.loadUnaligned(as: UInt64.self).bigEndian
+            var bits = value.loadUnaligned(as: UInt64.self).bigEndian
+            if bits & 0x7fff_ffff_ffff_ffff > 0x7ff0_0000_0000_0000 { bits = 0x7ff8_0000_0000_0000 }
             key.writeBE(bits >> 63 == 1 ? ~bits : bits ^ (1 << 63))
         case .uuid, .timeuuid:
             try need(16)
