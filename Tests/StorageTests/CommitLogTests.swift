@@ -160,6 +160,7 @@ import Testing
         failing.set(true)
         #expect(throws: StorageError.self) { try log.sync() }
         failing.set(false)
+        #expect(log.stopReason != nil)
         #expect(throws: StorageError.self) { try log.sync() }
         #expect(throws: StorageError.self) { try log.checkWritable() }
         #expect(throws: StorageError.self) { try append(2) }

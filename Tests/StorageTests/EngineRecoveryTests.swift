@@ -177,6 +177,23 @@ import Testing
         #expect(try Self.rows(table) == 1)
     }
 
+    /// A compaction does not begin what the disk has no room for, and does when it has.
+    @Test func aCompactionWaitsForRoom() throws {
+        let system = MemoryFileSystem()
+        let (engine, table) = try Self.open(system)
+        for row in 0..<2 {
+            try Self.put(engine, row)
+            try engine.flush(table)
+        }
+        system.setFreeSpace(1000)
+        #expect(throws: StorageError.self) { try engine.compactAll(table) }
+        #expect(table.tables.count == 2)
+        system.setFreeSpace(1 << 30)
+        try engine.compactAll(table)
+        #expect(table.tables.count == 1)
+        #expect(try Self.rows(table) == 2)
+    }
+
     /// What a writer left in a table that was dropped does not count against the others' memory for ever.
     @Test func aDroppedTableGivesItsMemoryBack() throws {
         let system = MemoryFileSystem()

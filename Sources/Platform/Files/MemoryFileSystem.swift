@@ -25,6 +25,7 @@ public final class MemoryFileSystem: FileSystem {
         var lasting: [String: Content] = [:]
         var directories: Set<String> = []
         var locks: Set<String> = []
+        var freeBytes = 1 << 40
     }
 
     private let state = Mutex(State())
@@ -157,7 +158,10 @@ public final class MemoryFileSystem: FileSystem {
         return file
     }
 
-    public func freeSpace(_ path: String) throws(FileError) -> Int { 1 << 40 }
+    public func freeSpace(_ path: String) throws(FileError) -> Int { state.withLock { $0.freeBytes } }
+
+    /// Sets what `freeSpace` says; writes succeed all the same.
+    public func setFreeSpace(_ bytes: Int) { state.withLock { $0.freeBytes = bytes } }
 
     fileprivate func unlock(_ path: String) {
         _ = state.withLock { $0.locks.remove(path) }

@@ -339,9 +339,18 @@ public final class CommitLog: Sendable {
         }
     }
 
+    /// Why no more is written, after a sync failed; nil when all is well.
+    public var stopReason: String? {
+        guard isFailing.load(ordering: .relaxed) else { return nil }
+        return writer.withLock { $0.syncFailure }.map { convert($0).description }
+    }
+
     /// Flushes, syncs and closes.
     public func close() throws(StorageError) {
         try sync()
+        // Not while another call syncs the file.
+        guard syncTurn.take(unless: { false }) else { return }
+        defer { syncTurn.leave() }
         writer.withLock { writer in
             writer.file?.close()
             writer.file = nil

@@ -88,6 +88,7 @@ extension StorageEngine {
             compactionState.withLock { $0.running.removeAll { $0.id == progressID } }
             table.version.withLock { $0.busy.subtract(task.inputs.map(\.id)) }
         }
+        try checkSpace(table, inputBytes)
         let id = core.newTableNumber()
         let path = table.directory + "/" + Manifest.tableFile(id)
         let writer = try SSTableWriter(
@@ -124,6 +125,16 @@ extension StorageEngine {
             state.completed += 1
             state.bytesRead += inputBytes
             state.bytesWritten += writer.byteCount
+        }
+    }
+
+    /// A compaction that filled the disk would stop the commit log, to be undone and begun again at the next flush.
+    private func checkSpace(_ table: TableStore, _ inputBytes: Int) throws(StorageError) {
+        let free: Int
+        do { free = try core.system.freeSpace(table.directory) } catch { throw .file(error) }
+        let needed = inputBytes + 2 * core.options.log.segmentBytes
+        guard free >= needed else {
+            throw .overloaded("compacting \(table.directory) may need \(needed) bytes of disk, and \(free) are free; make room")
         }
     }
 

@@ -49,8 +49,8 @@ public final class StorageEngine: Sendable {
     public var cache: BlockCache { core.cache }
     public var log: CommitLog? { core.log }
     public var memtableBytes: Int { core.memoryBytes.load(ordering: .relaxed) }
-    /// The last failure of background work, for `status`; nil when all is well.
-    public var failure: String? { lastFailure.withLock { $0 } }
+    /// Why the log takes no more writes, or the last failure of background work, for `status`; nil when all is well.
+    public var failure: String? { core.log?.stopReason ?? lastFailure.withLock { $0 } }
 
     /// Notes a failure that no caller can be told of.
     public func report(_ what: String) { noteFailure(what) }
