@@ -347,6 +347,8 @@ public final class CommitLog: Sendable {
 
     /// Flushes, syncs and closes.
     public func close() throws(StorageError) {
+        // Ends the segment in good order: a recycled file may hold anything behind.
+        buffer.withLock { CommitLog.roll(&$0) }
         try sync()
         // Not while another call syncs the file.
         guard syncTurn.take(unless: { false }) else { return }

@@ -5,6 +5,7 @@ struct BlockWriter: ~Copyable {
     private(set) var out: ByteWriter
     private var restarts: [UInt32] = []
     private var sinceRestart = 0
+    private var lastRestart = 0
     private var lastKey: ByteWriter
     private(set) var entryCount = 0
 
@@ -23,13 +24,15 @@ struct BlockWriter: ~Copyable {
         out.removeAll()
         restarts.removeAll(keepingCapacity: true)
         sinceRestart = 0
+        lastRestart = 0
         entryCount = 0
         lastKey.removeAll()
     }
 
     mutating func add(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
         var shared = 0
-        if entryCount == 0 || sinceRestart == Block.restartInterval {
+        if entryCount == 0 || sinceRestart == Block.restartInterval || out.count - lastRestart >= Block.restartBytes {
+            lastRestart = out.count
             restarts.append(UInt32(out.count))
             sinceRestart = 0
         } else {

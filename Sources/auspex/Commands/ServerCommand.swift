@@ -97,7 +97,7 @@ struct ServerCommand: ParsableCommand {
                 log: Logger(label: "auspex", factory: { StreamLogHandler.standardError(label: $0) }))
             if let torn = node.replay.tornAt {
                 diagnostic(
-                    "auspex server: the commit log ended in a torn write at segment \(torn.segment), byte \(torn.offset); what was acknowledged before is there"
+                    "auspex server: the commit log was not closed in order; segment \(torn.segment) ends at byte \(torn.offset), and everything up to there is replayed"
                 )
             }
             for skipped in node.replay.skipped {
