@@ -60,6 +60,7 @@ final class StorageHost: SchemaHost {
         case _ where !options.compression.isEnabled: store.files.codec = .none
         case .snappy: store.files.codec = .snappy
         case .zstd: store.files.codec = .zstd(level: Int32(clamping: options.compression.level))
+        case .none: store.files.codec = .none
         default: store.files.codec = .lz4
         }
         var strategy = SizeTieredStrategy()
