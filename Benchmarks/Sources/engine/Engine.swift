@@ -41,7 +41,9 @@ import Foundation
         report(all, order, names)
     }
 
-    private static func work<P: Peer & Sendable>(_: P.Type, _ entries: Int, _ directory: String, _ rows: Set<String>) throws -> [(name: String, value: Double)] {
+    private static func work<P: Peer & Sendable>(_: P.Type, _ entries: Int, _ directory: String, _ rows: Set<String>) throws -> [(
+        name: String, value: Double
+    )] {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         var worker = Worker<P>(entries: entries, directory: directory)
         try worker.run(rows)
@@ -80,7 +82,10 @@ import Foundation
                     + (ratio.map { String(format: "%.2f", $0) } ?? "-"))
             lines.append(["row": row, "medians": medians, "ratio": ratio ?? 0])
         }
-        if let json, let data = try? JSONSerialization.data(withJSONObject: ["entries": entries, "rounds": rounds, "rows": lines], options: [.prettyPrinted, .sortedKeys]) {
+        if let json,
+            let data = try? JSONSerialization.data(
+                withJSONObject: ["entries": entries, "rounds": rounds, "rows": lines], options: [.prettyPrinted, .sortedKeys])
+        {
             try? data.write(to: URL(fileURLWithPath: json))
         }
     }

@@ -27,7 +27,9 @@ struct Worker<P: Peer & Sendable> {
     }
 
     /// A permutation of 0 ..< 2^64 by multiplication: each number once, in no order.
-    static func scrambled(_ number: Int, of count: Int) -> Int { Int((UInt64(number) &* 0x9e37_79b9_7f4a_7c15 ^ 0x5bd1_e995) % UInt64(count)) }
+    static func scrambled(_ number: Int, of count: Int) -> Int {
+        Int((UInt64(number) &* 0x9e37_79b9_7f4a_7c15 ^ 0x5bd1_e995) % UInt64(count))
+    }
 
     static func writeKey(_ number: Int, _ buffer: UnsafeMutableRawPointer) {
         var rest = number
@@ -58,7 +60,9 @@ struct Worker<P: Peer & Sendable> {
     }
 
     /// Runs `body` on several threads at once; operations a second in all.
-    private static func threads(_ count: Int, operations: Int, _ body: @escaping @Sendable (_ thread: Int, _ operations: Int) -> Void) -> Double {
+    private static func threads(_ count: Int, operations: Int, _ body: @escaping @Sendable (_ thread: Int, _ operations: Int) -> Void)
+        -> Double
+    {
         let share = operations / count
         let time = seconds {
             let group = DispatchGroup()
@@ -102,7 +106,8 @@ struct Worker<P: Peer & Sendable> {
                     func entry(_ index: Int) -> (UnsafeRawBufferPointer, UnsafeRawBufferPointer) {
                         (
                             UnsafeRawBufferPointer(start: keys + index * 16, count: 16),
-                            UnsafeRawBufferPointer(rebasing: values[(first + index * 100) % 1_000_000..<(first + index * 100) % 1_000_000 + 100])
+                            UnsafeRawBufferPointer(
+                                rebasing: values[(first + index * 100) % 1_000_000..<(first + index * 100) % 1_000_000 + 100])
                         )
                     }
                     if batch == 1 {
@@ -147,7 +152,9 @@ struct Worker<P: Peer & Sendable> {
             value.withUnsafeBytes { value in
                 for index in 0..<operations {
                     writeKey(thread * 1_000_000 + index, key)
-                    do { try peer.put(batch: 1, { _ in (UnsafeRawBufferPointer(start: key, count: 16), value) }, sync: true) } catch { fatalError("\(error)") }
+                    do { try peer.put(batch: 1, { _ in (UnsafeRawBufferPointer(start: key, count: 16), value) }, sync: true) } catch {
+                        fatalError("\(error)")
+                    }
                 }
             }
         }
@@ -193,8 +200,12 @@ struct Worker<P: Peer & Sendable> {
             _ = try peer.scan(reversed: false)
             for threads in [1, 2] {
                 _ = Self.reads(peer, threads: threads, operations: 200_000, entries: entries, missing: false)
-                note("random read, cached, \(threads)", Self.reads(peer, threads: threads, operations: 1_000_000, entries: entries, missing: false))
-                note("read of a missing key, \(threads)", Self.reads(peer, threads: threads, operations: 2_000_000, entries: entries, missing: true))
+                note(
+                    "random read, cached, \(threads)",
+                    Self.reads(peer, threads: threads, operations: 1_000_000, entries: entries, missing: false))
+                note(
+                    "read of a missing key, \(threads)",
+                    Self.reads(peer, threads: threads, operations: 2_000_000, entries: entries, missing: true))
             }
             for reversed in [false, true] {
                 var seen = 0
