@@ -8,7 +8,8 @@ extension Block {
         let isExact: Bool
     }
 
-    @inline(__always) private static func varint(_ p: inout UnsafeRawPointer) -> Int {
+    /// A varint of an entry's head, and the pointer past it. Unchecked: `init` has walked all entries.
+    @inline(__always) static func varint(_ p: inout UnsafeRawPointer) -> Int {
         var byte = p.load(as: UInt8.self)
         p += 1
         if byte < 0x80 { return Int(byte) }

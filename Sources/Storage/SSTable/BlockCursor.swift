@@ -54,21 +54,6 @@ final class BlockCursor {
         isValid = false
     }
 
-    @inline(__always) private static func varint(_ p: inout UnsafeRawPointer) -> Int {
-        var byte = p.load(as: UInt8.self)
-        p += 1
-        if byte < 0x80 { return Int(byte) }
-        var result = Int(byte & 0x7f)
-        var shift = 7
-        repeat {
-            byte = p.load(as: UInt8.self)
-            p += 1
-            result |= Int(byte & 0x7f) << shift
-            shift += 7
-        } while byte >= 0x80
-        return result
-    }
-
     @inline(never) private func growKey(_ needed: Int) {
         let bigger = max(needed, keyCapacity * 2)
         let moved = UnsafeMutableRawPointer.allocate(byteCount: bigger, alignment: 16)
@@ -86,9 +71,9 @@ final class BlockCursor {
         }
         current = next
         var p = UnsafeRawPointer(block.base + next)
-        let shared = BlockCursor.varint(&p)
-        let unshared = BlockCursor.varint(&p)
-        valueCount = BlockCursor.varint(&p)
+        let shared = Block.varint(&p)
+        let unshared = Block.varint(&p)
+        valueCount = Block.varint(&p)
         if shared + unshared > keyCapacity { growKey(shared + unshared) }
         memcpy(keyBuffer + shared, p, unshared)
         keyCount = shared + unshared
@@ -198,9 +183,9 @@ final class BlockCursor {
 
     private func restartKey(_ block: Block, _ index: Int) -> UnsafeRawBufferPointer {
         var p = UnsafeRawPointer(block.base + block.restart(index))
-        _ = BlockCursor.varint(&p)
-        let count = BlockCursor.varint(&p)
-        _ = BlockCursor.varint(&p)
+        _ = Block.varint(&p)
+        let count = Block.varint(&p)
+        _ = Block.varint(&p)
         return UnsafeRawBufferPointer(start: p, count: count)
     }
 
@@ -215,9 +200,9 @@ final class BlockCursor {
         while offset < end {
             let entry = offset
             var p = UnsafeRawPointer(block.base + offset)
-            let shared = BlockCursor.varint(&p)
-            let unshared = BlockCursor.varint(&p)
-            let valueCount = BlockCursor.varint(&p)
+            let shared = Block.varint(&p)
+            let unshared = Block.varint(&p)
+            let valueCount = Block.varint(&p)
             let keyOffset = runKeys.count
             if shared > 0 { runKeys.append(contentsOf: runKeys[lastOffset..<lastOffset + shared]) }
             runKeys.append(contentsOf: UnsafeRawBufferPointer(start: p, count: unshared))
