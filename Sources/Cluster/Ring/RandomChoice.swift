@@ -1,0 +1,16 @@
+import Primitives
+
+extension SeededRandom {
+    /// A number from 0 to `bound - 1`, by multiplication: the same on every release of the compiler. REQUIRES: `bound` above 0.
+    mutating func below(_ bound: Int) -> Int {
+        precondition(bound > 0, "a choice among \(bound)")
+        return Int(next().multipliedFullWidth(by: UInt64(bound)).high)
+    }
+
+    /// Whether an event of this probability happens.
+    mutating func chance(_ probability: Double) -> Bool {
+        Double(next() >> 11) * 0x1p-53 < probability
+    }
+
+    mutating func element<T>(of elements: [T]) -> T? { elements.isEmpty ? nil : elements[below(elements.count)] }
+}

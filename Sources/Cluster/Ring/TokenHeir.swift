@@ -1,0 +1,41 @@
+import Primitives
+
+/// Who takes a token over from a node that leaves.
+public struct TokenHeir: Hashable, Sendable {
+    public let token: Int64
+    /// Host id of the node that takes it.
+    public let heir: UUID
+
+    public init(token: Int64, heir: UUID) {
+        self.token = token
+        self.heir = heir
+    }
+
+    /// The value of `GossipKey.heirs`: for each token its 8 bytes, big-endian, and the 16 of the host id. Part of the format, do not
+    /// change.
+    public static func encode(_ heirs: [TokenHeir]) -> [UInt8] {
+        var writer = ByteWriter(capacity: heirs.count * 24)
+        for heir in heirs {
+            writer.writeBE(heir.token)
+            writer.writeBE(heir.heir.high)
+            writer.writeBE(heir.heir.low)
+        }
+        return writer.toArray()
+    }
+
+    /// nil when the bytes are not whole entries.
+    public static func decode(_ bytes: [UInt8]) -> [TokenHeir]? {
+        guard bytes.count % 24 == 0 else { return nil }
+        return bytes.withReader { reader in
+            var heirs: [TokenHeir] = []
+            heirs.reserveCapacity(bytes.count / 24)
+            while !reader.isAtEnd {
+                guard let token = try? reader.readBE(Int64.self), let high = try? reader.readBE(UInt64.self),
+                    let low = try? reader.readBE(UInt64.self)
+                else { return nil }  // not reached: the count was checked
+                heirs.append(TokenHeir(token: token, heir: UUID(high: high, low: low)))
+            }
+            return heirs
+        }
+    }
+}
