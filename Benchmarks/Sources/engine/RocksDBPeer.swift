@@ -11,7 +11,10 @@ final class RocksDBPeer: Peer, @unchecked Sendable {
     private let write = rocksdb_writeoptions_create()
     private let synced = rocksdb_writeoptions_create()
 
+    private let compactsInBackground: Bool
+
     init(directory: String, options: PeerOptions) throws {
+        compactsInBackground = options.compactsInBackground
         let all = rocksdb_options_create()
         rocksdb_options_set_create_if_missing(all, 1)
         rocksdb_options_set_write_buffer_size(all, options.writeBufferBytes)
@@ -117,7 +120,8 @@ final class RocksDBPeer: Peer, @unchecked Sendable {
             var waiting: UInt64 = 0
             rocksdb_property_int(db, "rocksdb.num-running-compactions", &running)
             rocksdb_property_int(db, "rocksdb.compaction-pending", &waiting)
-            pending = running + waiting
+            // What is pending where nothing compacts by itself waits for `compact`.
+            pending = running + (compactsInBackground ? waiting : 0)
         }
     }
 
