@@ -46,7 +46,7 @@ let package = Package(
         room("CQL", ["DataModel"]),
         room("Messages", ["DataModel"]),
         room("Cluster", ["Messages"]),
-        room("Coordinator", ["Messages"]),
+        room("Coordinator", ["Cluster"]),
         room("Replica", ["Storage", "Messages"]),
         room("Query", ["CQL", "Coordinator"]),
         room("NativeProtocol", ["DataModel", "Compression"]),

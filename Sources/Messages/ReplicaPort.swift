@@ -15,6 +15,12 @@ public enum ReplicaError: Error, Sendable {
     case wouldBlock
     /// The table was dropped, or this node has not learned of it.
     case unknownTable(UUID)
+    /// Other nodes have been asked; run the request again, from its start, when its port has their answer.
+    case pending
+    /// Another transaction came first: run the request again, from its start, at once.
+    case restart
+    /// What other nodes answered, as the client is told.
+    case server(ServerError)
     /// A limit was reached; the client should slow down.
     case overloaded(String)
     /// The disk or a file failed; the message names file, offset, expectation.
@@ -24,7 +30,17 @@ public enum ReplicaError: Error, Sendable {
 /// Whether a visitor wants the next row.
 public enum ScanStep: Sendable { case next, stop }
 
-/// What a coordinator asks of the replica in this process.
+/// What kind of write it is, as errors name it.
+public enum WriteType: String, Sendable {
+    case simple = "SIMPLE"
+    case batch = "BATCH"
+    case unloggedBatch = "UNLOGGED_BATCH"
+    case counter = "COUNTER"
+    case batchLog = "BATCH_LOG"
+    case cas = "CAS"
+}
+
+/// Where a request reads and writes: the replica in this process, or all replicas through a coordinator.
 ///
 /// **Thread safety**: every method may be called from any thread.
 public protocol ReplicaPort: Sendable {
@@ -32,17 +48,26 @@ public protocol ReplicaPort: Sendable {
     ///
     /// When it returns, readers see the mutations; they are durable after the node's end-of-tick flush, which precedes every acknowledgement.
     /// - Parameter mutations: whole encoded mutations (`MutationWriter`), one after another.
-    func apply(_ mutations: borrowing MutationWriter, io: IOMode) throws(ReplicaError)
+    func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError)
 
     /// Adds to counters: reads the local shard, adds, writes, under the partition's lock.
     /// - Parameter deltas: mutations whose counter cells hold a delta as an 8-byte big-endian value.
     func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError)
 
-    /// Runs `body` while no other call holds the same partition: a lightweight transaction reads, checks and writes inside.
-    /// - Returns: nil, without having run it, when another call holds the partition and `io` is `.nonBlocking`: its holder may be waiting for a disk.
-    func withPartitionLock<R>(
-        table: UUID, partition: [UInt8], io: IOMode, _ body: () throws(ServerError) -> R
-    ) throws(ServerError) -> R?
+    /// Runs `body` as a lightweight transaction: what it reads is what it writes upon, and no other transaction of the partition comes between.
+    /// - Parameter body: writes at most once; answers whether it came to a decision.
+    /// - Throws: `wouldBlock`, without having run it, when another call holds the partition and `io` is `.nonBlocking`: its holder may be
+    ///   waiting for a disk.
+    func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError)
+
+    /// Inside a transaction, the timestamp its write must have; nil: any that is new.
+    var transactionTimestamp: Int64? { get }
+
+    /// Whether somebody else decides if enough replicas live.
+    var isCoordinated: Bool { get }
+
+    /// Removes all rows of a table.
+    func truncate(table: UUID) throws(ReplicaError)
 
     /// Visits the merged rows whose keys lie in `range`, in key order or its reverse.
     ///
@@ -60,4 +85,9 @@ public protocol ReplicaPort: Sendable {
         table: UUID, key: borrowing ByteWriter, io: IOMode,
         _ visit: (_ row: RowView) -> Void
     ) throws(ReplicaError)
+}
+
+extension ReplicaPort {
+    public var transactionTimestamp: Int64? { nil }
+    public var isCoordinated: Bool { false }
 }

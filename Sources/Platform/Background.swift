@@ -8,7 +8,9 @@ public protocol Background: Sendable {
 
 /// Kinds of background work; each has threads of its own, so that one does not wait for another.
 public enum BackgroundKind: Int, Sendable, CaseIterable {
-    case flush, compaction, read, sync
+    /// `read` is for clients' requests, which may wait for other nodes; `replica` for what those nodes ask, which waits for a disk only: were they
+    /// one, nodes could wait for each other's threads.
+    case flush, compaction, read, sync, replica
 }
 
 /// Runs everything at once in the caller: for tests and tools that want one thread.

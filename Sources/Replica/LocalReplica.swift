@@ -12,7 +12,7 @@ public final class LocalReplica: ReplicaPort {
         let lock = Mutex<Void>(())
     }
 
-    private let engine: StorageEngine
+    let engine: StorageEngine
     private let node: UUID
     private let stripes: [Stripe]
 
@@ -32,7 +32,11 @@ public final class LocalReplica: ReplicaPort {
         }
     }
 
-    public func apply(_ mutations: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
+    public func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
+        try apply(mutations, io: io)
+    }
+
+    func apply(_ mutations: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
         do { try engine.apply(mutations.out.bytes, mayBlock: io == .blocking) } catch { throw LocalReplica.convert(error) }
     }
 
@@ -40,31 +44,43 @@ public final class LocalReplica: ReplicaPort {
         stripes[Int(truncatingIfNeeded: Checksum.xxh3(partition, seed: table.low) & 1023)]
     }
 
-    public func withPartitionLock<R>(
-        table: UUID, partition: [UInt8], io: IOMode, _ body: () throws(ServerError) -> R
-    ) throws(ServerError) -> R? {
+    public func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) {
+        try withPartitionLock(table: table, partition: partition, io: io) { _ = body() }
+    }
+
+    /// Runs `body` while no other call holds the same partition.
+    func withPartitionLock(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Void) throws(ReplicaError) {
         let stripe = partition.withUnsafeBytes { self.stripe(table, $0) }
-        func run() -> Result<R, ServerError> {
-            do throws(ServerError) { return .success(try body()) } catch { return .failure(error) }
-        }
-        // SAFETY: the value does not leave the calling thread; the lock only orders callers.
-        nonisolated(unsafe) var outcome: Result<R, ServerError>?
+        let hasRun: Bool
         switch io {
-        case .blocking: stripe.lock.withLock { _ in outcome = run() }
-        case .nonBlocking: _ = stripe.lock.withLockIfAvailable { _ in outcome = run() }
+        case .blocking:
+            stripe.lock.withLock { _ in body() }
+            hasRun = true
+        case .nonBlocking: hasRun = stripe.lock.withLockIfAvailable { _ in body() } != nil
         }
-        return try outcome?.get()
+        if !hasRun { throw .wouldBlock }
+    }
+
+    public func truncate(table: UUID) throws(ReplicaError) {
+        do throws(StorageError) { try engine.truncateTable(table) } catch { throw LocalReplica.convert(error) }
     }
 
     public func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
-        var reader = MutationReader(deltas.out.bytes)
+        var none: [UInt8] = []
+        try count(deltas.out.bytes, io: io, written: &none)
+    }
+
+    /// Adds to counters, as `applyCounters`.
+    /// - Parameter written: gets the mutations that hold the new shards, for the other replicas.
+    func count(_ deltas: UnsafeRawBufferPointer, io: IOMode, written: inout [UInt8]) throws(ReplicaError) {
+        var reader = MutationReader(deltas)
         do {
             while try reader.nextTable() {
                 while let operation = try reader.nextOperation() {
                     guard case .row(let key, let row) = operation else {
                         throw ReplicaError.storage("a counter update can only change rows")
                     }
-                    try count(table: reader.table, key: key, row: RowView(row), io: io)
+                    written += try count(table: reader.table, key: key, row: RowView(row), io: io)
                 }
             }
         } catch let error as ReplicaError {
@@ -75,11 +91,11 @@ public final class LocalReplica: ReplicaPort {
     }
 
     /// Adds the deltas of one row, with the partition held from the read to the write.
-    private func count(table: UUID, key: UnsafeRawBufferPointer, row: RowView, io: IOMode) throws(ReplicaError) {
+    private func count(table: UUID, key: UnsafeRawBufferPointer, row: RowView, io: IOMode) throws(ReplicaError) -> [UInt8] {
         let stripe = stripe(table, UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)]))
         // SAFETY: the pointers are used only inside the call, on the calling thread.
         nonisolated(unsafe) let (key, row) = (key, row)
-        let work: () -> Result<Void, ReplicaError> = {
+        let work: () -> Result<[UInt8], ReplicaError> = {
             do throws(ReplicaError) { return .success(try self.countLocked(table: table, key: key, row: row, io: io)) } catch {
                 return .failure(error)
             }
@@ -87,10 +103,12 @@ public final class LocalReplica: ReplicaPort {
         nonisolated(unsafe) let unsafeWork = work
         let outcome = io == .blocking ? stripe.lock.withLock { _ in unsafeWork() } : stripe.lock.withLockIfAvailable { _ in unsafeWork() }
         guard let outcome else { throw .wouldBlock }
-        try outcome.get()
+        return try outcome.get()
     }
 
-    private func countLocked(table id: UUID, key: UnsafeRawBufferPointer, row: RowView, io: IOMode) throws(ReplicaError) {
+    private func countLocked(
+        table id: UUID, key: UnsafeRawBufferPointer, row: RowView, io: IOMode
+    ) throws(ReplicaError) -> [UInt8] {
         guard let table = engine.table(id) else { throw .unknownTable(id) }
         var shards: [Int: (clock: Int64, count: Int64)] = [:]
         do throws(StorageError) {
@@ -129,6 +147,7 @@ public final class LocalReplica: ReplicaPort {
         writer.endRow()
         writer.endTable()
         try apply(writer, io: io)
+        return writer.out.toArray()
     }
 
     public func scan(

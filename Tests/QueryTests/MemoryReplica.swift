@@ -72,14 +72,14 @@ final class MemoryReplica: ReplicaPort {
     /// Rows visited so far: what a reader cost.
     var visited: Int { state.withLock { $0.visited } }
 
-    func truncate(_ table: UUID) { state.withLock { $0.tables[table] = nil } }
+    func truncate(table: UUID) { state.withLock { $0.tables[table] = nil } }
 
     private func mayBlock(_ io: IOMode) throws(ReplicaError) {
         guard io == .nonBlocking, blocksOneIn > 0 else { return }
         if state.withLock({ $0.random.next() % blocksOneIn == 0 }) { throw .wouldBlock }
     }
 
-    func apply(_ mutations: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
+    func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
         try mayBlock(io)
         try change(mutations.out.bytes) { (_, _, row) in [UInt8](row) }
     }
@@ -143,11 +143,7 @@ final class MemoryReplica: ReplicaPort {
         return out.toArray()
     }
 
-    func withPartitionLock<R>(
-        table: UUID, partition: [UInt8], io: IOMode, _ body: () throws(ServerError) -> R
-    ) throws(ServerError) -> R? {
-        try body()
-    }
+    func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
 
     func scan(
         table: UUID, range: KeyRange, reversed: Bool, io: IOMode,

@@ -26,7 +26,6 @@ final class TestHost: SchemaHost {
     }
 
     func dropped(_ tables: [TableMetadata]) { state.withLock { $0.dropped += tables.map(\.qualifiedName) } }
-    func truncate(_ table: TableMetadata) throws(ServerError) { replica.truncate(table.id) }
     func slow(_ statement: String, milliseconds: Int) { state.withLock { $0.slow.append("\(milliseconds) \(statement)") } }
     func announce(_ change: SchemaChange) { state.withLock { $0.announced.append(change) } }
 }

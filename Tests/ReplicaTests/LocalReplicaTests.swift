@@ -43,13 +43,27 @@ import Testing
     @Test func aHeldPartitionIsNotWaitedForWhereNothingMayWait() throws {
         let replica = try Self.open()
         let partition: [UInt8] = [1, 2, 3]
-        let outer: Bool? = try replica.withPartitionLock(table: Self.table, partition: partition, io: .nonBlocking) {
-            () throws(ServerError) in
-            let inner: Int? = try replica.withPartitionLock(table: Self.table, partition: partition, io: .nonBlocking) { 1 }
-            return inner == nil
+        var innerRan = false
+        var innerError: ReplicaError?
+        try replica.withTransaction(table: Self.table, partition: partition, io: .nonBlocking) {
+            do throws(ReplicaError) {
+                try replica.withTransaction(table: Self.table, partition: partition, io: .nonBlocking) {
+                    innerRan = true
+                    return true
+                }
+            } catch { innerError = error }
+            return true
         }
-        #expect(outer == true)
-        let after: Int? = try replica.withPartitionLock(table: Self.table, partition: partition, io: .blocking) { 1 }
+        #expect(!innerRan)
+        guard case .wouldBlock = innerError else {
+            Issue.record("the second caller was not told to wait: \(String(describing: innerError))")
+            return
+        }
+        var after = 0
+        try replica.withTransaction(table: Self.table, partition: partition, io: .blocking) {
+            after += 1
+            return true
+        }
         #expect(after == 1)
     }
 

@@ -43,6 +43,12 @@ public struct MutationReader {
     /// The next change of the current mutation; nil after the last one.
     public mutating func nextOperation() throws(ByteError) -> MutationOperation? {
         guard reader.offset < end else { return nil }
+        return try MutationReader.operation(from: &reader)
+    }
+
+    /// The next of bare operations, without a table before them; nil at the end.
+    @inline(__always) public static func operation(from reader: inout ByteReader) throws(ByteError) -> MutationOperation? {
+        if reader.isAtEnd { return nil }
         let kind = try reader.readU8()
         let first = Int(try reader.readLE(UInt32.self))
         let second = Int(try reader.readLE(UInt32.self))

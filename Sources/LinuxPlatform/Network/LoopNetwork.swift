@@ -55,6 +55,43 @@ public final class LoopNetwork: Network {
         }
     }
 
+    public func connect(
+        host: String, port: Int, loop: Int, _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
+    ) {
+        let tick = ticks[loop]
+        let made = MadeConnection()
+        let bootstrap = ClientBootstrap(group: tick.loop)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .connectTimeout(.seconds(2))
+            .channelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 256 << 10))
+            .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let connection = ChannelConnection(channel: channel, tick: tick, acknowledgement: nil)
+                    connection.handler = makeHandler(connection)
+                    made.connection = connection
+                    try channel.pipeline.syncOperations.addHandler(connection)
+                }
+            }
+        // A channel that never became active ends without an event of its own.
+        bootstrap.connect(host: host, port: port).whenFailure { _ in made.connection?.end() }
+    }
+
+    /// SAFETY: `@unchecked` because it is touched on the connection's loop only.
+    private final class MadeConnection: @unchecked Sendable {
+        var connection: ChannelConnection?
+    }
+
+    public func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void) { ticks[loop].loop.execute(work) }
+
+    public func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void) {
+        ticks[loop].loop.scheduleTask(in: .nanoseconds(Int64(clamping: nanoseconds))) { work() }
+    }
+
+    public func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void) {
+        ticks[loop].whenSafe(acknowledgement, work)
+    }
+
     public func stop() { group.shutdownGracefully { _ in } }
 }
 
@@ -65,6 +102,9 @@ final class LoopTick: @unchecked Sendable {
     let index: Int
     let loop: any EventLoop
     private var ready: [ChannelConnection] = []
+    /// What waits for the end of the tick and the safety of what it wrote.
+    private var waiting: [@Sendable (String?) -> Void] = []
+    private var waitingAcknowledgement: (any Acknowledgement)?
     private var isScheduled = false
     /// `Acknowledgement.mark` at the end of the last tick.
     private var lastMark: UInt64 = 0
@@ -77,6 +117,16 @@ final class LoopTick: @unchecked Sendable {
     /// Runs after the events the loop is handling now.
     func add(_ connection: ChannelConnection) {
         ready.append(connection)
+        scheduleEnd()
+    }
+
+    func whenSafe(_ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void) {
+        waiting.append(work)
+        waitingAcknowledgement = acknowledgement
+        scheduleEnd()
+    }
+
+    private func scheduleEnd() {
         if isScheduled { return }
         isScheduled = true
         loop.execute { self.end() }
@@ -86,10 +136,13 @@ final class LoopTick: @unchecked Sendable {
         isScheduled = false
         var connections: [ChannelConnection] = []
         swap(&connections, &ready)
-        guard let acknowledgement = connections.lazy.compactMap(\.acknowledgement).first else {
-            for connection in connections { connection.send(failure: nil) }
-            return
-        }
+        var works: [@Sendable (String?) -> Void] = []
+        swap(&works, &waiting)
+        // What asks others acknowledges nothing.
+        for connection in connections where connection.acknowledgement == nil { connection.send(failure: nil) }
+        connections.removeAll { $0.acknowledgement == nil }
+        guard let acknowledgement = waitingAcknowledgement ?? connections.first?.acknowledgement else { return }
+        waitingAcknowledgement = nil
         let mark = acknowledgement.mark
         var failure = acknowledgement.flush()
         // Reads go on while the disk takes no writes.
@@ -97,12 +150,17 @@ final class LoopTick: @unchecked Sendable {
         lastMark = mark
         if failure == nil && acknowledgement.needsSync {
             let held = connections.map { ($0, $0.hold()) }
+            let waited = works
             acknowledgement.sync { failure in
-                self.loop.execute { for (connection, ticket) in held { connection.release(ticket, failure: failure) } }
+                self.loop.execute {
+                    for (connection, ticket) in held { connection.release(ticket, failure: failure) }
+                    for work in waited { work(failure) }
+                }
             }
             return
         }
         for connection in connections { connection.send(failure: failure) }
+        for work in works { work(failure) }
     }
 }
 
@@ -224,10 +282,15 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    /// Tells the handler, once, that the connection is gone.
+    func end() {
         handler?.closed()
         handler = nil
         held = []
-        context.fireChannelInactive()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

@@ -97,7 +97,7 @@ extension QueryFailure {
     var forClient: ServerError {
         switch self {
         case .server(let error): error
-        case .wouldBlock: ServerError(.overloaded, "the request had to wait where nothing may wait; try again")
+        case .wouldBlock, .pending, .restart: ServerError(.overloaded, "the request had to wait where nothing may wait; try again")
         }
     }
 }

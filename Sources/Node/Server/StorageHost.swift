@@ -99,12 +99,6 @@ final class StorageHost: SchemaHost {
         }
     }
 
-    func truncate(_ table: TableMetadata) throws(ServerError) {
-        do { try engine.truncateTable(table.id) } catch {
-            throw ServerError(.truncateError, "Error during truncate: \(error)")
-        }
-    }
-
     func slow(_ statement: String, milliseconds: Int) {
         if let line = slowRequests.line(statement, milliseconds: milliseconds, second: HybridClock.systemMicroseconds() / 1_000_000) {
             NodeLog.line(line)

@@ -168,7 +168,7 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
         } catch {
             switch error {
             case .server(let problem): throw problem
-            case .wouldBlock:
+            case .wouldBlock, .pending, .restart:
                 isWaiting = true
                 let engine = runner.engine
                 let accepted = runner.onPool(bytes: statement.text.utf8.count + values.bytes.count) {

@@ -182,7 +182,7 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         } catch {
             switch error {
             case .server(let problem): fail(problem, stream)
-            case .wouldBlock:
+            case .wouldBlock, .pending, .restart:
                 let values = requests.options.values
                 let engine = runner.engine
                 later(stream, bytes: frame.body.count, skipMetadata: skip, changedMetadata) { scratch in
@@ -229,7 +229,7 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         } catch {
             switch error {
             case .server(let problem): throw problem
-            case .wouldBlock:
+            case .wouldBlock, .pending, .restart:
                 let engine = runner.engine
                 let all = statements
                 later(stream, bytes: frame.body.count, skipMetadata: false, nil) { scratch in

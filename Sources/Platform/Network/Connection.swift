@@ -65,6 +65,16 @@ public protocol Network: Sendable {
         host: String, port: Int, acknowledgement: (any Acknowledgement)?,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
     ) throws(NetworkError) -> any Listener
+    /// Opens a connection that belongs to `loop`; call it there. The handler is made at once. When there is no way to the other end, or it
+    /// ends, the handler is `closed`.
+    func connect(host: String, port: Int, loop: Int, _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler)
+    /// Runs `work` on a loop; from any thread.
+    func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void)
+    /// Runs `work` on a loop after a time; from any thread.
+    func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void)
+    /// Runs `work` on its loop when what was written until now is as safe as an acknowledgement needs, or with the reason why it is not;
+    /// call it on the loop.
+    func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void)
     func stop()
 }
 

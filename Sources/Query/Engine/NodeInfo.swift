@@ -50,8 +50,6 @@ public protocol SchemaHost: Sendable {
     func store(_ schema: Schema, created: [TableMetadata], altered: [TableMetadata]) throws(ServerError)
     /// Storage forgets these tables; after the schema without them took effect.
     func dropped(_ tables: [TableMetadata])
-    /// Removes all rows of a table.
-    func truncate(_ table: TableMetadata) throws(ServerError)
     /// A request took longer than `QueryLimits.slowQuery`; from any thread, outside the schema lock.
     func slow(_ statement: String, milliseconds: Int)
     /// Tells the clients that registered for it.

@@ -5,7 +5,7 @@ import Primitives
 
 extension QueryEngine {
     /// Everything but reading and writing rows.
-    func other(_ plan: Plan, _ io: IOMode, _ space: inout Workspace) throws(QueryFailure) -> Answer {
+    func other(_ plan: Plan, _ options: QueryOptions, _ io: IOMode, _ space: inout Workspace) throws(QueryFailure) -> Answer {
         switch plan {
         case .use(let keyspace):
             guard schema.keyspace(keyspace) != nil else { throw .invalid("Keyspace '\(keyspace)' does not exist") }
@@ -19,7 +19,10 @@ extension QueryEngine {
                 throw .server(ServerError(.unauthorized, "\(table.keyspace) keyspace is not user-modifiable."))
             }
             guard io == .blocking else { throw .wouldBlock }
-            do throws(ServerError) { try host.truncate(table) } catch { throw .server(error) }
+            do throws(ReplicaError) { try port(options).truncate(table: table.id) } catch {
+                if case .storage(let why) = error { throw .server(ServerError(.truncateError, "Error during truncate: \(why)")) }
+                throw QueryFailure(error)
+            }
             return Answer(result: .void)
         case .schema(let change):
             guard io == .blocking else { throw .wouldBlock }

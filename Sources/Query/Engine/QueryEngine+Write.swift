@@ -16,23 +16,25 @@ extension QueryEngine {
         }
         let request: ConsistencyCheck.Request =
             compiled.plan.isCounter ? .counterWrite(table: compiled.plan.table.name) : .write
-        try check(options.consistency, compiled.replication, request)
-        let encoder = ModificationEncoder(compiled: compiled, port: replica, io: io, limits: limits)
+        try check(options, compiled.replication, request)
+        let encoder = ModificationEncoder(compiled: compiled, port: port(options), io: io, limits: limits)
         let times = try encoder.times(values, timestamp: options.timestamp ?? clock.next(), now: now, &space.context)
         space.beginMutations()
         try encoder.encode(values, times, space: &space)
-        try apply(space.mutations, isCounter: compiled.plan.isCounter && compiled.plan.kind != .delete, io)
+        let isCount = compiled.plan.isCounter && compiled.plan.kind != .delete
+        try apply(space.mutations, isCounter: isCount, type: .simple, options, io)
         return .void
     }
 
     @inline(__always) private func apply(
-        _ mutations: borrowing MutationWriter, isCounter: Bool, _ io: IOMode
+        _ mutations: borrowing MutationWriter, isCounter: Bool, type: WriteType, _ options: QueryOptions, _ io: IOMode
     ) throws(QueryFailure) {
         guard mutations.count > 0 else { return }
         // Counting is not done twice: what may stop in the middle is only begun where it need not.
         if isCounter && io == .nonBlocking && BatchShape.hasSeveralRows(mutations.out.bytes) { throw .wouldBlock }
         do throws(ReplicaError) {
-            if isCounter { try replica.applyCounters(mutations, io: io) } else { try replica.apply(mutations, io: io) }
+            let port = port(options)
+            if isCounter { try port.applyCounters(mutations, io: io) } else { try port.apply(mutations, type: type, io: io) }
         } catch { throw QueryFailure(error) }
     }
 
@@ -47,10 +49,10 @@ extension QueryEngine {
     ) throws(QueryFailure) -> StatementResult {
         guard let first = items.first else { return .void }
         do throws(ServerError) {
-            try ConsistencyCheck.checkSerial(options.serialConsistency, first.compiled.replication, alive: 1)
+            try ConsistencyCheck.checkSerial(options.serialConsistency, first.compiled.replication, alive: alive(options))
         } catch { throw .server(error) }
-        try check(options.consistency, first.compiled.replication, .conditionalCommit)
-        let executor = ConditionalExecutor(items: items, isBatch: isBatch, port: replica, io: io, limits: limits)
+        try check(options, first.compiled.replication, .conditionalCommit)
+        let executor = ConditionalExecutor(items: items, isBatch: isBatch, port: port(options), io: io, limits: limits)
         return try executor.run(now: now, nextTimestamp: { clock.next() }, space: &space)
     }
 
@@ -89,7 +91,7 @@ extension QueryEngine {
             traces.finish(trace)
             return answer
         } catch {
-            if error != .wouldBlock { traces.finish(trace) }
+            if !error.isForAgain { traces.finish(trace) }
             throw error
         }
     }
@@ -125,7 +127,8 @@ extension QueryEngine {
         }
         let warnings = try verifySize(kind, items, space.mutations)
         // Either all of them delete or none does.
-        try apply(space.mutations, isCounter: kind == .counter && !BatchShape.deletesFirst(items), io)
+        let type: WriteType = kind == .logged ? .batch : kind == .counter ? .counter : .unloggedBatch
+        try apply(space.mutations, isCounter: kind == .counter && !BatchShape.deletesFirst(items), type: type, options, io)
         return Answer(result: .void, warnings: warnings)
     }
 
@@ -135,9 +138,9 @@ extension QueryEngine {
         _ now: UInt32, _ io: IOMode, _ space: inout Workspace
     ) throws(QueryFailure) {
         try check(
-            options.consistency, item.compiled.replication,
+            options, item.compiled.replication,
             kind == .counter ? .counterWrite(table: item.compiled.plan.table.name) : .write)
-        let encoder = ModificationEncoder(compiled: item.compiled, port: replica, io: io, limits: limits)
+        let encoder = ModificationEncoder(compiled: item.compiled, port: port(options), io: io, limits: limits)
         let times = try encoder.times(item.values, timestamp: timestamp, now: now, &space.context)
         try encoder.encode(item.values, times, space: &space)
     }

@@ -107,7 +107,12 @@ public final class QueryEngine: Sendable {
     }
 
     /// The port that holds a table's rows.
-    @inline(__always) func port(of table: TableMetadata) -> any ReplicaPort { table.isVirtual ? virtual : replica }
+    @inline(__always) func port(of table: TableMetadata, _ options: QueryOptions) -> any ReplicaPort {
+        table.isVirtual ? virtual : port(options)
+    }
+
+    /// The port that a request writes through.
+    @inline(__always) func port(_ options: QueryOptions) -> any ReplicaPort { options.port ?? replica }
 
     // MARK: Execution
 
@@ -129,8 +134,8 @@ public final class QueryEngine: Sendable {
             traces.finish(trace)
             return answer
         } catch {
-            // Tried again with `.blocking`, it is traced then.
-            if error != .wouldBlock { traces.finish(trace) }
+            // Run again, it is traced then.
+            if !error.isForAgain { traces.finish(trace) }
             throw error
         }
     }
@@ -162,8 +167,8 @@ public final class QueryEngine: Sendable {
         switch compiled.plan {
         case .select(let select):
             var warnings = compiled.planned.warnings
-            if !select.plan.table.isVirtual { try check(options.consistency, select.replication, .read) }
-            let executor = SelectExecutor(select: select, port: port(of: select.plan.table), io: io, limits: limits)
+            if !select.plan.table.isVirtual { try check(options, select.replication, .read) }
+            let executor = SelectExecutor(select: select, port: port(of: select.plan.table, options), io: io, limits: limits)
             let rows = try executor.run(
                 values, options, nowSeconds: now, text: statement.text, space: &space, warnings: &warnings)
             return Answer(result: .rows(rows), warnings: warnings)
@@ -178,7 +183,7 @@ public final class QueryEngine: Sendable {
             answer.warnings += compiled.planned.warnings
             return answer
         case .other(let plan):
-            let answer = try other(plan, io, &space)
+            let answer = try other(plan, options, io, &space)
             return Answer(result: answer.result, warnings: compiled.planned.warnings + answer.warnings)
         }
     }
@@ -208,10 +213,15 @@ public final class QueryEngine: Sendable {
     }
 
     @inline(__always) func check(
-        _ consistency: Consistency, _ replication: Replication, _ request: ConsistencyCheck.Request
+        _ options: QueryOptions, _ replication: Replication, _ request: ConsistencyCheck.Request
     ) throws(QueryFailure) {
         do throws(ServerError) {
-            try ConsistencyCheck.check(consistency, replication, alive: 1, for: request)
+            try ConsistencyCheck.check(options.consistency, replication, alive: alive(options), for: request)
         } catch { throw .server(error) }
+    }
+
+    /// Live replicas as far as the engine knows: itself, or as many as the coordinator will find.
+    @inline(__always) func alive(_ options: QueryOptions) -> Int {
+        options.port?.isCoordinated ?? false ? .max : 1
     }
 }

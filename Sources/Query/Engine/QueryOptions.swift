@@ -19,6 +19,8 @@ public struct QueryOptions: Sendable {
     public var isTracing: Bool
     /// Where the client is, for traces.
     public var clientAddress: String
+    /// Reads and writes through a coordinator; nil: the replica in this process is all there is.
+    public var port: (any ReplicaPort)?
 
     public init(
         consistency: Consistency = .one, serialConsistency: Consistency = .serial, pageSize: Int = 0, pagingState: [UInt8]? = nil,
@@ -41,14 +43,24 @@ public struct QueryOptions: Sendable {
 public enum QueryFailure: Error, Sendable, Equatable {
     /// Only with `IOMode.nonBlocking`: run the same request again with `.blocking` where waiting is allowed.
     case wouldBlock
+    /// Other nodes have been asked; run the same request again, with the same options, when the port has their answer.
+    case pending
+    /// Another transaction came first: run the same request again at once, with the same options.
+    case restart
     /// For the client.
     case server(ServerError)
+
+    /// The request is run again: nothing is decided.
+    var isForAgain: Bool { self == .wouldBlock || self == .pending || self == .restart }
 
     static func invalid(_ message: String) -> QueryFailure { .server(.invalid(message)) }
 
     init(_ error: ReplicaError) {
         switch error {
         case .wouldBlock: self = .wouldBlock
+        case .pending: self = .pending
+        case .restart: self = .restart
+        case .server(let error): self = .server(error)
         case .unknownTable(let id): self = .server(.invalid("table \(id) does not exist any more"))
         case .overloaded(let message): self = .server(ServerError(.overloaded, message))
         case .storage(let message): self = .server(ServerError(.serverError, message))

@@ -49,7 +49,7 @@ final class VirtualReplica: ReplicaPort {
         }
     }
 
-    func apply(_ mutations: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
+    func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
         throw .storage("a computed table cannot be written")
     }
 
@@ -57,9 +57,7 @@ final class VirtualReplica: ReplicaPort {
         throw .storage("a computed table cannot be written")
     }
 
-    func withPartitionLock<R>(
-        table: UUID, partition: [UInt8], io: IOMode, _ body: () throws(ServerError) -> R
-    ) throws(ServerError) -> R? {
-        try body()
-    }
+    func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
+
+    func truncate(table: UUID) throws(ReplicaError) { throw .storage("a computed table cannot be written") }
 }

@@ -28,14 +28,17 @@ struct ConditionalExecutor {
         let table = first.compiled.plan.table
         let partition = try partition(table, &space)
         var outcome: Result<StatementResult, QueryFailure> = .success(.void)
-        do throws(ServerError) {
-            let turn: Void? = try port.withPartitionLock(table: table.id, partition: partition, io: io) { () throws(ServerError) in
+        do throws(ReplicaError) {
+            try port.withTransaction(table: table.id, partition: partition, io: io) {
                 do throws(QueryFailure) {
                     outcome = .success(try decide(table, partition, now, nextTimestamp, &space))
-                } catch { outcome = .failure(error) }
+                    return true
+                } catch {
+                    outcome = .failure(error)
+                    return false
+                }
             }
-            if turn == nil { outcome = .failure(.wouldBlock) }
-        } catch { throw .server(error) }
+        } catch { throw QueryFailure(error) }
         return try outcome.get()
     }
 
@@ -73,7 +76,7 @@ struct ConditionalExecutor {
             }
         }
         guard applies else { return .rows(refusal(table, rows)) }
-        let timestamp = nextTimestamp()
+        let timestamp = port.transactionTimestamp ?? nextTimestamp()
         space.mutations.removeAll()
         for item in items {
             let encoder = ModificationEncoder(compiled: item.compiled, port: port, io: io, limits: limits)
@@ -82,7 +85,7 @@ struct ConditionalExecutor {
             try encoder.encode(item.values, times, space: &space)
         }
         if space.mutations.count > 0 {
-            do throws(ReplicaError) { try port.apply(space.mutations, io: io) } catch { throw QueryFailure(error) }
+            do throws(ReplicaError) { try port.apply(space.mutations, type: .cas, io: io) } catch { throw QueryFailure(error) }
         }
         let metadata = ResultMetadata(columns: [ConditionalExecutor.appliedColumn(table)])
         return .rows(ResultRows(metadata: metadata, rowCount: 1, cells: [0, 0, 0, 1, 1]))

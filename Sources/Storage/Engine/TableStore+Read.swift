@@ -59,8 +59,10 @@ extension TableStore {
     }
 
     /// Visits the merged rows with keys in `range`, forward or in reverse, until `visit` answers false.
+    /// - Parameter purge: deletions that are not shown; nil: all are.
     public func scan(
-        _ range: KeyRange, reversed: Bool, mayBlock: Bool, _ visit: (UnsafeRawBufferPointer, RowView) -> Bool
+        _ range: KeyRange, reversed: Bool, mayBlock: Bool, purge: PurgeRule? = nil,
+        _ visit: (UnsafeRawBufferPointer, RowView) -> Bool
     ) throws(StorageError) {
         readCount.add(1, ordering: .relaxed)
         var goOn = true
@@ -70,7 +72,7 @@ extension TableStore {
             let part = KeyRange(start: start, end: end)
             if part.isEmpty { continue }
             let scan = scan(shard, part, direction: reversed ? .backward : .forward, mayBlock: mayBlock)
-            try scan.run(purge: nil) { (key, row) throws(StorageError) in
+            try scan.run(purge: purge.map { purge in { _ in purge } }) { (key, row) throws(StorageError) in
                 goOn = visit(key, row)
                 return goOn
             }
@@ -98,6 +100,24 @@ extension TableStore {
                 ReadSource(SSTableCursor(table, range: range, direction: direction, mayBlock: mayBlock, isBulk: false)))
         }
         return MergeScan(sources: sources, shadows: shadows, direction: direction, scratch: ReadScratch())
+    }
+
+    /// The range tombstones with a part in `range`, of all memtables and tables, cut to it.
+    public func rangeDeletions(in range: KeyRange) -> RangeDeletions {
+        var found = RangeDeletions()
+        func add(_ tombstones: [RangeTombstone]) {
+            for one in tombstones where compareBytes(one.start, range.end) < 0 && compareBytes(range.start, one.end) < 0 {
+                found.add(RangeDeletions.Span(start: one.start, end: one.end, deletion: one.deletion))
+            }
+        }
+        for shard in shards {
+            if compareBytes(range.start, shard.range.end) >= 0 || compareBytes(shard.range.start, range.end) >= 0 { continue }
+            let snapshot = shard.snapshot()
+            add(shard.withLock { snapshot.active.deletions.overlapping(range.start, range.end) })
+            for memtable in snapshot.frozen { add(memtable.deletions.overlapping(range.start, range.end)) }
+            for table in snapshot.tables.tables where table.tombstones != nil { add(table.rangeTombstones()) }
+        }
+        return found.clipped(to: range)
     }
 
     /// Bytes of the partition both ends of the range share, when it lies within one.

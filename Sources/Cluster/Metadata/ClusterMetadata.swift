@@ -1,0 +1,177 @@
+import Messages
+import Primitives
+
+/// What all nodes agree on: who the members are, which tokens they own, and the schema. One version follows another (`epoch`), each chosen by
+/// Paxos among the members of the one before, so that all nodes see the same versions in the same order.
+///
+///     metadata := "AXMD" format(1) epoch count member* schema
+///     member   := host id (16) address port native-port data-center rack state claims heirs replaced(16)
+///
+/// Texts and bytes stand behind their count, numbers are varints.
+public struct ClusterMetadata: Sendable, Equatable {
+    public struct Member: Sendable, Hashable {
+        public var node: RingNode
+        /// Where clients reach it; the address is that of `node.endpoint`.
+        public var nativePort: Int
+
+        public init(node: RingNode, nativePort: Int) {
+            self.node = node
+            self.nativePort = nativePort
+        }
+    }
+
+    /// Versions so far; 0: none yet.
+    public var epoch: UInt64
+    public var strategy: TokenStrategy
+    /// In the order of their host ids.
+    public var members: [Member]
+    /// The encoded schema of the users' keyspaces.
+    public var schema: [UInt8]
+
+    public init(epoch: UInt64 = 0, strategy: TokenStrategy = .standard, members: [Member] = [], schema: [UInt8] = []) {
+        self.epoch = epoch
+        self.strategy = strategy
+        self.members = members.sorted { $0.node.id < $1.node.id }
+        self.schema = schema
+    }
+
+    public var ring: Ring { Ring(nodes: members.map(\.node), partitions: strategy.ringPartitions) }
+
+    public func member(_ id: UUID) -> Member? { members.first { $0.node.id == id } }
+
+    /// Who votes on the next version: members that own tokens.
+    public var voters: [UUID] { members.filter(\.node.state.owns).map(\.node.id) }
+
+    /// Adds a member or replaces the one with its host id.
+    public mutating func set(_ member: Member) {
+        members.removeAll { $0.node.id == member.node.id }
+        members.append(member)
+        members.sort { $0.node.id < $1.node.id }
+    }
+
+    public mutating func remove(_ id: UUID) { members.removeAll { $0.node.id == id } }
+
+    // MARK: Encoding
+
+    /// Part of the file format and of the internode protocol; do not change.
+    static let magic: [UInt8] = Array("AXMD".utf8) + [1]
+
+    public func encode() -> [UInt8] {
+        var out = ByteWriter(capacity: 1024 + schema.count)
+        out.write(ClusterMetadata.magic)
+        out.writeVarint(epoch)
+        switch strategy {
+        case .random(let tokens):
+            out.write(1)
+            out.writeVarint(tokens)
+        case .randomOverPartitions(let grid, let tokens):
+            out.write(2)
+            out.writeVarint(grid.count)
+            out.writeVarint(tokens)
+        case .equalPartitions(let grid):
+            out.write(3)
+            out.writeVarint(grid.count)
+        }
+        out.writeVarint(members.count)
+        for member in members { member.encode(into: &out) }
+        out.writeVarint(schema.count)
+        out.write(schema)
+        return out.toArray()
+    }
+
+    public init(decoding bytes: [UInt8]) throws(ByteError) {
+        self = try bytes.withReader { (reader) throws(ByteError) in
+            guard try reader.readArray(ClusterMetadata.magic.count) == ClusterMetadata.magic else { throw .malformedVarint(offset: 0) }
+            let epoch = try reader.readVarint()
+            let strategy: TokenStrategy
+            let kind = try reader.readU8()
+            func grid(_ reader: inout ByteReader) throws(ByteError) -> TokenGrid {
+                let offset = reader.offset
+                guard let grid = TokenGrid(count: try reader.readCount()) else { throw .malformedVarint(offset: offset) }
+                return grid
+            }
+            switch kind {
+            case 1: strategy = .random(tokensPerNode: try reader.readCount())
+            case 2: strategy = .randomOverPartitions(try grid(&reader), tokensPerNode: try reader.readCount())
+            case 3: strategy = .equalPartitions(try grid(&reader))
+            default: throw .malformedVarint(offset: reader.offset - 1)
+            }
+            let count = try reader.readCount()
+            guard count <= 10_000 else { throw .malformedVarint(offset: reader.offset) }
+            var members: [Member] = []
+            for _ in 0..<count { members.append(try Member(from: &reader)) }
+            let schema = try reader.readArray(reader.readCount())
+            return ClusterMetadata(epoch: epoch, strategy: strategy, members: members, schema: schema)
+        }
+    }
+}
+
+extension ClusterMetadata.Member {
+    private static func put(_ bytes: [UInt8], _ out: inout ByteWriter) {
+        out.writeVarint(bytes.count)
+        out.write(bytes)
+    }
+
+    public func encode(into out: inout ByteWriter) {
+        out.write(node.id.bytes)
+        Self.put(Array(node.endpoint.address.utf8), &out)
+        out.writeVarint(node.endpoint.port)
+        out.writeVarint(nativePort)
+        Self.put(Array(node.location.dataCenter.utf8), &out)
+        Self.put(Array(node.location.rack.utf8), &out)
+        Self.put(TokenClaim.encode(node.claims), &out)
+        switch node.state {
+        case .joining: out.write(1)
+        case .normal: out.write(2)
+        case .leaving(let heirs):
+            out.write(3)
+            Self.put(TokenHeir.encode(heirs), &out)
+        case .left: out.write(4)
+        case .moving(let target):
+            out.write(5)
+            Self.put(TokenClaim.encode(target), &out)
+        case .replacing(let other):
+            out.write(6)
+            out.write(other.bytes)
+        }
+    }
+
+    public init(from reader: inout ByteReader) throws(ByteError) {
+        func text(_ reader: inout ByteReader) throws(ByteError) -> String {
+            String(decoding: try reader.readArray(reader.readCount()), as: UTF8.self)
+        }
+        func id(_ reader: inout ByteReader) throws(ByteError) -> UUID { UUID(high: try reader.readBE(), low: try reader.readBE()) }
+        func claims(_ reader: inout ByteReader) throws(ByteError) -> [TokenClaim] {
+            let offset = reader.offset
+            guard let claims = TokenClaim.decode(try reader.readArray(reader.readCount())) else { throw .malformedVarint(offset: offset) }
+            return claims
+        }
+        let host = try id(&reader)
+        let address = try text(&reader)
+        let port = try reader.readCount()
+        let native = try reader.readCount()
+        guard Endpoint.isPlausible(address: address.utf8), port <= 65_535, native <= 65_535 else {
+            throw .malformedVarint(offset: reader.offset)
+        }
+        let location = Location(dataCenter: try text(&reader), rack: try text(&reader))
+        let owned = try claims(&reader)
+        let state: NodeState
+        switch try reader.readU8() {
+        case 1: state = .joining
+        case 2: state = .normal
+        case 3:
+            guard let heirs = TokenHeir.decode(try reader.readArray(reader.readCount())) else {
+                throw .malformedVarint(offset: reader.offset)
+            }
+            state = .leaving(heirs: heirs)
+        case 4: state = .left
+        case 5: state = .moving(to: try claims(&reader))
+        case 6: state = .replacing(try id(&reader))
+        default: throw .malformedVarint(offset: reader.offset - 1)
+        }
+        self.init(
+            node: RingNode(
+                id: host, endpoint: Endpoint(address: address, port: port), location: location, claims: owned, state: state),
+            nativePort: native)
+    }
+}

@@ -1,0 +1,105 @@
+import Cluster
+import DataModel
+import Primitives
+
+/// The cluster as a request sees it: members, who owns what, who is alive. Immutable; a change makes a new one.
+///
+/// A node is named by its index in `ring.nodes`, which means nothing in another view.
+public final class ClusterView: Sendable {
+    public let ring: Ring
+    /// This node's index.
+    public let local: Int
+    public let isAlive: [Bool]
+    /// Same data center as this node.
+    public let isNear: [Bool]
+    /// A greater number is asked later; from the dynamic snitch.
+    public let distance: [Int]
+    private let placements: [String: (replication: Replication, table: ReplicaTable)]
+    private let keyspaces: [UUID: String]
+
+    /// - Parameters:
+    ///   - local: this node's host id, which the ring names.
+    ///   - isAlive: by index; this node always is.
+    ///   - keyspaces: replication options of each, as the schema keeps them.
+    ///   - tables: the keyspace of every table.
+    public init(
+        ring: Ring, local: UUID, isAlive: [Bool], distance: [Int], keyspaces: [String: [String: String]], tables: [UUID: String]
+    ) {
+        guard let index = ring.index(of: local) else { preconditionFailure("this node is not in its own ring") }
+        self.ring = ring
+        self.local = index
+        self.isAlive = isAlive
+        self.distance = distance
+        let here = ring.nodes[index].location.dataCenter
+        isNear = ring.nodes.map { $0.location.dataCenter == here }
+        var placements: [String: (replication: Replication, table: ReplicaTable)] = [:]
+        for (name, options) in keyspaces {
+            let strategy: ReplicationStrategy
+            do throws(PlacementError) {
+                strategy = try ReplicationStrategy(options: options, dataCenters: ring.dataCenters)
+            } catch { strategy = .simple(factor: 1) }  // the planner refuses such options before they are kept
+            placements[name] = (
+                Replication(options: options, dataCenter: here, dataCenters: ring.dataCenters),
+                ReplicaTable(ring: ring, strategy: strategy, local: local)
+            )
+        }
+        self.placements = placements
+        self.keyspaces = tables
+    }
+
+    func placement(of table: UUID) -> (replication: Replication, table: ReplicaTable)? {
+        keyspaces[table].flatMap { placements[$0] }
+    }
+
+    /// Whether this node is the only one: nothing has to be asked of anybody.
+    public var isSingle: Bool { ring.nodes.count == 1 }
+
+    /// The token of an engine key.
+    static func token(_ key: UnsafeRawBufferPointer) -> Int64 { KeyView(key).token }
+
+    /// Whether this node is a natural replica of a key.
+    public func ownsLocally(table: UUID, key: UnsafeRawBufferPointer) -> Bool {
+        guard let placement = placement(of: table) else { return false }
+        return placement.table.replicas(for: ClusterView.token(key)).contains(Int32(local))
+    }
+
+    /// Replicas in the order in which they are asked: this node, then near ones, then the rest, each by distance.
+    func sorted(_ nodes: some Sequence<Int32>) -> [Int] {
+        nodes.map { Int($0) }.sorted { a, b in
+            if (a == local) != (b == local) { return a == local }
+            if isNear[a] != isNear[b] { return isNear[a] }
+            if distance[a] != distance[b] { return distance[a] < distance[b] }
+            return a < b
+        }
+    }
+
+    func dataCenter(_ node: Int) -> String { ring.nodes[node].location.dataCenter }
+
+    /// A range in stretches of equal replicas, in order.
+    func stretches(table: UUID, _ range: KeyRange) -> [(range: KeyRange, replicas: [Int])] {
+        guard let placement = placement(of: table) else { return [] }
+        let first = range.start.withUnsafeBytes { $0.count >= 8 ? ClusterView.token($0) : .min }
+        let last = range.end.withUnsafeBytes { $0.count >= 8 ? ClusterView.token($0) : .max }
+        if first == last { return [(range, sorted(placement.table.replicas(for: first)))] }
+        var result: [(range: KeyRange, replicas: [Int])] = []
+        // The ring's first range wraps: its tokens above the last boundary belong to it as well.
+        var position = range.start
+        for index in 0...placement.table.rangeCount {
+            let isLast = index == placement.table.rangeCount
+            let through = isLast ? Int64.max : placement.table.range(at: index).through
+            if through < first { continue }
+            let replicas = sorted(placement.table.replicas(for: isLast ? .max : through))
+            let stop = isLast ? KeyRange.all.end : KeyRange.tokens(after: .min, through: through).end
+            let end = compareBytes(range.end, stop) < 0 ? range.end : stop
+            guard compareBytes(position, end) < 0 else { continue }
+            if let previous = result.last, previous.replicas == replicas {
+                result[result.count - 1].range.end = end
+            } else {
+                result.append((KeyRange(start: position, end: end), replicas))
+            }
+            position = end
+            if compareBytes(range.end, stop) <= 0 { break }
+        }
+        return result
+    }
+}

@@ -1,0 +1,93 @@
+import DataModel
+import Messages
+import Primitives
+
+/// The operations a request may begin. Each gives the id under which its result comes as `Effect.finished`.
+extension Coordinator {
+    /// Writes whole encoded mutations, of any number of partitions.
+    public func write(
+        _ mutations: UnsafeRawBufferPointer, consistency: Consistency, type: WriteType, cluster: ClusterView, now: Int64
+    ) throws(ServerError) -> UInt64 {
+        let parts = try split(mutations)
+        return begin(
+            WriteOperation(
+                self, cluster: cluster, parts: parts, consistency: consistency, type: type, deadline: now + limits.writeTimeout), now: now)
+    }
+
+    /// Sends to the other replicas what this node, leading a counter's update, has written already; its own answer is counted.
+    public func replicateCounter(_ mutations: [UInt8], consistency: Consistency, cluster: ClusterView, now: Int64) throws(ServerError)
+        -> UInt64
+    {
+        let parts = try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in try split(bytes) }
+        return begin(
+            WriteOperation(
+                self, cluster: cluster, parts: parts, consistency: consistency, type: .counter, deadline: now + limits.counterTimeout),
+            now: now)
+    }
+
+    public func count(_ deltas: UnsafeRawBufferPointer, consistency: Consistency, cluster: ClusterView, now: Int64) throws(ServerError)
+        -> UInt64
+    {
+        let parts = try split(deltas)
+        let deadline = now + limits.counterTimeout
+        return begin(
+            AllOperation(self, cluster: cluster, deadline: deadline) { [unowned self] _ in
+                parts.map { CounterOperation(self, cluster: cluster, part: $0, consistency: consistency, deadline: deadline) }
+            }, now: now)
+    }
+
+    /// Reads a range of keys; `isByKey` when it lies within one partition.
+    public func read(_ command: ReadCommand, consistency: Consistency, cluster: ClusterView, isByKey: Bool, now: Int64) -> UInt64 {
+        begin(
+            RangeOperation(
+                self, cluster: cluster, command: command, consistency: consistency,
+                deadline: now + (isByKey ? limits.readTimeout : limits.rangeTimeout)), now: now)
+    }
+
+    /// Opens a round of Paxos; gives `Outcome.ballot`.
+    /// - Parameter deadline: of the whole transaction.
+    public func prepare(
+        _ key: PaxosKey, serial: Consistency, cluster: ClusterView, deadline: Int64, now: Int64
+    ) throws(ServerError) -> UInt64 {
+        begin(
+            PrepareOperation(
+                self, cluster: cluster, key: key, members: try members(key, serial, cluster), deadline: deadline), now: now)
+    }
+
+    /// Closes a round; gives `Outcome.done` or `Outcome.contended`.
+    public func propose(
+        _ key: PaxosKey, ballot: Ballot, value: [UInt8], serial: Consistency, commit: Consistency, cluster: ClusterView, deadline: Int64,
+        now: Int64
+    ) throws(ServerError) -> UInt64 {
+        guard let placement = cluster.placement(of: key.table) else { throw .invalid("table \(key.table) does not exist any more") }
+        return begin(
+            ProposeOperation(
+                self, cluster: cluster, key: key, ballot: ballot, value: value, members: try members(key, serial, cluster),
+                replication: placement.replication, commitLevel: commit, deadline: max(deadline, now + limits.writeTimeout)), now: now)
+    }
+
+    /// Empties a table on every node.
+    public func truncate(_ table: UUID, cluster: ClusterView, now: Int64) -> UInt64 {
+        begin(
+            EverywhereOperation(self, cluster: cluster, request: .truncate(table: table), deadline: now + limits.truncateTimeout) {
+                missing in
+                ServerError(
+                    .truncateError,
+                    "Truncate needs every node, and \(missing) did not answer; bring them back or remove them, and try again")
+            }, now: now)
+    }
+
+    private func members(_ key: PaxosKey, _ serial: Consistency, _ cluster: ClusterView) throws(ServerError) -> PaxosMembers {
+        let token = key.partition.withUnsafeBytes { ClusterView.token($0) }
+        guard let members = PaxosMembers(cluster, table: key.table, token: token, consistency: serial) else {
+            throw .invalid("table \(key.table) does not exist any more")
+        }
+        return members
+    }
+
+    private func split(_ mutations: UnsafeRawBufferPointer) throws(ServerError) -> [PartitionedMutations.Part] {
+        do throws(ByteError) { return try PartitionedMutations.split(mutations) } catch {
+            throw ServerError(.serverError, "mutation bytes do not parse: \(error)")
+        }
+    }
+}

@@ -1,0 +1,201 @@
+import DataModel
+import Messages
+import Primitives
+
+/// The requests of one loop that need other nodes: a state machine without I/O.
+///
+/// 1. `begin…` starts an operation; `receive`, `failed` and `advance` bring what happened and the time.
+/// 2. After each, `takeEffects` gives what is to be done, in order.
+/// 3. This node is asked like any other: a `send` to it is carried out by a call.
+///
+/// **Thread safety**: its loop only.
+public final class Coordinator {
+    public enum Effect {
+        /// Ask a node; `id` comes back with its reply. After `timeout` microseconds nobody waits for it.
+        case send(PeerRequest, to: UUID, id: UInt64, timeout: Int64)
+        /// Keep mutations for a node that missed them.
+        case hint(UUID, mutations: [UInt8])
+        /// The operation has its result.
+        case finished(operation: UInt64, Result<Outcome, ServerError>)
+    }
+
+    private struct Asked {
+        let operation: Operation
+        let node: Int
+        let tag: Int
+    }
+
+    public var limits: CoordinatorLimits
+    public let clock: HybridClock
+    public let local: UUID
+    var random: SeededRandom
+    let reconciler = Reconciler()
+    private var effects: [Effect] = []
+    private var asked: [UInt64: Asked] = [:]
+    private var nextID: UInt64
+    private var active = 0
+    /// Of the last event.
+    private var time: Int64 = 0
+    private var timers = DeadlineQueue()
+    /// For metrics: read repairs done, speculative reads sent, hints made.
+    public private(set) var counters = CoordinatorCounters()
+
+    /// - Parameter firstID: of requests; coordinators of one node must not share ids.
+    public init(local: UUID, clock: HybridClock, limits: CoordinatorLimits, seed: UInt64, firstID: UInt64 = 1) {
+        self.local = local
+        self.clock = clock
+        self.limits = limits
+        random = SeededRandom(seed: seed)
+        nextID = firstID
+    }
+
+    public func takeEffects() -> [Effect] {
+        var taken: [Effect] = []
+        swap(&taken, &effects)
+        return taken
+    }
+
+    public var hasEffects: Bool { !effects.isEmpty }
+    /// Operations begun and not finished.
+    public var activeCount: Int { active }
+    /// When `advance` wants to be called next, in monotonic microseconds.
+    public var nextDeadline: Int64? { timers.first }
+
+    // MARK: Operations
+
+    func begin(_ operation: Operation, now: Int64) -> UInt64 {
+        time = now
+        operation.id = nextID
+        nextID += 1
+        active += 1
+        if active > limits.operations {
+            operation.finish(.failure(ServerError(.overloaded, "too many requests wait for other nodes; slow down and try again")))
+            return operation.id
+        }
+        timers.add(operation.deadline, operation, isExpiry: true)
+        operation.start(now: now)
+        return operation.id
+    }
+
+    /// Begins an operation that is part of another one, which gets its result by a call.
+    func beginInner(_ operation: Operation, now: Int64, _ done: @escaping (Result<Outcome, ServerError>, _ now: Int64) -> Void) {
+        operation.whenFinished = done
+        _ = begin(operation, now: now)
+    }
+
+    func finished(_ operation: Operation, _ result: Result<Outcome, ServerError>) {
+        active -= 1
+        if let done = operation.whenFinished {
+            operation.whenFinished = nil
+            return done(result, time)
+        }
+        effects.append(.finished(operation: operation.id, result))
+    }
+
+    func send(_ request: PeerRequest, of operation: Operation, to node: Int, tag: Int, now: Int64) {
+        let id = nextID
+        nextID += 1
+        asked[id] = Asked(operation: operation, node: node, tag: tag)
+        operation.requests.append(id)
+        effects.append(
+            .send(request, to: operation.cluster.ring.nodes[node].id, id: id, timeout: max(1, operation.deadline - now)))
+    }
+
+    func hint(_ mutations: [UInt8], for node: UUID) {
+        guard limits.hintedHandoff else { return }
+        counters.hints += 1
+        effects.append(.hint(node, mutations: mutations))
+    }
+
+    func wake(_ operation: Operation, at time: Int64) { timers.add(time, operation, isExpiry: false) }
+
+    func count(_ change: (inout CoordinatorCounters) -> Void) { change(&counters) }
+
+    // MARK: Events
+
+    /// A node's reply to request `id`; ignored when nobody waits for it any more.
+    public func receive(_ reply: PeerReply, id: UInt64, now: Int64) {
+        guard let asked = asked.removeValue(forKey: id) else { return }
+        time = now
+        asked.operation.outstanding -= 1
+        asked.operation.receive(reply, tag: asked.tag, from: asked.node, now: now)
+    }
+
+    /// The time is now `now`: operations that waited for it go on, those that are late end.
+    public func advance(now: Int64) {
+        time = now
+        while let (operation, isExpiry) = timers.take(until: now) {
+            if !isExpiry {
+                if !operation.isFinished { operation.woken(now: now) }
+                continue
+            }
+            operation.expire(now: now)
+            forget(operation)
+        }
+    }
+
+    /// Nobody waits for what an operation still has outstanding.
+    private func forget(_ operation: Operation) {
+        guard operation.outstanding > 0 else { return }
+        for id in operation.requests { asked[id] = nil }
+    }
+}
+
+/// What coordinators did, since the start.
+public struct CoordinatorCounters: Sendable {
+    public var readRepairs = 0
+    public var digestMismatches = 0
+    public var speculativeReads = 0
+    public var hints = 0
+    public var timeouts = 0
+
+    public init() {}
+}
+
+/// Times at which operations want to be told, earliest first: a binary heap.
+struct DeadlineQueue {
+    private struct Entry {
+        let time: Int64
+        let order: UInt64
+        let operation: Operation
+        let isExpiry: Bool
+    }
+
+    private var heap: [Entry] = []
+    private var order: UInt64 = 0
+
+    var first: Int64? { heap.first?.time }
+
+    private static func precedes(_ a: Entry, _ b: Entry) -> Bool { (a.time, a.order) < (b.time, b.order) }
+
+    mutating func add(_ time: Int64, _ operation: Operation, isExpiry: Bool) {
+        heap.append(Entry(time: time, order: order, operation: operation, isExpiry: isExpiry))
+        order += 1
+        var child = heap.count - 1
+        while child > 0 {
+            let parent = (child - 1) / 2
+            guard DeadlineQueue.precedes(heap[child], heap[parent]) else { break }
+            heap.swapAt(child, parent)
+            child = parent
+        }
+    }
+
+    /// The earliest, when its time has come.
+    mutating func take(until now: Int64) -> (Operation, isExpiry: Bool)? {
+        guard let first = heap.first, first.time <= now else { return nil }
+        let last = heap.removeLast()
+        if !heap.isEmpty {
+            heap[0] = last
+            var parent = 0
+            while true {
+                var child = 2 * parent + 1
+                guard child < heap.count else { break }
+                if child + 1 < heap.count, DeadlineQueue.precedes(heap[child + 1], heap[child]) { child += 1 }
+                guard DeadlineQueue.precedes(heap[child], heap[parent]) else { break }
+                heap.swapAt(child, parent)
+                parent = child
+            }
+        }
+        return (first.operation, first.isExpiry)
+    }
+}

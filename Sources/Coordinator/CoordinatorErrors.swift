@@ -1,0 +1,46 @@
+import DataModel
+import Messages
+
+/// What clients are told when replicas are missing, late or failing: the native protocol's errors with their counts.
+enum CoordinatorErrors {
+    static func unavailable(_ consistency: Consistency, required: Int, alive: Int) -> ServerError {
+        ServerError(
+            .unavailable, "Cannot achieve consistency level \(consistency.name)",
+            detail: .unavailable(consistency: consistency, required: Int32(required), alive: Int32(alive)))
+    }
+
+    static func writeTimeout(_ consistency: Consistency, _ type: WriteType, received: Int, required: Int) -> ServerError {
+        // As many answers as are required, and still late, happens when they are of the wrong data center; drivers expect fewer.
+        let shown = received >= required ? required - 1 : received
+        return ServerError(
+            .writeTimeout, "Operation timed out - received only \(shown) responses.",
+            detail: .writeTimeout(consistency: consistency, received: Int32(shown), required: Int32(required), writeType: type.rawValue))
+    }
+
+    static func writeFailure(
+        _ consistency: Consistency, _ type: WriteType, received: Int, required: Int, failures: Int
+    ) -> ServerError {
+        ServerError(
+            .writeFailure, "Operation failed - received \(received) responses and \(failures) failures",
+            detail: .writeFailure(
+                consistency: consistency, received: Int32(received), required: Int32(required), failures: Int32(failures),
+                writeType: type.rawValue))
+    }
+
+    static func readTimeout(_ consistency: Consistency, received: Int, required: Int, hasData: Bool) -> ServerError {
+        ServerError(
+            .readTimeout, "Operation timed out - received only \(received) responses.",
+            detail: .readTimeout(
+                consistency: consistency, received: Int32(received), required: Int32(required), dataPresent: hasData))
+    }
+
+    static func readFailure(
+        _ consistency: Consistency, received: Int, required: Int, failures: Int, hasData: Bool, why: String
+    ) -> ServerError {
+        ServerError(
+            .readFailure, "Operation failed - received \(received) responses and \(failures) failures: \(why)",
+            detail: .readFailure(
+                consistency: consistency, received: Int32(received), required: Int32(required), failures: Int32(failures),
+                dataPresent: hasData))
+    }
+}

@@ -1,0 +1,191 @@
+import Cluster
+import DataModel
+import Messages
+import Primitives
+
+/// Makes a change to the cluster's metadata: the next version, chosen by the members of the present one (Lamport's single-decree Paxos, one
+/// instance a version).
+///
+/// 1. A quorum of the voters promises. One that knows a newer version gives it: the change is made anew, upon that.
+/// 2. A value that was accepted before is finished first; else the change is applied to the present version and proposed.
+/// 3. Accepted by a quorum, it is chosen. All live nodes are told, and those that answer within `tellTimeout` are waited for.
+/// 4. When what was chosen is not our change, it is made anew, upon that. A change may find that it has nothing to do any more.
+final class MetadataOperation: Operation {
+    private enum Phase { case preparing, accepting, telling, pausing }
+
+    private var base: ClusterMetadata
+    private let change: (ClusterMetadata) throws(ServerError) -> ClusterMetadata?
+    /// Tells this node of versions as they become known.
+    private let learned: ([UInt8]) -> Void
+    private var phase = Phase.preparing
+    private var round = 0
+    private var ballot = Ballot.none
+    private var greatest = Ballot.none
+    private var proposal: [UInt8] = []
+    private var isOwn = false
+    private var promises: Set<Int> = []
+    private var accepted: Set<Int> = []
+    private var told = 0
+    private var lost: Set<Int> = []
+    private var finished: (ballot: Ballot, value: [UInt8])?
+    private var attempts = 0
+
+    static let tellTimeout: Int64 = 1_000_000
+
+    init(
+        _ coordinator: Coordinator, cluster: ClusterView, base: ClusterMetadata, deadline: Int64, learned: @escaping ([UInt8]) -> Void,
+        change: @escaping (ClusterMetadata) throws(ServerError) -> ClusterMetadata?
+    ) {
+        self.base = base
+        self.change = change
+        self.learned = learned
+        super.init(coordinator, cluster: cluster, deadline: deadline)
+    }
+
+    /// Indexes of the voters in the view; a member that this view does not know is not asked.
+    private var voters: [Int] { base.voters.compactMap { cluster.ring.index(of: $0) } }
+    private var quorum: Int { base.voters.count / 2 + 1 }
+
+    override func start(now: Int64) { prepare(now: now) }
+
+    private func prepare(now: Int64) {
+        do throws(ServerError) {
+            guard try change(base) != nil else { return finish(.success(.done)) }
+        } catch { return finish(.failure(error)) }
+        round += 1
+        phase = .preparing
+        promises = []
+        lost = []
+        finished = nil
+        ballot = Ballot(timestamp: max(coordinator.clock.next(), greatest.timestamp &+ 1), node: coordinator.local)
+        let voters = voters
+        for voter in voters { ask(voter, .metadata(.prepare(epoch: base.epoch, ballot)), tag: round, now: now) }
+        if voters.count < quorum { finish(.failure(noQuorum)) }
+    }
+
+    private var noQuorum: ServerError {
+        ServerError(
+            .unavailable,
+            "The schema and the members can only be changed with a majority of the \(base.voters.count) members; too few answer",
+            detail: .unavailable(consistency: .quorum, required: Int32(quorum), alive: Int32(voters.count - lost.count)))
+    }
+
+    override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
+        guard !isFinished, tag == round else { return }
+        switch (phase, reply) {
+        case (_, .metadata(.current(_, let value))) where phase != .telling: adopt(value, now: now)
+        case (.preparing, .metadata(.promise(let ballot, let value))):
+            promises.insert(node)
+            if let ballot, finished.map({ $0.ballot < ballot }) ?? true { finished = (ballot, value) }
+            if promises.count >= quorum { propose(now: now) }
+        case (.accepting, .metadata(.accepted)):
+            accepted.insert(node)
+            if accepted.count >= quorum { chosen(now: now) }
+        case (.preparing, .metadata(.refused(let promised))), (.accepting, .metadata(.refused(let promised))):
+            greatest = max(greatest, promised)
+            pause(now: now)
+        case (.preparing, .metadata(.behind)), (.accepting, .metadata(.behind)):
+            // It is given what it lacks, and asked again with the next attempt.
+            ask(node, .metadata(.chosen(epoch: base.epoch, value: base.encode())), tag: -1, now: now)
+            lose(node, now: now)
+        case (.telling, _):
+            told -= 1
+            if told == 0 { told(now: now) }
+        default: lose(node, now: now)
+        }
+    }
+
+    private func lose(_ node: Int, now: Int64) {
+        lost.insert(node)
+        if voters.count - lost.count < quorum { pause(now: now) }
+    }
+
+    private func adopt(_ value: [UInt8], now: Int64) {
+        let newer: ClusterMetadata
+        do throws(ByteError) { newer = try ClusterMetadata(decoding: value) } catch { return }
+        guard newer.epoch > base.epoch else { return }
+        base = newer
+        learned(value)
+        prepare(now: now)
+    }
+
+    private func propose(now: Int64) {
+        round += 1
+        phase = .accepting
+        accepted = []
+        lost = []
+        if let finished {
+            proposal = finished.value
+            isOwn = false
+        } else {
+            do throws(ServerError) {
+                guard var next = try change(base) else { return finish(.success(.done)) }
+                next.epoch = base.epoch + 1
+                proposal = next.encode()
+                isOwn = true
+            } catch { return finish(.failure(error)) }
+        }
+        for voter in voters { ask(voter, .metadata(.accept(epoch: base.epoch, ballot, value: proposal)), tag: round, now: now) }
+    }
+
+    private func chosen(now: Int64) {
+        learned(proposal)
+        round += 1
+        phase = .telling
+        told = 0
+        for node in cluster.ring.nodes.indices where cluster.isAlive[node] && node != cluster.local {
+            told += 1
+            ask(node, .metadata(.chosen(epoch: base.epoch, value: proposal)), tag: round, now: now)
+        }
+        if told == 0 { return told(now: now) }
+        wake(at: now + MetadataOperation.tellTimeout)
+    }
+
+    private func told(now: Int64) {
+        if isOwn { return finish(.success(.done)) }
+        let value = proposal
+        adopt(value, now: now)
+    }
+
+    private func pause(now: Int64) {
+        round += 1
+        phase = .pausing
+        attempts += 1
+        let most = UInt64(10_000 << min(attempts, 5))
+        wake(at: now + 1_000 + Int64(coordinator.random.next() % most))
+    }
+
+    override func woken(now: Int64) {
+        switch phase {
+        case .pausing: prepare(now: now)
+        case .telling: told(now: now)
+        case .preparing, .accepting: break
+        }
+    }
+
+    override func expire(now: Int64) {
+        if isFinished { return }
+        switch phase {
+        case .telling where isOwn: finish(.success(.done))
+        case .accepting:
+            finish(.failure(ServerError(.serverError, "It is not known whether the change was made: too few members answered in time")))
+        default: finish(.failure(noQuorum))
+        }
+    }
+}
+
+extension Coordinator {
+    /// Changes the cluster's metadata.
+    /// - Parameters:
+    ///   - base: the newest version known here.
+    ///   - learned: called with every version that was chosen, before the result.
+    ///   - change: the next version from the present one; nil: there is nothing to change. Called again when others came first.
+    public func changeMetadata(
+        base: ClusterMetadata, cluster: ClusterView, timeout: Int64, now: Int64, learned: @escaping ([UInt8]) -> Void,
+        change: @escaping (ClusterMetadata) throws(ServerError) -> ClusterMetadata?
+    ) -> UInt64 {
+        begin(
+            MetadataOperation(
+                self, cluster: cluster, base: base, deadline: now + timeout, learned: learned, change: change), now: now)
+    }
+}

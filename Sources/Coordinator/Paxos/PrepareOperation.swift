@@ -1,0 +1,157 @@
+import DataModel
+import Messages
+import Primitives
+
+/// Opens a round of Paxos on one partition (Lamport 1998; one register a partition, as Cassandra has it).
+///
+/// 1. A ballot greater than any seen is promised by a quorum of the replicas.
+/// 2. Who has missed the last committed round is told of it.
+/// 3. A proposal that was accepted and not committed is finished under our ballot first; then it begins anew.
+/// 4. With a quorum's promises and nothing unfinished, the round is open: what is read now at a quorum is what the proposal builds on.
+/// A ballot that is refused is raised above the one it lost to, after a pause that grows and is random, until the deadline.
+final class PrepareOperation: Operation {
+    private enum Phase: Int { case preparing = 1, catchingUp, finishing, committing, pausing }
+
+    private let key: PaxosKey
+    private let members: PaxosMembers
+    private var phase = Phase.preparing
+    private var round = 0
+    private var ballot = Ballot.none
+    private var promises: [Int: PaxosPromise] = [:]
+    private var answers: Set<Int> = []
+    private var greatest = Ballot.none
+    private var refused = false
+    private var attempts = 0
+    private var unfinished: (ballot: Ballot, value: [UInt8])?
+
+    init(_ coordinator: Coordinator, cluster: ClusterView, key: PaxosKey, members: PaxosMembers, deadline: Int64) {
+        self.key = key
+        self.members = members
+        super.init(coordinator, cluster: cluster, deadline: deadline)
+    }
+
+    override func start(now: Int64) {
+        if let error = members.unavailable { return finish(.failure(error)) }
+        prepare(now: now)
+    }
+
+    private func prepare(now: Int64) {
+        round += 1
+        phase = .preparing
+        promises = [:]
+        refused = false
+        if greatest != .none { coordinator.clock.observe(greatest.timestamp) }
+        ballot = Ballot(timestamp: max(coordinator.clock.next(), greatest.timestamp &+ 1), node: coordinator.local)
+        for node in members.alive { ask(node, .prepare(key, ballot), tag: round, now: now) }
+    }
+
+    override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
+        guard !isFinished, tag == round else { return }
+        switch (phase, reply) {
+        case (.preparing, .promise(let promise)):
+            promises[node] = promise
+            if !promise.isPromised {
+                refused = true
+                greatest = max(greatest, promise.promised)
+            }
+            promised(now: now)
+        case (.catchingUp, .done), (.committing, .done):
+            answers.insert(node)
+            if answers.count >= members.quorum { phase == .catchingUp ? proceed(now: now) : prepare(now: now) }
+        case (.finishing, .accepted(let isAccepted, let promised)):
+            if isAccepted {
+                answers.insert(node)
+                if answers.count >= members.quorum { commitUnfinished(now: now) }
+            } else {
+                greatest = max(greatest, promised)
+                pause(now: now)
+            }
+        default: failed(node, now: now)
+        }
+    }
+
+    private var lost: Set<Int> = []
+
+    private func failed(_ node: Int, now: Int64) {
+        lost.insert(node)
+        guard members.alive.count - lost.count < members.quorum else { return }
+        finish(.failure(CoordinatorErrors.writeFailure(
+            members.consistency, .cas, received: promises.count, required: members.quorum, failures: lost.count)))
+    }
+
+    private func promised(now: Int64) {
+        let given = promises.filter(\.value.isPromised)
+        if given.count >= members.quorum { return inspect(given.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, now: now) }
+        // As soon as a quorum cannot come together any more.
+        if refused && members.alive.count - (promises.count - given.count) < members.quorum { pause(now: now) }
+    }
+
+    private func inspect(_ given: [(node: Int, promise: PaxosPromise)], now: Int64) {
+        guard let newest = given.max(by: { $0.promise.committed.ballot < $1.promise.committed.ballot })?.promise.committed else { return }
+        let accepted = given.compactMap(\.promise.accepted).filter { $0.ballot > newest.ballot }
+        unfinished = accepted.max { $0.ballot < $1.ballot }
+        let missing = given.filter { $0.promise.committed.ballot < newest.ballot }.map(\.node)
+        answers = Set(given.map(\.node)).subtracting(missing)
+        round += 1
+        if missing.isEmpty || newest.ballot == .none { return proceed(now: now) }
+        phase = .catchingUp
+        for node in missing { ask(node, .commit(key, newest.ballot, value: newest.value), tag: round, now: now) }
+    }
+
+    private func proceed(now: Int64) {
+        guard let unfinished else { return finish(.success(.ballot(ballot))) }
+        round += 1
+        phase = .finishing
+        answers = []
+        for node in members.alive { ask(node, .propose(key, ballot, value: unfinished.value), tag: round, now: now) }
+    }
+
+    private func commitUnfinished(now: Int64) {
+        guard let unfinished else { return }
+        round += 1
+        phase = .committing
+        answers = []
+        for node in members.alive { ask(node, .commit(key, ballot, value: unfinished.value), tag: round, now: now) }
+    }
+
+    private func pause(now: Int64) {
+        round += 1
+        phase = .pausing
+        attempts += 1
+        let most = Int64(min(100_000, 2_000 << min(attempts, 6)))
+        wake(at: now + 500 + Int64(coordinator.random.next() % UInt64(most)))
+    }
+
+    override func woken(now: Int64) { if phase == .pausing { prepare(now: now) } }
+
+    override func expire(now: Int64) {
+        if isFinished { return }
+        coordinator.count { $0.timeouts += 1 }
+        finish(.failure(CoordinatorErrors.writeTimeout(
+            members.consistency, .cas, received: promises.filter(\.value.isPromised).count, required: members.quorum)))
+    }
+}
+
+/// The replicas that vote on a partition.
+struct PaxosMembers {
+    /// Live replicas, natural and pending, of this data center only with LOCAL_SERIAL.
+    let alive: [Int]
+    let quorum: Int
+    let consistency: Consistency
+
+    /// - Parameter consistency: SERIAL or LOCAL_SERIAL.
+    init?(_ cluster: ClusterView, table: UUID, token: Int64, consistency: Consistency) {
+        guard let placement = cluster.placement(of: table) else { return nil }
+        let isLocal = consistency == .localSerial
+        let natural = placement.table.replicas(for: token).map { Int($0) }.filter { !isLocal || cluster.isNear[$0] }
+        let pending = placement.table.pendingReplicas(for: token).map { Int($0) }.filter { !isLocal || cluster.isNear[$0] }
+        self.consistency = consistency
+        // With one pending replica: a majority of the owners before, and of those after.
+        quorum = (natural.count + pending.count) / 2 + 1
+        alive = (natural + pending).filter { cluster.isAlive[$0] }
+    }
+
+    var unavailable: ServerError? {
+        alive.count >= quorum ? nil : CoordinatorErrors.unavailable(consistency, required: quorum, alive: alive.count)
+    }
+}

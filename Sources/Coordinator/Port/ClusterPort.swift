@@ -1,0 +1,280 @@
+import DataModel
+import Messages
+import Primitives
+
+/// Carries out what a request needs of other nodes.
+public protocol StepRunner: AnyObject {
+    /// Begins a step.
+    /// - Returns: its result when it is there at once; else nil, and `ClusterPort.complete` is called with it later.
+    func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome?
+}
+
+/// One thing a request needs of other nodes.
+public enum Step: Sendable {
+    case write([UInt8], WriteType)
+    case count([UInt8])
+    case read(ReadCommand, consistency: Consistency, isByKey: Bool)
+    case prepare(PaxosKey, deadline: Int64)
+    case propose(PaxosKey, Ballot, value: [UInt8], deadline: Int64)
+    case truncate(UUID)
+}
+
+/// What a request of a client reads and writes through, when other nodes hold replicas.
+///
+/// Executing a statement is synchronous, answers of other nodes are not. So a request is run again from its start whenever it has one more:
+///
+/// 1. A call that needs other nodes begins a step and throws `pending`; the executor gives up what it has.
+/// 2. When the step is done, the request is run again. Calls whose steps are done get their results, in order; the first that is not is step 1.
+/// 3. A statement is executed the same way each time: it gets the same results, and its time and timestamps are kept here.
+/// Most requests have one step. What visits many rows waits for its steps instead, where waiting is allowed, and is not run again.
+///
+/// **Thread safety**: one thread at a time, those of one request.
+/// SAFETY: `@unchecked` because the request's threads hand it on through queues.
+public final class ClusterPort: ReplicaPort, @unchecked Sendable {
+    public let cluster: ClusterView
+    private let local: any ReplicaPort
+    private let runner: any StepRunner
+    public let consistency: Consistency
+    public let serial: Consistency
+    private let pageRows: Int
+    private let gcGrace: @Sendable (UUID) -> UInt32
+    private let contentionTimeout: Int64
+    private let nowMicroseconds: @Sendable () -> Int64
+    /// Monotonic.
+    private let monotonicMicroseconds: @Sendable () -> Int64
+
+    private var results: [Result<Outcome, ServerError>] = []
+    private var position = 0
+    /// The step the request waits for.
+    public private(set) var isPending = false
+    private var startedSeconds: UInt32 = 0
+    private var transaction: (key: PaxosKey, ballot: Ballot, hasProposed: Bool)?
+    private var deadline: Int64 = 0
+    private var restarts = 0
+
+    /// - Parameters:
+    ///   - local: the replica of this process, for what it can answer alone.
+    ///   - pageRows: about how many rows the request wants; 0: unknown.
+    public init(
+        cluster: ClusterView, local: any ReplicaPort, runner: any StepRunner, consistency: Consistency, serial: Consistency, pageRows: Int,
+        contentionTimeout: Int64, gcGrace: @escaping @Sendable (UUID) -> UInt32, nowMicroseconds: @escaping @Sendable () -> Int64,
+        monotonicMicroseconds: @escaping @Sendable () -> Int64
+    ) {
+        self.cluster = cluster
+        self.local = local
+        self.runner = runner
+        self.consistency = consistency
+        self.serial = serial
+        self.pageRows = pageRows
+        self.contentionTimeout = contentionTimeout
+        self.gcGrace = gcGrace
+        self.nowMicroseconds = nowMicroseconds
+        self.monotonicMicroseconds = monotonicMicroseconds
+        startedSeconds = UInt32(clamping: nowMicroseconds() / 1_000_000)
+    }
+
+    public var isCoordinated: Bool { true }
+    public var transactionTimestamp: Int64? { transaction?.ballot.timestamp }
+
+    /// Begins the request from its start, with the results there are.
+    public func rewind() {
+        position = 0
+        transaction = nil
+    }
+
+    /// Takes the result of the step that was pending.
+    public func complete(_ result: Result<Outcome, ServerError>) {
+        precondition(isPending, "a result nobody waits for")
+        isPending = false
+        results.append(result)
+    }
+
+    /// The result of the request's next step.
+    private func run(_ step: @autoclosure () -> Step) throws(ReplicaError) -> Outcome {
+        if position < results.count {
+            defer { position += 1 }
+            do throws(ServerError) { return try results[position].get() } catch { throw .server(error) }
+        }
+        isPending = true
+        let outcome: Outcome?
+        do throws(ServerError) { outcome = try runner.begin(step(), for: self) } catch {
+            isPending = false
+            throw .server(error)
+        }
+        guard let outcome else { throw .pending }
+        isPending = false
+        results.append(.success(outcome))
+        position += 1
+        return outcome
+    }
+
+    // MARK: Writing
+
+    public func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
+        let bytes = mutations.out.toArray()
+        guard transaction != nil else {
+            _ = try run(.write(bytes, type))
+            return
+        }
+        try propose(bytes)
+    }
+
+    public func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
+        let bytes = deltas.out.toArray()
+        _ = try run(.count(bytes))
+    }
+
+    public func truncate(table: UUID) throws(ReplicaError) { _ = try run(.truncate(table)) }
+
+    // MARK: Transactions
+
+    public func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) {
+        if deadline == 0 { deadline = monotonicMicroseconds() + contentionTimeout }
+        let key = PaxosKey(table: table, partition: partition)
+        guard case .ballot(let ballot) = try run(.prepare(key, deadline: deadline)) else {
+            throw .server(ServerError(.serverError, "a round of Paxos ended without a ballot"))
+        }
+        transaction = (key, ballot, false)
+        defer { transaction = nil }
+        guard body() else { return }
+        // A decision not to write is one as well: nothing older may come through after it.
+        if transaction?.hasProposed == false { try propose([]) }
+    }
+
+    private func propose(_ value: [UInt8]) throws(ReplicaError) {
+        guard let transaction else { return }
+        self.transaction?.hasProposed = true
+        if case .contended = try run(.propose(transaction.key, transaction.ballot, value: value, deadline: deadline)) {
+            // Nothing came of the round: the request begins anew, with a new one.
+            results = []
+            restarts += 1
+            guard monotonicMicroseconds() < deadline else {
+                throw .server(
+                    ServerError(
+                        .writeTimeout, "CAS operation timed out: others kept changing the partition; nothing was applied",
+                        detail: .writeTimeout(consistency: serial, received: 0, required: 1, writeType: WriteType.cas.rawValue)))
+            }
+            throw .restart
+        }
+    }
+
+    // MARK: Reading
+
+    private var isInTransaction: Bool { transaction != nil }
+
+    /// The level of a read: inside a transaction a quorum, where the round was opened.
+    private var readLevel: Consistency {
+        guard isInTransaction else { return consistency }
+        return serial == .localSerial ? .localQuorum : .quorum
+    }
+
+    private var needsOne: Bool { !isInTransaction && (consistency == .one || consistency == .localOne) }
+
+    public func get(table: UUID, key: borrowing ByteWriter, io: IOMode, _ visit: (RowView) -> Void) throws(ReplicaError) {
+        if isSerialRead {
+            return try serialRead(table, [UInt8](KeyView(key.bytes).partition)) { () throws(ReplicaError) in
+                try read(table, KeyRange(start: key.toArray(), end: key.toArray() + [0]), reversed: false, rows: 1) { _, row in
+                    visit(row)
+                    return .next
+                }
+            }
+        }
+        if needsOne, position == results.count, cluster.ownsLocally(table: table, key: key.bytes) {
+            return try local.get(table: table, key: key, io: io, visit)
+        }
+        let bytes = key.toArray()
+        try read(table, KeyRange(start: bytes, end: bytes + [0]), reversed: false, rows: 1) { _, row in
+            visit(row)
+            return .next
+        }
+    }
+
+    public func scan(
+        table: UUID, range: KeyRange, reversed: Bool, io: IOMode,
+        _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
+    ) throws(ReplicaError) {
+        if needsOne, position == results.count, isHeldLocally(table, range) {
+            return try local.scan(table: table, range: range, reversed: reversed, io: io, visit)
+        }
+        let rows = pageRows > 0 ? min(pageRows + 1, ReadCommand.largestRowLimit) : 1000
+        if isSerialRead {
+            let partition = range.start.withUnsafeBytes { [UInt8](KeyView($0).partition) }
+            return try serialRead(table, partition) { () throws(ReplicaError) in
+                try read(table, range, reversed: reversed, rows: rows, visit)
+            }
+        }
+        try read(table, range, reversed: reversed, rows: rows, visit)
+    }
+
+    private func isHeldLocally(_ table: UUID, _ range: KeyRange) -> Bool {
+        let stretches = cluster.stretches(table: table, range)
+        return !stretches.isEmpty && stretches.allSatisfy { $0.replicas.first == cluster.local }
+    }
+
+    /// A SELECT at SERIAL.
+    private var isSerialRead: Bool { !isInTransaction && (consistency == .serial || consistency == .localSerial) }
+
+    /// Reads inside a round of its own, which is closed without a change: what was accepted before is seen, and nothing older comes after.
+    private func serialRead(
+        _ table: UUID, _ partition: [UInt8], _ body: () throws(ReplicaError) -> Void
+    ) throws(ReplicaError) {
+        var failure: ReplicaError?
+        try withTransaction(table: table, partition: partition, io: .blocking) {
+            do throws(ReplicaError) {
+                try body()
+                return true
+            } catch {
+                failure = error
+                return false
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    private func read(
+        _ table: UUID, _ range: KeyRange, reversed: Bool, rows: Int,
+        _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
+    ) throws(ReplicaError) {
+        let grace = gcGrace(table)
+        var command = ReadCommand(
+            table: table, range: range, reversed: reversed, rowLimit: max(1, rows),
+            gcBefore: startedSeconds > grace ? startedSeconds - grace : 0, now: startedSeconds)
+        let isByKey = range.start.withUnsafeBytes { start in
+            range.end.withUnsafeBytes { end in
+                start.count >= 8 && end.count >= 8 && KeyView(start).token == KeyView(end).token
+            }
+        }
+        while !command.range.isEmpty {
+            let step = Step.read(command, consistency: readLevel, isByKey: isByKey)
+            guard case .read(let answers) = try run(step) else {
+                throw .server(ServerError(.serverError, "a read ended without an answer"))
+            }
+            for answer in answers where try ClusterPort.visit(answer, reversed: reversed, visit) == .stop { return }
+            guard let coveredTo = answers.last?.coveredTo else { return }
+            if reversed { command.range.end = coveredTo } else { command.range.start = coveredTo }
+        }
+    }
+
+    /// Visits an answer's rows, in the order of the read.
+    private static func visit(
+        _ answer: ReadAnswer, reversed: Bool, _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
+    ) throws(ReplicaError) -> ScanStep {
+        let outcome: Result<ScanStep, ByteError> = answer.operations.withUnsafeBytes { bytes in
+            var reader = ByteReader(bytes)
+            do throws(ByteError) {
+                var backwards: [(UnsafeRawBufferPointer, UnsafeRawBufferPointer)] = []
+                while let operation = try MutationReader.operation(from: &reader) {
+                    guard case .row(let key, let row) = operation else { break }
+                    if reversed {
+                        backwards.append((key, row))
+                    } else if visit(key, RowView(row)) == .stop {
+                        return .success(.stop)
+                    }
+                }
+                for (key, row) in backwards.reversed() where visit(key, RowView(row)) == .stop { return .success(.stop) }
+                return .success(.next)
+            } catch { return .failure(error) }
+        }
+        do throws(ByteError) { return try outcome.get() } catch { throw .storage("a replica's answer does not parse: \(error)") }
+    }
+}

@@ -1,0 +1,158 @@
+import DataModel
+import Messages
+import Primitives
+
+/// Makes one answer of what several replicas hold, and says what each of them lacks.
+///
+/// 1. Only keys that every answer covers are merged: beyond, a replica may hold what it had no room to send.
+/// 2. The range tombstones of all are united; over each key the latest stands.
+/// 3. The versions of a row are merged under it. A replica whose version differs is sent the merged row, one that misses a stretch of a range
+///    tombstone is sent that stretch. Both are idempotent and carry their original timestamps.
+public struct Reconciler {
+    /// One replica's answer, taken apart.
+    private struct Source {
+        var rows: [(key: Range<Int>, row: Range<Int>)] = []
+        var deletions = RangeDeletions()
+        var next = 0
+    }
+
+    /// The merged answer and, for each source, operations it lacks (empty when none).
+    public struct Outcome: Sendable {
+        public var answer: ReadAnswer
+        public var lacking: [[UInt8]]
+    }
+
+    private let merger = RowMerger()
+
+    public init() {}
+
+    /// - Throws: `ByteError` where an answer does not parse; answers of other nodes were checked when they arrived.
+    public func reconcile(_ answers: [ReadAnswer], of command: ReadCommand) throws(ByteError) -> Outcome {
+        let coveredTo = Reconciler.commonCover(answers, reversed: command.reversed)
+        let covered = ReadAnswer(coveredTo: coveredTo, operations: [], rowCount: 0).covered(of: command)
+        var sources: [Source] = []
+        var united = RangeDeletions()
+        for answer in answers {
+            let source = try Reconciler.parse(answer, covered: covered)
+            for span in source.deletions.spans { united.add(span) }
+            sources.append(source)
+        }
+        var out = MutationWriter(capacity: answers.reduce(256) { max($0, $1.operations.count) })
+        var lacks: [MutationWriterBox] = answers.map { _ in MutationWriterBox() }
+        var rowCount = 0
+        try Reconciler.withBytes(answers[...], []) { (bytes) throws(ByteError) in
+            rowCount = merge(bytes, &sources, united, into: &out, lacks: &lacks)
+        }
+        for span in united.spans { out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion) }
+        for index in sources.indices {
+            for span in united.lacking(in: sources[index].deletions) {
+                lacks[index].writer.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)
+            }
+        }
+        return Outcome(
+            answer: ReadAnswer(coveredTo: coveredTo, operations: out.out.toArray(), rowCount: rowCount),
+            lacking: lacks.map { $0.writer.out.toArray() })
+    }
+
+    /// Holds a writer, which cannot be copied, in an array.
+    private final class MutationWriterBox {
+        var writer = MutationWriter(capacity: 64)
+    }
+
+    /// The shortest cover: what all speak for.
+    static func commonCover(_ answers: [ReadAnswer], reversed: Bool) -> [UInt8]? {
+        var common: [UInt8]?
+        for case let to? in answers.map(\.coveredTo) {
+            guard let so = common else {
+                common = to
+                continue
+            }
+            if reversed ? compareBytes(to, so) > 0 : compareBytes(to, so) < 0 { common = to }
+        }
+        return common
+    }
+
+    private static func parse(_ answer: ReadAnswer, covered: KeyRange) throws(ByteError) -> Source {
+        var source = Source()
+        try answer.operations.withUnsafeBytesTyped { (bytes) throws(ByteError) in
+            var reader = ByteReader(bytes)
+            let base = bytes.baseAddress
+            while let operation = try MutationReader.operation(from: &reader) {
+                switch operation {
+                case .row(let key, let row):
+                    guard covered.contains(key), let base, let keyStart = key.baseAddress, let rowStart = row.baseAddress else { continue }
+                    let keyOffset = keyStart - base
+                    let rowOffset = rowStart - base
+                    source.rows.append((keyOffset..<keyOffset + key.count, rowOffset..<rowOffset + row.count))
+                case .deleteRange(let start, let end, let deletion):
+                    source.deletions.add(RangeDeletions.Span(start: [UInt8](start), end: [UInt8](end), deletion: deletion))
+                }
+            }
+        }
+        source.deletions = source.deletions.clipped(to: covered)
+        return source
+    }
+
+    /// Calls `body` with the operations of all answers borrowed at once.
+    private static func withBytes(
+        _ answers: ArraySlice<ReadAnswer>, _ collected: [UnsafeRawBufferPointer],
+        _ body: ([UnsafeRawBufferPointer]) throws(ByteError) -> Void
+    ) throws(ByteError) {
+        guard let first = answers.first else { return try body(collected) }
+        try first.operations.withUnsafeBytesTyped { (bytes) throws(ByteError) in
+            try withBytes(answers.dropFirst(), collected + [bytes], body)
+        }
+    }
+
+    private func merge(
+        _ bytes: [UnsafeRawBufferPointer], _ sources: inout [Source], _ united: RangeDeletions, into out: inout MutationWriter,
+        lacks: inout [MutationWriterBox]
+    ) -> Int {
+        var rowCount = 0
+        var merged = ByteWriter(capacity: 512)
+        func key(_ index: Int) -> UnsafeRawBufferPointer? {
+            let source = sources[index]
+            guard source.next < source.rows.count else { return nil }
+            return UnsafeRawBufferPointer(rebasing: bytes[index][source.rows[source.next].key])
+        }
+        func row(_ index: Int) -> UnsafeRawBufferPointer {
+            UnsafeRawBufferPointer(rebasing: bytes[index][sources[index].rows[sources[index].next].row])
+        }
+        while true {
+            var least: UnsafeRawBufferPointer?
+            for index in sources.indices {
+                guard let candidate = key(index) else { continue }
+                if least.map({ compareBytes(candidate, $0) < 0 }) ?? true { least = candidate }
+            }
+            guard let least else { return rowCount }
+            let holders = sources.indices.filter { key($0).map { compareBytes($0, least) == 0 } ?? false }
+            let shadow = united.deletion(at: least)
+            merged.removeAll()
+            merger.begin()
+            for holder in holders { merger.add(RowView(row(holder))) }
+            if merger.merge(shadow: shadow, purge: nil, into: &merged) {
+                rowCount += 1
+                out.row(key: least, encoded: merged.bytes)
+                for index in sources.indices {
+                    if holders.contains(index), isSame(row(index), merged.bytes) { continue }
+                    lacks[index].writer.row(key: least, encoded: merged.bytes)
+                }
+            }
+            for holder in holders { sources[holder].next += 1 }
+        }
+    }
+
+    /// Whether two encodings say the same of a row: the encoding of equal rows may differ in which timestamp is stored once.
+    private func isSame(_ row: UnsafeRawBufferPointer, _ merged: UnsafeRawBufferPointer) -> Bool {
+        if compareBytes(row, merged) == 0 { return true }
+        var one = ByteWriter(capacity: row.count)
+        var other = ByteWriter(capacity: merged.count)
+        for (bytes, into) in [(row, 0), (merged, 1)] {
+            merger.begin()
+            merger.add(RowView(bytes))
+            merger.add(RowView(bytes))
+            _ = into == 0 ? merger.merge(shadow: .none, purge: nil, into: &one) : merger.merge(shadow: .none, purge: nil, into: &other)
+        }
+        return compareBytes(one.bytes, other.bytes) == 0
+    }
+}

@@ -1,0 +1,104 @@
+import DataModel
+import Messages
+import Primitives
+
+/// Adds to counters of one partition: one replica, the leader, adds to its own shard and sends the new shard to the others.
+///
+/// A request that is lost may have been counted: it is not sent again, and the client is told of a timeout.
+final class CounterOperation: Operation {
+    private let part: PartitionedMutations.Part
+    private let consistency: Consistency
+
+    init(
+        _ coordinator: Coordinator, cluster: ClusterView, part: PartitionedMutations.Part, consistency: Consistency, deadline: Int64
+    ) {
+        self.part = part
+        self.consistency = consistency
+        super.init(coordinator, cluster: cluster, deadline: deadline)
+    }
+
+    override func start(now: Int64) {
+        guard let placement = cluster.placement(of: part.table) else {
+            return finish(.failure(.invalid("table \(part.table) does not exist any more")))
+        }
+        let count = AnswerCount(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
+        let alive = cluster.sorted(placement.table.replicas(for: part.token)).filter { cluster.isAlive[$0] }
+        guard let leader = alive.first, count.couldBeMet(with: alive.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) else {
+            return finish(.failure(CoordinatorErrors.unavailable(consistency, required: count.required, alive: alive.count)))
+        }
+        ask(leader, .count(deltas: part.mutations, consistency: consistency), tag: 0, now: now)
+    }
+
+    override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
+        if isFinished { return }
+        switch reply {
+        case .done: finish(.success(.done))
+        case .failed(.overloaded, let text): finish(.failure(ServerError(.overloaded, text)))
+        default:
+            finish(.failure(CoordinatorErrors.writeTimeout(consistency, .counter, received: 0, required: 1)))
+        }
+    }
+
+    override func expire(now: Int64) {
+        if isFinished { return }
+        coordinator.count { $0.timeouts += 1 }
+        finish(.failure(CoordinatorErrors.writeTimeout(consistency, .counter, received: 0, required: 1)))
+    }
+}
+
+/// Waits for several operations; the first failure is its own.
+final class AllOperation: Operation {
+    private let make: (Operation) -> [Operation]
+    private var left = 0
+
+    init(_ coordinator: Coordinator, cluster: ClusterView, deadline: Int64, _ make: @escaping (Operation) -> [Operation]) {
+        self.make = make
+        super.init(coordinator, cluster: cluster, deadline: deadline)
+    }
+
+    override func start(now: Int64) {
+        let inner = make(self)
+        left = inner.count
+        if left == 0 { return finish(.success(.done)) }
+        for one in inner {
+            coordinator.beginInner(one, now: now) { result, _ in
+                if self.isFinished { return }
+                self.left -= 1
+                if case .failure(let error) = result { return self.finish(.failure(error)) }
+                if self.left == 0 { self.finish(.success(.done)) }
+            }
+        }
+    }
+}
+
+/// Asks every node the same and waits for all of them.
+final class EverywhereOperation: Operation {
+    private let request: PeerRequest
+    private let failure: (Int) -> ServerError
+    private var left = 0
+
+    /// - Parameter failure: what the client is told, from the number of nodes that did not answer.
+    init(
+        _ coordinator: Coordinator, cluster: ClusterView, request: PeerRequest, deadline: Int64, failure: @escaping (Int) -> ServerError
+    ) {
+        self.request = request
+        self.failure = failure
+        super.init(coordinator, cluster: cluster, deadline: deadline)
+    }
+
+    override func start(now: Int64) {
+        let dead = cluster.isAlive.filter { !$0 }.count
+        if dead > 0 { return finish(.failure(failure(dead))) }
+        left = cluster.ring.nodes.count
+        for node in cluster.ring.nodes.indices { ask(node, request, tag: 0, now: now) }
+    }
+
+    override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
+        if isFinished { return }
+        guard case .done = reply else { return finish(.failure(failure(1))) }
+        left -= 1
+        if left == 0 { finish(.success(.done)) }
+    }
+
+    override func expire(now: Int64) { if !isFinished { finish(.failure(failure(left))) } }
+}

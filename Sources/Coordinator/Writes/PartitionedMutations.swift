@@ -1,0 +1,56 @@
+import DataModel
+import Primitives
+
+/// Whole encoded mutations taken apart by partition: each has replicas of its own.
+enum PartitionedMutations {
+    struct Part {
+        var table: UUID
+        var token: Int64
+        /// Whole encoded mutations.
+        var mutations: [UInt8]
+    }
+
+    /// One part for each table and partition, in the order in which they first appear.
+    static func split(_ mutations: UnsafeRawBufferPointer) throws(ByteError) -> [Part] {
+        var parts: [Part] = []
+        var writers: [Box] = []
+        var places: [[UInt8]: Int] = [:]
+        var reader = MutationReader(mutations)
+        while try reader.nextTable() {
+            while let operation = try reader.nextOperation() {
+                let key: UnsafeRawBufferPointer
+                switch operation {
+                case .row(let rowKey, _): key = rowKey
+                case .deleteRange(let start, _, _): key = start
+                }
+                let view = KeyView(key)
+                let name = reader.table.bytes + [UInt8](view.partition)
+                let index: Int
+                if let known = places[name] {
+                    index = known
+                } else {
+                    index = parts.count
+                    places[name] = index
+                    parts.append(Part(table: reader.table, token: view.token, mutations: []))
+                    writers.append(Box())
+                    writers[index].writer.beginTable(reader.table)
+                }
+                switch operation {
+                case .row(let key, let row): writers[index].writer.row(key: key, encoded: row)
+                case .deleteRange(let start, let end, let deletion):
+                    writers[index].writer.deleteRange(start: start, end: end, deletion: deletion)
+                }
+            }
+        }
+        for index in parts.indices {
+            writers[index].writer.endTable()
+            parts[index].mutations = writers[index].writer.out.toArray()
+        }
+        return parts
+    }
+
+    /// Holds a writer, which cannot be copied, in an array.
+    private final class Box {
+        var writer = MutationWriter(capacity: 256)
+    }
+}

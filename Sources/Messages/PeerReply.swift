@@ -1,0 +1,160 @@
+import DataModel
+import Primitives
+
+/// Why a replica could not do what it was asked. Raw values are the native protocol's reason codes (v5, section 9); do not change.
+public enum FailureReason: UInt16, Sendable {
+    case unknown = 0
+    case tooManyTombstones = 1
+    case incompatibleSchema = 2
+    case unknownTable = 3
+    case overloaded = 4
+    /// The disk or a file failed.
+    case storage = 5
+    /// The connection broke; what became of the request is not known.
+    case connectionLost = 6
+}
+
+/// What a node answers to a `PeerRequest`.
+public enum PeerReply: Sendable, Equatable {
+    case done
+    case read(ReadAnswer)
+    case digest(UUID)
+    case promise(PaxosPromise)
+    /// Whether the proposal was accepted; else the greater ballot that was promised meanwhile.
+    case accepted(Bool, promised: Ballot)
+    case metadata(MetadataReply)
+    case failed(FailureReason, String)
+    case gossip([UInt8])
+
+    public func encode(into out: inout ByteWriter) {
+        switch self {
+        case .done: out.write(1)
+        case .read(let answer):
+            out.write(2)
+            answer.encode(into: &out)
+        case .digest(let digest):
+            out.write(3)
+            out.write(digest)
+        case .promise(let promise):
+            out.write(4)
+            promise.encode(into: &out)
+        case .accepted(let isAccepted, let promised):
+            out.write(5)
+            out.write(isAccepted ? 1 : 0)
+            promised.encode(into: &out)
+        case .metadata(let reply):
+            out.write(6)
+            reply.encode(into: &out)
+        case .failed(let reason, let text):
+            out.write(7)
+            out.writeBE(reason.rawValue)
+            out.writeCounted(text)
+        case .gossip(let bytes):
+            out.write(8)
+            out.writeCounted(bytes)
+        }
+    }
+
+    public init(from reader: inout ByteReader) throws(ByteError) {
+        switch try reader.readU8() {
+        case 1: self = .done
+        case 2: self = .read(try ReadAnswer(from: &reader))
+        case 3: self = .digest(try reader.readUUID())
+        case 4: self = .promise(try PaxosPromise(from: &reader))
+        case 5: self = .accepted(try reader.readU8() != 0, promised: try Ballot(from: &reader))
+        case 6: self = .metadata(try MetadataReply(from: &reader))
+        case 7: self = .failed(FailureReason(rawValue: try reader.readBE()) ?? .unknown, try reader.readCountedText())
+        case 8: self = .gossip(try reader.readCounted())
+        default: throw .malformedVarint(offset: reader.offset - 1)
+        }
+    }
+}
+
+/// An acceptor's answer to `prepare`.
+public struct PaxosPromise: Sendable, Equatable {
+    /// False: a greater ballot was promised already, `promised`.
+    public var isPromised: Bool
+    public var promised: Ballot
+    /// The last proposal accepted and not known to be committed; its value is empty when nothing was to be written.
+    public var accepted: (ballot: Ballot, value: [UInt8])?
+    /// The last round known to be committed, and what it wrote: for replicas that missed it.
+    public var committed: (ballot: Ballot, value: [UInt8])
+
+    public init(
+        isPromised: Bool, promised: Ballot, accepted: (ballot: Ballot, value: [UInt8])?, committed: (ballot: Ballot, value: [UInt8])
+    ) {
+        self.isPromised = isPromised
+        self.promised = promised
+        self.accepted = accepted
+        self.committed = committed
+    }
+
+    public static func == (a: PaxosPromise, b: PaxosPromise) -> Bool {
+        a.isPromised == b.isPromised && a.promised == b.promised && a.accepted?.ballot == b.accepted?.ballot
+            && a.accepted?.value == b.accepted?.value && a.committed == b.committed
+    }
+
+    func encode(into out: inout ByteWriter) {
+        out.write(isPromised ? 1 : 0)
+        promised.encode(into: &out)
+        out.write(accepted == nil ? 0 : 1)
+        if let accepted {
+            accepted.ballot.encode(into: &out)
+            out.writeCounted(accepted.value)
+        }
+        committed.ballot.encode(into: &out)
+        out.writeCounted(committed.value)
+    }
+
+    init(from reader: inout ByteReader) throws(ByteError) {
+        isPromised = try reader.readU8() != 0
+        promised = try Ballot(from: &reader)
+        accepted = try reader.readU8() == 0 ? nil : (try Ballot(from: &reader), try reader.readCounted())
+        committed = (try Ballot(from: &reader), try reader.readCounted())
+    }
+}
+
+/// What a node answers about the cluster's metadata.
+public enum MetadataReply: Sendable, Equatable {
+    /// Its newest version, whole.
+    case current(epoch: UInt64, value: [UInt8])
+    /// Promised; with the proposal accepted before, when there is one.
+    case promise(accepted: Ballot?, value: [UInt8])
+    case accepted
+    /// A greater ballot was promised.
+    case refused(promised: Ballot)
+    /// It has not come as far as the version asked about, and has to catch up first.
+    case behind(epoch: UInt64)
+
+    func encode(into out: inout ByteWriter) {
+        switch self {
+        case .current(let epoch, let value):
+            out.write(1)
+            out.writeVarint(epoch)
+            out.writeCounted(value)
+        case .promise(let accepted, let value):
+            out.write(accepted == nil ? 2 : 3)
+            accepted?.encode(into: &out)
+            out.writeCounted(value)
+        case .accepted: out.write(4)
+        case .refused(let ballot):
+            out.write(5)
+            ballot.encode(into: &out)
+        case .behind(let epoch):
+            out.write(6)
+            out.writeVarint(epoch)
+        }
+    }
+
+    init(from reader: inout ByteReader) throws(ByteError) {
+        switch try reader.readU8() {
+        case 1: self = .current(epoch: try reader.readVarint(), value: try reader.readCounted())
+        case 2: self = .promise(accepted: nil, value: try reader.readCounted())
+        case 3: self = .promise(accepted: try Ballot(from: &reader), value: try reader.readCounted())
+        case 4: self = .accepted
+        case 5: self = .refused(promised: try Ballot(from: &reader))
+        case 6: self = .behind(epoch: try reader.readVarint())
+        default: throw .malformedVarint(offset: reader.offset - 1)
+        }
+    }
+}

@@ -1,0 +1,173 @@
+import DataModel
+import Primitives
+
+/// What one node asks of another.
+public enum PeerRequest: Sendable, Equatable {
+    /// Apply whole encoded mutations (`MutationWriter`) as one unit.
+    case write([UInt8])
+    /// The same, replayed from a hint, with the timestamps it was made with.
+    case hint([UInt8])
+    /// The same, to bring a replica up to what a read found.
+    case repair([UInt8])
+    case read(ReadCommand)
+    /// Only the digest of what `read` would answer.
+    case digest(ReadCommand)
+    /// Add to counters on this replica, then see to it that the consistency level holds.
+    case count(deltas: [UInt8], consistency: Consistency)
+    case prepare(PaxosKey, Ballot)
+    case propose(PaxosKey, Ballot, value: [UInt8])
+    case commit(PaxosKey, Ballot, value: [UInt8])
+    case metadata(MetadataRequest)
+    /// Forget all rows of a table.
+    case truncate(table: UUID)
+    case gossip([UInt8])
+
+    /// What the queue of a peer, its counters and its limits call it.
+    public enum Verb: UInt8, Sendable, CaseIterable {
+        case write = 1, hint = 2, repair = 3, read = 4, digest = 5, count = 6, prepare = 7, propose = 8, commit = 9, metadata = 10,
+            truncate = 11, gossip = 12
+    }
+
+    public var verb: Verb {
+        switch self {
+        case .write: .write
+        case .hint: .hint
+        case .repair: .repair
+        case .read: .read
+        case .digest: .digest
+        case .count: .count
+        case .prepare: .prepare
+        case .propose: .propose
+        case .commit: .commit
+        case .metadata: .metadata
+        case .truncate: .truncate
+        case .gossip: .gossip
+        }
+    }
+
+    public func encode(into out: inout ByteWriter) {
+        out.write(verb.rawValue)
+        switch self {
+        case .write(let mutations), .hint(let mutations), .repair(let mutations): out.writeCounted(mutations)
+        case .read(let command), .digest(let command): command.encode(into: &out)
+        case .count(let deltas, let consistency):
+            out.writeBE(consistency.rawValue)
+            out.writeCounted(deltas)
+        case .prepare(let key, let ballot):
+            key.encode(into: &out)
+            ballot.encode(into: &out)
+        case .propose(let key, let ballot, let value), .commit(let key, let ballot, let value):
+            key.encode(into: &out)
+            ballot.encode(into: &out)
+            out.writeCounted(value)
+        case .metadata(let request): request.encode(into: &out)
+        case .truncate(let table): out.write(table)
+        case .gossip(let bytes): out.writeCounted(bytes)
+        }
+    }
+
+    /// - Throws: `ByteError` where the bytes are not a request.
+    public init(from reader: inout ByteReader) throws(ByteError) {
+        guard let verb = Verb(rawValue: try reader.readU8()) else { throw .malformedVarint(offset: 0) }
+        switch verb {
+        case .write: self = .write(try PeerRequest.mutations(&reader))
+        case .hint: self = .hint(try PeerRequest.mutations(&reader))
+        case .repair: self = .repair(try PeerRequest.mutations(&reader))
+        case .read: self = .read(try ReadCommand(from: &reader))
+        case .digest: self = .digest(try ReadCommand(from: &reader))
+        case .count:
+            guard let consistency = Consistency(rawValue: try reader.readBE()) else { throw .malformedVarint(offset: reader.offset) }
+            self = .count(deltas: try PeerRequest.mutations(&reader), consistency: consistency)
+        case .prepare: self = .prepare(try PaxosKey(from: &reader), try Ballot(from: &reader))
+        case .propose: self = .propose(try PaxosKey(from: &reader), try Ballot(from: &reader), value: try PeerRequest.mutations(&reader))
+        case .commit: self = .commit(try PaxosKey(from: &reader), try Ballot(from: &reader), value: try PeerRequest.mutations(&reader))
+        case .metadata: self = .metadata(try MetadataRequest(from: &reader))
+        case .truncate: self = .truncate(table: try reader.readUUID())
+        case .gossip: self = .gossip(try reader.readCounted())
+        }
+    }
+
+    /// Mutations of another node: checked whole before anything of them is applied.
+    private static func mutations(_ reader: inout ByteReader) throws(ByteError) -> [UInt8] {
+        let bytes = try reader.readCounted()
+        try bytes.withUnsafeBytesTyped { (raw) throws(ByteError) in
+            var mutations = MutationReader(raw)
+            while try mutations.nextTable() {
+                while let operation = try mutations.nextOperation() {
+                    if case .row(_, let row) = operation { try RowView.validate(row) }
+                }
+            }
+        }
+        return bytes
+    }
+}
+
+/// The partition a Paxos register belongs to.
+public struct PaxosKey: Sendable, Hashable {
+    public var table: UUID
+    /// The partition's part of an engine key: token, count, serialized key.
+    public var partition: [UInt8]
+
+    public init(table: UUID, partition: [UInt8]) {
+        self.table = table
+        self.partition = partition
+    }
+
+    func encode(into out: inout ByteWriter) {
+        out.write(table)
+        out.writeCounted(partition)
+    }
+
+    init(from reader: inout ByteReader) throws(ByteError) {
+        table = try reader.readUUID()
+        partition = try reader.readCounted()
+    }
+}
+
+/// What nodes ask each other about the cluster's metadata: schema and members, one version after another.
+public enum MetadataRequest: Sendable, Equatable {
+    /// The versions after this one.
+    case fetch(after: UInt64)
+    /// May I propose what follows version `epoch`?
+    case prepare(epoch: UInt64, Ballot)
+    case accept(epoch: UInt64, Ballot, value: [UInt8])
+    /// Version `epoch + 1` was chosen.
+    case chosen(epoch: UInt64, value: [UInt8])
+    /// Make a change of the members for a node that is not one yet (`MemberChange`).
+    case change([UInt8])
+
+    func encode(into out: inout ByteWriter) {
+        switch self {
+        case .fetch(let epoch):
+            out.write(1)
+            out.writeVarint(epoch)
+        case .prepare(let epoch, let ballot):
+            out.write(2)
+            out.writeVarint(epoch)
+            ballot.encode(into: &out)
+        case .accept(let epoch, let ballot, let value):
+            out.write(3)
+            out.writeVarint(epoch)
+            ballot.encode(into: &out)
+            out.writeCounted(value)
+        case .chosen(let epoch, let value):
+            out.write(4)
+            out.writeVarint(epoch)
+            out.writeCounted(value)
+        case .change(let bytes):
+            out.write(5)
+            out.writeCounted(bytes)
+        }
+    }
+
+    init(from reader: inout ByteReader) throws(ByteError) {
+        switch try reader.readU8() {
+        case 1: self = .fetch(after: try reader.readVarint())
+        case 2: self = .prepare(epoch: try reader.readVarint(), try Ballot(from: &reader))
+        case 3: self = .accept(epoch: try reader.readVarint(), try Ballot(from: &reader), value: try reader.readCounted())
+        case 4: self = .chosen(epoch: try reader.readVarint(), value: try reader.readCounted())
+        case 5: self = .change(try reader.readCounted())
+        default: throw .malformedVarint(offset: reader.offset - 1)
+        }
+    }
+}

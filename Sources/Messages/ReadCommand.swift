@@ -1,0 +1,80 @@
+import DataModel
+import Primitives
+
+/// What one replica is asked to read: a stretch of keys of one table, up to a number of rows and bytes.
+public struct ReadCommand: Sendable, Equatable {
+    public var table: UUID
+    public var range: KeyRange
+    /// From the end of the range to its start.
+    public var reversed: Bool
+    /// Rows after which the replica stops and says how far it came; at least 1. Dead rows count: they are sent as well.
+    public var rowLimit: Int
+    /// Bytes after which the replica stops; a row is never cut.
+    public var byteLimit: Int
+    /// Deletions older than this, in seconds since 1970, are not sent: every replica has had time to learn of them.
+    public var gcBefore: UInt32
+    /// Seconds since 1970 at which times to live are judged: the same on all replicas.
+    public var now: UInt32
+
+    public init(
+        table: UUID, range: KeyRange, reversed: Bool = false, rowLimit: Int, byteLimit: Int = ReadCommand.defaultByteLimit,
+        gcBefore: UInt32, now: UInt32
+    ) {
+        self.table = table
+        self.range = range
+        self.reversed = reversed
+        self.rowLimit = rowLimit
+        self.byteLimit = byteLimit
+        self.gcBefore = gcBefore
+        self.now = now
+    }
+
+    public static let defaultByteLimit = 1 << 20
+    /// More than this is never asked for at once.
+    public static let largestRowLimit = 10_000
+
+    func encode(into out: inout ByteWriter) {
+        out.writeBE(table.high)
+        out.writeBE(table.low)
+        out.writeCounted(range.start)
+        out.writeCounted(range.end)
+        out.write(reversed ? 1 : 0)
+        out.writeVarint(rowLimit)
+        out.writeVarint(byteLimit)
+        out.writeBE(gcBefore)
+        out.writeBE(now)
+    }
+
+    init(from reader: inout ByteReader) throws(ByteError) {
+        table = UUID(high: try reader.readBE(), low: try reader.readBE())
+        range = KeyRange(start: try reader.readCounted(), end: try reader.readCounted())
+        reversed = try reader.readU8() != 0
+        rowLimit = min(max(1, try reader.readCount()), ReadCommand.largestRowLimit)
+        byteLimit = min(max(1, try reader.readCount()), 64 << 20)
+        gcBefore = try reader.readBE()
+        now = try reader.readBE()
+    }
+}
+
+extension ByteWriter {
+    /// Bytes behind their count.
+    mutating func writeCounted(_ bytes: [UInt8]) {
+        writeVarint(bytes.count)
+        write(bytes)
+    }
+
+    mutating func writeCounted(_ text: String) { writeCounted(Array(text.utf8)) }
+
+    mutating func write(_ id: UUID) {
+        writeBE(id.high)
+        writeBE(id.low)
+    }
+}
+
+extension ByteReader {
+    mutating func readCounted() throws(ByteError) -> [UInt8] { try readArray(readCount()) }
+
+    mutating func readCountedText() throws(ByteError) -> String { String(decoding: try readCounted(), as: UTF8.self) }
+
+    mutating func readUUID() throws(ByteError) -> UUID { UUID(high: try readBE(), low: try readBE()) }
+}

@@ -1,0 +1,43 @@
+import DataModel
+import Messages
+import Primitives
+import Storage
+
+extension LocalReplica {
+    /// What this node holds of a stretch of keys, for a coordinator that compares it with what others hold.
+    public func answer(_ command: ReadCommand, io: IOMode) throws(ReplicaError) -> ReadAnswer {
+        guard let table = engine.table(command.table) else { throw .unknownTable(command.table) }
+        let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)
+        var out = MutationWriter(capacity: 1024)
+        var places: [Range<Int>] = []
+        var lastKey: [UInt8] = []
+        var isFull = false
+        do throws(StorageError) {
+            try table.scan(command.range, reversed: command.reversed, mayBlock: io == .blocking, purge: purge) { key, row in
+                if places.count >= command.rowLimit || out.count >= command.byteLimit {
+                    isFull = true
+                    return false
+                }
+                let start = out.count
+                out.row(key: key, encoded: row.bytes)
+                places.append(start..<out.count)
+                lastKey = [UInt8](key)
+                return true
+            }
+        } catch { throw LocalReplica.convert(error) }
+        let coveredTo: [UInt8]? = isFull ? (command.reversed ? lastKey : lastKey + [0]) : nil
+        if command.reversed {
+            // Whoever merges answers goes upwards.
+            var upwards = MutationWriter(capacity: out.count + 64)
+            for place in places.reversed() { upwards.out.write(UnsafeRawBufferPointer(rebasing: out.out.bytes[place])) }
+            swap(&out, &upwards)
+        }
+        var answer = ReadAnswer(coveredTo: coveredTo, operations: [], rowCount: places.count)
+        // After the rows: a deletion that came in between hides rows that were read, never the other way round.
+        for span in table.rangeDeletions(in: answer.covered(of: command)).spans where span.deletion.localDeletion >= command.gcBefore {
+            out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)
+        }
+        answer.operations = out.out.toArray()
+        return answer
+    }
+}
