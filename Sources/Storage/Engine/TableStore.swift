@@ -135,9 +135,9 @@ public final class TableStore: Sendable {
         }
     }
 
-    /// Removes all files, and everything logged before `position`.
-    func removeFiles(upTo position: LogPosition) throws(StorageError) {
-        _ = try change(flushed: position, dropping: []) { tables in
+    /// Removes all files, the memtables frozen before, and everything logged before `position`.
+    func removeFiles(upTo position: LogPosition, dropping memtables: [Memtable]) throws(StorageError) {
+        _ = try change(flushed: position, dropping: memtables) { tables in
             tables = []
             return true
         }
