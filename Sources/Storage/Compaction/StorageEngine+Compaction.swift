@@ -114,6 +114,8 @@ extension StorageEngine {
             }
         } catch {
             table.discard(id, writer)
+            // Its directory went under it.
+            if table.isDropped.load(ordering: .relaxed) { return }
             throw error
         }
         table.compactionCount.add(1, ordering: .relaxed)

@@ -13,7 +13,7 @@ extension StorageEngine {
     /// Names the files a table has now once more, in `snapshots/NAME` of its directory, after a flush; costs no copy.
     public func snapshot(_ table: TableStore, name: String) throws(StorageError) {
         try flush(table)
-        let target = table.directory + "/snapshots/" + name
+        let target = table.directory + "/" + StorageEngine.snapshotsName + "/" + name
         guard !core.system.exists(target) else {
             throw .file(FileError("snapshot", path: target, reason: .alreadyExists))
         }
@@ -37,7 +37,7 @@ extension StorageEngine {
     }
 
     public func snapshots(of table: TableStore) throws(StorageError) -> [SnapshotInfo] {
-        let parent = table.directory + "/snapshots"
+        let parent = table.directory + "/" + StorageEngine.snapshotsName
         guard core.system.exists(parent) else { return [] }
         do {
             var found: [SnapshotInfo] = []

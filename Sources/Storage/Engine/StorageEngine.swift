@@ -62,7 +62,7 @@ public final class StorageEngine: Sendable {
 
     // MARK: Tables
 
-    /// Opens a table, or creates it, in `data/NAME`.
+    /// Opens a table in `data/NAME`; without files where there is no such directory.
     @discardableResult public func openTable(_ id: UUID, name: String, options: TableStoreOptions) throws(StorageError) -> TableStore {
         if let table = table(id) { return table }
         let table = try TableStore(id: id, directory: directory + "/data/" + name, options: options, engine: core)
@@ -70,19 +70,25 @@ public final class StorageEngine: Sendable {
         return table
     }
 
+    /// Makes a new table in `data/NAME`: whatever an earlier table left there, and in the log under the same id, is not its.
+    @discardableResult public func createTable(_ id: UUID, name: String, options: TableStoreOptions) throws(StorageError) -> TableStore {
+        if let table = table(id) { return table }
+        let path = directory + "/data/" + name
+        do { if core.system.exists(path) { _ = try removeTableFiles(path) } } catch { throw .file(error) }
+        return try openTable(id, name: name, options: options)
+    }
+
     @inline(__always) public func table(_ id: UUID) -> TableStore? { tables.withLock { $0[id] } }
 
     public var allTables: [TableStore] { tables.withLock { Array($0.values) } }
 
-    /// Forgets a table and removes its files; those a reader or a snapshot still uses go later or stay.
+    /// Forgets a table and removes its directory, all but the snapshots. Readers that have a file open go on with it.
+    /// - Throws: `file` when something remains; `removeLeftovers` sees to it at the next start.
     public func dropTable(_ id: UUID) throws(StorageError) {
         guard let table = tables.withLock({ $0.removeValue(forKey: id) }) else { return }
         table.isDropped.store(true, ordering: .relaxed)
         try empty(table)
-        do {
-            try core.system.remove(table.directory + "/" + Manifest.fileName)
-            try core.system.removeDirectory(table.directory)
-        } catch {}  // a reader still has a file open, or there is a snapshot: what is left is not named by any manifest
+        do { _ = try removeTableFiles(table.directory) } catch { throw .file(error) }
     }
 
     /// Removes everything a table holds, and what the log still has of it.
