@@ -316,7 +316,7 @@ public final class StorageEngine: Sendable {
                     try writer.add(key: key, row: row.bytes)
                     return true
                 }
-                for tombstone in mergedTombstones(memtables.map { $0.deletions.all() }) { try writer.addTombstone(tombstone) }
+                for tombstone in TombstoneMerge.merged(memtables.flatMap { $0.deletions.all() }) { try writer.addTombstone(tombstone) }
             }
             if writer.isEmpty {
                 writer.abandon()
@@ -337,16 +337,6 @@ public final class StorageEngine: Sendable {
                 directory: table.directory, rows: frozen.reduce(0) { $0 + $1.rowCount }, bytes: writer.byteCount,
                 milliseconds: Int((core.time.monotonicNanoseconds() - began) / 1_000_000)))
         for memtable in frozen { forget(memtable.reservedBytes, of: table, active: false) }
-    }
-
-    /// Range tombstones of several sources as one run that does not overlap.
-    func mergedTombstones(_ runs: [[RangeTombstone]]) -> [RangeTombstone] {
-        let filled = runs.filter { !$0.isEmpty }
-        if filled.count <= 1 { return filled.first ?? [] }
-        let arena = Arena()
-        var tree = RangeTombstoneTree()
-        for run in filled { for tombstone in run { tree.add(tombstone, in: arena) } }
-        return tree.all()
     }
 
     /// Flushes all tables.
