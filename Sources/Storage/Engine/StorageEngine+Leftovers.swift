@@ -8,10 +8,11 @@ import Platform
 extension StorageEngine {
     /// Removes what no table owns under `data/`. Call it only with a schema that was read in full, after its tables were opened.
     ///
-    /// 1. A directory `data/KEYSPACE/TABLE` is a leftover when neither `tables` nor an open table has it.
-    /// 2. One that holds anything but a table's files and snapshots is left as it is.
-    /// 3. Its files go; then the directory, unless it has snapshots, which stay.
-    /// 4. A keyspace's directory that is empty then goes, if `keyspaces` does not have it.
+    /// 1. What a crash left of a snapshot that was being made or removed goes, of every table.
+    /// 2. A directory `data/KEYSPACE/TABLE` is a leftover when neither `tables` nor an open table has it.
+    /// 3. One that holds anything but a table's files and snapshots is left as it is.
+    /// 4. Its files go; then the directory, unless it has snapshots, which stay.
+    /// 5. A keyspace's directory that is empty then goes, if `keyspaces` does not have it.
     ///
     /// What is removed, and what cannot be, is told to the observer. A crash anywhere leaves less to remove at the next start.
     /// - Parameters:
@@ -27,6 +28,7 @@ extension StorageEngine {
                 do throws(FileError) {
                     for name in try system.list(parent).sorted() {
                         let path = parent + "/" + name
+                        try removeHalfSnapshots(path)
                         if tables.contains(keyspace + "/" + name) || open.contains(path) { continue }
                         try removeLeftover(path)
                     }
@@ -72,7 +74,7 @@ extension StorageEngine {
 
     static let snapshotsName = "snapshots"
 
-    private static func isTableFile(_ name: String) -> Bool {
+    static func isTableFile(_ name: String) -> Bool {
         name == Manifest.fileName || Manifest.tableNumber(name) != nil || name.hasSuffix(".tmp")
     }
 }
