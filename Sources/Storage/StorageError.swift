@@ -11,6 +11,8 @@ public enum StorageError: Error, Sendable, CustomStringConvertible {
     case file(FileError)
     /// A file holds something else than was written: where, what was expected and what was found.
     case damaged(path: String, offset: Int, String)
+    /// A file was written by another version of the server, in a format this one does not read.
+    case unknownVersion(path: String, found: UInt32, known: UInt32)
     /// The engine does not know the table.
     case unknownTable(UUID)
     /// More is waiting to be flushed than memory is set aside for.
@@ -26,6 +28,8 @@ public enum StorageError: Error, Sendable, CustomStringConvertible {
         case .file(let error): error.description
         case .damaged(let path, let offset, let what):
             "\(path) is damaged at byte \(offset): \(what); restore the file from a snapshot or a copy"
+        case .unknownVersion(let path, let found, let known):
+            "\(path) has version \(found) of the format, and this server reads version \(known); use the server that wrote it"
         case .unknownTable(let id): "no table has the id \(id)"
         case .overloaded(let why): why
         case .badMutation(let why): why

@@ -102,4 +102,82 @@ import Testing
         try system.remove("data/schema")
         #expect(throws: NodeError.self) { try Self.start(system) }
     }
+
+    /// The schema no longer names a table, and the node dies before its directory is removed: the next start removes it, and nothing else.
+    @Test func directoriesOfDroppedTablesAreRemovedAtTheStart() throws {
+        final class Death: Sendable {
+            let state = Mutex<(isArmed: Bool, isDead: Bool)>((false, false))
+        }
+        let death = Death()
+        let system = MemoryFileSystem { operation, path in
+            death.state.withLock { state in
+                if state.isDead { return .failed(errno: 5) }
+                if state.isArmed && operation == "sync" && path == "data" { state.isDead = true }
+                return nil
+            }
+        }
+        var random = SeededRandom(seed: 3)
+        func drop(_ statement: String) throws {
+            let (_, network) = try Self.start(system)
+            death.state.withLock { $0.isArmed = true }
+            _ = network.lineClient().ask(statement)
+            #expect(death.state.withLock { $0.isDead })
+            death.state.withLock { $0 = (false, false) }
+            system.crash(random: &random)
+        }
+        var (node, network) = try Self.start(system)
+        var client = network.lineClient()
+        for keyspace in ["k", "gone"] {
+            _ = client.ask("CREATE KEYSPACE \(keyspace) WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+            for name in ["keep", "away", "shot"] {
+                _ = client.ask("CREATE TABLE \(keyspace).\(name) (a int PRIMARY KEY)")
+                #expect(client.ask("INSERT INTO \(keyspace).\(name) (a) VALUES (7)").hasPrefix(". "))
+            }
+        }
+        for table in node.storage.allTables where table.directory.contains("/k/shot") { try node.storage.snapshot(table, name: "s") }
+        node.drain()
+        system.crash(random: &random)
+        try drop("DROP TABLE k.away")
+        try drop("DROP TABLE k.shot")
+        try drop("DROP KEYSPACE gone")
+        #expect(try system.list("data/data").sorted() == ["gone", "k"])
+        (node, network) = try Self.start(system)
+        client = network.lineClient()
+        #expect(try system.list("data/data") == ["k"])
+        let names = try system.list("data/data/k").sorted()
+        #expect(names.count == 2 && names[0].hasPrefix("keep-") && names[1].hasPrefix("shot-"))
+        #expect(try system.list("data/data/k/" + names[1]) == ["snapshots"])
+        #expect(client.ask("SELECT a FROM k.keep").contains("[7]"))
+    }
+
+    /// A change whose file was replaced, but could not be made to last, is refused and taken back: a killed node does not find it.
+    @Test func aRefusedSchemaChangeIsNotInTheFile() throws {
+        final class Failures: Sendable { let left = Mutex(0) }
+        let failures = Failures()
+        let system = MemoryFileSystem { operation, path in
+            failures.left.withLock { left in
+                guard left > 0, operation == "sync", path == "data" else { return nil }
+                left -= 1
+                return .failed(errno: 5)
+            }
+        }
+        let (node, network) = try Self.start(system)
+        let client = network.lineClient()
+        _ = client.ask("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+        _ = client.ask("CREATE TABLE k.t (a int PRIMARY KEY)")
+        #expect(client.ask("INSERT INTO k.t (a) VALUES (7)").hasPrefix(". "))
+        for statement in ["CREATE TABLE k.u (a int PRIMARY KEY)", "DROP TABLE k.t"] {
+            failures.left.withLock { $0 = 1 }
+            #expect(client.ask(statement).contains("is unchanged"))
+        }
+        #expect(client.ask("INSERT INTO k.t (a) VALUES (8)").hasPrefix(". "))
+        #expect(try system.list("data/data/k").count == 1)
+        try node.storage.syncLog()
+        var random = SeededRandom(seed: 1)
+        system.crash(random: &random)
+        let again = try Self.start(system).1.lineClient()
+        let rows = again.ask("SELECT a FROM k.t")
+        #expect(rows.contains("[7]") && rows.contains("[8]"))
+        #expect(again.ask("SELECT a FROM k.u").contains("does not exist"))
+    }
 }

@@ -213,11 +213,17 @@ import Testing
     }
 }
 
-/// Something a fault closure does once.
+/// Something a fault closure does.
 final class Meanwhile: Sendable {
     private let state = Mutex<(@Sendable () -> Void)?>(nil)
-    func set(_ work: @escaping @Sendable () -> Void) { state.withLock { $0 = work } }
+    func set(_ work: (@Sendable () -> Void)?) { state.withLock { $0 = work } }
+    /// Once.
     func run() { state.withLock { $0.take() }?() }
+    /// Each time.
+    func runAgain() {
+        let work = state.withLock { $0 }
+        work?()
+    }
 }
 
 /// A switch that tests and fault closures share.

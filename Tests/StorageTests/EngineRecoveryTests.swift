@@ -47,6 +47,26 @@ import Testing
         #expect(try Self.rows(table) == 11)
     }
 
+    /// What a killed process left to the kernel is on the disk before the next one says so: when the power fails then, nothing is lost or taken for damage.
+    @Test(arguments: 0..<12) func theLogOfAKilledProcessIsSynced(seed: UInt64) throws {
+        let system = MemoryFileSystem()
+        var (engine, table) = try EngineCrashTests.open(system, boot: 1)
+        for row in 0..<40 {
+            try Self.put(engine, row, bytes: 300)
+            if row % 5 == 0 { try engine.flushLog() }
+        }
+        try engine.flushLog()
+        (engine, table) = try EngineCrashTests.open(system, boot: 1)
+        try Self.put(engine, 40)
+        try engine.syncLog()
+        try Self.put(engine, 41)
+        try engine.syncLog()
+        var random = SeededRandom(seed: seed)
+        system.crash(random: &random)
+        (engine, table) = try EngineCrashTests.open(system, boot: 2)
+        #expect(try Self.rows(table) == 42)
+    }
+
     /// A manifest may be on the disk though its directory could not be synced: what it names must stay.
     @Test func aFileTheManifestMayNameIsKept() throws {
         let isArmed = Flag()

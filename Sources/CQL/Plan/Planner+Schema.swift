@@ -2,7 +2,7 @@ import DataModel
 import Primitives
 
 extension Planner {
-    func schemaPlan(_ statement: Statement) throws(ServerError) -> SchemaPlan {
+    mutating func schemaPlan(_ statement: Statement) throws(ServerError) -> SchemaPlan {
         switch statement {
         case .createKeyspace(let name, let ifNotExists, let properties):
             try Self.refuseSystem(name)
@@ -38,7 +38,7 @@ extension Planner {
 
     // MARK: CREATE TABLE
 
-    private func createTable(_ statement: CreateTableStatement) throws(ServerError) -> SchemaPlan {
+    private mutating func createTable(_ statement: CreateTableStatement) throws(ServerError) -> SchemaPlan {
         let keyspaceName = try keyspaceName(statement.table)
         let name = statement.table.name
         try Self.refuseSystem(keyspaceName)
@@ -79,6 +79,7 @@ extension Planner {
                     name: column.name, type: types[column.name] ?? .blob, kind: column.isStatic ? .static : .regular, id: columns.count))
         }
         let (options, id) = try options(statement.properties)
+        warnOfCompressor(options)
         let others = columns.filter { !$0.isPrimaryKey }
         if others.contains(where: { $0.type == .counter }) {
             guard others.allSatisfy({ $0.type == .counter }) else {
@@ -147,9 +148,15 @@ extension Planner {
         return (options, id)
     }
 
+    /// Deflate is accepted and kept in the schema, but no file is written with it.
+    private mutating func warnOfCompressor(_ options: TableOptions) {
+        guard options.compression.isEnabled, options.compression.compressor == .deflate else { return }
+        warnings.append("DeflateCompressor is not available: the table's files are compressed with LZ4Compressor instead")
+    }
+
     // MARK: ALTER TABLE
 
-    private func alterTable(_ statement: AlterTableStatement) throws(ServerError) -> SchemaPlan {
+    private mutating func alterTable(_ statement: AlterTableStatement) throws(ServerError) -> SchemaPlan {
         let keyspaceName = try keyspaceName(statement.table)
         try Self.refuseSystem(keyspaceName)
         let alteration: TableAlteration
@@ -175,6 +182,7 @@ extension Planner {
             // What is wrong whatever the table has now is said at once.
             var options = TableOptions()
             try options.set(pairs)
+            warnOfCompressor(options)
             alteration = .options(pairs)
         }
         return .alterTable(keyspace: keyspaceName, name: statement.table.name, alteration, ifExists: statement.ifExists)

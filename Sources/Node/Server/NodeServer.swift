@@ -81,6 +81,7 @@ public final class NodeServer: Sendable {
             host = StorageHost(system: system, engine: storage, directory: directory, events: events)
             try host.open(schema)
             replay = try storage.start()
+            host.removeLeftovers(schema)
         } catch { throw .storage(error) }
         let node = NodeInfo(
             clusterName: configuration.clusterName, dataCenter: configuration.dataCenter, rack: configuration.rack, hostID: hostID,

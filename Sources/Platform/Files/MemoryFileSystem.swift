@@ -138,7 +138,15 @@ public final class MemoryFileSystem: FileSystem {
 
     public func removeDirectory(_ path: String) throws(FileError) {
         try check("remove", path)
-        _ = state.withLock { $0.directories.remove(path) }
+        let prefix = path + "/"
+        let isEmpty = state.withLock { state in
+            if state.names.keys.contains(where: { $0.hasPrefix(prefix) }) || state.directories.contains(where: { $0.hasPrefix(prefix) }) {
+                return false
+            }
+            state.directories.remove(path)
+            return true
+        }
+        if !isEmpty { throw FileError("remove", path: path, reason: .failed(errno: 39)) }  // ENOTEMPTY
     }
 
     public func link(_ from: String, to: String) throws(FileError) {

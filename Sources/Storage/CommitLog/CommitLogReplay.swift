@@ -126,18 +126,25 @@ public struct CommitLogReplay {
         return nil
     }
 
-    /// Marks where the replay ended as the log's good end, and removes what lies behind: the next replay finds no hole.
+    /// Marks where the replay ended as the log's good end, and removes what lies behind: the next replay finds no hole. Syncs what it keeps: a process that
+    /// was killed may have left it to the kernel, and the log that is opened behind says that all before it is on the disk.
     func seal(_ report: ReplayReport) throws(StorageError) {
-        guard let end = report.end else { return }
         do throws(FileError) {
-            for number in report.segments where !report.keeps(number) { try system.remove(directory + "/" + CommitLog.name(number)) }
-            guard report.keeps(end.segment) else { return try system.syncDirectory(directory) }
-            let file = try system.open(directory + "/" + CommitLog.name(end.segment), .readWrite)
-            defer { file.close() }
-            guard try file.size() - end.offset >= CommitLogFormat.chunkHeaderBytes else { return }
-            try CommitLogFormat.endHeader(at: end).withUnsafeBytesTyped { (bytes) throws(FileError) in try file.write(bytes, at: end.offset)
+            for number in report.segments {
+                let path = directory + "/" + CommitLog.name(number)
+                guard report.keeps(number) else {
+                    try system.remove(path)
+                    continue
+                }
+                let file = try system.open(path, .readWrite)
+                defer { file.close() }
+                if let end = report.end, end.segment == number, try file.size() - end.offset >= CommitLogFormat.chunkHeaderBytes {
+                    try CommitLogFormat.endHeader(at: end).withUnsafeBytesTyped { (bytes) throws(FileError) in
+                        try file.write(bytes, at: end.offset)
+                    }
+                }
+                try file.sync()
             }
-            try file.sync()
             try system.syncDirectory(directory)
         } catch { throw .file(error) }
     }

@@ -114,6 +114,8 @@ extension StorageEngine {
             }
         } catch {
             table.discard(id, writer)
+            // Its directory went under it.
+            if table.isDropped.load(ordering: .relaxed) { return }
             throw error
         }
         table.compactionCount.add(1, ordering: .relaxed)
@@ -162,7 +164,10 @@ extension StorageEngine {
         let sources = task.inputs.map {
             ReadSource(SSTableCursor($0, range: .all, direction: .forward, mayBlock: true, isBulk: true))
         }
-        let shadows = task.inputs.filter { $0.tombstones != nil }.map { ShadowSource.table($0) }
+        func tombstones() -> [TombstoneCursor] {
+            task.inputs.filter { $0.tombstones != nil }.map { TombstoneCursor($0, mayBlock: true, isBulk: true) }
+        }
+        let shadows = tombstones().map { ShadowSource.table($0) }
         let scan = MergeScan(sources: sources, shadows: shadows, direction: .forward, scratch: ReadScratch())
         var sinceThrottle = 0
         var done = 0
@@ -176,7 +181,7 @@ extension StorageEngine {
             }
             return true
         }
-        for tombstone in mergedTombstones(task.inputs.map { $0.rangeTombstones() }) {
+        try TombstoneMerge.run(tombstones()) { (tombstone) throws(StorageError) in
             let mayForget = tombstone.start.withUnsafeBytes { rule($0)?.mayForget(tombstone.deletion) ?? false }
             if !mayForget { try writer.addTombstone(tombstone) }
         }

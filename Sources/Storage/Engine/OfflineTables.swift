@@ -25,7 +25,12 @@ public struct OfflineTables {
     public func dump(
         _ table: SSTable, tombstone: (RangeTombstone) -> Void, row: (UnsafeRawBufferPointer, RowView) -> Bool
     ) throws(StorageError) {
-        for one in table.rangeTombstones() { tombstone(one) }
+        let tombstones = TombstoneCursor(table, mayBlock: true, isBulk: true)
+        var moreTombstones = try tombstones.seekToFirst()
+        while moreTombstones {
+            tombstone(try tombstones.tombstone())
+            moreTombstones = try tombstones.advance()
+        }
         let cursor = SSTableCursor(table, range: .all, direction: .forward, mayBlock: true, isBulk: true)
         var more = try cursor.start()
         while more {

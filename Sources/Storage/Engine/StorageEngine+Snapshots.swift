@@ -11,15 +11,18 @@ public struct SnapshotInfo: Sendable {
 
 extension StorageEngine {
     /// Names the files a table has now once more, in `snapshots/NAME` of its directory, after a flush; costs no copy.
+    ///
+    /// The snapshot's manifest comes last and goes first: without it there is no snapshot, only what a crash left of one.
     public func snapshot(_ table: TableStore, name: String) throws(StorageError) {
         try flush(table)
-        let target = table.directory + "/snapshots/" + name
-        guard !core.system.exists(target) else {
+        let target = table.directory + "/" + StorageEngine.snapshotsName + "/" + name
+        guard !core.system.exists(target + "/" + Manifest.fileName) else {
             throw .file(FileError("snapshot", path: target, reason: .alreadyExists))
         }
         let tables = table.tables
         do throws(StorageError) {
             do {
+                if core.system.exists(target) { try removeSnapshot(target) }
                 try core.system.createDirectory(target)
                 for one in tables { try core.system.link(one.path, to: target + "/" + Manifest.tableFile(one.id)) }
             } catch { throw .file(error) }
@@ -27,21 +30,19 @@ extension StorageEngine {
             manifest.tables = tables.map(\.id)
             try manifest.write(core.system, directory: target)
         } catch {
-            // Half a snapshot is none, and must not stand in the way of the next attempt.
-            do {
-                for file in try core.system.list(target) { try core.system.remove(target + "/" + file) }
-                try core.system.removeDirectory(target)
-            } catch {}  // the first failure is the one to tell
+            // Half a snapshot is none, and must not stay.
+            do { try removeSnapshot(target) } catch {}  // the first failure is the one to tell
             throw error
         }
     }
 
     public func snapshots(of table: TableStore) throws(StorageError) -> [SnapshotInfo] {
-        let parent = table.directory + "/snapshots"
+        let parent = table.directory + "/" + StorageEngine.snapshotsName
         guard core.system.exists(parent) else { return [] }
         do {
             var found: [SnapshotInfo] = []
             for name in try core.system.list(parent).sorted() {
+                guard core.system.exists(parent + "/" + name + "/" + Manifest.fileName) else { continue }
                 var bytes = 0
                 for file in try core.system.list(parent + "/" + name) {
                     let open = try core.system.open(parent + "/" + name + "/" + file, .read)
@@ -58,12 +59,32 @@ extension StorageEngine {
     public func clearSnapshots(of table: TableStore, name: String?) throws(StorageError) -> Int {
         var removed = 0
         for snapshot in try snapshots(of: table) where name == nil || snapshot.name == name {
-            do {
-                for file in try core.system.list(snapshot.directory) { try core.system.remove(snapshot.directory + "/" + file) }
-                try core.system.removeDirectory(snapshot.directory)
-            } catch { throw .file(error) }
+            do { try removeSnapshot(snapshot.directory) } catch { throw .file(error) }
             removed += 1
         }
         return removed
+    }
+
+    private func removeSnapshot(_ path: String) throws(FileError) {
+        let system = core.system
+        if system.exists(path + "/" + Manifest.fileName) {
+            try system.remove(path + "/" + Manifest.fileName)
+            try system.syncDirectory(path)
+        }
+        for file in try system.list(path) { try system.remove(path + "/" + file) }
+        try system.syncDirectory(path)
+        try system.removeDirectory(path)
+        if let slash = path.lastIndex(of: "/") { try system.syncDirectory(String(path[..<slash])) }
+    }
+
+    /// Removes what a crash left of snapshots that were being made or removed in a table's directory.
+    func removeHalfSnapshots(_ table: String) throws(FileError) {
+        let parent = table + "/" + StorageEngine.snapshotsName
+        guard core.system.exists(parent) else { return }
+        for name in try core.system.list(parent) {
+            let files = try core.system.list(parent + "/" + name)
+            if files.contains(Manifest.fileName) || !files.allSatisfy({ StorageEngine.isTableFile($0) }) { continue }
+            try removeSnapshot(parent + "/" + name)
+        }
     }
 }

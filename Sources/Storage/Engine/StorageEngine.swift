@@ -7,13 +7,13 @@ import Synchronization
 ///
 /// A write: every row goes into the memtable of its shard, then the mutations go to the commit log as one unit; `flushLog` at the end of the tick hands
 /// the log to the kernel, and only then is anything acknowledged. A memtable that is in no file yet holds back the log from the position at which it began.
+/// A truncation divides both at one position (`truncateTable`).
 ///
 /// **Thread safety**: all methods, from any thread.
 public final class StorageEngine: Sendable {
     let core: EngineCore
     public let directory: String
     private let tables = Mutex<[UUID: TableStore]>([:])
-    /// What a table that is created later must skip of the log: set while the log is replayed.
     private let flushQueued = Atomic<Bool>(false)
     /// Whether the last flush in the background failed.
     private let isFlushFailing = Atomic<Bool>(false)
@@ -62,7 +62,7 @@ public final class StorageEngine: Sendable {
 
     // MARK: Tables
 
-    /// Opens a table, or creates it, in `data/NAME`.
+    /// Opens a table in `data/NAME`; without files where there is no such directory.
     @discardableResult public func openTable(_ id: UUID, name: String, options: TableStoreOptions) throws(StorageError) -> TableStore {
         if let table = table(id) { return table }
         let table = try TableStore(id: id, directory: directory + "/data/" + name, options: options, engine: core)
@@ -70,22 +70,41 @@ public final class StorageEngine: Sendable {
         return table
     }
 
+    /// Makes a new table in `data/NAME`: whatever an earlier table left there, and in the log under the same id, is not its.
+    @discardableResult public func createTable(_ id: UUID, name: String, options: TableStoreOptions) throws(StorageError) -> TableStore {
+        if let table = table(id) { return table }
+        let path = directory + "/data/" + name
+        do { if core.system.exists(path) { _ = try removeTableFiles(path) } } catch { throw .file(error) }
+        return try openTable(id, name: name, options: options)
+    }
+
     @inline(__always) public func table(_ id: UUID) -> TableStore? { tables.withLock { $0[id] } }
 
     public var allTables: [TableStore] { tables.withLock { Array($0.values) } }
 
-    /// Forgets a table and removes its files; those a reader or a snapshot still uses go later or stay.
+    /// Forgets a table and removes its directory, all but the snapshots. Readers that have a file open go on with it.
+    /// - Throws: `file` when something remains; `removeLeftovers` sees to it at the next start.
     public func dropTable(_ id: UUID) throws(StorageError) {
         guard let table = tables.withLock({ $0.removeValue(forKey: id) }) else { return }
         table.isDropped.store(true, ordering: .relaxed)
         try empty(table)
-        do {
-            try core.system.remove(table.directory + "/" + Manifest.fileName)
-            try core.system.removeDirectory(table.directory)
-        } catch {}  // a reader still has a file open, or there is a snapshot: what is left is not named by any manifest
+        do { _ = try removeTableFiles(table.directory) } catch { throw .file(error) }
     }
 
     /// Removes everything a table holds, and what the log still has of it.
+    ///
+    /// One position of the log, the same for all shards, divides what goes from what stays: the division `D`.
+    ///
+    /// 1. No flush of the table runs from here on (`flushing`).
+    /// 2. While nothing is appended to the log, every shard's memtable is frozen and a new one begun; `D` is where the log stands (`CommitLog.cut`).
+    ///    A mutation that stands below `D` is in files or frozen memtables. One that does not was put, perhaps once more, into a new memtable: a writer that
+    ///    the division finds between memtable and log is turned away by the log and puts its mutation again.
+    /// 3. The manifest is replaced in one synced step: it names no file, and `D` as flushed. Before it, a crash leaves the table as it was; after it, the replay passes
+    ///    over everything of the table below `D`, and over nothing else.
+    /// 4. Files and frozen memtables go from each shard in one step. When 3 fails they stay, and the next flush writes the memtables.
+    ///
+    /// So a write acknowledged before the call stands below `D` and never comes back; one that begins after the return does not, and stays. A write meanwhile is
+    /// on one side or the other, in memory and after a restart alike.
     public func truncateTable(_ id: UUID) throws(StorageError) {
         guard let table = table(id) else { throw .unknownTable(id) }
         try flushLog()
@@ -93,16 +112,32 @@ public final class StorageEngine: Sendable {
     }
 
     private func empty(_ table: TableStore) throws(StorageError) {
-        let position = core.log?.position ?? .start
         try table.flushing.withLockTyped { (_) throws(StorageError) in
-            try table.removeFiles(upTo: position)
-            for shard in table.shards {
-                let (active, frozen) = shard.clear(position: position, tables: SSTableSet([]))
-                self.forget(active, of: table, active: true)
-                self.forget(frozen, of: table, active: false)
-            }
+            let (division, old) = self.divide(table)
+            try table.removeFiles(upTo: division, dropping: old)
+            for memtable in old { self.forget(memtable.reservedBytes, of: table, active: false) }
         }
         releaseLog()
+    }
+
+    /// Freezes what a table has in memory, with `flushing` locked.
+    /// - Returns: the log's position that divides it from what is written from now on, and the frozen memtables.
+    private func divide(_ table: TableStore) -> (division: LogPosition, old: [Memtable]) {
+        var old: [Memtable] = []
+        func freeze(_ position: LogPosition) {
+            for shard in table.shards {
+                if let memtable = shard.freeze(position: position) {
+                    core.activeBytes.subtract(memtable.reservedBytes, ordering: .relaxed)
+                }
+                old += shard.snapshot().frozen
+            }
+        }
+        guard let log = core.log else {
+            freeze(.start)
+            return (.start, old)
+        }
+        let division = log.cut { freeze($0) }
+        return (division, old)
     }
 
     // MARK: Writing
@@ -118,18 +153,35 @@ public final class StorageEngine: Sendable {
             try log.checkWritable()
         }
         if MutationReader.holdsSeveral(mutations) { try checkTables(mutations) }
-        try put(mutations, from: nil)
-        if let log = core.log { _ = try log.append(mutations) }
+        if let log = core.log {
+            let cuts = log.cuts
+            try put(mutations, from: nil)
+            if try log.append(mutations, cuts: cuts) == nil { try putAgain(mutations, log) }
+        } else {
+            try put(mutations, from: nil)
+        }
         if core.activeBytes.load(ordering: .relaxed) >= core.options.memtableBytes / 2 { scheduleFlush() }
     }
 
+    /// A truncation has divided the log after the mutations went into memtables and before they were appended: they belong to what stays.
+    @inline(never) private func putAgain(_ mutations: UnsafeRawBufferPointer, _ log: CommitLog) throws(StorageError) {
+        var cuts: Int
+        repeat {
+            cuts = log.cuts
+            // Of a batch that is half in memory nothing is refused any more: a table that was dropped meanwhile is passed over.
+            try put(mutations, from: nil, isAgain: true)
+        } while try log.append(mutations, cuts: cuts) == nil
+    }
+
     /// Puts mutations into memtables. With a position (replay), leaves out what a table has in its files already.
-    @inline(__always) private func put(_ mutations: UnsafeRawBufferPointer, from position: LogPosition?) throws(StorageError) {
+    @inline(__always) private func put(
+        _ mutations: UnsafeRawBufferPointer, from position: LogPosition?, isAgain: Bool = false
+    ) throws(StorageError) {
         var reader = MutationReader(mutations)
         do {
             while try reader.nextTable() {
                 guard let table = table(reader.table) else {
-                    if position != nil { continue }
+                    if position != nil || isAgain { continue }
                     throw StorageError.unknownTable(reader.table)
                 }
                 if let position, position < table.flushed { continue }
@@ -264,7 +316,7 @@ public final class StorageEngine: Sendable {
                     try writer.add(key: key, row: row.bytes)
                     return true
                 }
-                for tombstone in mergedTombstones(memtables.map { $0.deletions.all() }) { try writer.addTombstone(tombstone) }
+                for tombstone in TombstoneMerge.merged(memtables.flatMap { $0.deletions.all() }) { try writer.addTombstone(tombstone) }
             }
             if writer.isEmpty {
                 writer.abandon()
@@ -285,16 +337,6 @@ public final class StorageEngine: Sendable {
                 directory: table.directory, rows: frozen.reduce(0) { $0 + $1.rowCount }, bytes: writer.byteCount,
                 milliseconds: Int((core.time.monotonicNanoseconds() - began) / 1_000_000)))
         for memtable in frozen { forget(memtable.reservedBytes, of: table, active: false) }
-    }
-
-    /// Range tombstones of several sources as one run that does not overlap.
-    func mergedTombstones(_ runs: [[RangeTombstone]]) -> [RangeTombstone] {
-        let filled = runs.filter { !$0.isEmpty }
-        if filled.count <= 1 { return filled.first ?? [] }
-        let arena = Arena()
-        var tree = RangeTombstoneTree()
-        for run in filled { for tombstone in run { tree.add(tombstone, in: arena) } }
-        return tree.all()
     }
 
     /// Flushes all tables.

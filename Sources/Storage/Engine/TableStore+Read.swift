@@ -30,7 +30,9 @@ extension TableStore {
                 if single == nil { single = one } else { found.append(one) }
             }
             if set.hasTombstones {
-                for table in set.tables where table.tombstones != nil { deletion = deletion.latest(table.shadow(at: key).deletion) }
+                for table in set.tables where table.tombstones != nil {
+                    deletion = deletion.latest(try table.deletion(at: key, hash: hash, mayBlock: mayBlock))
+                }
             }
         }
         let count = (records.0 == nil ? 0 : 1) + more.count + (single == nil ? 0 : 1) + found.count
@@ -94,7 +96,7 @@ extension TableStore {
         let hash = single.map { count in range.start.withUnsafeBytes { BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<count])) } }
         for table in snapshot.tables.tables where table.overlaps(range) {
             if let hash, !table.filter.mayContain(hash) { continue }
-            if table.tombstones != nil { shadows.append(.table(table)) }
+            if table.tombstones != nil { shadows.append(.table(TombstoneCursor(table, mayBlock: mayBlock, isBulk: false))) }
             if let single, TableStore.isOutsideClustering(table.statistics, range, partitionCount: single) { continue }
             sources.append(
                 ReadSource(SSTableCursor(table, range: range, direction: direction, mayBlock: mayBlock, isBulk: false)))

@@ -48,7 +48,7 @@ public final class TableStore: Sendable {
                 if let slash = directory.lastIndex(of: "/") { try system.syncDirectory(String(directory[..<slash])) }
             }
         } catch { throw .file(error) }
-        let manifest = try TableStore.manifest(system, directory: directory)
+        let manifest = try TableStore.manifest(system, directory: directory, position: engine.log?.position ?? .start)
         var tables: [SSTable] = []
         for id in manifest.tables {
             tables.append(try SSTable(system: system, path: directory + "/" + Manifest.tableFile(id), id: id, cache: engine.cache))
@@ -84,7 +84,8 @@ public final class TableStore: Sendable {
 
     /// The manifest of a table's directory; an empty one is written where there is none, so that one that is missing later is not taken for
     /// a table without files.
-    private static func manifest(_ system: any FileSystem, directory: String) throws(StorageError) -> Manifest {
+    /// - Parameter position: where the log stands. A new table has nothing before: that would be of one with the same id, dropped since.
+    private static func manifest(_ system: any FileSystem, directory: String, position: LogPosition) throws(StorageError) -> Manifest {
         let path = directory + "/" + Manifest.fileName
         if system.exists(path) { return try Manifest.read(system, directory: directory) }
         let names: [String]
@@ -92,8 +93,10 @@ public final class TableStore: Sendable {
         if let file = names.first(where: { Manifest.tableNumber($0) != nil }) {
             throw .damaged(path: path, offset: 0, "the manifest is missing, though there are files like \(file)")
         }
-        try Manifest().write(system, directory: directory)
-        return Manifest()
+        var manifest = Manifest()
+        manifest.flushed = position
+        try manifest.write(system, directory: directory)
+        return manifest
     }
 
     /// The shard a key belongs to: by the first bits of its token.
@@ -135,9 +138,9 @@ public final class TableStore: Sendable {
         }
     }
 
-    /// Removes all files, and everything logged before `position`.
-    func removeFiles(upTo position: LogPosition) throws(StorageError) {
-        _ = try change(flushed: position, dropping: []) { tables in
+    /// Removes all files, the memtables frozen before, and everything logged before `position`.
+    func removeFiles(upTo position: LogPosition, dropping memtables: [Memtable]) throws(StorageError) {
+        _ = try change(flushed: position, dropping: memtables) { tables in
             tables = []
             return true
         }

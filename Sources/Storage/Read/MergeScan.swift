@@ -3,14 +3,15 @@ import Primitives
 
 /// Where the range tombstones of a scan come from.
 enum ShadowSource {
-    case table(SSTable)
+    case table(TombstoneCursor)
     case memtable(Memtable, Shard?)
 
-    func shadow(at key: UnsafeRawBufferPointer) -> Shadow {
+    func shadow(at key: UnsafeRawBufferPointer) throws(StorageError) -> Shadow {
         switch self {
-        case .table(let table): table.shadow(at: key)
+        case .table(let cursor): return try cursor.shadow(at: key)
         case .memtable(let memtable, let shard):
-            if let shard { shard.withLock { memtable.deletions.shadow(at: key) } } else { memtable.deletions.shadow(at: key) }
+            guard let shard else { return memtable.deletions.shadow(at: key) }
+            return shard.withLock { memtable.deletions.shadow(at: key) }
         }
     }
 }
@@ -104,11 +105,12 @@ final class MergeScan {
         return heapCount <= 2 || !equal(heap[2])
     }
 
-    @inline(__always) private func deletion(over key: UnsafeRawBufferPointer) -> DeletionTime {
+    @inline(__always) private func deletion(over key: UnsafeRawBufferPointer) throws(StorageError) -> DeletionTime {
         if shadows.isEmpty { return .none }
         if isShadowKnown && shadow.covers(key) { return shadow.deletion }
+        isShadowKnown = false
         shadow = Shadow()
-        for source in shadows { shadow.join(source.shadow(at: key)) }
+        for source in shadows { shadow.join(try source.shadow(at: key)) }
         isShadowKnown = true
         return shadow.deletion
     }
@@ -122,7 +124,7 @@ final class MergeScan {
         while heapCount > 0 {
             let top = heap[0]
             let here = key(top)
-            let deletion = deletion(over: here)
+            let deletion = try deletion(over: here)
             if isTopAlone() {
                 let source = sources[top.source]
                 if deletion.isNone && (purge == nil || !source.hasDeletions) {

@@ -157,6 +157,12 @@ final class BlockCursor {
         return false
     }
 
+    /// Moves to the last entry whose key is not above `key`; false when there is none.
+    @discardableResult func seekFloor(_ key: UnsafeRawBufferPointer) -> Bool {
+        if seek(key), compareBytes(self.key, key) == 0 { return true }
+        return seekBefore(key)
+    }
+
     /// Moves backward; false before the first entry.
     @discardableResult func retreat() -> Bool {
         guard let block, isValid else { return false }

@@ -6,7 +6,7 @@ import Synchronization
 
 /// An open table: one immutable file.
 ///
-/// Filter, tombstones, statistics and the root of the index are in memory; index and data blocks come through the cache.
+/// Filter, statistics and the roots of both indexes are in memory; index, data and tombstone blocks come through the cache.
 /// **Thread safety**: all methods, from any thread. When a table has been replaced (`retire`), its file goes with its last user.
 public final class SSTable: Sendable {
     /// Number in the file's name, unique and rising within a data directory.
@@ -17,6 +17,7 @@ public final class SSTable: Sendable {
     public let fileBytes: Int
     let filter: BloomFilter
     let root: Block
+    /// The root over the range tombstones; nil when there are none.
     let tombstones: Block?
     let file: any File
     private let system: any FileSystem
@@ -77,6 +78,9 @@ public final class SSTable: Sendable {
         }
         let at = size - SSTableFormat.footerBytes
         let bytes = try readRaw(file, offset: at, count: SSTableFormat.footerBytes, mayBlock: true)
+        if let version = SSTableFooter.version(of: bytes), version != SSTableFormat.version {
+            throw .unknownVersion(path: file.path, found: version, known: SSTableFormat.version)
+        }
         guard let footer = SSTableFooter(decoding: bytes) else {
             throw .damaged(path: file.path, offset: at, "the footer's checksum, version or magic number is wrong")
         }
@@ -208,50 +212,6 @@ public final class SSTable: Sendable {
             return nil
         }
         return Found(block: data, row: found.value)
-    }
-
-    /// The range tombstone over `key`, and the stretch around it.
-    func shadow(at key: UnsafeRawBufferPointer) -> Shadow {
-        guard let tombstones else { return .nothing }
-        let cursor = BlockCursor()
-        cursor.open(tombstones)
-        var shadow = Shadow()
-        let next: Bool
-        if cursor.seek(key), compareBytes(cursor.key, key) == 0 {
-            next = false
-        } else {
-            next = cursor.isValid
-        }
-        if next { shadow.to = [UInt8](cursor.key) }
-        let atKey = cursor.isValid && !next
-        if atKey || cursor.seekBefore(key) {
-            if let (end, deletion) = RangeTombstone.decode(cursor.value) {
-                if compareBytes(key, end) < 0 {
-                    shadow.deletion = deletion
-                    shadow.from = [UInt8](cursor.key)
-                    shadow.to = [UInt8](end)
-                } else {
-                    shadow.from = [UInt8](end)
-                }
-            }
-        }
-        return shadow
-    }
-
-    /// All range tombstones, in order.
-    func rangeTombstones() -> [RangeTombstone] {
-        guard let tombstones else { return [] }
-        let cursor = BlockCursor()
-        cursor.open(tombstones)
-        var all: [RangeTombstone] = []
-        var more = cursor.seekToFirst()
-        while more {
-            if let (end, deletion) = RangeTombstone.decode(cursor.value) {
-                all.append(RangeTombstone(start: [UInt8](cursor.key), end: [UInt8](end), deletion: deletion))
-            }
-            more = cursor.advance()
-        }
-        return all
     }
 
     /// Whether any key of `range` could lie in the table.

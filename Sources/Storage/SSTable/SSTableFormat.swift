@@ -5,7 +5,7 @@ import Primitives
 /// All numbers here are part of the file format; do not change.
 enum SSTableFormat {
     static let magic: UInt64 = 0x4155_5350_5353_5431  // "AUSPSST1"
-    static let version: UInt32 = 1
+    static let version: UInt32 = 2
     static let headerBytes = 16
     /// After each block's bytes: codec (1), bytes when decompressed (4), XXH3 (8).
     static let trailerBytes = 13
@@ -13,6 +13,7 @@ enum SSTableFormat {
     /// The whole-file digest goes over pieces of this size.
     static let digestPieceBytes = 1 << 20
     static let indexBlockBytes = 8 << 10
+    static let tombstoneBlockBytes = 8 << 10
     static let largestBlockBytes = 1 << 30
 
     /// The checksum of a block: of its bytes and trailer, seeded with its offset, so that a block read from the wrong place fails too.
@@ -67,6 +68,19 @@ struct SSTableFooter: Equatable {
         out.writeLE(Checksum.xxh3(out.bytes))
         out.writeLE(SSTableFormat.magic)
         return out.toArray()
+    }
+
+    /// The version a good footer states, whichever it is.
+    static func version(of bytes: [UInt8]) -> UInt32? {
+        guard bytes.count == SSTableFormat.footerBytes else { return nil }
+        let (version, checksum, magic) = bytes.withUnsafeBytes { raw in
+            (
+                UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: 72, as: UInt32.self)),
+                UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: 80, as: UInt64.self)),
+                UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: 88, as: UInt64.self))
+            )
+        }
+        return magic == SSTableFormat.magic && checksum == Checksum.xxh3(Array(bytes[..<80])) ? version : nil
     }
 
     /// Nil when the bytes are not a good footer.

@@ -20,15 +20,17 @@ public struct SSTableProblem: Sendable, Equatable {
 /// Reads every byte of a table's file and checks it.
 ///
 /// 1. The footer gives the places of everything else; without a good one nothing more can be said.
-/// 2. Header, root, index blocks, tombstones, filter, statistics: checksum and structure.
+/// 2. Header, roots, index blocks, filter, statistics: checksum and structure.
 /// 3. Every data block the index names: checksum, structure, keys in order, below the key the index gives, in the filter; rows well formed.
-/// 4. Counts against the statistics, then the digest over the whole file, which catches what lies between.
+/// 4. Every block of range tombstones the same: beginning with the key the index gives, in order, not overlapping, in the filter.
+/// 5. Counts against the statistics, then the digest over the whole file, which catches what lies between.
 public struct SSTableVerifier {
     /// What was found.
     public struct Report: Sendable {
         public var problems: [SSTableProblem] = []
         public var dataBlocks = 0
         public var rows = 0
+        public var rangeTombstones = 0
         public var fileBytes = 0
         public var isGood: Bool { problems.isEmpty }
     }
@@ -59,9 +61,11 @@ public struct SSTableVerifier {
         checkHeader(file, &report)
         let filter = checkFilter(file, footer.filter, size, &report)
         let statistics = checkStatistics(file, footer.statistics, size, &report)
-        let tombstones = checkBlock(file, footer.tombstones, size, "range tombstones", &report)
         if let root = checkBlock(file, footer.root, size, "index root", &report) {
             checkIndex(file, root, size, filter, &report)
+        }
+        if let root = checkBlock(file, footer.tombstones, size, "tombstone root", &report) {
+            checkTombstones(file, root, size, filter, &report)
         }
         if let statistics, report.isGood {
             if statistics.rowCount != report.rows || statistics.dataBlockCount != report.dataBlocks {
@@ -72,7 +76,12 @@ public struct SSTableVerifier {
                             "\(statistics.rowCount) rows in \(statistics.dataBlockCount) blocks expected, \(report.rows) in \(report.dataBlocks) found"
                     ))
             }
-            _ = tombstones
+            if statistics.rangeTombstoneCount != report.rangeTombstones {
+                report.problems.append(
+                    SSTableProblem(
+                        place: "statistics", offset: footer.statistics.offset,
+                        message: "\(statistics.rangeTombstoneCount) range tombstones expected, \(report.rangeTombstones) found"))
+            }
         }
         try checkDigest(file, footer, size, &report)
         return report
@@ -186,6 +195,64 @@ public struct SSTableVerifier {
             do { try RowView.validate(cursor.value) } catch { wrong("a row does not parse: \(error)") }
             lastKey = key
             report.rows += 1
+            more = cursor.advance()
+        }
+    }
+
+    private func checkTombstones(_ file: any File, _ root: Block, _ size: Int, _ filter: BloomFilter?, _ report: inout Report) {
+        var end: [UInt8] = []
+        visit(root, "tombstone root", &report) { indexHandle, indexFirst, report in
+            guard let index = checkBlock(file, indexHandle, size, "tombstone index block", &report) else { return }
+            if !starts(index, with: indexFirst) {
+                report.problems.append(
+                    SSTableProblem(
+                        place: "tombstone index block", offset: indexHandle.offset,
+                        message: "it begins with another key than the root gives"))
+            }
+            visit(index, "tombstone index block", &report) { handle, first, report in
+                guard let block = checkBlock(file, handle, size, "tombstone block", &report) else { return }
+                func wrong(_ what: String) {
+                    report.problems.append(SSTableProblem(place: "tombstone block", offset: handle.offset, message: what))
+                }
+                if !starts(block, with: first) { wrong("it begins with another key than the index gives") }
+                let cursor = BlockCursor()
+                cursor.open(block)
+                var more = cursor.seekToFirst()
+                while more {
+                    report.rangeTombstones += 1
+                    let start = [UInt8](cursor.key)
+                    if compareBytes(start, end) < 0 { wrong("range tombstones are out of order or overlap") }
+                    let hash = start.withUnsafeBytes {
+                        BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<KeyView.partitionCount(of: $0)]))
+                    }
+                    if let filter, !filter.mayContain(hash) { wrong("a range tombstone's partition is not in the filter") }
+                    if let parts = RangeTombstone.decode(cursor.value) {
+                        end = [UInt8](parts.end)
+                    } else {
+                        wrong("a range tombstone does not parse")
+                    }
+                    if compareBytes(start, end) >= 0 { wrong("a range tombstone covers nothing") }
+                    more = cursor.advance()
+                }
+            }
+        }
+    }
+
+    private func starts(_ block: Block, with key: [UInt8]) -> Bool {
+        let cursor = BlockCursor()
+        cursor.open(block)
+        return cursor.seekToFirst() && key.withUnsafeBytes { compareBytes(cursor.key, $0) == 0 }
+    }
+
+    /// Visits the handles in a root or an index block, and the keys they stand under.
+    private func visit(
+        _ block: Block, _ place: String, _ report: inout Report, _ body: (BlockHandle, [UInt8], inout Report) -> Void
+    ) {
+        let cursor = BlockCursor()
+        cursor.open(block)
+        var more = cursor.seekToFirst()
+        while more {
+            if let handle = handle(cursor.value, place, &report) { body(handle, [UInt8](cursor.key), &report) }
             more = cursor.advance()
         }
     }

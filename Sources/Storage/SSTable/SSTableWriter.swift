@@ -18,8 +18,9 @@ public struct SSTableOptions: Sendable, Equatable {
 ///
 /// 1. Rows fill data blocks; each full block is compressed, given its trailer and appended. Its last key, cut as short as still separates it from the
 ///    next block, goes into the index.
-/// 2. Range tombstones are kept aside and written as one block after the rows.
-/// 3. `finish` writes index, tombstones, filter, statistics and footer, and syncs.
+/// 2. Range tombstones, which may be added before, between and after rows, fill blocks of their own, appended as they are full and found through an index of
+///    their own, under their first start key.
+/// 3. `finish` writes both indexes with their roots, filter, statistics and footer, and syncs.
 ///
 /// Until the manifest names it, the file is nothing: a crash leaves a stray that is removed at the next start.
 /// **Thread safety**: one thread at a time.
@@ -30,10 +31,13 @@ public final class SSTableWriter {
     private let options: SSTableOptions
     private let compressor: BlockCompressor
     private var block: BlockWriter
-    private var index = BlockWriter(capacity: SSTableFormat.indexBlockBytes)
-    private var tombstones = BlockWriter(capacity: 4 << 10)
-    /// Index blocks that are full, to be written after the data.
-    private var indexBlocks: [(lastKey: [UInt8], bytes: [UInt8])] = []
+    private var index = IndexWriter(rootKey: .last)
+    private var tombstones = BlockWriter(capacity: SSTableFormat.tombstoneBlockBytes)
+    private var tombstoneIndex = IndexWriter(rootKey: .first)
+    /// Start of the first tombstone in `tombstones`, of the first of all, and the end of the last.
+    private var tombstonesStart: [UInt8] = []
+    private var tombstonesFirst: [UInt8]?
+    private var tombstonesEnd: [UInt8]?
     private var pendingHandle: BlockHandle?
     private var pendingLastKey = ByteWriter(capacity: 256)
     private var compressed: ByteWriter
@@ -44,7 +48,6 @@ public final class SSTableWriter {
     private var hashes: [UInt64] = []
     private var partition = ByteWriter(capacity: 128)
     private var partitionBytes = 0
-    private var handleBytes = ByteWriter(capacity: 32)
     private var lastKey = ByteWriter(capacity: 256)
     private var minClustering = ByteWriter(capacity: 64)
     private var maxClustering = ByteWriter(capacity: 64)
@@ -105,9 +108,8 @@ public final class SSTableWriter {
 
     /// Adds a range tombstone; they come in order and do not overlap.
     public func addTombstone(_ tombstone: RangeTombstone) throws(StorageError) {
-        if let start = tombstones.isEmpty ? nil : Optional([UInt8](tombstones.lastKeyBytes)) {
-            precondition(compareBytes(start, tombstone.start) < 0, "range tombstones out of order")
-        }
+        if let end = tombstonesEnd { precondition(compareBytes(end, tombstone.start) <= 0, "range tombstones out of order") }
+        if tombstones.isEmpty { tombstonesStart = tombstone.start }
         statistics.rangeTombstoneCount += 1
         statistics.seeTimestamp(tombstone.deletion.timestamp)
         statistics.seeLocalDeletion(tombstone.deletion.localDeletion)
@@ -117,9 +119,14 @@ public final class SSTableWriter {
         }
         if tombstonesFirst == nil { tombstonesFirst = tombstone.start }
         tombstonesEnd = tombstone.end
+        if tombstones.estimatedBytes >= SSTableFormat.tombstoneBlockBytes { try endTombstones() }
     }
-    private var tombstonesFirst: [UInt8]?
-    private var tombstonesEnd: [UInt8]?
+
+    private func endTombstones() throws(StorageError) {
+        let handle = try append(tombstones.finish(), codec: options.codec)
+        tombstonesStart.withUnsafeBytes { tombstoneIndex.add(key: $0, handle: handle) }
+        tombstones.removeAll()
+    }
 
     private func beginPartition(_ bytes: UnsafeRawBufferPointer) {
         statistics.largestPartitionBytes = max(statistics.largestPartitionBytes, partitionBytes)
@@ -142,21 +149,12 @@ public final class SSTableWriter {
     /// Puts a data block into the index, under the shortest key that is not below its last and below `next`.
     private func indexBlock(_ handle: BlockHandle, next: UnsafeRawBufferPointer?) {
         pendingHandle = nil
-        handleBytes.removeAll()
-        handle.encode(into: &handleBytes)
         var separator = pendingLastKey.bytes
         if let next {
             let shared = BlockWriter.sharedPrefix(separator, next)
             if shared + 1 < next.count && shared + 1 < separator.count { separator = UnsafeRawBufferPointer(rebasing: next[...shared]) }
         }
-        index.add(key: separator, value: handleBytes.bytes)
-        if index.estimatedBytes >= SSTableFormat.indexBlockBytes { endIndexBlock() }
-    }
-
-    private func endIndexBlock() {
-        let last = [UInt8](index.lastKeyBytes)
-        indexBlocks.append((last, [UInt8](index.finish())))
-        index.removeAll()
+        index.add(key: separator, handle: handle)
     }
 
     /// Appends a block with its trailer, compressed where that saves at least an eighth.
@@ -207,7 +205,7 @@ public final class SSTableWriter {
     public func finish() throws(StorageError) -> SSTableStatistics {
         if !block.isEmpty { try endBlock() }
         if let handle = pendingHandle { indexBlock(handle, next: nil) }
-        if !index.isEmpty { endIndexBlock() }
+        if !tombstones.isEmpty { try endTombstones() }
         statistics.largestPartitionBytes = max(statistics.largestPartitionBytes, partitionBytes)
         statistics.lastKey = lastKey.toArray()
         statistics.minClustering = minClustering.toArray()
@@ -216,15 +214,8 @@ public final class SSTableWriter {
             statistics.firstKey = first
         }
         if let end = tombstonesEnd, statistics.rowCount == 0 || compareBytes(end, statistics.lastKey) > 0 { statistics.lastKey = end }
-        var root = BlockWriter(capacity: 4 << 10)
-        for one in indexBlocks {
-            let handle = try one.bytes.withUnsafeBytesTyped { (bytes) throws(StorageError) in try append(bytes, codec: .none) }
-            handleBytes.removeAll()
-            handle.encode(into: &handleBytes)
-            one.lastKey.withUnsafeBytes { root.add(key: $0, value: handleBytes.bytes) }
-        }
-        let rootHandle = try append(root.finish(), codec: .none)
-        let tombstoneHandle = try append(tombstones.finish(), codec: .none)
+        let rootHandle = try index.finish { (bytes) throws(StorageError) in try self.append(bytes, codec: .none) }
+        let tombstoneHandle = try tombstoneIndex.finish { (bytes) throws(StorageError) in try self.append(bytes, codec: .none) }
         let filter = BloomFilter(hashes: hashes, falsePositiveRate: options.bloomFalsePositiveRate)
         statistics.filterRateReached = filter.reachedRate
         var filterBytes = ByteWriter(capacity: filter.byteCount + 16)

@@ -1,0 +1,137 @@
+import DataModel
+import Primitives
+
+/// Stands at a range tombstone of a table, or at none.
+///
+/// Tombstones lie in blocks of bounded size under an index of two levels, each entry of which has the first start key of what it points to:
+///
+/// 1. The tombstone that may cover a key is the last that does not begin above it (the floor).
+/// 2. The floor in the root leads to the index block, the floor in it to the block, the floor there is the tombstone. Where the root has a floor, all have.
+///
+/// The root is in memory; the rest comes through the block cache, or past it for a compaction. The cursor keeps the blocks it stands in.
+/// **Thread safety**: one thread at a time.
+/// SAFETY: `start` is valid until the cursor moves.
+final class TombstoneCursor {
+    private let table: SSTable
+    private let mayBlock: Bool
+    private let isBulk: Bool
+    private let root = BlockCursor()
+    private let index = BlockCursor()
+    private let leaf = BlockCursor()
+    private var indexHandle: BlockHandle?
+    private var leafHandle: BlockHandle?
+
+    /// - Parameter isBulk: whether blocks are read past the cache.
+    init(_ table: SSTable, mayBlock: Bool, isBulk: Bool) {
+        self.table = table
+        self.mayBlock = mayBlock
+        self.isBulk = isBulk
+        if let block = table.tombstones { root.open(block) }
+    }
+
+    /// Where the current tombstone begins.
+    var start: UnsafeRawBufferPointer { leaf.key }
+
+    /// The current tombstone.
+    func tombstone() throws(StorageError) -> RangeTombstone {
+        let (end, deletion) = try table.tombstone(leaf.value)
+        return RangeTombstone(start: [UInt8](leaf.key), end: [UInt8](end), deletion: deletion)
+    }
+
+    /// Moves to the first tombstone; false when there is none.
+    func seekToFirst() throws(StorageError) -> Bool {
+        guard root.seekToFirst() else { return false }
+        try openIndex()
+        guard index.seekToFirst() else { return false }
+        try openLeaf()
+        return leaf.seekToFirst()
+    }
+
+    /// Moves to the next tombstone; false past the last.
+    func advance() throws(StorageError) -> Bool {
+        if leaf.advance() { return true }
+        if !index.advance() {
+            guard root.advance() else { return false }
+            try openIndex()
+            guard index.seekToFirst() else { return false }
+        }
+        try openLeaf()
+        return leaf.seekToFirst()
+    }
+
+    /// The deletion over `key`, and the stretch around it.
+    func shadow(at key: UnsafeRawBufferPointer) throws(StorageError) -> Shadow {
+        var shadow = Shadow()
+        guard root.seekFloor(key) else {
+            if root.seekToFirst() { shadow.to = [UInt8](root.key) }
+            return shadow
+        }
+        try openIndex()
+        guard index.seekFloor(key) else { return shadow }
+        try openLeaf()
+        guard leaf.seekFloor(key) else { return shadow }
+        let (end, deletion) = try table.tombstone(leaf.value)
+        if compareBytes(key, end) < 0 {
+            shadow.deletion = deletion
+            shadow.from = [UInt8](leaf.key)
+            shadow.to = [UInt8](end)
+            return shadow
+        }
+        shadow.from = [UInt8](end)
+        // The next one's start, which the index has where it begins a block.
+        if leaf.advance() {
+            shadow.to = [UInt8](leaf.key)
+        } else if index.advance() {
+            shadow.to = [UInt8](index.key)
+        } else if root.advance() {
+            shadow.to = [UInt8](root.key)
+        }
+        return shadow
+    }
+
+    private func openIndex() throws(StorageError) {
+        let handle = try table.handle(root.value)
+        if handle == indexHandle { return }
+        index.open(try table.block(handle, mayBlock: mayBlock, isBulk: isBulk))
+        indexHandle = handle
+    }
+
+    private func openLeaf() throws(StorageError) {
+        let handle = try table.handle(index.value)
+        if handle == leafHandle { return }
+        leaf.open(try table.block(handle, mayBlock: mayBlock, isBulk: isBulk))
+        leafHandle = handle
+    }
+}
+
+extension SSTable {
+    /// The deletion of range tombstones over `key` alone.
+    /// - Parameter hash: `BloomFilter.hash` of the key's partition, which the filter has when it has range tombstones only, too.
+    func deletion(at key: UnsafeRawBufferPointer, hash: UInt64, mayBlock: Bool) throws(StorageError) -> DeletionTime {
+        guard let tombstones, filter.mayContain(hash) else { return .none }
+        let cursor = BlockCursor()
+        cursor.open(tombstones)
+        guard cursor.seekFloor(key) else { return .none }
+        cursor.open(try block(try handle(cursor.value), mayBlock: mayBlock))
+        guard cursor.seekFloor(key) else { return .none }
+        cursor.open(try block(try handle(cursor.value), mayBlock: mayBlock))
+        guard cursor.seekFloor(key) else { return .none }
+        let (end, deletion) = try tombstone(cursor.value)
+        return compareBytes(key, end) < 0 ? deletion : .none
+    }
+
+    /// A block through the cache, or past it.
+    func block(_ handle: BlockHandle, mayBlock: Bool, isBulk: Bool) throws(StorageError) -> Block {
+        isBulk ? try SSTable.readBlock(file, handle, size: fileBytes, mayBlock: mayBlock) : try block(handle, mayBlock: mayBlock)
+    }
+
+    /// Takes the value of a tombstone's entry apart.
+    fileprivate func tombstone(_ value: UnsafeRawBufferPointer) throws(StorageError) -> (
+        end: UnsafeRawBufferPointer, deletion: DeletionTime
+    ) {
+        guard let parts = RangeTombstone.decode(value) else {
+            throw .damaged(path: path, offset: 0, "a range tombstone of \(value.count) bytes is too short")
+        }
+        return parts
+    }
+}
