@@ -58,7 +58,7 @@ let package = Package(
             ]),
         room("Client", ["NativeProtocol", "CLinux"]),
         room("Shell", ["Client"]),
-        room("BulkLoader", ["Client"]),
+        room("BulkLoader", ["Client", "Query", "Storage", "LinuxPlatform"]),
         room("SSTableTool", ["Storage"]),
         room("Admin", ["Client"]),
         room("Stress", ["Client"]),
