@@ -102,6 +102,9 @@ final class RecordSource: Sendable {
     /// Size on disk and time of the last change, to know the file again; nil size: not a plain file.
     var identity: (size: Int?, modified: Int) { state.withLock { ($0.file.size, $0.file.modified) } }
 
+    /// Where the next chunk begins, and its line.
+    var nextPlace: (offset: Int, line: Int) { state.withLock { ($0.offset, $0.nextLine) } }
+
     /// Bytes read from disk, and in all.
     var progress: (done: Int, total: Int)? {
         state.withLock { state in

@@ -212,7 +212,10 @@ struct LoadRun: Sendable {
         let canResume = options.resumes && !options.isDryRun && identity.size != nil
         let isExact = plan.isCounter && !options.isDryRun
         let statePath = canResume ? path + ".auspex-load" : nil
-        var start = LoadState(size: identity.size ?? 0, modified: identity.modified, target: target, offset: 0, line: 1, rows: 0)
+        // Behind the header, which was taken off.
+        let (offset, line) = source.nextPlace
+        var start = LoadState(
+            size: identity.size ?? 0, modified: identity.modified, target: target, offset: offset, line: line, rows: 0)
         var interrupted: LoadState?
         if let statePath, let saved = LoadRun.state(statePath) {
             if saved.size == start.size && saved.modified == start.modified && saved.target == target {
@@ -268,9 +271,12 @@ struct LoadRun: Sendable {
         try source.restart(at: state.offset, line: state.line)
         source.putBack(unsent)
         ledger.save()
-        diagnostic(
-            "\(path): \(state.rows) records were counted before; \(ledger.unknown) more were being sent and may have been counted or not: they are in "
-                + "\(ledger.rejectPath) and are not sent again; going on at line \(unsent.map(\.firstLine).min() ?? state.line)")
+        var text = "\(path): \(state.rows) records were counted before; "
+        if ledger.unknown > 0 {
+            text += "\(ledger.unknown) more were being sent and may have been counted or not: they are in \(ledger.rejectPath) and are not sent "
+            text += "again; "
+        }
+        diagnostic(text + "going on at line \(unsent.map(\.firstLine).min() ?? state.line)")
     }
 
     /// Beside the file, or in the working directory when nothing can be written there.
