@@ -83,7 +83,7 @@ let package = Package(
         tests("LineProtocolTests", ["LineProtocol"]),
         .target(name: "ScriptedServer", dependencies: ["NativeProtocol"], path: "Tests/ScriptedServer"),
         tests("ClientTests", ["Client", "ScriptedServer"]),
-        tests("BulkLoaderTests", ["BulkLoader", "ScriptedServer"]),
+        tests("BulkLoaderTests", ["BulkLoader", "ScriptedServer", "Storage", "LinuxPlatform"]),
         tests("StressTests", ["Stress"]),
         tests("AdminTests", ["Admin"]),
     ],
