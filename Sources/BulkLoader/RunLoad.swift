@@ -273,8 +273,8 @@ struct LoadRun: Sendable {
         ledger.save()
         var text = "\(path): \(state.rows) records were counted before; "
         if ledger.unknown > 0 {
-            text += "\(ledger.unknown) more were being sent and may have been counted or not: they are in \(ledger.rejectPath) and are not sent "
-            text += "again; "
+            text += "\(ledger.unknown) more were being sent and may have been counted or not: they are in \(ledger.rejectPath) "
+            text += "and are not sent again; "
         }
         diagnostic(text + "going on at line \(unsent.map(\.firstLine).min() ?? state.line)")
     }

@@ -214,6 +214,14 @@ private struct CopyImport {
         if rows.count >= CopyImport.rowsAtOnce { try send(session) }
     }
 
+    /// Whether a count may have been added in spite of the error.
+    private func isUnclear(_ error: ServerError) -> Bool {
+        switch error.code {
+        case .serverError, .writeTimeout, .writeFailure, .readTimeout, .readFailure: isCounting
+        default: false
+        }
+    }
+
     private mutating func refuse(_ reason: String, _ line: Int, _ session: ShellSession) {
         failed += 1
         if failed <= 20 { session.report(.command("record \(line): \(reason)")) }
@@ -233,7 +241,11 @@ private struct CopyImport {
             throw error
         }
         for (line, outcome) in zip(lines, outcomes) {
-            if let outcome { refuse(outcome.message, line, session) } else { imported += 1 }
+            guard let outcome else {
+                imported += 1
+                continue
+            }
+            refuse((isUnclear(outcome) ? "it may have been added to its counters or not: " : "") + outcome.message, line, session)
         }
         rows.removeAll()
         lines.removeAll()
