@@ -12,25 +12,16 @@ struct DryRunWorker {
         var out = ByteWriter(capacity: 4096)
         while ledger.failure == nil, let chunk = try source.next() {
             var rows = 0
-            var line = chunk.firstLine
-            chunk.bytes.withUnsafeBytes { raw in
-                var offset = 0
-                while offset < raw.count {
-                    let start = offset
-                    let startLine = line
-                    out.removeAll()
-                    switch encoder.encode(raw, offset: &offset, line: &line, into: &out) {
-                    case .row: rows += 1
-                    case .blank: break
-                    case .refused(let reason):
-                        var record = raw[start..<offset]
-                        while let last = record.last, last == 0x0A || last == 0x0D { record.removeLast() }
-                        ledger.reject(line: startLine, reason: reason, record: String(decoding: record, as: UTF8.self))
-                    }
+            chunk.records(with: &encoder, into: &out) { outcome, line, record, _ in
+                switch outcome {
+                case .row: rows += 1
+                case .blank: break
+                case .refused(let reason): ledger.reject(line: line, reason: reason, record: record())
                 }
+                return true
             }
             ledger.acknowledge(rows: rows)
-            ledger.complete(chunk, rows: rows, now: WorkerThreads.nanoseconds())
+            ledger.complete(chunk.place, rows: rows, now: WorkerThreads.nanoseconds())
         }
     }
 }

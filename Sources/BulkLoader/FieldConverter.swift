@@ -12,7 +12,7 @@ enum FieldConverter: Sendable {
     init(_ type: CQLType) {
         switch type {
         case .int: self = .int
-        case .bigint: self = .bigint
+        case .bigint, .counter: self = .bigint
         case .smallint: self = .smallint
         case .tinyint: self = .tinyint
         case .double: self = .double

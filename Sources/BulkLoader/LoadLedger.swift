@@ -1,7 +1,7 @@
 import Glibc
 import Synchronization
 
-/// How far an interrupted load of a file had come: all before this place is acknowledged.
+/// How far an interrupted load of a file had come: all before this place is acknowledged, but for what is named apart.
 struct LoadState: Equatable, Sendable {
     var size: Int
     var modified: Int
@@ -9,10 +9,18 @@ struct LoadState: Equatable, Sendable {
     var offset: Int
     var line: Int
     var rows: Int
+    /// Only of counters: records that were being sent. Which of them were counted is unknown.
+    var open: [RecordSpan] = []
+    /// Only of counters: records that were not sent.
+    var unsent: [RecordSpan] = []
 
     /// The form of the state file; a line each, `key=value`.
     var text: String {
-        "auspex-load=1\nsize=\(size)\nmodified=\(modified)\ntarget=\(target)\noffset=\(offset)\nline=\(line)\nrows=\(rows)\n"
+        var text = "auspex-load=1\nsize=\(size)\nmodified=\(modified)\ntarget=\(target)\noffset=\(offset)\nline=\(line)\nrows=\(rows)\n"
+        for (key, spans) in [("open", open), ("unsent", unsent)] where !spans.isEmpty {
+            text += key + "=" + spans.map { "\($0.start):\($0.end):\($0.line)" }.joined(separator: ",") + "\n"
+        }
+        return text
     }
 
     init(size: Int, modified: Int, target: String, offset: Int, line: Int, rows: Int) {
@@ -27,16 +35,31 @@ struct LoadState: Equatable, Sendable {
             values[line[..<equals]] = line[line.index(after: equals)...]
         }
         func number(_ key: Substring) -> Int? { values[key].flatMap { Int($0) } }
+        func spans(_ key: Substring) -> [RecordSpan]? {
+            var spans: [RecordSpan] = []
+            for part in (values[key] ?? "").split(separator: ",") {
+                let numbers = part.split(separator: ":").compactMap { Int($0) }
+                guard numbers.count == 3, numbers[0] >= 0, numbers[0] < numbers[1], numbers[2] >= 1 else { return nil }
+                spans.append(RecordSpan(start: numbers[0], end: numbers[1], line: numbers[2]))
+            }
+            return spans
+        }
         guard values["auspex-load"] == "1", let size = number("size"), let modified = number("modified"), let target = values["target"],
-            let offset = number("offset"), let line = number("line"), let rows = number("rows"), offset >= 0, line >= 1, rows >= 0
+            let offset = number("offset"), let line = number("line"), let rows = number("rows"), offset >= 0, line >= 1, rows >= 0,
+            let open = spans("open"), let unsent = spans("unsent")
         else { return nil }
         self.init(size: size, modified: modified, target: String(target), offset: offset, line: line, rows: rows)
+        (self.open, self.unsent) = (open, unsent)
     }
 }
 
 /// Keeps the books of one file's load: what is acknowledged, what was refused, and both on disk.
 ///
-/// **Thread safety**: any thread. **Invariant**: the state file names a place before which every record was acknowledged or refused.
+/// An INSERT may be sent again, so for rows it is enough to know a place before which all are written. A count may not: for counters (`isExact`) the
+/// state names every chunk that is being sent, and is on the disk before the first record of one is sent.
+///
+/// **Thread safety**: any thread. **Invariant**: the state file names a place before which every record was acknowledged or refused, or, for counters,
+/// is in one of the spans it names.
 final class LoadLedger: Sendable {
     private struct Done { let offset: Int, line: Int, rows: Int }
 
@@ -47,6 +70,7 @@ final class LoadLedger: Sendable {
         var lastSaved: Int64 = 0
         var rows = 0
         var refused = 0
+        var unknown = 0
         var bytes = 0
         var rejects: Int32 = -1
         var failure: LoadError?
@@ -56,11 +80,14 @@ final class LoadLedger: Sendable {
     private let statePath: String?
     let rejectPath: String
     private let maxErrors: Int?
+    let isExact: Bool
 
     /// - Parameters:
     ///   - start: where this run begins.
     ///   - statePath: nil: not kept.
-    init(start: LoadState, statePath: String?, rejectPath: String, maxErrors: Int?) {
+    ///   - isExact: whether the records are counts.
+    init(start: LoadState, statePath: String?, rejectPath: String, maxErrors: Int?, isExact: Bool = false) {
+        self.isExact = isExact
         books = Mutex(Books(prefix: start))
         self.statePath = statePath
         self.rejectPath = rejectPath
@@ -69,7 +96,9 @@ final class LoadLedger: Sendable {
 
     deinit { books.withLock { if $0.rejects >= 0 { close($0.rejects) } } }
 
-    var totals: (rows: Int, refused: Int, bytes: Int) { books.withLock { ($0.rows, $0.refused, $0.bytes) } }
+    var totals: (rows: Int, refused: Int, bytes: Int) { books.withLock { ($0.rows, $0.refused + $0.unknown, $0.bytes) } }
+    /// Records of which it is not known whether they were counted.
+    var unknown: Int { books.withLock { $0.unknown } }
     var failure: LoadError? { books.withLock { $0.failure } }
 
     /// Stops all workers with this.
@@ -78,16 +107,40 @@ final class LoadLedger: Sendable {
     /// Adds acknowledged rows to the running total.
     func acknowledge(rows: Int) { books.withLock { $0.rows += rows } }
 
+    /// The next chunk of a source, nil at its end; for counters it is noted as being sent first.
+    func take(_ source: RecordSource) throws(LoadError) -> RecordChunk? {
+        if !isExact { return try source.next() }
+        return try books.withLock { (books) throws(LoadError) in
+            guard let chunk = try source.next() else { return nil }
+            let span = RecordSpan(start: chunk.place.startOffset, end: chunk.endOffset, line: chunk.firstLine)
+            books.prefix.unsent.removeAll { $0.start == span.start }
+            books.prefix.open.append(span)
+            if span.end > books.prefix.offset {
+                books.prefix.offset = span.end
+                books.prefix.line = chunk.endLine
+            }
+            guard statePath == nil || save(books.prefix, isSynced: true) else {
+                throw .input("cannot write the state file \(statePath ?? ""), without which counts could be added twice: \(systemReason())")
+            }
+            return chunk
+        }
+    }
+
     /// A chunk of which every record was acknowledged or refused.
-    func complete(_ chunk: RecordChunk, rows: Int, now: Int64) {
+    func complete(_ chunk: RecordChunk.Place, rows: Int, now: Int64) {
         books.withLock { books in
-            books.bytes += chunk.bytes.count
-            books.later[chunk.index] = Done(offset: chunk.endOffset, line: chunk.endLine, rows: rows)
-            while let done = books.later.removeValue(forKey: books.first) {
-                books.first += 1
-                books.prefix.offset = done.offset
-                books.prefix.line = done.line
-                books.prefix.rows += done.rows
+            books.bytes += chunk.byteCount
+            if isExact {
+                books.prefix.open.removeAll { $0.start == chunk.startOffset }
+                books.prefix.rows += rows
+            } else {
+                books.later[chunk.index] = Done(offset: chunk.endOffset, line: chunk.endLine, rows: rows)
+                while let done = books.later.removeValue(forKey: books.first) {
+                    books.first += 1
+                    books.prefix.offset = done.offset
+                    books.prefix.line = done.line
+                    books.prefix.rows += done.rows
+                }
             }
             if now - books.lastSaved > 500_000_000 {
                 books.lastSaved = now
@@ -96,27 +149,46 @@ final class LoadLedger: Sendable {
         }
     }
 
+    /// Notes that records of a chunk that is being sent were not: those of `span`, at its end.
+    func leave(_ chunk: RecordChunk.Place, unsent span: RecordSpan, rows: Int) {
+        books.withLock { books in
+            books.prefix.open.removeAll { $0.start == chunk.startOffset }
+            books.prefix.rows += rows
+            books.prefix.unsent.append(span)
+        }
+    }
+
     /// Writes the state as it is now.
-    func save() { books.withLock { save($0.prefix) } }
+    func save() { books.withLock { _ = save($0.prefix) } }
 
     /// Removes the state: all of the file is loaded.
     func finish() { if let statePath { unlink(statePath) } }
 
-    private func save(_ state: LoadState) {
-        guard let statePath else { return }
+    @discardableResult private func save(_ state: LoadState, isSynced: Bool = false) -> Bool {
+        guard let statePath else { return false }
         let temporary = statePath + ".new"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { return }
-        let isWritten = LoadLedger.write(state.text, to: descriptor)
+        guard descriptor >= 0 else { return false }
+        let isWritten = LoadLedger.write(state.text, to: descriptor) && (!isSynced || fsync(descriptor) == 0)
         close(descriptor)
-        if isWritten { rename(temporary, statePath) }
+        return isWritten && rename(temporary, statePath) == 0
+    }
+
+    private func systemReason() -> String { String(cString: strerror(errno)) }
+
+    /// Notes a record that may have been counted or not.
+    func doubt(line: Int, reason: String, record: String) {
+        note(line, "outcome unknown: \(reason)", record) { $0.unknown += 1 }
     }
 
     /// Notes a refused record: its line, why, and the record itself, between tabs.
-    func reject(line: Int, reason: String, record: String) {
+    func reject(line: Int, reason: String, record: String) { note(line, reason, record) { $0.refused += 1 } }
+
+    private func note(_ line: Int, _ reason: String, _ record: String, _ count: (inout Books) -> Void) {
         books.withLock { books in
-            books.refused += 1
-            if let maxErrors, books.refused > maxErrors, books.failure == nil { books.failure = .tooManyErrors(books.refused) }
+            count(&books)
+            let errors = books.refused + books.unknown
+            if let maxErrors, errors > maxErrors, books.failure == nil { books.failure = .tooManyErrors(errors) }
             if books.rejects < 0 { books.rejects = open(rejectPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600) }
             guard books.rejects >= 0,
                 LoadLedger.write("\(line)\t\(LoadLedger.escaped(reason))\t\(LoadLedger.escaped(record))\n", to: books.rejects)

@@ -38,6 +38,12 @@ public struct LoadOptions: Sendable {
     public var resumes = true
     /// Stops after this many refused records.
     public var maxErrors: Int?
+    /// Writes finished tables into this directory instead of sending rows to a server.
+    public var sstableDirectory: String?
+    /// For `sstableDirectory`: CQL, or a node's own file of its schema, that makes the table.
+    public var schemaFile: String?
+    /// Bytes that `sstableDirectory` puts in order in memory before they become a file.
+    public var sortBytes = 256 << 20
     /// Prints running figures on standard error.
     public var showsProgress = false
 
@@ -54,6 +60,11 @@ public struct LoadOptions: Sendable {
         if connections < 1 || connections > 256 { return "--connections must be between 1 and 256" }
         if inFlight < 1 || inFlight > 32_000 { return "--in-flight must be between 1 and 32000" }
         if files.filter({ $0 == "-" }).count > 1 { return "standard input can be loaded once" }
+        if sstableDirectory == nil && schemaFile != nil { return "--schema goes with --to-sstables; a server knows its tables" }
+        if sstableDirectory != nil && creates == (schemaFile != nil) {
+            return "--to-sstables wants to know the table: --create infers it from the data, --schema FILE says what it is"
+        }
+        if sortBytes < 1 << 20 { return "--sort-memory must be at least 1" }
         if delimiter == UInt8(ascii: "\"") || delimiter == 0x0A { return "--delimiter cannot be a quote or a line end" }
         return nil
     }
@@ -66,6 +77,10 @@ public struct LoadReport: Sendable, Equatable {
     public var bytes = 0
     /// Rows acknowledged by an earlier run and not sent again.
     public var resumed = 0
+    /// Counts that may have been added or not, of this run or an interrupted one before; they are in the reject file, not in `refused`.
+    public var unknown = 0
+    /// What `sstableDirectory` holds.
+    public var sstables = 0
     public var seconds = 0.0
     public var rejectFiles: [String] = []
     /// The statement that made the table, when it was made or, dry, would be.

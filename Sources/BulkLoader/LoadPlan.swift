@@ -17,8 +17,26 @@ struct LoadPlan: Sendable {
     var fields: [Int?]
     /// Fields that are null, beside the empty one.
     var nulls: [[UInt8]]
+    /// The values are added to counters.
+    var isCounter = false
 
-    var insert: String {
+    /// For each marker of the statement the column it is bound to; nil: they are in order.
+    var markers: [Int]? {
+        guard isCounter else { return nil }
+        return columns.indices.filter { !columns[$0].isKey } + columns.indices.filter { columns[$0].isKey }
+    }
+
+    /// What writes one record.
+    var statement: String { isCounter ? update : insert }
+
+    private var update: String {
+        func quoted(_ column: Column) -> String { Identifier.quoted(column.name) }
+        let additions = columns.filter { !$0.isKey }.map { "\(quoted($0)) = \(quoted($0)) + ?" }.joined(separator: ", ")
+        let key = columns.filter(\.isKey).map { "\(quoted($0)) = ?" }.joined(separator: " AND ")
+        return "UPDATE \(Identifier.quoted(keyspace)).\(Identifier.quoted(table)) SET \(additions) WHERE \(key)"
+    }
+
+    private var insert: String {
         let names = columns.map { Identifier.quoted($0.name) }.joined(separator: ", ")
         let markers = columns.map { _ in "?" }.joined(separator: ", ")
         return "INSERT INTO \(Identifier.quoted(keyspace)).\(Identifier.quoted(table)) (\(names)) VALUES (\(markers))"
@@ -32,9 +50,7 @@ struct LoadPlan: Sendable {
         self.nulls = nulls.filter { !$0.isEmpty }.map { Array($0.utf8) }
         columns = []
         fields = []
-        if let counter = table.columns.first(where: { $0.type == .counter }) {
-            throw .schema("\(table.qualifiedName) is a counter table (\(counter.name)); counters are updated, they cannot be loaded")
-        }
+        isCounter = table.columns.contains { $0.type == .counter }
         let known = table.columns
         for name in names ?? known.map(\.name) {
             if name == "-" {
@@ -55,6 +71,9 @@ struct LoadPlan: Sendable {
         if names == nil { fields = [] }
         for key in table.primaryKey where !columns.contains(where: { $0.name == key.name }) {
             throw .schema("no field is called '\(key.name)', which is part of the primary key of \(table.qualifiedName)")
+        }
+        if isCounter, columns.allSatisfy(\.isKey) {
+            throw .schema("no field is a counter of \(table.qualifiedName): nothing would be counted")
         }
     }
 

@@ -8,7 +8,8 @@ import Primitives
 /// 1. While the window has room: read the next record and enqueue its INSERT under a free stream.
 /// 2. Send all of them at once.
 /// 3. Take every answer that has arrived: acknowledge, try again later, or refuse.
-/// 4. When the connection breaks: connect again and send everything that was under way once more. An INSERT twice is an INSERT once.
+/// 4. When the connection breaks: connect again and send everything that was under way once more. An INSERT twice is an INSERT once; a count is not,
+///    so what was counted or not is left to the reject file, as is a count that the server cannot say more of.
 ///
 /// **Thread safety**: one owner.
 struct LoadWorker: ~Copyable {
@@ -54,10 +55,13 @@ struct LoadWorker: ~Copyable {
     private var line = 0
     private var acknowledged = 0
     private var isSourceEmpty = false
+    /// The server has forgotten the statement; it is prepared again once nothing is under way.
+    private var mustPrepare = false
 
     init(_ options: LoadOptions, _ plan: LoadPlan, _ source: RecordSource, _ ledger: LoadLedger) throws(ClientError) {
         let connection = try Connection.open(options.connection)
-        let template = ExecuteTemplate(try connection.prepare(plan.insert), version: connection.version, consistency: options.consistency)
+        let template = ExecuteTemplate(
+            try connection.prepare(plan.statement), version: connection.version, consistency: options.consistency)
         self.options = options
         self.plan = plan
         self.source = source
@@ -71,6 +75,16 @@ struct LoadWorker: ~Copyable {
 
     /// Works until the source has no more chunks and everything is answered, or the load failed.
     mutating func run() throws(LoadError) {
+        do throws(LoadError) {
+            try work()
+        } catch {
+            giveUp(error.message)
+            throw error
+        }
+        if let failure = ledger.failure { giveUp(failure.message) }
+    }
+
+    private mutating func work() throws(LoadError) {
         while ledger.failure == nil {
             try fillWindow()
             if free.count == options.inFlight && again.isEmpty {
@@ -79,13 +93,21 @@ struct LoadWorker: ~Copyable {
             }
             do throws(ClientError) {
                 try exchange()
+                if mustPrepare && free.count == options.inFlight { try prepare() }
             } catch {
                 try recover(error)
             }
         }
     }
 
+    private mutating func prepare() throws(ClientError) {
+        template = ExecuteTemplate(
+            try connection.prepare(plan.statement), version: connection.version, consistency: options.consistency)
+        mustPrepare = false
+    }
+
     private mutating func fillWindow() throws(LoadError) {
+        if mustPrepare { return }
         if !again.isEmpty, WorkerThreads.nanoseconds() >= againAt {
             while let slot = again.last, let stream = free.popLast() {
                 again.removeLast()
@@ -94,7 +116,7 @@ struct LoadWorker: ~Copyable {
         }
         while !free.isEmpty && connection.pendingBytes < LoadWorker.flushBytes {
             if current == nil {
-                guard let chunk = try source.next() else {
+                guard let chunk = try ledger.take(source) else {
                     isSourceEmpty = true
                     return
                 }
@@ -154,9 +176,11 @@ struct LoadWorker: ~Copyable {
     }
 
     private func refuse(_ chunk: RecordChunk, _ range: Range<Int>, _ line: Int, _ reason: String) {
-        var record = chunk.bytes[range]
-        while let last = record.last, last == 0x0A || last == 0x0D { record.removeLast() }
-        ledger.reject(line: line, reason: reason, record: String(decoding: record, as: UTF8.self))
+        ledger.reject(line: line, reason: reason, record: LoadWorker.text(chunk, range))
+    }
+
+    private static func text(_ chunk: RecordChunk, _ range: Range<Int>) -> String {
+        chunk.bytes.withUnsafeBytes { RecordChunk.text($0[range]) }
     }
 
     /// Sends what is enqueued and takes the answers that have arrived; waits for one when nothing else can be done.
@@ -181,7 +205,7 @@ struct LoadWorker: ~Copyable {
             guard stream >= 0, Int(stream) < slots.count, let sending = slots[Int(stream)].sending else { continue }
             if frame.header.rawOpcode == Opcode.error.rawValue {
                 guard case .error(let error) = try Connection.decoded(frame).response else { continue }
-                try handle(error, stream)
+                handle(error, stream)
             } else {
                 sending.rows += 1
                 acknowledged += 1
@@ -198,24 +222,24 @@ struct LoadWorker: ~Copyable {
         free.append(stream)
     }
 
-    private mutating func handle(_ error: ServerError, _ stream: Int16) throws(ClientError) {
-        var slot = slots[Int(stream)]
+    private mutating func handle(_ error: ServerError, _ stream: Int16) {
+        let slot = slots[Int(stream)]
         guard let sending = slot.sending else { return }
         let hasTriesLeft = slot.tries < LoadWorker.maxTries
         switch error.code {
-        case .overloaded, .writeTimeout, .unavailable, .isBootstrapping, .writeFailure:
+        case .writeTimeout, .writeFailure, .serverError, .readTimeout, .readFailure:
+            if ledger.isExact { return doubt(stream, "\(error.code.name): \(error.message)") }
+            guard hasTriesLeft, error.code == .writeTimeout || error.code == .writeFailure else { break }
+            return later(stream)
+        case .overloaded, .unavailable, .isBootstrapping:
+            // The server has not begun.
             guard hasTriesLeft else { break }
-            // Twice as long from try to try, 20 ms to 5 s.
-            let wait = min(Int64(20_000_000) << Int64(slot.tries - 1), 5_000_000_000)
-            slot.tries += 1
-            again.append(slot)
-            againAt = max(againAt, WorkerThreads.nanoseconds() + wait)
-            release(stream)
-            return
+            return later(stream)
         case .unprepared:
             guard hasTriesLeft else { break }
-            // Preparing it again needs the connection to itself, so all begins anew.
-            throw .closed(address: connection.address, reason: "the server has forgotten the prepared statement")
+            // Preparing it needs the connection to itself.
+            mustPrepare = true
+            return later(stream)
         default: break
         }
         refuse(sending.chunk, slot.start..<slot.end, slot.line, "\(error.code.name): \(error.message)")
@@ -224,20 +248,62 @@ struct LoadWorker: ~Copyable {
         finishIfDone(sending)
     }
 
+    /// Sends a record again after a while: twice as long from try to try, 20 ms to 5 s.
+    private mutating func later(_ stream: Int16) {
+        var slot = slots[Int(stream)]
+        let wait = min(Int64(20_000_000) << Int64(slot.tries - 1), 5_000_000_000)
+        slot.tries += 1
+        again.append(slot)
+        againAt = max(againAt, WorkerThreads.nanoseconds() + wait)
+        release(stream)
+    }
+
+    /// Notes a count of which it is not known whether it was added.
+    private mutating func doubt(_ stream: Int16, _ reason: String) {
+        let slot = slots[Int(stream)]
+        guard let sending = slot.sending else { return }
+        ledger.doubt(line: slot.line, reason: reason, record: LoadWorker.text(sending.chunk, slot.start..<slot.end))
+        release(stream)
+        sending.underWay -= 1
+        finishIfDone(sending)
+    }
+
+    /// For counters, when the load stops: says of every record that was taken up what became of it.
+    private mutating func giveUp(_ reason: String) {
+        guard ledger.isExact else { return }
+        for stream in slots.indices where slots[stream].sending != nil { doubt(Int16(stream), reason) }
+        for slot in again {
+            guard let sending = slot.sending else { continue }
+            refuse(sending.chunk, slot.start..<slot.end, slot.line, "not counted: \(reason)")
+            sending.underWay -= 1
+            finishIfDone(sending)
+        }
+        again = []
+        guard let sending = current else { return }
+        current = nil
+        let place = sending.chunk.place
+        if offset < sending.chunk.bytes.count {
+            ledger.leave(
+                place, unsent: RecordSpan(start: place.startOffset + offset, end: place.endOffset, line: line), rows: sending.rows)
+        } else {
+            ledger.complete(place, rows: sending.rows, now: 0)
+        }
+    }
+
     private func finishIfDone(_ sending: Sending) {
         guard sending.isRead, sending.underWay == 0 else { return }
-        ledger.complete(sending.chunk, rows: sending.rows, now: WorkerThreads.nanoseconds())
+        ledger.complete(sending.chunk.place, rows: sending.rows, now: WorkerThreads.nanoseconds())
     }
 
     /// Connects anew and puts everything that was under way into `again`.
     private mutating func recover(_ error: ClientError) throws(LoadError) {
         guard case .closed = error else { throw .client(error) }
+        let lost = error
         let deadline = WorkerThreads.nanoseconds() + LoadWorker.reconnectNanoseconds
         while true {
             do throws(ClientError) {
                 connection = try Connection.open(options.connection)
-                template = ExecuteTemplate(
-                    try connection.prepare(plan.insert), version: connection.version, consistency: options.consistency)
+                try prepare()
                 break
             } catch {
                 if WorkerThreads.nanoseconds() > deadline || ledger.failure != nil { throw .client(error) }
@@ -245,6 +311,10 @@ struct LoadWorker: ~Copyable {
             }
         }
         for stream in slots.indices where slots[stream].sending != nil {
+            if ledger.isExact {
+                doubt(Int16(stream), lost.message)
+                continue
+            }
             var slot = slots[stream]
             slot.tries += 1
             again.append(slot)

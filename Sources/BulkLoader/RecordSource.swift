@@ -12,6 +12,52 @@ struct RecordChunk: Sendable {
     let endLine: Int
     /// Where the chunk ends in the (decompressed) file.
     let endOffset: Int
+
+    /// A chunk without its bytes.
+    struct Place: Sendable {
+        let index: Int
+        let byteCount: Int
+        let endLine: Int
+        let endOffset: Int
+        var startOffset: Int { endOffset - byteCount }
+    }
+
+    var place: Place { Place(index: index, byteCount: bytes.count, endLine: endLine, endOffset: endOffset) }
+
+    /// Encodes the chunk's records, one after another into `out`, until `visit` answers false.
+    /// - Parameter visit: gets the outcome, the record's first line, its text, and its values.
+    func records(
+        with encoder: inout RowEncoder, into out: inout ByteWriter,
+        _ visit: (_ outcome: RowEncoder.Outcome, _ line: Int, _ record: () -> String, _ values: UnsafeRawBufferPointer) -> Bool
+    ) {
+        var line = firstLine
+        bytes.withUnsafeBytes { raw in
+            var offset = 0
+            while offset < raw.count {
+                let start = offset
+                let startLine = line
+                out.removeAll()
+                let outcome = encoder.encode(raw, offset: &offset, line: &line, into: &out)
+                let end = offset
+                if !visit(outcome, startLine, { RecordChunk.text(raw[start..<end]) }, out.bytes) { return }
+            }
+        }
+    }
+
+    /// A record without its line end.
+    static func text(_ record: Slice<UnsafeRawBufferPointer>) -> String {
+        var record = record
+        while let last = record.last, last == 0x0A || last == 0x0D { record.removeLast() }
+        return String(decoding: record, as: UTF8.self)
+    }
+}
+
+/// Whole records of a file by their place in it.
+struct RecordSpan: Sendable, Equatable {
+    var start: Int
+    var end: Int
+    /// The number of the first line.
+    var line: Int
 }
 
 /// Cuts a file into chunks of whole records for whoever asks first.
@@ -19,6 +65,8 @@ struct RecordChunk: Sendable {
 /// **Thread safety**: any thread; chunks are cut one at a time under a lock.
 final class RecordSource: Sendable {
     static let chunkBytes = 256 << 10
+    /// For counters: the outcome of a whole chunk is unknown when the loader is killed while it sends it.
+    static let countedChunkBytes = 16 << 10
     /// A record longer than this is taken for a quote that is never closed.
     static let maxRecordBytes = 64 << 20
 
@@ -36,7 +84,8 @@ final class RecordSource: Sendable {
         var nextIndex = 0
         var nextLine = 1
         var offset = 0
-        /// Chunks cut for a look ahead, handed out before any others; the next last.
+        var chunkBytes = RecordSource.chunkBytes
+        /// Chunks cut for a look ahead or put back, handed out before any others; the next last.
         var previewed: [RecordChunk] = []
     }
 
@@ -52,6 +101,9 @@ final class RecordSource: Sendable {
 
     /// Size on disk and time of the last change, to know the file again; nil size: not a plain file.
     var identity: (size: Int?, modified: Int) { state.withLock { ($0.file.size, $0.file.modified) } }
+
+    /// Where the next chunk begins, and its line.
+    var nextPlace: (offset: Int, line: Int) { state.withLock { ($0.offset, $0.nextLine) } }
 
     /// Bytes read from disk, and in all.
     var progress: (done: Int, total: Int)? {
@@ -104,6 +156,24 @@ final class RecordSource: Sendable {
         }
     }
 
+    /// Cuts small chunks from now on.
+    func cutsForCounting() { state.withLock { $0.chunkBytes = RecordSource.countedChunkBytes } }
+
+    /// The records of a span, which begins behind all that was read of a compressed file.
+    func read(_ span: RecordSpan) throws(LoadError) -> RecordChunk {
+        try restart(at: span.start, line: span.line)
+        return try state.withLock { (state) throws(LoadError) in
+            while state.rest.count < span.end - span.start, !state.isAtEnd { try self.readMore(&state) }
+            guard state.rest.count >= span.end - span.start else {
+                throw .input("\(self.path) is shorter than what was loaded of it; remove its state file to begin anew")
+            }
+            return self.cut(&state, span.end - span.start)
+        }
+    }
+
+    /// Hands out these before any others.
+    func putBack(_ chunks: [RecordChunk]) { state.withLock { $0.previewed = chunks.reversed() + $0.previewed } }
+
     /// The first record, taken off the front.
     func takeFirst() throws(LoadError) -> RecordChunk? {
         try state.withLock { (state) throws(LoadError) in
@@ -129,7 +199,12 @@ final class RecordSource: Sendable {
     private func next(_ state: inout State) throws(LoadError) -> RecordChunk? {
         while true {
             if state.isAtEnd { return state.rest.isEmpty ? nil : cut(&state, state.rest.count) }
-            if state.rest.count >= RecordSource.chunkBytes, let end = lastRecordEnd(state.rest) { return cut(&state, end) }
+            if state.rest.count >= state.chunkBytes {
+                // Of what was read ahead only as much as a chunk should have.
+                let isAhead = state.rest.count > 2 * state.chunkBytes
+                if isAhead, let end = lastRecordEnd(Array(state.rest[..<state.chunkBytes])) { return cut(&state, end) }
+                if let end = lastRecordEnd(state.rest) { return cut(&state, end) }
+            }
             guard state.rest.count <= RecordSource.maxRecordBytes else {
                 throw .input(
                     "\(path): the record at line \(state.nextLine) is longer than \(RecordSource.maxRecordBytes) bytes; is a quote not closed?"
@@ -140,7 +215,7 @@ final class RecordSource: Sendable {
     }
 
     private func readMore(_ state: inout State) throws(LoadError) {
-        if try state.file.read(into: &state.rest, limit: max(RecordSource.chunkBytes, state.rest.count)) == 0 { state.isAtEnd = true }
+        if try state.file.read(into: &state.rest, limit: max(state.chunkBytes, state.rest.count)) == 0 { state.isAtEnd = true }
     }
 
     private func cut(_ state: inout State, _ end: Int) -> RecordChunk {

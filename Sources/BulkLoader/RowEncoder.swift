@@ -26,6 +26,9 @@ struct RowEncoder: ~Copyable {
     /// Whether some word for null has this many bytes, by bit.
     private let nullLengths: UInt64
     private var scratch = ByteWriter(capacity: 256)
+    /// For each marker its column, where they are in another order than the columns; and the values in that of the columns.
+    private let markers: [Int]?
+    private var inColumnOrder = ByteWriter(capacity: 256)
 
     init(_ plan: LoadPlan, _ framing: RecordSource.Framing) {
         self.plan = plan
@@ -34,12 +37,35 @@ struct RowEncoder: ~Copyable {
         converters = plan.columns.map { FieldConverter($0.type) }
         areKeys = plan.columns.map(\.isKey)
         columnOfField = plan.fields.map { $0 ?? -1 }
+        markers = plan.markers
         nullLengths = plan.nulls.reduce(0) { $0 | 1 << UInt64(min(63, $1.count)) }
     }
 
     /// Reads the record at `offset`, moving `offset` and `line` behind it, and appends its values to `out`.
     mutating func encode(
         _ bytes: UnsafeRawBufferPointer, offset: inout Int, line: inout Int, into out: inout ByteWriter
+    ) -> Outcome {
+        guard let markers else { return encodeColumns(bytes, &offset, &line, &out) }
+        var values = ByteWriter(capacity: 0)
+        swap(&values, &inColumnOrder)
+        defer { swap(&values, &inColumnOrder) }
+        values.removeAll()
+        let outcome = encodeColumns(bytes, &offset, &line, &values)
+        guard case .row = outcome else { return outcome }
+        var places: [Range<Int>] = []
+        var start = 0
+        while values.count - start >= 4 {
+            let length = Int32(bigEndian: values.bytes.loadUnaligned(fromByteOffset: start, as: Int32.self))
+            let end = start + 4 + max(0, Int(length))
+            places.append(start..<end)
+            start = end
+        }
+        for column in markers { out.write(UnsafeRawBufferPointer(rebasing: values.bytes[places[column]])) }
+        return outcome
+    }
+
+    private mutating func encodeColumns(
+        _ bytes: UnsafeRawBufferPointer, _ offset: inout Int, _ line: inout Int, _ out: inout ByteWriter
     ) -> Outcome {
         switch framing {
         case .csv(let dialect): encodeCSV(dialect, bytes, &offset, &line, &out)

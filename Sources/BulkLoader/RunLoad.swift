@@ -10,12 +10,18 @@ import Synchronization
 /// 1. The header, or `columns`, names the fields; with `creates`, the data tell their types, and the table is made.
 /// 2. The names are checked against the table before anything is sent.
 /// 3. Connections take whole chunks of records and send them as prepared inserts.
-/// 4. What the server acknowledged is noted beside the file, so that an interrupted load goes on there; a finished one leaves nothing.
+/// 4. What the server acknowledged, or is in a finished table, is noted beside the file, so that an interrupted load goes on there; a finished one
+///    leaves nothing.
 public func runLoad(_ options: LoadOptions) throws(LoadError) -> LoadReport {
     if let complaint = options.complaint { throw .usage(complaint) }
     var report = LoadReport()
     let begun = WorkerThreads.nanoseconds()
-    for file in options.files { try LoadRun(options, file).run(&report) }
+    let offline = try options.sstableDirectory.map { (path) throws(LoadError) in try OfflineTarget(options, directory: path) }
+    for file in options.files { try LoadRun(options, file, offline).run(&report) }
+    if let offline {
+        report.sstables = offline.written.files
+        try offline.finish()
+    }
     report.seconds = Double(WorkerThreads.nanoseconds() - begun) / 1e9
     return report
 }
@@ -28,10 +34,13 @@ struct LoadRun: Sendable {
     let options: LoadOptions
     let path: String
     let framing: RecordSource.Framing
+    /// Where the rows go when there is no server.
+    let offline: OfflineTarget?
 
-    init(_ options: LoadOptions, _ path: String) {
+    init(_ options: LoadOptions, _ path: String, _ offline: OfflineTarget? = nil) {
         self.options = options
         self.path = path
+        self.offline = offline
         var name = path
         for suffix in [".gz", ".xz", ".zst", ".bz2"] where name.hasSuffix(suffix) { name = String(name.dropLast(suffix.count)) }
         let isJSON = name.hasSuffix(".jsonl") || name.hasSuffix(".ndjson") || name.hasSuffix(".json")
@@ -79,6 +88,7 @@ struct LoadRun: Sendable {
     }
 
     private func plan(_ names: [String]?, _ source: RecordSource) throws(LoadError) -> (LoadPlan, create: String?) {
+        if let offline { return try offlinePlan(offline, names, source) }
         if options.creates {
             let inferred = try inferred(names, source)
             // Without a server the inferred table is checked.
@@ -88,6 +98,21 @@ struct LoadRun: Sendable {
             return (try existingPlan(names), inferred.create)
         }
         return (try existingPlan(names), nil)
+    }
+
+    private func offlinePlan(
+        _ offline: OfflineTarget, _ names: [String]?, _ source: RecordSource
+    ) throws(LoadError) -> (LoadPlan, create: String?) {
+        var create: String?
+        if offline.table == nil {
+            let statement = try inferred(names, source).create
+            try offline.define(statement)
+            create = statement
+        }
+        guard let table = offline.described else { throw .schema("no table is made for \(options.keyspace).\(options.table)") }
+        let plan = try LoadPlan(table, names: names, nulls: options.nulls)
+        try offline.open()
+        return (plan, create)
     }
 
     private func existingPlan(_ names: [String]?) throws(LoadError) -> LoadPlan {
@@ -143,31 +168,17 @@ struct LoadRun: Sendable {
     }
 
     private func load(_ plan: LoadPlan, _ source: RecordSource, _ report: inout LoadReport) throws(LoadError) {
-        let identity = source.identity
-        let target = "\(options.keyspace).\(options.table) \(plan.columns.map(\.name).joined(separator: ","))"
-        let canResume = options.resumes && !options.isDryRun && identity.size != nil
-        let statePath = canResume ? path + ".auspex-load" : nil
-        var start = LoadState(size: identity.size ?? 0, modified: identity.modified, target: target, offset: 0, line: 1, rows: 0)
-        var isResumed = false
-        if let statePath, let saved = LoadRun.state(statePath) {
-            if saved.size == start.size && saved.modified == start.modified && saved.target == target {
-                try source.restart(at: saved.offset, line: saved.line)
-                start = saved
-                report.resumed += saved.rows
-                isResumed = true
-            } else {
-                diagnostic("\(statePath) is of another load; beginning anew")
-            }
-        }
         let rejectPath = options.rejectFile ?? LoadRun.defaultRejectPath(path)
-        if !isResumed { unlink(rejectPath) }
-        let ledger = LoadLedger(start: start, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors)
+        let ledger = try ledger(plan, source, rejectPath, &report)
         let meter = options.showsProgress ? ProgressMeter(source, ledger) : nil
         let options = options
+        let offline = offline
         WorkerThreads.run(options.isDryRun ? 1 : options.connections) { _ in
             do throws(LoadError) {
                 if options.isDryRun {
                     try DryRunWorker(plan: plan, source: source, ledger: ledger).run()
+                } else if let offline {
+                    try OfflineWorker(plan: plan, source: source, ledger: ledger, target: offline).run()
                 } else {
                     try LoadRun.work(options, plan, source, ledger)
                 }
@@ -175,17 +186,97 @@ struct LoadRun: Sendable {
                 ledger.fail(error)
             }
         }
+        do throws(LoadError) { try offline?.flush(ledger) } catch { ledger.fail(error) }
         meter?.stop()
         let totals = ledger.totals
         report.rows += totals.rows
-        report.refused += totals.refused
+        report.refused += totals.refused - ledger.unknown
+        report.unknown += ledger.unknown
         report.bytes += totals.bytes
         if totals.refused > 0 { report.rejectFiles.append(rejectPath) }
         if let failure = ledger.failure {
             ledger.save()
+            if totals.refused > 0 { diagnostic("refused records are in \(rejectPath)") }
             throw failure
         }
         ledger.finish()
+    }
+
+    /// The books of this load: begun anew, or taken up where an interrupted one left them.
+    private func ledger(
+        _ plan: LoadPlan, _ source: RecordSource, _ rejectPath: String, _ report: inout LoadReport
+    ) throws(LoadError) -> LoadLedger {
+        let identity = source.identity
+        var target = "\(options.keyspace).\(options.table) \(plan.columns.map(\.name).joined(separator: ","))"
+        if let directory = options.sstableDirectory { target += " in " + directory }
+        let canResume = options.resumes && !options.isDryRun && identity.size != nil
+        let isExact = plan.isCounter && !options.isDryRun
+        let statePath = canResume ? path + ".auspex-load" : nil
+        // Behind the header, which was taken off.
+        let (offset, line) = source.nextPlace
+        var start = LoadState(
+            size: identity.size ?? 0, modified: identity.modified, target: target, offset: offset, line: line, rows: 0)
+        var interrupted: LoadState?
+        if let statePath, let saved = LoadRun.state(statePath) {
+            if saved.size == start.size && saved.modified == start.modified && saved.target == target {
+                interrupted = saved
+            } else if isExact {
+                throw .input(
+                    "\(statePath) is of another load, or \(path) has changed since: counts that were added would be added again. "
+                        + "Remove it to begin anew")
+            } else {
+                diagnostic("\(statePath) is of another load; beginning anew")
+            }
+        }
+        if isExact { source.cutsForCounting() }
+        guard let interrupted else {
+            unlink(rejectPath)
+            return LoadLedger(start: start, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors, isExact: isExact)
+        }
+        report.resumed += interrupted.rows
+        if !isExact {
+            try source.restart(at: interrupted.offset, line: interrupted.line)
+            return LoadLedger(start: interrupted, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors)
+        }
+        start = interrupted
+        start.open = []
+        let ledger = LoadLedger(start: start, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors, isExact: true)
+        try takeUp(interrupted, plan, source, ledger)
+        return ledger
+    }
+
+    /// Goes on with an interrupted load of counts: what was being sent goes to the reject file, what was not is sent, and so is all that follows.
+    private func takeUp(_ state: LoadState, _ plan: LoadPlan, _ source: RecordSource, _ ledger: LoadLedger) throws(LoadError) {
+        // On a reader of its own: spans lie before the place where this one goes on.
+        let again = try RecordSource(path, framing: framing)
+        var encoder = RowEncoder(plan, framing)
+        var out = ByteWriter(capacity: 4096)
+        var unsent: [RecordChunk] = []
+        let spans = state.open.map { (span: $0, isOpen: true) } + state.unsent.map { (span: $0, isOpen: false) }
+        for (span, isOpen) in spans.sorted(by: { $0.span.start < $1.span.start }) {
+            let chunk = try again.read(span)
+            guard isOpen else {
+                unsent.append(chunk)
+                continue
+            }
+            chunk.records(with: &encoder, into: &out) { outcome, line, record, _ in
+                switch outcome {
+                case .row: ledger.doubt(line: line, reason: "it was being sent when an earlier load was interrupted", record: record())
+                case .blank: break
+                case .refused(let reason): ledger.reject(line: line, reason: reason, record: record())
+                }
+                return true
+            }
+        }
+        try source.restart(at: state.offset, line: state.line)
+        source.putBack(unsent)
+        ledger.save()
+        var text = "\(path): \(state.rows) records were counted before; "
+        if ledger.unknown > 0 {
+            text += "\(ledger.unknown) more were being sent and may have been counted or not: they are in \(ledger.rejectPath) "
+            text += "and are not sent again; "
+        }
+        diagnostic(text + "going on at line \(unsent.map(\.firstLine).min() ?? state.line)")
     }
 
     /// Beside the file, or in the working directory when nothing can be written there.

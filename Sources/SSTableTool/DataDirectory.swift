@@ -32,11 +32,12 @@ struct DataDirectory {
         return found
     }
 
-    /// The table a file belongs to, by the schema of its data directory; nil when there is none.
+    /// The table a file belongs to, by the schema of its data directory, or the one beside it; nil when there is none.
     func table(of path: String) -> TableMetadata? {
         var parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         if path.hasSuffix(".sst") { parts.removeLast() }
         if parts.count >= 2, parts[parts.count - 2] == "snapshots" { parts.removeLast(2) }
+        if let beside = try? OfflineDirectory(system: system, path: parts.joined(separator: "/")).table() { return beside.table }
         guard let directory = parts.last, let dash = directory.lastIndex(of: "-") else { return nil }
         let id = directory[directory.index(after: dash)...]
         for depth in stride(from: parts.count - 1, through: 0, by: -1) {

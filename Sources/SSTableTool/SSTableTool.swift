@@ -154,9 +154,7 @@ public struct SSTableTool {
     public func compact(_ path: String) throws {
         for one in try directory.tableDirectories(path) {
             let table = directory.table(of: one)
-            var options = TableStoreOptions()
-            options.gcGraceSeconds = UInt32(clamping: table?.options.gcGraceSeconds ?? 864_000)
-            options.files.bloomFalsePositiveRate = table?.options.bloomFilterFalsePositiveChance ?? 0.01
+            let options = table.map { TableStoreOptions($0.options) } ?? TableStoreOptions()
             let result = try OfflineTables(system: system).compact(
                 directory: one, id: table?.id ?? UUID(high: 0, low: 0), options: options, time: time)
             report([

@@ -141,6 +141,25 @@ private struct CopyImport {
         self.options = options
     }
 
+    /// Whether the values are added to counters.
+    private var isCounting: Bool { columns.contains { $0.type == .counter } }
+
+    /// For each marker of the statement the column it is bound to.
+    private var markers: [Int] {
+        guard isCounting else { return Array(columns.indices) }
+        return columns.indices.filter { !isKey(columns[$0]) } + columns.indices.filter { isKey(columns[$0]) }
+    }
+
+    private func isKey(_ column: DescribedColumn) -> Bool { column.kind == .partitionKey || column.kind == .clustering }
+
+    private var statement: String {
+        guard isCounting else { return insert }
+        func quoted(_ column: DescribedColumn) -> String { Identifier.quoted(column.name) }
+        let additions = columns.filter { !isKey($0) }.map { "\(quoted($0)) = \(quoted($0)) + ?" }.joined(separator: ", ")
+        let key = columns.filter(isKey).map { "\(quoted($0)) = ?" }.joined(separator: " AND ")
+        return "UPDATE \(Identifier.quoted(keyspace)).\(Identifier.quoted(copy.table)) SET \(additions) WHERE \(key)"
+    }
+
     private var insert: String {
         let names = columns.map { Identifier.quoted($0.name) }.joined(separator: ", ")
         let markers = columns.map { _ in "?" }.joined(separator: ", ")
@@ -173,12 +192,15 @@ private struct CopyImport {
             return refuse("\(fields.count) fields where \(columns.count) are expected", line, session)
         }
         var values = ValueList()
-        for (field, column) in zip(fields, columns) {
+        let isCounting = isCounting
+        for index in markers {
+            let (field, column) = (fields[index], columns[index])
             if field.text == copy.null && !field.isQuoted {
                 guard column.kind == .regular || column.kind == .static else {
                     return refuse("key column \(column.name) is null", line, session)
                 }
-                values.appendNull()
+                // No count adds nothing; a null would be refused.
+                if isCounting { values.appendUnset() } else { values.appendNull() }
                 continue
             }
             do throws(ValueError) {
@@ -192,6 +214,14 @@ private struct CopyImport {
         if rows.count >= CopyImport.rowsAtOnce { try send(session) }
     }
 
+    /// Whether a count may have been added in spite of the error.
+    private func isUnclear(_ error: ServerError) -> Bool {
+        switch error.code {
+        case .serverError, .writeTimeout, .writeFailure, .readTimeout, .readFailure: isCounting
+        default: false
+        }
+    }
+
     private mutating func refuse(_ reason: String, _ line: Int, _ session: ShellSession) {
         failed += 1
         if failed <= 20 { session.report(.command("record \(line): \(reason)")) }
@@ -199,9 +229,23 @@ private struct CopyImport {
 
     mutating func send(_ session: ShellSession) throws(ShellError) {
         guard !rows.isEmpty else { return }
-        let outcomes = try session.ask { () throws(ClientError) in try session.backend.runMany(insert, rows, options) }
+        let outcomes: [ServerError?]
+        do throws(ShellError) {
+            outcomes = try session.ask { () throws(ClientError) in try session.backend.runMany(statement, rows, options) }
+        } catch {
+            // Sent again they could be added twice.
+            if isCounting, let first = lines.first, let last = lines.last {
+                session.report(
+                    .command("records \(first) to \(last) may have been added to their counters or not; \(imported) before them were"))
+            }
+            throw error
+        }
         for (line, outcome) in zip(lines, outcomes) {
-            if let outcome { refuse(outcome.message, line, session) } else { imported += 1 }
+            guard let outcome else {
+                imported += 1
+                continue
+            }
+            refuse((isUnclear(outcome) ? "it may have been added to its counters or not: " : "") + outcome.message, line, session)
         }
         rows.removeAll()
         lines.removeAll()

@@ -195,6 +195,21 @@ final class TableServer: Sendable {
         }
     }
 
+    @Test("a load that stops before its first chunk is whole begins behind the header") func resumeAtTheStart() throws {
+        try withDirectory { directory in
+            let table = TableServer()
+            defer { table.server?.stop() }
+            write(csv(20_000).replacing("\n3,", with: "\nthree,"), directory + "/a.csv")
+            var options = options(table, directory + "/a.csv")
+            options.maxErrors = 0
+            options.connections = 1
+            #expect(throws: LoadError.tooManyErrors(1)) { _ = try runLoad(options) }
+            options.maxErrors = nil
+            let report = try runLoad(options)
+            #expect(report.refused == 1 && report.resumed == 0 && report.rows == 19_998)
+        }
+    }
+
     @Test("compressed files are read as they are, damaged ones are told") func gzip() throws {
         try withDirectory { directory in
             let table = TableServer()

@@ -20,8 +20,11 @@ extension TableMetadata {
     /// The statement that makes the table again, as Cassandra 4.1's DESCRIBE writes it.
     public var createStatement: String { createStatement(includingID: false) }
 
-    /// - Parameter includingID: with `ID = ...`, as DESCRIBE ... WITH INTERNALS writes it.
-    public func createStatement(includingID: Bool) -> String {
+    /// - Parameters:
+    ///   - includingID: with `ID = ...`, as DESCRIBE ... WITH INTERNALS writes it.
+    ///   - inOrderOfNumber: the columns in the order of their ids, so that a table made by the statement has the same.
+    public func createStatement(includingID: Bool, inOrderOfNumber: Bool = false) -> String {
+        let columns = inOrderOfNumber ? self.columns.sorted { $0.id < $1.id } : self.columns
         var text = "CREATE TABLE \(Identifier.quoted(keyspace)).\(Identifier.quoted(name)) (\n"
         let isInline = partitionKey.count == 1 && clustering.isEmpty
         for (index, column) in columns.enumerated() {

@@ -17,8 +17,9 @@ struct AdminCommands: Sendable {
 
     static let names = [
         "status", "info", "tablestats", "compactionstats", "flush", "compact", "drain", "snapshot", "listsnapshots", "clearsnapshot",
+        "import",
     ]
-    static let changing: Set<String> = ["flush", "compact", "drain", "snapshot", "clearsnapshot"]
+    static let changing: Set<String> = ["flush", "compact", "drain", "snapshot", "clearsnapshot", "import"]
 
     func run(_ command: String, _ arguments: [String: String]) throws -> AdminValue {
         switch command {
@@ -38,6 +39,7 @@ struct AdminCommands: Sendable {
             node.drain()
             return .object([("drained", .bool(true))])
         case "snapshot": return try snapshot(arguments)
+        case "import": return try importTables(arguments)
         case "listsnapshots": return try snapshots(arguments)
         case "clearsnapshot":
             var cleared = 0

@@ -32,6 +32,7 @@ public final class NodeServer: Sendable {
     public let replay: ReplayReport
     let services: NodeServices
     let background: any Background
+    let system: any FileSystem
     private let network: any Network
     public let log: Logger
     private let lock: any File
@@ -54,6 +55,7 @@ public final class NodeServer: Sendable {
         self.log = log
         self.configuration = configuration
         self.background = background
+        self.system = system
         self.network = network
         let directory = configuration.dataDirectory
         do {

@@ -1,4 +1,3 @@
-import Compression
 import Coordinator
 import DataModel
 import NativeProtocol
@@ -55,25 +54,7 @@ final class StorageHost: SchemaHost {
         table.keyspace + "/" + table.name + "-" + table.id.description.filter { $0 != "-" }
     }
 
-    static func options(_ table: TableMetadata) -> TableStoreOptions {
-        let options = table.options
-        var store = TableStoreOptions()
-        store.gcGraceSeconds = UInt32(clamping: options.gcGraceSeconds)
-        store.files.bloomFalsePositiveRate = options.bloomFilterFalsePositiveChance
-        store.files.blockBytes = max(1, options.compression.chunkLengthKiB) << 10
-        switch options.compression.compressor {
-        case _ where !options.compression.isEnabled: store.files.codec = .none
-        case .snappy: store.files.codec = .snappy
-        case .zstd: store.files.codec = .zstd(level: Int32(clamping: options.compression.level))
-        case .none: store.files.codec = .none
-        default: store.files.codec = .lz4
-        }
-        var strategy = SizeTieredStrategy()
-        strategy.minThreshold = options.compaction.minThreshold
-        strategy.maxThreshold = options.compaction.maxThreshold
-        store.compaction = options.compaction.isEnabled ? strategy : nil
-        return store
-    }
+    static func options(_ table: TableMetadata) -> TableStoreOptions { TableStoreOptions(table.options) }
 
     /// Opens the storage of every table of a schema.
     func open(_ schema: Schema) throws(StorageError) {

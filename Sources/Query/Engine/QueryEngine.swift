@@ -29,7 +29,7 @@ public final class QueryEngine: Sendable {
 
     /// - Parameter schema: the user's keyspaces; those of the server are added.
     public init(
-        replica: any ReplicaPort, host: any SchemaHost, clock: HybridClock, node: NodeInfo, schema: Schema,
+        replica: any ReplicaPort, host: any SchemaHost, clock: HybridClock = HybridClock(), node: NodeInfo, schema: Schema,
         limits: QueryLimits = QueryLimits()
     ) {
         self.replica = replica

@@ -40,9 +40,10 @@ public final class StorageEngine: Sendable {
     }
 
     /// For tools: an engine around tables that are opened already.
-    init(core: EngineCore, directory: String) {
+    init(core: EngineCore, directory: String, table: TableStore? = nil) {
         self.core = core
         self.directory = directory
+        if let table { tables.withLock { $0[table.id] = table } }
     }
 
     public var options: StorageOptions { core.options }

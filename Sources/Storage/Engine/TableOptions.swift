@@ -8,4 +8,22 @@ public struct TableStoreOptions: Sendable {
     public var compaction: (any CompactionStrategy)? = SizeTieredStrategy()
 
     public init() {}
+
+    /// What the options of CQL mean here.
+    public init(_ options: TableOptions) {
+        gcGraceSeconds = UInt32(clamping: options.gcGraceSeconds)
+        files.bloomFalsePositiveRate = options.bloomFilterFalsePositiveChance
+        files.blockBytes = max(1, options.compression.chunkLengthKiB) << 10
+        switch options.compression.compressor {
+        case _ where !options.compression.isEnabled: files.codec = .none
+        case .snappy: files.codec = .snappy
+        case .zstd: files.codec = .zstd(level: Int32(clamping: options.compression.level))
+        case .none: files.codec = .none
+        default: files.codec = .lz4
+        }
+        var strategy = SizeTieredStrategy()
+        strategy.minThreshold = options.compaction.minThreshold
+        strategy.maxThreshold = options.compaction.maxThreshold
+        compaction = options.compaction.isEnabled ? strategy : nil
+    }
 }

@@ -127,6 +127,14 @@ public final class TableStore: Sendable {
         }
     }
 
+    /// Adds files that were written elsewhere, all in one step.
+    func install(imported added: [SSTable]) throws(StorageError) {
+        _ = try change(flushed: nil, dropping: []) { tables in
+            tables += added
+            return true
+        }
+    }
+
     /// Puts what a compaction wrote, if anything was left, in the place of its inputs.
     /// - Returns: false when an input is gone: the table was truncated or dropped meanwhile, and so is what came of it.
     func replace(_ inputs: [SSTable], with merged: SSTable?) throws(StorageError) -> Bool {

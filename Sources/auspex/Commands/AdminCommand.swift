@@ -1,12 +1,15 @@
 import Admin
 import ArgumentParser
+import Glibc
 
 struct AdminCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "admin", abstract: "Asks and tells a running node.",
         discussion: """
-            Commands: status, info, tablestats, compactionstats, flush, compact, drain, snapshot, listsnapshots, clearsnapshot. \
-            Words after the command are a keyspace and a table, or name=value: admin snapshot demo airports name=before-upgrade.
+            Commands: status, info, tablestats, compactionstats, flush, compact, drain, snapshot, listsnapshots, clearsnapshot, import. \
+            Words after the command are a keyspace and a table, or name=value: admin snapshot demo airports name=before-upgrade. \
+            admin import KEYSPACE.TABLE DIR takes the files that auspex load --to-sstables DIR made into the table, all of them or none, and says \
+            how many rows came in; DIR is on the node's machine and stays as it is.
             """)
 
     @Argument(help: "The command.")
@@ -30,6 +33,19 @@ struct AdminCommand: ParsableCommand {
     @Flag(help: "The answer as JSON.")
     var json = false
 
+    /// `KEYSPACE.TABLE DIR` as names and values; the node has another working directory.
+    private func importWords() throws -> [String] {
+        guard words.count == 2, let dot = words[0].firstIndex(of: "."), dot > words[0].startIndex,
+            words[0].index(after: dot) < words[0].endIndex, !words[1].isEmpty
+        else { throw ValidationError("import takes KEYSPACE.TABLE and a directory") }
+        var directory = words[1]
+        if let resolved = realpath(directory, nil) {
+            directory = String(cString: resolved)
+            free(resolved)
+        }
+        return ["keyspace=" + words[0][..<dot], "table=" + words[0][words[0].index(after: dot)...], "directory=" + directory]
+    }
+
     func run() throws {
         guard !command.isEmpty, command.utf8.allSatisfy({ (0x61...0x7A).contains($0) || $0 == 0x2D }) else {
             throw ValidationError("a command is a word such as status, not '\(command)'")
@@ -40,7 +56,7 @@ struct AdminCommand: ParsableCommand {
         options.timeout = .seconds(max(1, timeout))
         options.isJSON = json
         var plain = 0
-        for word in words {
+        for word in command == "import" ? try importWords() : words {
             if let equals = word.firstIndex(of: "=") {
                 options.arguments.append((String(word[..<equals]), String(word[word.index(after: equals)...])))
             } else {

@@ -10,6 +10,15 @@ struct LoadCommand: ParsableCommand {
         discussion: """
             - is standard input; .gz, .xz, .zst and .bz2 files are read as they are. An interrupted load of a file goes on where it ended (FILE.auspex-load \
             beside it knows). What is refused goes to FILE.rejected with its line and the reason, and the exit code is 1.
+
+            --to-sstables DIR writes finished tables into a new directory, without a server; auspex admin import KEYSPACE.TABLE DIR then takes them into \
+            a running node. The table is what --schema or --create says; DIR/schema.cql makes it. Rows are put in order in memory, and each time that is \
+            full (--sort-memory) a file is written, up to which an interrupted load is resumed. What is about a server does not apply: --host, --port, \
+            --embedded, --user, --in-flight, --consistency and the like; --connections is the number of threads.
+
+            Into a table of counters, values are added to the counters (an empty one adds nothing). A count cannot be sent twice: where the server or a \
+            broken connection leaves open whether it was added, the record goes to FILE.rejected as "outcome unknown" and is not sent again. A resumed load \
+            says how many those are; loading a whole file again adds it again, and with --no-resume nothing is remembered.
             """)
 
     @Argument(help: "Files to load, in this order.")
@@ -39,6 +48,15 @@ struct LoadCommand: ParsableCommand {
 
     @Flag(help: "Make keyspace and table, with types that fit the data.")
     var create = false
+
+    @Option(name: .customLong("to-sstables"), help: "Write finished tables into this new directory, without a server.")
+    var sstableDirectory: String?
+
+    @Option(help: "For --to-sstables: a file of CREATE statements, or a node's own data/schema, that makes the table.")
+    var schema: String?
+
+    @Option(help: "For --to-sstables: MiB of rows that are put in order in memory before they become a file.")
+    var sortMemory = 256
 
     @Option(help: "The primary key of a table that is made: \"(origin, month), time_hour\"; without it the first column.")
     var key: String?
@@ -72,6 +90,10 @@ struct LoadCommand: ParsableCommand {
 
     func run() throws {
         var options = try options()
+        if options.sstableDirectory != nil {
+            guard connection.embedded == nil else { throw ValidationError("--to-sstables and --embedded are two places to load into") }
+            return try load(options)
+        }
         try connection.withServer { network in
             options.connection = network
             options.connection.driverName = "auspex-load"
@@ -85,7 +107,7 @@ struct LoadCommand: ParsableCommand {
             for path in report.rejectFiles { diagnostic("refused records are in \(path)") }
             if dryRun, let statement = report.createStatement { diagnostic("would make: \(statement)") }
             print(json ? LoadCommand.json(report) : LoadCommand.text(report, isDryRun: dryRun))
-            if report.refused > 0 { throw ExitCode(1) }
+            if report.refused + report.unknown > 0 { throw ExitCode(1) }
         } catch let error as LoadError {
             if case .usage(let text) = error { throw ValidationError(text) }
             diagnostic(error.message)
@@ -111,6 +133,9 @@ struct LoadCommand: ParsableCommand {
         }
         options.nulls = nulls
         options.creates = create
+        options.sstableDirectory = sstableDirectory
+        options.schemaFile = schema
+        options.sortBytes = max(0, min(sortMemory, 1 << 20)) << 20
         options.key = key
         options.inferRows = inferRows
         options.connections = connections
@@ -132,13 +157,16 @@ struct LoadCommand: ParsableCommand {
         let seconds = Double(Int(report.seconds * 100)) / 100
         var text = "\(report.rows) rows \(isDryRun ? "fit" : "loaded") in \(seconds) s, \(Int(report.rowsPerSecond)) rows/s"
         if report.resumed > 0 { text += "; \(report.resumed) were loaded before" }
+        if report.sstables > 0 { text += "; \(report.sstables) sstables" }
+        if report.unknown > 0 { text += "; \(report.unknown) may have been counted or not" }
         if report.refused > 0 { text += "; \(report.refused) refused" }
         return text
     }
 
     private static func json(_ report: LoadReport) -> String {
         let milliseconds = Int(report.seconds * 1000)
-        return "{\"rows\":\(report.rows),\"refused\":\(report.refused),\"resumed\":\(report.resumed),\"bytes\":\(report.bytes),"
+        return "{\"rows\":\(report.rows),\"refused\":\(report.refused),\"unknown\":\(report.unknown),"
+            + "\"sstables\":\(report.sstables),\"resumed\":\(report.resumed),\"bytes\":\(report.bytes),"
             + "\"seconds\":\(Double(milliseconds) / 1000),\"rows_per_second\":\(Int(report.rowsPerSecond))}"
     }
 }

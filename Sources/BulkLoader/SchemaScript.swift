@@ -1,0 +1,102 @@
+import CQL
+import DataModel
+import Platform
+import Primitives
+import Query
+
+/// Statements that make keyspaces and tables, executed without a server.
+struct SchemaScript {
+    let engine: QueryEngine
+
+    /// A query engine that knows `schema` and reads and writes through `port`.
+    static func engine(_ schema: Schema, _ port: OfflinePort) -> QueryEngine {
+        let info = NodeInfo(
+            clusterName: "offline", dataCenter: "datacenter1", rack: "rack1", hostID: UUID(high: 0, low: 0), address: "127.0.0.1",
+            nativePort: 0, storagePort: 0, tokens: [])
+        return QueryEngine(replica: port, host: OfflineHost(), node: info, schema: schema)
+    }
+
+    /// Memory to execute statements with, its identifiers unlike all others.
+    static func scratch() -> ExecutionScratch {
+        var random = SystemRandomNumberGenerator()
+        return ExecutionScratch(seed: random.next(), clockSequenceAndNode: random.next())
+    }
+
+    /// What a file says: CQL, or a node's own file of its schema.
+    /// - Throws: also when it has no such table.
+    static func schema(_ path: String, system: any FileSystem, keyspace: String, table: String) throws(LoadError) -> Schema {
+        let bytes: [UInt8]
+        do { bytes = try system.readAll(path) } catch { throw .input(error.description) }
+        var schema: Schema
+        do throws(SchemaDecodingError) {
+            schema = try Schema(decoding: bytes)
+        } catch {
+            // Not a node's file: statements, then.
+            let script = SchemaScript(engine: engine(Schema(), OfflinePort()))
+            try script.run(String(decoding: bytes, as: UTF8.self), path: path)
+            schema = script.engine.schema
+        }
+        guard schema.table(keyspace, table) != nil else { throw .schema("\(path) makes no table \(keyspace).\(table)") }
+        for name in schema.keyspaces.keys where name != keyspace { schema = schema.removing(keyspace: name) }
+        return schema
+    }
+
+    private func run(_ text: String, path: String) throws(LoadError) {
+        let statements: [String]
+        do { statements = try StatementSplitter.split(text) } catch { throw .schema("\(path): \(error.message)") }
+        var current: String?
+        for statement in statements {
+            do throws(ServerError) {
+                if let name = try execute(statement, keyspace: current) { current = name }
+            } catch {
+                throw .schema("\(path): \(error.message); in: \(statement.prefix(200))")
+            }
+        }
+    }
+
+    /// Executes a statement that makes or changes a keyspace or a table.
+    /// - Returns: the keyspace that it puts in use.
+    @discardableResult func execute(_ text: String, keyspace: String?) throws(ServerError) -> String? {
+        let parsed = try Parser.parse(text)
+        // Where replicas would be is nothing to files, and a keyspace that is not made is not missed: any strategy will do.
+        switch parsed.statement {
+        case .createKeyspace(let name, _, _):
+            try make(keyspace: name)
+            return nil
+        case .createTable(let create):
+            if let name = create.table.keyspace ?? keyspace { try make(keyspace: name) }
+        case .alterTable, .alterKeyspace, .dropTable, .dropKeyspace, .use: break
+        default: throw .invalid("only statements that make keyspaces and tables are expected")
+        }
+        if case .setKeyspace(let name) = try perform(text, keyspace: keyspace) { return name }
+        return nil
+    }
+
+    private func make(keyspace: String) throws(ServerError) {
+        let text =
+            "CREATE KEYSPACE IF NOT EXISTS \(Identifier.quoted(keyspace)) WITH replication = {'class': 'SimpleStrategy', "
+            + "'replication_factor': 1}"
+        _ = try perform(text, keyspace: nil)
+    }
+
+    private func perform(_ text: String, keyspace: String?) throws(ServerError) -> StatementResult {
+        let statement = try engine.statement(text, keyspace: keyspace)
+        do throws(QueryFailure) {
+            return try engine.execute(statement, options: QueryOptions(), io: .blocking, scratch: SchemaScript.scratch()).result
+        } catch {
+            switch error {
+            case .server(let problem): throw problem
+            case .wouldBlock: throw ServerError(.serverError, "the statement would have to wait")
+            }
+        }
+    }
+}
+
+/// A schema that lasts as long as the load.
+private struct OfflineHost: SchemaHost {
+    func store(_ schema: Schema, created: [TableMetadata], altered: [TableMetadata]) throws(ServerError) {}
+    func dropped(_ tables: [TableMetadata]) {}
+    func truncate(_ table: TableMetadata) throws(ServerError) {}
+    func slow(_ statement: String, milliseconds: Int) {}
+    func announce(_ change: SchemaChange) {}
+}

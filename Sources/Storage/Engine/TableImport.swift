@@ -1,0 +1,237 @@
+import DataModel
+import Platform
+import Primitives
+
+/// What an import brought in.
+public struct ImportReport: Sendable, Equatable {
+    public var files = 0
+    public var rows = 0
+    public var bytes = 0
+    /// Files that were written anew, since the table numbers its columns otherwise.
+    public var rewritten = 0
+}
+
+/// Why nothing was imported.
+public enum ImportError: Error, Sendable {
+    /// The directory or a file of it is not what it should be.
+    case refused(String)
+    case storage(StorageError)
+}
+
+/// Takes finished files into a table that is in use.
+///
+/// 1. Every file the directory's manifest names gets a second name, or a copy on another file system, under a new number of the table; where the
+///    table numbers its columns otherwise, it is written anew.
+/// 2. What is now in the table's directory is synced and verified byte by byte, and every row is shown to `complaint`.
+/// 3. One edit of the table's manifest makes all of them visible.
+///
+/// Until step 3 the files are strays, which the next start removes: a crash leaves the table as it was, or with all of them.
+struct TableImport {
+    let engine: StorageEngine
+    let table: TableStore
+    let source: String
+    /// For columns that have another number here, by the one they have in the files.
+    let renumbered: [Int: Int]
+    /// What is wrong with a row of the files, if anything.
+    let complaint: (UnsafeRawBufferPointer, RowView) -> String?
+
+    private var system: any FileSystem { engine.core.system }
+
+    func run() throws(ImportError) -> ImportReport {
+        guard system.exists(source + "/" + Manifest.fileName) else {
+            throw .refused("\(source) holds no tables: there is no \(Manifest.fileName) in it")
+        }
+        guard source != table.directory else { throw .refused("\(source) is the table's own directory") }
+        let manifest = try orFail { () throws(StorageError) in try Manifest.read(system, directory: source) }
+        var added: [SSTable] = []
+        var paths: [String] = []
+        var report = ImportReport()
+        do throws(ImportError) {
+            for number in manifest.tables.sorted() {
+                let one = try take(source + "/" + Manifest.tableFile(number), &paths, &report)
+                report.files += 1
+                report.rows += one.statistics.rowCount
+                report.bytes += one.fileBytes
+                added.append(one)
+            }
+            if !added.isEmpty { try install(added) }
+        } catch {
+            discard(paths)
+            throw error
+        }
+        return report
+    }
+
+    private func orFail<R>(_ body: () throws(StorageError) -> R) throws(ImportError) -> R {
+        do { return try body() } catch { throw .storage(error) }
+    }
+
+    private func orFail<R>(_ body: () throws(FileError) -> R) throws(ImportError) -> R {
+        do { return try body() } catch { throw .storage(.file(error)) }
+    }
+
+    /// Brings one file into the table's directory, checks it there and opens it.
+    private func take(_ from: String, _ paths: inout [String], _ report: inout ImportReport) throws(ImportError) -> SSTable {
+        let id = engine.core.newTableNumber()
+        let path = table.directory + "/" + Manifest.tableFile(id)
+        if !renumbered.isEmpty {
+            // What is written anew has good checksums whatever it was made of.
+            try verify(from, as: from)
+            paths.append(path)
+            try orFail { () throws(StorageError) in try rewrite(from, to: path) }
+            report.rewritten += 1
+        } else {
+            paths.append(path)
+            do throws(FileError) { try system.link(from, to: path) } catch { try copy(from, to: path) }
+        }
+        try orFail { () throws(FileError) in
+            let file = try system.open(path, .read)
+            defer { file.close() }
+            try file.sync()
+        }
+        try verify(path, as: from)
+        let opened = try orFail { () throws(StorageError) in
+            try SSTable(system: system, path: path, id: id, cache: engine.core.cache)
+        }
+        try checkRows(opened, from)
+        return opened
+    }
+
+    private func copy(_ from: String, to path: String) throws(ImportError) {
+        let input: any File
+        do throws(FileError) { input = try system.open(from, .read) } catch { throw .refused(error.description) }
+        defer { input.close() }
+        try orFail { () throws(StorageError) in
+            do {
+                let output = try system.open(path, .create)
+                defer { output.close() }
+                let size = try input.size()
+                var offset = 0
+                while offset < size {
+                    let piece = try SSTable.readRaw(input, offset: offset, count: min(1 << 20, size - offset), mayBlock: true)
+                    try piece.withUnsafeBytesTyped { (bytes) throws(FileError) in try output.write(bytes, at: offset) }
+                    offset += piece.count
+                }
+            } catch let error as StorageError {
+                throw error
+            } catch let error as FileError {
+                throw StorageError.file(error)
+            } catch { throw StorageError.stopped("\(error)") }
+        }
+    }
+
+    private func verify(_ path: String, as shown: String) throws(ImportError) {
+        let report = try orFail { () throws(StorageError) in try SSTableVerifier(system: system, path: path).verify() }
+        guard let problem = report.problems.first else { return }
+        throw .refused("\(shown) is damaged: \(problem.place) at byte \(problem.offset): \(problem.message); nothing was imported")
+    }
+
+    private func checkRows(_ opened: SSTable, _ shown: String) throws(ImportError) {
+        var found: String?
+        let cursor = SSTableCursor(opened, range: .all, direction: .forward, mayBlock: true, isBulk: true)
+        try orFail { () throws(StorageError) in
+            var more = try cursor.start()
+            while more {
+                found = complaint(cursor.key, RowView(cursor.value))
+                if found != nil { return }
+                more = try cursor.advance()
+            }
+        }
+        if let found { throw .refused("\(shown) does not fit the table: \(found); nothing was imported") }
+    }
+
+    /// Writes a file's rows with the table's own numbers of the columns.
+    private func rewrite(_ from: String, to path: String) throws(StorageError) {
+        let original = try SSTable(system: system, path: from, id: 0, cache: nil)
+        let writer = try SSTableWriter(
+            system: system, path: path, options: table.options.files, createdAt: original.statistics.createdAt,
+            sources: original.statistics.sources)
+        do throws(StorageError) {
+            let cursor = SSTableCursor(original, range: .all, direction: .forward, mayBlock: true, isBulk: true)
+            var row = ByteWriter(capacity: 1024)
+            var more = try cursor.start()
+            while more {
+                row.removeAll()
+                renumber(RowView(cursor.value), into: &row)
+                try writer.add(key: cursor.key, row: row.bytes)
+                more = try cursor.advance()
+            }
+            for tombstone in original.rangeTombstones() { try writer.addTombstone(tombstone) }
+            _ = try writer.finish()
+        } catch {
+            writer.abandon()
+            throw error
+        }
+    }
+
+    private func renumber(_ row: RowView, into out: inout ByteWriter) {
+        var writer = RowWriter()
+        writer.begin(
+            timestamp: row.base, liveness: row.hasLiveness, ttl: row.livenessTTL, expires: row.livenessExpires, deletion: row.deletion,
+            into: &out)
+        var cells = row.cells
+        while cells.advance() {
+            let column = renumbered[cells.column] ?? cells.column
+            let hasPath = cells.flags.contains(.hasPath)
+            if cells.isComplexDeletion {
+                writer.complexDeletion(column: column, deletion: cells.deletion, into: &out)
+            } else if cells.isTombstone {
+                if hasPath {
+                    writer.tombstone(column: column, path: cells.path, deletion: cells.deletion, into: &out)
+                } else {
+                    writer.tombstone(column: column, deletion: cells.deletion, into: &out)
+                }
+            } else if hasPath {
+                writer.cell(
+                    column: column, path: cells.path, timestamp: cells.timestamp, ttl: cells.ttl, expires: cells.localDeletion,
+                    value: cells.value, into: &out)
+            } else {
+                writer.cell(
+                    column: column, timestamp: cells.timestamp, ttl: cells.ttl, expires: cells.localDeletion, value: cells.value,
+                    isCounter: cells.flags.contains(.counter), into: &out)
+            }
+        }
+        writer.end(into: &out)
+    }
+
+    private func install(_ added: [SSTable]) throws(ImportError) {
+        try orFail { () throws(FileError) in try system.syncDirectory(table.directory) }
+        // Under the lock of flushes, which dropping the table takes too.
+        let isInstalled = try orFail { () throws(StorageError) in
+            try table.flushing.withLockTyped { (_) throws(StorageError) -> Bool in
+                if self.table.isDropped.load(ordering: .relaxed) { return false }
+                try self.table.install(imported: added)
+                return true
+            }
+        }
+        guard isInstalled else { throw .refused("the table was dropped meanwhile") }
+    }
+
+    /// Removes what was brought in, unless the manifest on the disk names it all the same: a rename may have happened whose directory could not
+    /// be synced.
+    private func discard(_ paths: [String]) {
+        do throws(StorageError) {
+            let named = try Manifest.read(system, directory: table.directory).tables.map { table.directory + "/" + Manifest.tableFile($0) }
+            for path in paths where !named.contains(path) {
+                do { try system.remove(path) } catch {}  // a stray file is removed at the next start
+            }
+        } catch { return }  // then it may; a stray file is removed at the next start
+    }
+}
+
+extension StorageEngine {
+    /// Takes the files of a directory into a table, all of them or none; they are left where they are. May take long.
+    /// - Parameters:
+    ///   - renumbered: the table's own numbers of columns that have other ones in the files.
+    ///   - complaint: what is wrong with a key and row, if anything; is shown all of them, the columns numbered as in the table.
+    public func importTables(
+        into table: TableStore, from directory: String, renumbered: [Int: Int],
+        complaint: (UnsafeRawBufferPointer, RowView) -> String?
+    ) throws(ImportError) -> ImportReport {
+        let report = try withoutActuallyEscaping(complaint) { (complaint) throws(ImportError) in
+            try TableImport(engine: self, table: table, source: directory, renumbered: renumbered, complaint: complaint).run()
+        }
+        scheduleCompaction(table)
+        return report
+    }
+}
