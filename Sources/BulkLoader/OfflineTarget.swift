@@ -175,7 +175,7 @@ final class OfflinePort: ReplicaPort {
     func open(_ writer: OfflineTableWriter) { self.writer.withLock { $0 = writer } }
     func close() { writer.withLock { $0 = nil } }
 
-    func apply(_ mutations: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
+    func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
         guard let writer = writer.withLock({ $0 }) else { throw .storage("the directory is not open") }
         do { try writer.apply(mutations.out.bytes) } catch { throw .storage(error.description) }
     }
@@ -184,11 +184,11 @@ final class OfflinePort: ReplicaPort {
         throw .storage("counters belong to the node that counts")
     }
 
-    func withPartitionLock<R>(
-        table: UUID, partition: [UInt8], io: IOMode, _ body: () throws(ServerError) -> R
-    ) throws(ServerError) -> R? {
-        throw ServerError(.serverError, "conditions need a node")
+    func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) {
+        throw .storage("conditions need a node")
     }
+
+    func truncate(table: UUID) throws(ReplicaError) { throw .storage("nothing can be removed") }
 
     func scan(
         table: UUID, range: KeyRange, reversed: Bool, io: IOMode, _ visit: (UnsafeRawBufferPointer, RowView) -> ScanStep

@@ -86,7 +86,7 @@ struct SchemaScript {
         } catch {
             switch error {
             case .server(let problem): throw problem
-            case .wouldBlock: throw ServerError(.serverError, "the statement would have to wait")
+            case .wouldBlock, .pending, .restart: throw ServerError(.serverError, "the statement would have to wait")
             }
         }
     }
@@ -96,7 +96,6 @@ struct SchemaScript {
 private struct OfflineHost: SchemaHost {
     func store(_ schema: Schema, created: [TableMetadata], altered: [TableMetadata]) throws(ServerError) {}
     func dropped(_ tables: [TableMetadata]) {}
-    func truncate(_ table: TableMetadata) throws(ServerError) {}
     func slow(_ statement: String, milliseconds: Int) {}
     func announce(_ change: SchemaChange) {}
 }

@@ -34,7 +34,11 @@ extension LocalReplica {
         }
         var answer = ReadAnswer(coveredTo: coveredTo, operations: [], rowCount: places.count)
         // After the rows: a deletion that came in between hides rows that were read, never the other way round.
-        for span in table.rangeDeletions(in: answer.covered(of: command)).spans where span.deletion.localDeletion >= command.gcBefore {
+        let deletions: RangeDeletions
+        do throws(StorageError) {
+            deletions = try table.rangeDeletions(in: answer.covered(of: command), mayBlock: io == .blocking)
+        } catch { throw LocalReplica.convert(error) }
+        for span in deletions.spans where span.deletion.localDeletion >= command.gcBefore {
             out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)
         }
         answer.operations = out.out.toArray()

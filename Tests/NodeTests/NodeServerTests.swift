@@ -17,6 +17,12 @@ import Testing
         let makers = Mutex<[Make]>([])
         var loops: Int { 1 }
         func stop() {}
+        func connect(host: String, port: Int, loop: Int, _ makeHandler: @escaping Make) {}
+        func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void) { work() }
+        func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void) {}
+        func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void) {
+            work(acknowledgement.flush())
+        }
 
         func listen(
             host: String, port: Int, acknowledgement: (any Acknowledgement)?, _ makeHandler: @escaping Make

@@ -156,7 +156,12 @@ struct TableImport {
                 try writer.add(key: cursor.key, row: row.bytes)
                 more = try cursor.advance()
             }
-            for tombstone in original.rangeTombstones() { try writer.addTombstone(tombstone) }
+            let tombstones = TombstoneCursor(original, mayBlock: true, isBulk: true)
+            var another = try tombstones.seekToFirst()
+            while another {
+                try writer.addTombstone(try tombstones.tombstone())
+                another = try tombstones.advance()
+            }
             _ = try writer.finish()
         } catch {
             writer.abandon()

@@ -47,6 +47,15 @@ final class TombstoneCursor {
         return leaf.seekToFirst()
     }
 
+    /// Moves to the last tombstone that does not begin above `key`, or else to the first; false when there is none.
+    func seek(_ key: UnsafeRawBufferPointer) throws(StorageError) -> Bool {
+        guard root.seekFloor(key) else { return try seekToFirst() }
+        try openIndex()
+        guard index.seekFloor(key) else { return try seekToFirst() }
+        try openLeaf()
+        return try leaf.seekFloor(key) ? true : seekToFirst()
+    }
+
     /// Moves to the next tombstone; false past the last.
     func advance() throws(StorageError) -> Bool {
         if leaf.advance() { return true }
