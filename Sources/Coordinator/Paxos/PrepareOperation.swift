@@ -75,8 +75,10 @@ final class PrepareOperation: Operation {
     private func failed(_ node: Int, now: Int64) {
         lost.insert(node)
         guard members.alive.count - lost.count < members.quorum else { return }
-        finish(.failure(CoordinatorErrors.writeFailure(
-            members.consistency, .cas, received: promises.count, required: members.quorum, failures: lost.count)))
+        finish(
+            .failure(
+                CoordinatorErrors.writeFailure(
+                    members.consistency, .cas, received: promises.count, required: members.quorum, failures: lost.count)))
     }
 
     private func promised(now: Int64) {
@@ -127,8 +129,10 @@ final class PrepareOperation: Operation {
     override func expire(now: Int64) {
         if isFinished { return }
         coordinator.count { $0.timeouts += 1 }
-        finish(.failure(CoordinatorErrors.writeTimeout(
-            members.consistency, .cas, received: promises.filter(\.value.isPromised).count, required: members.quorum)))
+        finish(
+            .failure(
+                CoordinatorErrors.writeTimeout(
+                    members.consistency, .cas, received: promises.filter(\.value.isPromised).count, required: members.quorum)))
     }
 }
 

@@ -75,7 +75,8 @@ final class ProposeOperation: Operation {
 
     private var unknown: ServerError {
         var error = CoordinatorErrors.writeTimeout(members.consistency, .cas, received: accepted.count, required: members.quorum)
-        error.message = "CAS operation timed out: received \(accepted.count) of \(members.quorum) required responses; it may or may not have been applied."
+        error.message =
+            "CAS operation timed out: received \(accepted.count) of \(members.quorum) required responses; it may or may not have been applied."
         return error
     }
 
@@ -109,8 +110,10 @@ final class ProposeOperation: Operation {
         if committed.isMet { return finish(.success(.done)) }
         let waiting = writers.filter { cluster.isAlive[$0] && !settled.contains($0) }
         if !committed.couldBeMet(with: waiting.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) {
-            finish(.failure(CoordinatorErrors.writeFailure(
-                commitLevel, .simple, received: committed.total, required: committed.required, failures: failures)))
+            finish(
+                .failure(
+                    CoordinatorErrors.writeFailure(
+                        commitLevel, .simple, received: committed.total, required: committed.required, failures: failures)))
         }
     }
 
@@ -119,8 +122,10 @@ final class ProposeOperation: Operation {
         if isFinished { return }
         coordinator.count { $0.timeouts += 1 }
         if isCommitting {
-            finish(.failure(CoordinatorErrors.writeTimeout(
-                commitLevel, .simple, received: committed.total, required: committed.required)))
+            finish(
+                .failure(
+                    CoordinatorErrors.writeTimeout(
+                        commitLevel, .simple, received: committed.total, required: committed.required)))
         } else {
             finish(.failure(unknown))
         }

@@ -33,8 +33,11 @@ final class RangeOperation: Operation {
         stretches = cluster.stretches(table: command.table, command.range)
         if command.reversed { stretches.reverse() }
         guard !stretches.isEmpty else {
-            return finish(.failure(ServerError(.unavailable, "nobody owns what is asked for",
-                detail: .unavailable(consistency: consistency, required: 1, alive: 0))))
+            return finish(
+                .failure(
+                    ServerError(
+                        .unavailable, "nobody owns what is asked for",
+                        detail: .unavailable(consistency: consistency, required: 1, alive: 0))))
         }
         answers = stretches.map { _ in nil }
         round(now: now)
