@@ -27,7 +27,7 @@ import Testing
         }
         #expect(world.converged, "seed \(seed)")
         #expect(seconds <= 25, "seed \(seed): \(seconds) s")
-        world.run(seconds: 120)
+        world.run(seconds: count > 20 ? 25 : 120)
         #expect(world.converged && downs(world.events()).isEmpty, "seed \(seed)")
     }
 

@@ -11,25 +11,30 @@ extension Gossiper {
     mutating func apply(_ entries: [GossipEntry], now: Int64, wall: Int64) {
         for entry in entries {
             if entry.endpoint == configuration.endpoint {
-                noticeSelf(entry.state)
+                noticeSelf(entry.state, wall: wall)
             } else if quarantined[entry.endpoint] == nil {
                 apply(entry.state, of: entry.endpoint, now: now, wall: wall)
             }
         }
     }
 
-    private mutating func noticeSelf(_ state: GossipState) {
-        guard state.heartBeat.generation > local.heartBeat.generation else { return }
+    private mutating func noticeSelf(_ state: GossipState, wall: Int64) {
+        guard state.heartBeat.generation > local.heartBeat.generation,
+            isPlausible(state.heartBeat.generation, of: configuration.endpoint, wall: wall)
+        else { return }
         effects.append(.event(.superseded(generation: state.heartBeat.generation, status: state.status)))
+    }
+
+    private mutating func isPlausible(_ generation: Int64, of endpoint: Endpoint, wall: Int64) -> Bool {
+        let limit = wall / 1_000_000 + configuration.generationLead
+        if generation <= limit { return true }
+        effects.append(.event(.refused(.generationTooFarAhead(endpoint, offered: generation, limit: limit))))
+        return false
     }
 
     private mutating func apply(_ news: GossipState, of endpoint: Endpoint, now: Int64, wall: Int64) {
         let generation = news.heartBeat.generation
-        let limit = wall / 1_000_000 + configuration.generationLead
-        guard generation <= limit else {
-            effects.append(.event(.refused(.generationTooFarAhead(endpoint, offered: generation, limit: limit))))
-            return
-        }
+        guard isPlausible(generation, of: endpoint, wall: wall) else { return }
         let known = peers[endpoint]?.state
         if let known, generation < known.heartBeat.generation {
             effects.append(.event(.refused(.lowerGeneration(endpoint, offered: generation, known: known.heartBeat.generation))))

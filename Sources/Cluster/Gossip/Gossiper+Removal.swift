@@ -33,7 +33,7 @@ extension Gossiper {
         guard let peer = peers[endpoint] else { throw .unknownNode(endpoint) }
         guard !peer.isAlive else { throw .alive(endpoint) }
         var state = peer.state
-        let version = state.maxVersion + 1
+        let version = min(state.maxVersion, Int64.max - 2) + 1
         let status = GossipStatus.removed(expires: wall + GossipConfiguration.departedStateLife)
         state.heartBeat = HeartBeat(generation: state.heartBeat.generation + 1, version: version + 1)
         state.set(GossipValue(key: .status, version: version, text: status.description))
