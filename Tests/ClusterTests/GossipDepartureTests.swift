@@ -102,6 +102,18 @@ import Testing
         #expect(world.converged)
     }
 
+    @Test func aSplitClusterFindsTogetherWithoutItsSeed() {
+        var world = GossiperTests.world(9, seed: 28)
+        world.run(seconds: 30)
+        let seed = World.endpoint(0)
+        world.stop(seed)
+        for number in 1..<5 { world.groups[World.endpoint(number)] = 1 }
+        world.run(seconds: 60)
+        world.groups = [:]
+        world.run(seconds: 30)
+        for endpoint in world.order { #expect(world.nodes[endpoint]!.unreachableEndpoints == [seed]) }
+    }
+
     @Test func aPausedProcessConvictsNobodyAndIsConvicted() {
         var world = GossiperTests.world(6, seed: 26)
         world.run(seconds: 30)
