@@ -18,7 +18,7 @@ public struct PropertyFileSnitch: Hashable, Sendable {
         var byAddress: [String: Location] = [:]
         var byEndpoint: [Endpoint: Location] = [:]
         var fallback: Location?
-        for (index, raw) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        for (index, raw) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
             let line = PropertyFileSnitch.trim(raw)
             guard let first = line.first, first != "#", first != "!" else { continue }
             guard let equals = line.firstIndex(of: "=") else {

@@ -35,14 +35,14 @@ extension Ring {
                 next.state = .normal
             case .replacing(let other):
                 replaced.append(other)
-                next.claims = claims(heldBy: other).map { TokenClaim($0.token, epoch: $0.epoch + 1) }
+                next.claims = claims(heldBy: other).map { $0.successor() }
                 next.state = .normal
             }
             changed.append(next)
         }
         for heir in inherited {
             guard let index = changed.firstIndex(where: { $0.id == heir.heir }), changed[index].state != .left else { continue }
-            changed[index].claims.append(TokenClaim(heir.token, epoch: epoch(of: heir.token) + 1))
+            changed[index].claims.append(TokenClaim(heir.token, epoch: epoch(of: heir.token)).successor())
         }
         for id in replaced {
             if let index = changed.firstIndex(where: { $0.id == id }) { changed[index].state = .left }

@@ -40,7 +40,7 @@ public struct TokenAllocator: Sendable {
                 board.give(partition, to: newcomer)
                 taken.append(partition)
             }
-            return taken.map { board.grid.end(of: $0) }.sorted().map { TokenClaim($0, epoch: ring.epoch(of: $0) + 1) }
+            return taken.map { board.grid.end(of: $0) }.sorted().map { TokenClaim($0, epoch: ring.epoch(of: $0)).successor() }
         }
     }
 

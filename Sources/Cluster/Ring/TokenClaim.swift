@@ -13,6 +13,10 @@ public struct TokenClaim: Hashable, Comparable, Sendable {
         self.epoch = epoch
     }
 
+    /// The claim of who takes the token over from whoever holds this claim. At the greatest epoch, which only nonsense from a peer can
+    /// reach, the order of host ids decides.
+    public func successor() -> TokenClaim { TokenClaim(token, epoch: epoch == UInt32.max ? epoch : epoch + 1) }
+
     public static func < (a: TokenClaim, b: TokenClaim) -> Bool { a.token != b.token ? a.token < b.token : a.epoch < b.epoch }
 
     /// The value of `GossipKey.tokens`: for each claim the token and the epoch, big-endian. Part of the format, do not change.

@@ -1,0 +1,43 @@
+import Messages
+import Primitives
+
+/// Why a node cannot be removed.
+public enum GossipRemovalError: Error, Hashable, CustomStringConvertible {
+    case unknownNode(Endpoint)
+    case alive(Endpoint)
+
+    public var description: String {
+        switch self {
+        case .unknownNode(let endpoint): "no node is known at \(endpoint)"
+        case .alive(let endpoint): "\(endpoint) is alive; let it leave itself (decommission)"
+        }
+    }
+}
+
+extension Gossiper {
+    /// Says that this node has left; it should go on gossiping for a few rounds.
+    ///
+    /// - Parameter wall: microseconds since 1970.
+    public mutating func leave(wall: Int64) -> [GossipEffect] {
+        setLocal(status: .left(expires: wall + GossipConfiguration.departedStateLife))
+        return announce()
+    }
+
+    /// Says in the name of a dead node that it was removed, in a generation of its own, so that the dead node is not believed
+    /// should it come back.
+    ///
+    /// - Parameters:
+    ///   - now: monotonic microseconds.
+    ///   - wall: microseconds since 1970.
+    public mutating func remove(_ endpoint: Endpoint, now: Int64, wall: Int64) throws(GossipRemovalError) -> [GossipEffect] {
+        guard let peer = peers[endpoint] else { throw .unknownNode(endpoint) }
+        guard !peer.isAlive else { throw .alive(endpoint) }
+        var state = peer.state
+        let version = min(state.maxVersion, Int64.max - 2) + 1
+        let status = GossipStatus.removed(expires: wall + GossipConfiguration.departedStateLife)
+        state.heartBeat = HeartBeat(generation: state.heartBeat.generation + 1, version: version + 1)
+        state.set(GossipValue(key: .status, version: version, text: status.description))
+        apply([GossipEntry(endpoint: endpoint, state: state)], now: now, wall: wall)
+        return drain()
+    }
+}
