@@ -127,9 +127,20 @@ extension QueryEngine {
         }
         let warnings = try verifySize(kind, items, space.mutations)
         // Either all of them delete or none does.
-        let type: WriteType = kind == .logged ? .batch : kind == .counter ? .counter : .unloggedBatch
-        try apply(space.mutations, isCounter: kind == .counter && !BatchShape.deletesFirst(items), type: type, options, io)
+        try applyTogether(kind, deletes: BatchShape.deletesFirst(items), options, io, space.mutations)
         return Answer(result: .void, warnings: warnings)
+    }
+
+    @inline(never) private func applyTogether(
+        _ kind: BatchPlan.Kind, deletes: Bool, _ options: QueryOptions, _ io: IOMode, _ mutations: borrowing MutationWriter
+    ) throws(QueryFailure) {
+        let type: WriteType
+        switch kind {
+        case .logged: type = .batch
+        case .unlogged: type = .unloggedBatch
+        case .counter: type = .counter
+        }
+        try apply(mutations, isCounter: kind == .counter && !deletes, type: type, options, io)
     }
 
     // Not inlined, like the other parts of a batch: with one inside the other the optimizer of Swift 6.3.1 fails.
