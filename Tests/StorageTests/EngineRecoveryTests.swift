@@ -67,6 +67,32 @@ import Testing
         #expect(try Self.rows(table) == 42)
     }
 
+    /// A process that is killed between making a segment and writing its header leaves a blank one, or a recycled one under a new name. It is
+    /// no damage, neither at the next start nor at the one after, when another segment follows.
+    @Test(arguments: [false, true]) func aSegmentThatWasNotBegunIsNotDamageLater(isRecycled: Bool) throws {
+        let system = MemoryFileSystem()
+        var (engine, table) = try EngineCrashTests.open(system, boot: 1)
+        for row in 0..<40 { try Self.put(engine, row, bytes: 300) }
+        try engine.syncLog()
+        let log = try #require(engine.log)
+        let newest = try #require(log.segments.max())
+        var blank = [UInt8](repeating: 0, count: 4096)
+        if isRecycled {
+            blank = try system.readAll("db/commitlog/" + CommitLog.name(newest))
+            // The newest segment ends in good order, as it does when another is opened.
+            try log.close()
+        }
+        let file = try system.open("db/commitlog/" + CommitLog.name(newest + 1), .create)
+        try blank.withUnsafeBytes { raw in Result { try file.write(raw, at: 0) } }.get()
+        for start in 1...3 {
+            (engine, table) = try EngineCrashTests.open(system, boot: 1)
+            try Self.put(engine, 39 + start)
+            try engine.flushLog()
+        }
+        (engine, table) = try EngineCrashTests.open(system, boot: 1)
+        #expect(try Self.rows(table) == 43)
+    }
+
     /// A manifest may be on the disk though its directory could not be synced: what it names must stay.
     @Test func aFileTheManifestMayNameIsKept() throws {
         let isArmed = Flag()

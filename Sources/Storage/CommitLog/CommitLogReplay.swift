@@ -105,8 +105,11 @@ public struct CommitLogReplay {
         _ number: UInt64, _ bytes: UnsafeRawBufferPointer, path: String, later: [UInt64], report: inout ReplayReport
     ) throws(StorageError) -> Bool {
         let next = try firstGoodChunk(bytes, segment: number, from: CommitLogFormat.headerBytes)
-        // A segment that was made and not begun.
-        if next == nil && later.isEmpty { return true }
+        // Made and not begun: the process ended in between. It goes, for once another segment follows, a blank one looks like a damaged one.
+        if next == nil && later.isEmpty {
+            report.end = LogPosition(segment: number, offset: 0)
+            return false
+        }
         let at = LogPosition(segment: number, offset: CommitLogFormat.headerBytes)
         if try isDamage(at: at, next: next, boot: try boot(of: later), bytes, later: later) {
             return try damaged(path, LogPosition(segment: number, offset: 0), bytes.count, "the segment's header is damaged", &report)
