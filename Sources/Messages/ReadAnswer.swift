@@ -19,12 +19,50 @@ public struct ReadAnswer: Sendable, Equatable {
     }
 
     /// A hash of everything the answer says; equal on replicas that hold the same.
+    ///
+    /// A row without a liveness keeps as its base the timestamp of a cell that may be long gone, so its cells are hashed with timestamps of
+    /// their own: else replicas that hold the same would differ for ever.
     public var digest: UUID {
         var all = ByteWriter(capacity: operations.count + 64)
         all.writeCounted(coveredTo ?? [])
         all.write(coveredTo == nil ? 0 : 1)
-        all.write(operations)
+        operations.withUnsafeBytes { bytes in
+            var reader = ByteReader(bytes)
+            do throws(ByteError) {
+                while true {
+                    let start = reader.offset
+                    guard let operation = try MutationReader.operation(from: &reader) else { break }
+                    if case .row(let key, let row) = operation, !RowView(row).hasLiveness {
+                        ReadAnswer.hash(key, RowView(row), into: &all)
+                    } else {
+                        all.write(UnsafeRawBufferPointer(rebasing: bytes[start..<reader.offset]))
+                    }
+                }
+            } catch { all.write(bytes) }  // not reached: whoever made the answer wrote whole operations
+        }
         return UUID(high: Checksum.xxh3(all.bytes, seed: 0x4449_4745), low: Checksum.xxh3(all.bytes, seed: 0x5354))
+    }
+
+    private static func hash(_ key: UnsafeRawBufferPointer, _ row: RowView, into all: inout ByteWriter) {
+        all.write(3)
+        all.writeVarint(key.count)
+        all.write(key)
+        all.writeLE(row.deletion.timestamp)
+        all.writeLE(row.deletion.localDeletion)
+        var cursor = row.cells
+        while cursor.advance() {
+            all.write(1)
+            all.writeVarint(cursor.column)
+            all.write(cursor.flags.subtracting(.sameTimestamp).rawValue)
+            all.writeLE(cursor.timestamp)
+            all.writeLE(cursor.ttl)
+            all.writeLE(cursor.localDeletion)
+            all.writeVarint(cursor.path.count)
+            all.write(cursor.path)
+            all.writeVarint(cursor.value.count)
+            all.write(cursor.value)
+        }
+        all.write(0)
     }
 
     /// The keys the answer speaks for.
@@ -45,11 +83,15 @@ public struct ReadAnswer: Sendable, Equatable {
         coveredTo = try reader.readU8() == 0 ? nil : try reader.readCounted()
         rowCount = try reader.readCount()
         operations = try reader.readCounted()
-        // Whatever another node sends is checked once, here; merging trusts rows.
+        // Whatever another node sends is checked once, here; merging trusts rows, and who adds up rows trusts their count.
+        var rows = 0
         try operations.withReader { (operations) throws(ByteError) in
             while let operation = try MutationReader.operation(from: &operations) {
-                if case .row(_, let row) = operation { try RowView.validate(row) }
+                guard case .row(_, let row) = operation else { continue }
+                try RowView.validate(row)
+                rows += 1
             }
         }
+        guard rows == rowCount else { throw .malformedVarint(offset: reader.offset) }
     }
 }

@@ -3,7 +3,7 @@ import DataModel
 /// Counts the replicas that answered, against what a consistency level needs.
 ///
 /// 1. Most levels need a number of answers: of the replicas near by (`LOCAL_…`), or of all.
-/// 2. EACH_QUORUM needs a quorum in every data center.
+/// 2. EACH_QUORUM needs a quorum in every data center that has replicas.
 /// 3. A write needs one answer more for each pending replica it goes to, so that it has its level among the owners of before and of after.
 struct AnswerCount {
     /// By data center with EACH_QUORUM, else one entry named "".
@@ -18,7 +18,7 @@ struct AnswerCount {
     init(_ consistency: Consistency, _ replication: Replication, near: String, pending: [String] = []) {
         isLocal = consistency == .localOne || consistency == .localQuorum || consistency == .localSerial
         if consistency == .eachQuorum && !replication.dataCenters.isEmpty {
-            needed = replication.dataCenters.mapValues { $0 / 2 + 1 }
+            needed = replication.dataCenters.filter { $0.value > 0 }.mapValues { $0 / 2 + 1 }
             for name in pending { needed[name, default: 0] += 1 }
             required = needed.values.reduce(0, +)
         } else {

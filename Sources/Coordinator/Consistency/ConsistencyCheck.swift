@@ -22,7 +22,7 @@ public enum ConsistencyCheck {
         case .localQuorum, .localSerial: replication.local / 2 + 1
         case .eachQuorum:
             replication.dataCenters.isEmpty
-                ? replication.total / 2 + 1 : replication.dataCenters.values.reduce(0) { $0 + $1 / 2 + 1 }
+                ? replication.total / 2 + 1 : replication.dataCenters.values.reduce(0) { $0 + ($1 > 0 ? $1 / 2 + 1 : 0) }
         }
     }
 

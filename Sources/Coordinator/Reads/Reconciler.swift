@@ -134,7 +134,7 @@ public struct Reconciler {
                 rowCount += 1
                 out.row(key: least, encoded: merged.bytes)
                 for index in sources.indices {
-                    if holders.contains(index), isSame(row(index), merged.bytes) { continue }
+                    if holders.contains(index), isSame(row(index), merged.bytes, under: shadow) { continue }
                     lacks[index].writer.row(key: least, encoded: merged.bytes)
                 }
             }
@@ -142,17 +142,28 @@ public struct Reconciler {
         }
     }
 
-    /// Whether two encodings say the same of a row: the encoding of equal rows may differ in which timestamp is stored once.
-    private func isSame(_ row: UnsafeRawBufferPointer, _ merged: UnsafeRawBufferPointer) -> Bool {
+    /// Whether a row, once it lies under `shadow`, says the same as the merged one. The encodings of equal rows may differ: in the timestamp
+    /// that is stored once, for one.
+    private func isSame(_ row: UnsafeRawBufferPointer, _ merged: UnsafeRawBufferPointer, under shadow: DeletionTime) -> Bool {
         if compareBytes(row, merged) == 0 { return true }
-        var one = ByteWriter(capacity: row.count)
-        var other = ByteWriter(capacity: merged.count)
-        for (bytes, into) in [(row, 0), (merged, 1)] {
-            merger.begin()
-            merger.add(RowView(bytes))
-            merger.add(RowView(bytes))
-            _ = into == 0 ? merger.merge(shadow: .none, purge: nil, into: &one) : merger.merge(shadow: .none, purge: nil, into: &other)
+        var shadowed = ByteWriter(capacity: row.count)
+        merger.begin()
+        merger.add(RowView(row))
+        guard merger.merge(shadow: shadow, purge: nil, into: &shadowed) else { return false }
+        let one = RowView(shadowed.bytes)
+        let other = RowView(merged)
+        guard one.hasLiveness == other.hasLiveness, one.livenessTimestamp == other.livenessTimestamp, one.deletion == other.deletion,
+            one.livenessTTL == other.livenessTTL, one.livenessExpires == other.livenessExpires
+        else { return false }
+        var cells = one.cells
+        var others = other.cells
+        while cells.advance() {
+            guard others.advance(), cells.column == others.column, cells.timestamp == others.timestamp, cells.ttl == others.ttl,
+                cells.localDeletion == others.localDeletion,
+                cells.flags.subtracting(.sameTimestamp) == others.flags.subtracting(.sameTimestamp),
+                compareBytes(cells.path, others.path) == 0, compareBytes(cells.value, others.value) == 0
+            else { return false }
         }
-        return compareBytes(one.bytes, other.bytes) == 0
+        return !others.advance()
     }
 }

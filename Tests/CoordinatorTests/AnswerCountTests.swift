@@ -1,0 +1,76 @@
+import DataModel
+import Testing
+
+@testable import Coordinator
+
+@Suite struct AnswerCountTests {
+    /// One answer, by data center; "a" is near.
+    private typealias Answer = String
+
+    private static let replications: [Replication] = [
+        Replication(total: 3, local: 3, dataCenters: [:]), Replication(total: 5, local: 3, dataCenters: ["a": 3, "b": 2]),
+        Replication(total: 3, local: 0, dataCenters: ["b": 3]), Replication(total: 3, local: 3, dataCenters: ["a": 3, "b": 0]),
+        Replication(total: 1, local: 1, dataCenters: ["a": 1]),
+    ]
+
+    /// What the level says, in plain words.
+    private static func isMet(_ level: Consistency, _ replication: Replication, _ pending: [Answer], _ answers: [Answer]) -> Bool {
+        func quorum(_ factor: Int) -> Int { factor / 2 + 1 }
+        let near = answers.filter { $0 == "a" }.count
+        let nearPending = pending.filter { $0 == "a" }.count
+        switch level {
+        case .any, .one: return answers.count >= 1 + pending.count
+        case .two: return answers.count >= 2 + pending.count
+        case .three: return answers.count >= 3 + pending.count
+        case .quorum, .serial: return answers.count >= quorum(replication.total) + pending.count
+        case .all: return answers.count >= replication.total + pending.count
+        case .localOne: return near >= 1 + nearPending
+        case .localQuorum, .localSerial: return near >= quorum(replication.local) + nearPending
+        case .eachQuorum:
+            if replication.dataCenters.isEmpty { return answers.count >= quorum(replication.total) + pending.count }
+            return Set(replication.dataCenters.keys).union(pending).allSatisfy { name in
+                let factor = replication.dataCenters[name, default: 0]
+                return answers.filter { $0 == name }.count >= (factor == 0 ? 0 : quorum(factor)) + pending.filter { $0 == name }.count
+            }
+        }
+    }
+
+    @Test(arguments: Consistency.allCases) func everyLevelWithEveryNumberOfAnswers(level: Consistency) {
+        for replication in Self.replications {
+            for pending in [[], ["a"], ["b"], ["a", "b"]] as [[Answer]] {
+                for near in 0...4 {
+                    for far in 0...4 {
+                        let answers = [Answer](repeating: "b", count: far) + [Answer](repeating: "a", count: near)
+                        var count = AnswerCount(level, replication, near: "a", pending: pending)
+                        let could = count.couldBeMet(with: answers.map { ($0, $0 == "a") })
+                        for answer in answers { count.add(dataCenter: answer, isNear: answer == "a") }
+                        let expected = Self.isMet(level, replication, pending, answers)
+                        #expect(count.isMet == expected && could == expected, "\(replication) pending \(pending) answers \(answers)")
+                        // Never fewer answers than are required, in all.
+                        if count.isMet { #expect(count.total >= count.required) }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(arguments: Consistency.allCases) func requiredIsWhatTheErrorsSay(level: Consistency) {
+        for replication in Self.replications {
+            let count = AnswerCount(level, replication, near: "a")
+            #expect(count.required == ConsistencyCheck.required(level, replication))
+        }
+    }
+
+    @Test func onlyNearAnswersCountLocally() {
+        let replication = Replication(total: 6, local: 3, dataCenters: ["a": 3, "b": 3])
+        for level in [Consistency.localOne, .localQuorum, .localSerial] {
+            var count = AnswerCount(level, replication, near: "a", pending: ["b"])
+            for _ in 0..<3 { count.add(dataCenter: "b", isNear: false) }
+            #expect(count.total == 0 && !count.isMet)
+            count.add(dataCenter: "a", isNear: true)
+            #expect(count.isMet == (level == .localOne))
+            count.add(dataCenter: "a", isNear: true)
+            #expect(count.isMet)
+        }
+    }
+}

@@ -1,0 +1,228 @@
+import DataModel
+import Messages
+import Primitives
+
+@testable import Cluster
+@testable import Coordinator
+
+/// A model replica as the port of its own node.
+///
+/// SAFETY: `@unchecked` because all of a virtual cluster runs on one thread.
+final class ModelPort: ReplicaPort, @unchecked Sendable {
+    private let node: VirtualNode
+
+    init(_ node: VirtualNode) { self.node = node }
+
+    func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
+        node.replica.apply(mutations.out.toArray())
+    }
+    func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {}
+    func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
+    func truncate(table: UUID) throws(ReplicaError) {}
+
+    func scan(
+        table: UUID, range: KeyRange, reversed: Bool, io: IOMode,
+        _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
+    ) throws(ReplicaError) {
+        for (key, row) in node.replica.rows(table, range, reversed: reversed) {
+            let step = key.withUnsafeBytes { key in row.withUnsafeBytes { visit(key, RowView($0)) } }
+            if step == .stop { return }
+        }
+    }
+
+    func get(table: UUID, key: borrowing ByteWriter, io: IOMode, _ visit: (_ row: RowView) -> Void) throws(ReplicaError) {
+        let bytes = key.toArray()
+        for (_, row) in node.replica.rows(table, KeyRange(start: bytes, end: bytes + [0])) { row.withUnsafeBytes { visit(RowView($0)) } }
+    }
+}
+
+/// Runs the steps of one request on the coordinator of its node.
+private final class VirtualRunner: StepRunner {
+    let cluster: VirtualCluster
+    let node: Int
+    let consistency: Consistency
+    let serial: Consistency
+    var resume: () -> Void = {}
+    var crash: () -> Void = {}
+
+    init(_ cluster: VirtualCluster, node: Int, consistency: Consistency, serial: Consistency) {
+        self.cluster = cluster
+        self.node = node
+        self.consistency = consistency
+        self.serial = serial
+    }
+
+    func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome? {
+        try cluster.begin(on: node) { (coordinator, _, now) throws(ServerError) in
+            switch step {
+            case .write(let bytes, let type):
+                try bytes.withUnsafeBytesTyped { (raw) throws(ServerError) in
+                    try coordinator.write(raw, consistency: consistency, type: type, cluster: port.cluster, now: now)
+                }
+            case .count(let bytes):
+                try bytes.withUnsafeBytesTyped { (raw) throws(ServerError) in
+                    try coordinator.count(raw, consistency: consistency, cluster: port.cluster, now: now)
+                }
+            case .read(let command, let level, let isByKey):
+                coordinator.read(command, consistency: level, cluster: port.cluster, isByKey: isByKey, now: now)
+            case .prepare(let key, let deadline):
+                try coordinator.prepare(key, serial: serial, cluster: port.cluster, deadline: deadline, now: now)
+            case .propose(let key, let ballot, let value, let deadline):
+                try coordinator.propose(
+                    key, ballot: ballot, value: value, serial: serial, commit: consistency, cluster: port.cluster, deadline: deadline,
+                    now: now)
+            case .truncate(let table): coordinator.truncate(table, cluster: port.cluster, now: now)
+            }
+        } then: { [self] result in
+            guard let result else { return crash() }
+            port.complete(result)
+            resume()
+        }
+        return nil
+    }
+}
+
+extension VirtualCluster {
+    /// Runs a request through a `ClusterPort`, again from its start as often as the port wants it.
+    /// - Parameter then: gets the result, or nil when the node crashes first.
+    func request<T>(
+        on node: Int, _ consistency: Consistency, serial: Consistency = .serial, pageRows: Int = 0, contentionTimeout: Int64 = 1_800_000,
+        gcGrace: UInt32 = 864_000, _ body: @escaping (ClusterPort) throws(ReplicaError) -> T,
+        then: @escaping (Result<T, ServerError>?) -> Void
+    ) {
+        let runner = VirtualRunner(self, node: node, consistency: consistency, serial: serial)
+        let time = time
+        let port = ClusterPort(
+            cluster: view(node), local: ModelPort(nodes[node]), runner: runner, consistency: consistency, serial: serial,
+            pageRows: pageRows, contentionTimeout: contentionTimeout, gcGrace: { _ in gcGrace },
+            nowMicroseconds: { VirtualTime.epoch + time.now }, monotonicMicroseconds: { time.now })
+        runner.crash = {
+            runner.resume = {}
+            then(nil)
+        }
+        runner.resume = { [self] in
+            while true {
+                port.rewind()
+                do throws(ReplicaError) {
+                    let value = try body(port)
+                    runner.resume = {}
+                    return then(.success(value))
+                } catch {
+                    switch error {
+                    case .pending: return
+                    case .restart: continue
+                    case .server(let error):
+                        runner.resume = {}
+                        return then(.failure(error))
+                    default: preconditionFailure("seed \(seed): \(error)")
+                    }
+                }
+            }
+        }
+        runner.resume()
+    }
+
+    func wait<T>(
+        on node: Int, _ consistency: Consistency, serial: Consistency = .serial, pageRows: Int = 0, gcGrace: UInt32 = 864_000,
+        _ body: @escaping (ClusterPort) throws(ReplicaError) -> T
+    ) -> Result<T, ServerError>? {
+        var result: Result<T, ServerError>?
+        var isDone = false
+        request(on: node, consistency, serial: serial, pageRows: pageRows, gcGrace: gcGrace, body) {
+            result = $0
+            isDone = true
+        }
+        run { !isDone }
+        return result
+    }
+}
+
+/// Keys and rows of tests.
+enum Sample {
+    /// A key of a row: partition `partition` at a token of choice.
+    static func key(token: Int64, _ partition: UInt8, _ clustering: [UInt8]) -> [UInt8] {
+        prefix(token: token, partition) + [KeyView.rowKind] + clustering
+    }
+
+    static func prefix(token: Int64, _ partition: UInt8) -> [UInt8] {
+        var out = ByteWriter()
+        out.writeBE(UInt64(bitPattern: token) ^ (1 << 63))
+        out.writeBE(UInt16(1))
+        out.write(partition)
+        return out.toArray()
+    }
+
+    static func writer(_ bytes: [UInt8]) -> ByteWriter {
+        var out = ByteWriter()
+        out.write(bytes)
+        return out
+    }
+
+    /// A mutation that sets column 0.
+    static func put(_ key: [UInt8], _ value: Int64, at timestamp: Int64, table: UUID = VirtualCluster.table) -> [UInt8] {
+        var mutation = MutationWriter()
+        put(key, value, at: timestamp, table: table, into: &mutation)
+        return mutation.out.toArray()
+    }
+
+    static func put(
+        _ key: [UInt8], _ value: Int64, at timestamp: Int64, table: UUID = VirtualCluster.table, into mutation: inout MutationWriter
+    ) {
+        mutation.beginTable(table)
+        mutation.beginRow(key: writer(key), timestamp: timestamp, liveness: true)
+        withUnsafeBytes(of: value.bigEndian) { mutation.cell(column: 0, timestamp: timestamp, value: $0) }
+        mutation.endRow()
+        mutation.endTable()
+    }
+
+    static func deleteRow(_ key: [UInt8], at timestamp: Int64, local: UInt32) -> [UInt8] {
+        var mutation = MutationWriter()
+        mutation.beginTable(VirtualCluster.table)
+        mutation.beginRow(
+            key: writer(key), timestamp: .min, liveness: false, deletion: DeletionTime(timestamp: timestamp, localDeletion: local))
+        mutation.endRow()
+        mutation.endTable()
+        return mutation.out.toArray()
+    }
+
+    static func deleteRange(_ start: [UInt8], _ end: [UInt8], at timestamp: Int64, local: UInt32) -> [UInt8] {
+        var mutation = MutationWriter()
+        mutation.beginTable(VirtualCluster.table)
+        mutation.deleteRange(KeyRange(start: start, end: end), deletion: DeletionTime(timestamp: timestamp, localDeletion: local))
+        mutation.endTable()
+        return mutation.out.toArray()
+    }
+
+    /// Column 0 of a row.
+    static func value(_ row: RowView) -> Int64? {
+        var cursor = row.cells
+        while cursor.advance() {
+            guard cursor.column == 0, !cursor.isTombstone, cursor.value.count == 8 else { continue }
+            return Int64(bigEndian: cursor.value.loadUnaligned(as: Int64.self))
+        }
+        return nil
+    }
+
+    static func command(_ range: KeyRange, rows: Int = 100, reversed: Bool = false) -> ReadCommand {
+        ReadCommand(
+            table: VirtualCluster.table, range: range, reversed: reversed, rowLimit: rows, gcBefore: 0,
+            now: UInt32(VirtualTime.epoch / 1_000_000))
+    }
+
+    static func one(_ key: [UInt8]) -> ReadCommand { command(KeyRange(start: key, end: key + [0])) }
+
+    /// Column 0 of the first row of the answers to a read.
+    static func value(_ outcome: Outcome) -> Int64? {
+        guard case .read(let answers) = outcome, let answer = answers.first else { return nil }
+        return answer.operations.withUnsafeBytes { bytes in
+            var reader = ByteReader(bytes)
+            guard case .row(_, let row)? = try? MutationReader.operation(from: &reader) else { return nil }
+            return value(RowView(row))
+        }
+    }
+}
+
+extension Result where Failure == ServerError {
+    var error: ServerError? { if case .failure(let error) = self { error } else { nil } }
+    var value: Success? { if case .success(let value) = self { value } else { nil } }
+}

@@ -1,0 +1,339 @@
+import DataModel
+import Messages
+import Primitives
+import Synchronization
+
+@testable import Cluster
+@testable import Coordinator
+
+/// Virtual monotonic microseconds.
+final class VirtualTime: Sendable {
+    private let microseconds = Atomic<Int64>(0)
+    var now: Int64 {
+        get { microseconds.load(ordering: .relaxed) }
+        set { microseconds.store(newValue, ordering: .relaxed) }
+    }
+    /// Wall clock at time 0.
+    static let epoch: Int64 = 1_700_000_000_000_000
+}
+
+/// How badly the network behaves.
+struct NetworkFaults {
+    /// Chance that a request, or a reply, is lost.
+    var loss = 0.0
+    /// Of the losses, how many the sender is told of.
+    var reported = 0.5
+    var duplicates = 0.0
+    /// Chance that a message takes fifty times as long.
+    var slow = 0.0
+    var delay: ClosedRange<Int64> = 100...2_000
+}
+
+/// What becomes of one request.
+enum Fate {
+    case deliver
+    case lose
+    /// Carried out, but the reply is lost.
+    case loseReply
+    case fail(FailureReason)
+    case delay(Int64)
+}
+
+final class VirtualNode {
+    let index: Int
+    let id: UUID
+    let clock: HybridClock
+    var replica = ModelReplica()
+    var acceptor: MetadataAcceptor
+    fileprivate(set) var coordinator: Coordinator
+    fileprivate(set) var isUp = true
+    fileprivate var generation: UInt64 = 1
+    fileprivate var waiting: [UInt64: (Result<Outcome, ServerError>?) -> Void] = [:]
+    fileprivate var timerAt = Int64.max
+    /// Every version of the metadata this node took over.
+    var versions: [ClusterMetadata] = []
+
+    init(index: Int, id: UUID, time: VirtualTime, skew: Int64, limits: CoordinatorLimits, metadata: ClusterMetadata) {
+        self.index = index
+        self.id = id
+        clock = HybridClock(wallClock: { VirtualTime.epoch + time.now + skew })
+        acceptor = MetadataAcceptor(current: metadata)
+        coordinator = Coordinator(local: id, clock: clock, limits: limits, seed: UInt64(index))
+    }
+
+    func learn(_ value: [UInt8]) {
+        if acceptor.install(value) { versions.append(acceptor.current) }
+    }
+}
+
+/// Nodes with real coordinators over model replicas, and one heap of events: everything follows from the seed.
+final class VirtualCluster {
+    private struct Event {
+        let time: Int64
+        let order: UInt64
+        let action: () -> Void
+    }
+
+    static let table = UUID(high: 0x7461_626c, low: 1)
+    /// A table of `otherOptions`.
+    static let otherTable = UUID(high: 0x7461_626c, low: 2)
+
+    let time = VirtualTime()
+    let seed: UInt64
+    var random: SeededRandom
+    var faults = NetworkFaults()
+    var limits: CoordinatorLimits
+    private(set) var nodes: [VirtualNode] = []
+    var ringNodes: [RingNode]
+    let options: [String: String]
+    var otherOptions: [String: String]?
+    /// Nodes all others hold for dead.
+    var dead: Set<Int> = []
+    var hints: [(to: UUID, mutations: [UInt8])] = []
+    var sent: [PeerRequest.Verb: Int] = [:]
+    /// Decides about a request before `faults` do; nil: they decide.
+    var fate: ((_ from: Int, _ to: Int, _ request: PeerRequest) -> Fate?)?
+    private var heap: [Event] = []
+    private var order: UInt64 = 0
+
+    init(
+        _ count: Int, seed: UInt64, options: [String: String] = ["class": "SimpleStrategy", "replication_factor": "3"],
+        locations: [Location] = [], tokensPerNode: Int = 1, skew: Int64 = 0, limits: CoordinatorLimits = CoordinatorLimits()
+    ) {
+        self.seed = seed
+        self.options = options
+        self.limits = limits
+        random = SeededRandom(seed: seed)
+        let step = UInt64.max / UInt64(count * tokensPerNode)
+        ringNodes = (0..<count).map { index in
+            RingNode(
+                id: VirtualCluster.id(index), endpoint: Endpoint(address: "10.0.0.\(index + 1)", port: 7000),
+                location: locations.isEmpty ? .unknown : locations[index],
+                tokens: (0..<tokensPerNode).map { Int64.min &+ Int64(bitPattern: step &* UInt64($0 * count + index + 1)) })
+        }
+        let metadata = ClusterMetadata(epoch: 1, members: ringNodes.map { ClusterMetadata.Member(node: $0, nativePort: 9042) })
+        for index in 0..<count {
+            let offset = skew == 0 ? 0 : Int64(random.next() % UInt64(skew))
+            nodes.append(
+                VirtualNode(
+                    index: index, id: VirtualCluster.id(index), time: time, skew: offset, limits: limits, metadata: metadata))
+        }
+    }
+
+    static func id(_ index: Int) -> UUID { UUID(high: 0xc0de, low: UInt64(index + 1)) }
+
+    var now: Int64 { time.now }
+
+    func chance(_ probability: Double) -> Bool {
+        probability > 0 && Double(random.next() >> 11) / Double(1 << 53) < probability
+    }
+
+    func pick(_ range: ClosedRange<Int64>) -> Int64 { range.lowerBound + Int64(random.next() % UInt64(range.count)) }
+
+    // MARK: Events
+
+    private static func precedes(_ a: Event, _ b: Event) -> Bool { (a.time, a.order) < (b.time, b.order) }
+
+    func at(_ when: Int64, _ action: @escaping () -> Void) {
+        heap.append(Event(time: max(when, now), order: order, action: action))
+        order += 1
+        var child = heap.count - 1
+        while child > 0, VirtualCluster.precedes(heap[child], heap[(child - 1) / 2]) {
+            heap.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    private func step() -> Bool {
+        guard let first = heap.first else { return false }
+        let last = heap.removeLast()
+        if !heap.isEmpty {
+            heap[0] = last
+            var parent = 0
+            while true {
+                var child = 2 * parent + 1
+                guard child < heap.count else { break }
+                if child + 1 < heap.count, VirtualCluster.precedes(heap[child + 1], heap[child]) { child += 1 }
+                guard VirtualCluster.precedes(heap[child], heap[parent]) else { break }
+                heap.swapAt(child, parent)
+                parent = child
+            }
+        }
+        time.now = first.time
+        first.action()
+        return true
+    }
+
+    /// Runs until `done`, or nothing is left to happen.
+    func run(while goesOn: () -> Bool = { true }) { while goesOn(), step() {} }
+
+    func run(for microseconds: Int64) {
+        var isOver = false
+        at(now + microseconds) { isOver = true }
+        run { !isOver }
+    }
+
+    // MARK: Nodes
+
+    /// The cluster as a node sees it: it never holds itself for dead.
+    func view(_ index: Int) -> ClusterView {
+        let ring = Ring(nodes: ringNodes)
+        var keyspaces = ["ks": options]
+        var tables = [VirtualCluster.table: "ks"]
+        if let otherOptions {
+            keyspaces["other"] = otherOptions
+            tables[VirtualCluster.otherTable] = "other"
+        }
+        return ClusterView(
+            ring: ring, local: VirtualCluster.id(index),
+            isAlive: ring.nodes.map { node in node.id == VirtualCluster.id(index) || !dead.contains { VirtualCluster.id($0) == node.id } },
+            distance: ring.nodes.indices.map { abs($0 - index) }, keyspaces: keyspaces, tables: tables)
+    }
+
+    func stop(_ index: Int) {
+        let node = nodes[index]
+        guard node.isUp else { return }
+        node.isUp = false
+        node.generation += 1
+        let waiting = node.waiting.sorted { $0.key < $1.key }
+        node.waiting = [:]
+        node.timerAt = .max
+        node.coordinator = Coordinator(
+            local: node.id, clock: node.clock, limits: limits, seed: seed &+ node.generation, firstID: node.generation << 40)
+        for (_, then) in waiting { then(nil) }
+    }
+
+    func start(_ index: Int) { nodes[index].isUp = true }
+
+    /// Begins an operation on a node.
+    /// - Parameter then: gets the result, or nil when the node crashes first.
+    func begin(
+        on index: Int, _ operation: (Coordinator, ClusterView, Int64) throws(ServerError) -> UInt64,
+        then: @escaping (Result<Outcome, ServerError>?) -> Void
+    ) throws(ServerError) {
+        let node = nodes[index]
+        let id = try operation(node.coordinator, view(index), now)
+        node.waiting[id] = then
+        drain(node)
+    }
+
+    /// Begins an operation and runs the cluster until it is done.
+    func wait(
+        on index: Int, _ operation: (Coordinator, ClusterView, Int64) throws(ServerError) -> UInt64
+    ) -> Result<Outcome, ServerError>? {
+        var result: Result<Outcome, ServerError>?
+        var isDone = false
+        do throws(ServerError) {
+            try begin(on: index, operation) {
+                result = $0
+                isDone = true
+            }
+        } catch { return .failure(error) }
+        run { !isDone }
+        return result
+    }
+
+    func write(on index: Int, _ mutations: [UInt8], _ consistency: Consistency, type: WriteType = .simple) -> Result<Outcome, ServerError>?
+    {
+        wait(on: index) { (coordinator, view, now) throws(ServerError) in
+            try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in
+                try coordinator.write(bytes, consistency: consistency, type: type, cluster: view, now: now)
+            }
+        }
+    }
+
+    func drain(_ node: VirtualNode) {
+        while node.coordinator.hasEffects {
+            for effect in node.coordinator.takeEffects() {
+                switch effect {
+                case .send(let request, let to, let id, _): send(request, from: node, to: to, id: id)
+                case .hint(let to, let mutations): hints.append((to, mutations))
+                case .finished(let operation, let result):
+                    // Within the caller's `begin` nobody has registered yet.
+                    at(now) { node.waiting.removeValue(forKey: operation)?(result) }
+                }
+            }
+        }
+        guard let deadline = node.coordinator.nextDeadline, deadline < node.timerAt else { return }
+        node.timerAt = deadline
+        let generation = node.generation
+        at(deadline) { [self] in
+            guard node.generation == generation, node.timerAt <= now else { return }
+            node.timerAt = .max
+            node.coordinator.advance(now: now)
+            drain(node)
+        }
+    }
+
+    private func delay() -> Int64 { pick(faults.delay) * (chance(faults.slow) ? 50 : 1) }
+
+    private func send(_ request: PeerRequest, from: VirtualNode, to: UUID, id: UInt64) {
+        sent[request.verb, default: 0] += 1
+        guard let target = nodes.first(where: { $0.id == to }) else { preconditionFailure("\(to) is no node") }
+        var out = ByteWriter()
+        request.encode(into: &out)
+        let bytes = out.toArray()
+        let generation = from.generation
+        func bring(_ reply: PeerReply, after delay: Int64) {
+            var out = ByteWriter()
+            reply.encode(into: &out)
+            let bytes = out.toArray()
+            at(now + delay) { [self] in
+                guard from.generation == generation, from.isUp else { return }
+                from.coordinator.receive(VirtualCluster.decode(bytes, PeerReply.init(from:)), id: id, now: now)
+                drain(from)
+            }
+        }
+        if let fate = fate?(from.index, target.index, request) {
+            switch fate {
+            case .deliver: deliver(bytes, to: target, after: 200) { bring($0, after: 200) }
+            case .lose: break
+            case .loseReply: deliver(bytes, to: target, after: 200) { _ in }
+            case .fail(let reason): bring(.failed(reason, "fails"), after: 300)
+            case .delay(let delay): deliver(bytes, to: target, after: delay) { bring($0, after: 200) }
+            }
+            return
+        }
+        if target === from { return deliver(bytes, to: target, after: 1) { bring($0, after: 1) } }
+        func lost() { if chance(faults.reported) { bring(.failed(.connectionLost, "lost"), after: delay()) } }
+        if chance(faults.loss) { return lost() }
+        deliver(bytes, to: target, after: delay()) { [self] reply in
+            if chance(faults.loss) { return lost() }
+            bring(reply, after: delay())
+        }
+        // The second copy of a request is carried out as well; its reply is dropped where it comes in.
+        if chance(faults.duplicates) { deliver(bytes, to: target, after: delay()) { _ in } }
+    }
+
+    private static func decode<T>(_ bytes: [UInt8], _ read: (inout ByteReader) throws(ByteError) -> T) -> T {
+        do throws(ByteError) { return try bytes.withReader { (reader) throws(ByteError) in try read(&reader) } } catch {
+            preconditionFailure("a message does not parse: \(error)")
+        }
+    }
+
+    private func deliver(_ bytes: [UInt8], to node: VirtualNode, after delay: Int64, _ reply: @escaping (PeerReply) -> Void) {
+        at(now + delay) { [self] in
+            guard node.isUp else { return }
+            switch VirtualCluster.decode(bytes, PeerRequest.init(from:)) {
+            case .metadata(let request):
+                let (answer, hasChanged) = node.acceptor.handle(request)
+                if hasChanged, node.versions.last?.epoch ?? 1 < node.acceptor.current.epoch { node.versions.append(node.acceptor.current) }
+                reply(.metadata(answer))
+            case .count(let deltas, let consistency):
+                let written = node.replica.count(deltas, node: node.id)
+                do throws(ServerError) {
+                    try begin(on: node.index) { (coordinator, view, now) throws(ServerError) in
+                        try coordinator.replicateCounter(written, consistency: consistency, cluster: view, now: now)
+                    } then: { result in
+                        switch result {
+                        case .success?: reply(.done)
+                        case .failure(let error)?: reply(.failed(.unknown, error.message))
+                        case nil: break
+                        }
+                    }
+                } catch { reply(.failed(.unknown, error.message)) }
+            case let request: reply(node.replica.handle(request))
+            }
+        }
+    }
+}
