@@ -116,7 +116,13 @@ class Line:
         return lines
 
     def rows(self, request):
-        return [json.loads(line[2:]) for line in self.do(request) if line.startswith("R ")]
+        """All rows, also those of an answer that the server ends early because it has grown too large for one page."""
+        rows = []
+        while request:
+            lines = self.do(request)
+            rows += [json.loads(line[2:]) for line in lines if line.startswith("R ")]
+            request = "\\next" if any(line.startswith(">") for line in lines) else None
+        return rows
 
     def close(self):
         self.file.close()

@@ -3,9 +3,9 @@ import Primitives
 /// The file of one sorted table; `Storage.docc/SSTableFormat.md` has the whole grammar.
 ///
 /// All numbers here are part of the file format; do not change.
-enum SSTableFormat {
+public enum SSTableFormat {
     static let magic: UInt64 = 0x4155_5350_5353_5431  // "AUSPSST1"
-    static let version: UInt32 = 2
+    public static let version: UInt32 = 2
     static let headerBytes = 16
     /// After each block's bytes: codec (1), bytes when decompressed (4), XXH3 (8).
     static let trailerBytes = 13
