@@ -265,6 +265,9 @@ final class VirtualCluster {
         }
     }
 
+    /// Whether a node's coordinator waits for nothing any more.
+    func idle(_ index: Int) -> Bool { nodes[index].coordinator.activeCount == 0 }
+
     private func delay() -> Int64 { pick(faults.delay) * (chance(faults.slow) ? 50 : 1) }
 
     private func send(_ request: PeerRequest, from: VirtualNode, to: UUID, id: UInt64) {
