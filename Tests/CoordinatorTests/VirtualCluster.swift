@@ -203,6 +203,8 @@ final class VirtualCluster {
         for (_, then) in waiting { then(nil) }
     }
 
+    func isUp(_ index: Int) -> Bool { nodes[index].isUp }
+
     func start(_ index: Int) { nodes[index].isUp = true }
 
     /// Begins an operation on a node.

@@ -46,6 +46,12 @@ final class ProposeOperation: Operation {
 
     override func start(now: Int64) {
         if let error = members.unavailable { return finish(.failure(error)) }
+        let writable = writers.filter { cluster.isAlive[$0] }.map { (dataCenter: cluster.dataCenter($0), isNear: cluster.isNear[$0]) }
+        if !value.isEmpty, commitLevel != .any, !committed.couldBeMet(with: writable) {
+            // Said now, while nothing is chosen.
+            let counted = writable.filter { committed.counts(isNear: $0.isNear) }
+            return finish(.failure(CoordinatorErrors.unavailable(commitLevel, required: committed.required, alive: counted.count)))
+        }
         for node in members.alive { ask(node, .propose(key, ballot, value: value), tag: 0, now: now) }
     }
 
