@@ -5,7 +5,8 @@ import Primitives
 /// Closes a round of Paxos: the value is accepted by a quorum, then committed at the level the client wants.
 ///
 /// 1. When a quorum has accepted, the value is chosen, whatever happens after.
-/// 2. When every replica asked has refused, it was chosen nowhere: the transaction may begin anew (`contended`).
+/// 2. When every replica asked has refused, it was chosen nowhere: the transaction may begin anew (`contended`). This rests on a proposal being
+///    carried out at most once by each: a copy that is refused would hide another that was accepted.
 /// 3. In between nobody knows. The client is told so (a write timeout of type CAS), and nothing is tried again behind its back.
 final class ProposeOperation: Operation {
     private let key: PaxosKey
