@@ -46,14 +46,14 @@ import Testing
         let cluster = VirtualCluster(5, seed: seed, tokensPerNode: 3)
         let model = Self.filled(cluster)
         if cluster.chance(0.3) { cluster.dead = [Int(cluster.random.next() % 5)] }
-        for page in 1...5 {
+        for page in 0...5 {
             for reversed in [false, true] {
                 var range = KeyRange.all
                 if cluster.chance(0.3) {
                     range.start = Sample.prefix(token: Int64(bitPattern: cluster.random.next() >> 1) &- Int64.max, 3)
                 }
                 let node = (0..<5).filter { !cluster.dead.contains($0) }[Int(cluster.random.next() % 4)]
-                let result = cluster.wait(on: node, .quorum, pageRows: page - 1) { (port) throws(ReplicaError) in
+                let result = cluster.wait(on: node, .quorum, pageRows: page) { (port) throws(ReplicaError) in
                     var found: [(key: [UInt8], row: [UInt8])] = []
                     try port.scan(table: VirtualCluster.table, range: range, reversed: reversed, io: .blocking) { key, row in
                         found.append(([UInt8](key), [UInt8](row.bytes)))
