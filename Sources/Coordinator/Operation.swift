@@ -55,6 +55,8 @@ class Operation {
         self.deadline = deadline
     }
 
+    /// Why the operation would end at once, without asking anybody.
+    var refusal: ServerError? { nil }
     /// Sends the first requests, or ends at once.
     func start(now: Int64) {}
     /// A replica answered request `tag`, or will not (`.failed`).

@@ -203,6 +203,8 @@ final class VirtualCluster {
         for (_, then) in waiting { then(nil) }
     }
 
+    func isUp(_ index: Int) -> Bool { nodes[index].isUp }
+
     func start(_ index: Int) { nodes[index].isUp = true }
 
     /// Begins an operation on a node.
@@ -265,6 +267,9 @@ final class VirtualCluster {
         }
     }
 
+    /// Whether a node's coordinator waits for nothing any more.
+    func idle(_ index: Int) -> Bool { nodes[index].coordinator.activeCount == 0 }
+
     private func delay() -> Int64 { pick(faults.delay) * (chance(faults.slow) ? 50 : 1) }
 
     private func send(_ request: PeerRequest, from: VirtualNode, to: UUID, id: UInt64) {
@@ -297,12 +302,17 @@ final class VirtualCluster {
         if target === from { return deliver(bytes, to: target, after: 1) { bring($0, after: 1) } }
         func lost() { if chance(faults.reported) { bring(.failed(.connectionLost, "lost"), after: delay()) } }
         if chance(faults.loss) { return lost() }
-        deliver(bytes, to: target, after: delay()) { [self] reply in
-            if chance(faults.loss) { return lost() }
-            bring(reply, after: delay())
+        // A copy of a request is carried out as well. What is answered is what came of the first to arrive: a refusal must not stand for a
+        // proposal of which another copy was accepted.
+        var isAnswered = false
+        for _ in 0..<(chance(faults.duplicates) ? 2 : 1) {
+            deliver(bytes, to: target, after: delay()) { [self] reply in
+                if isAnswered { return }
+                isAnswered = true
+                if chance(faults.loss) { return lost() }
+                bring(reply, after: delay())
+            }
         }
-        // The second copy of a request is carried out as well; its reply is dropped where it comes in.
-        if chance(faults.duplicates) { deliver(bytes, to: target, after: delay()) { _ in } }
     }
 
     private static func decode<T>(_ bytes: [UInt8], _ read: (inout ByteReader) throws(ByteError) -> T) -> T {

@@ -5,7 +5,7 @@ import DataModel
 /// 1. Most levels need a number of answers: of the replicas near by (`LOCAL_…`), or of all.
 /// 2. EACH_QUORUM needs a quorum in every data center that has replicas.
 /// 3. A write needs one answer more for each pending replica it goes to, so that it has its level among the owners of before and of after.
-struct AnswerCount {
+struct AnswerCount: Equatable {
     /// By data center with EACH_QUORUM, else one entry named "".
     private var needed: [String: Int]
     private var received: [String: Int] = [:]

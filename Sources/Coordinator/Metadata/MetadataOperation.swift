@@ -10,6 +10,9 @@ import Primitives
 /// 2. A value that was accepted before is finished first; else the change is applied to the present version and proposed.
 /// 3. Accepted by a quorum, it is chosen. All live nodes are told, and those that answer within `tellTimeout` are waited for.
 /// 4. When what was chosen is not our change, it is made anew, upon that. A change may find that it has nothing to do any more.
+/// 5. A voter that is behind is given what it lacks and asked again. A round that is refused, or in which too few answer within
+///    `roundTimeout`, is tried again after a pause, until the deadline. Whoever has asked for its change to be accepted, and has not seen
+///    another version in its place, does not know then whether it was made.
 final class MetadataOperation: Operation {
     private enum Phase { case preparing, accepting, telling, pausing }
 
@@ -27,10 +30,19 @@ final class MetadataOperation: Operation {
     private var accepted: Set<Int> = []
     private var told = 0
     private var lost: Set<Int> = []
+    /// Voters that have said something in this round, and those that were given what they lacked.
+    private var heard: Set<Int> = []
+    private var caughtUp: Set<Int> = []
+    /// Whether our change may be chosen as the next version.
+    private var mayBeMade = false
+    /// When the phase is over, if nothing ends it before.
+    private var phaseEnd = Int64.max
     private var finished: (ballot: Ballot, value: [UInt8])?
     private var attempts = 0
 
     static let tellTimeout: Int64 = 1_000_000
+    /// Doubled with each of the first attempts.
+    static let roundTimeout: Int64 = 250_000
 
     init(
         _ coordinator: Coordinator, cluster: ClusterView, base: ClusterMetadata, deadline: Int64, learned: @escaping ([UInt8]) -> Void,
@@ -52,26 +64,53 @@ final class MetadataOperation: Operation {
         do throws(ServerError) {
             guard try change(base) != nil else { return finish(.success(.done)) }
         } catch { return finish(.failure(error)) }
-        round += 1
-        phase = .preparing
+        let voters = voters
+        if voters.count < quorum { return finish(.failure(noQuorum)) }
+        begin(.preparing, for: roundTime, now: now)
         promises = []
-        lost = []
         finished = nil
         ballot = Ballot(timestamp: max(coordinator.clock.next(), greatest.timestamp &+ 1), node: coordinator.local)
-        let voters = voters
-        for voter in voters { ask(voter, .metadata(.prepare(epoch: base.epoch, ballot)), tag: round, now: now) }
-        if voters.count < quorum { finish(.failure(noQuorum)) }
+        for voter in voters { askVoter(voter, now: now) }
+    }
+
+    private var roundTime: Int64 { MetadataOperation.roundTimeout << Int64(min(attempts, 4)) }
+
+    private func begin(_ next: Phase, for time: Int64, now: Int64) {
+        round += 1
+        phase = next
+        // A pause keeps what is known of the round before.
+        if next != .pausing {
+            lost = []
+            heard = []
+            caughtUp = []
+        }
+        phaseEnd = now + time
+        wake(at: phaseEnd)
+    }
+
+    /// What this phase asks of the voters.
+    private func askVoter(_ voter: Int, now: Int64) {
+        switch phase {
+        case .preparing: ask(voter, .metadata(.prepare(epoch: base.epoch, ballot)), tag: round, now: now)
+        case .accepting: ask(voter, .metadata(.accept(epoch: base.epoch, ballot, value: proposal)), tag: round, now: now)
+        case .telling, .pausing: break
+        }
     }
 
     private var noQuorum: ServerError {
         ServerError(
             .unavailable,
             "The schema and the members can only be changed with a majority of the \(base.voters.count) members; too few answer",
-            detail: .unavailable(consistency: .quorum, required: Int32(quorum), alive: Int32(voters.count - lost.count)))
+            detail: .unavailable(consistency: .quorum, required: Int32(quorum), alive: Int32(min(heard.count, quorum - 1))))
     }
 
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
-        guard !isFinished, tag == round else { return }
+        if isFinished { return }
+        // A voter that was behind is asked again.
+        if tag == -round, case .metadata(.accepted) = reply { return askVoter(node, now: now) }
+        if tag == -round { return lose(node, now: now) }
+        guard tag == round else { return }
+        if case .metadata = reply { heard.insert(node) }
         switch (phase, reply) {
         case (_, .metadata(.current(_, let value))) where phase != .telling: adopt(value, now: now)
         case (.preparing, .metadata(.promise(let ballot, let value))):
@@ -85,9 +124,8 @@ final class MetadataOperation: Operation {
             greatest = max(greatest, promised)
             pause(now: now)
         case (.preparing, .metadata(.behind)), (.accepting, .metadata(.behind)):
-            // It is given what it lacks, and asked again with the next attempt.
-            ask(node, .metadata(.chosen(epoch: base.epoch, value: base.encode())), tag: -1, now: now)
-            lose(node, now: now)
+            guard caughtUp.insert(node).inserted else { return lose(node, now: now) }
+            ask(node, .metadata(.chosen(epoch: base.epoch - 1, value: base.encode())), tag: -round, now: now)
         case (.telling, _):
             told -= 1
             if told == 0 { told(now: now) }
@@ -105,15 +143,15 @@ final class MetadataOperation: Operation {
         do throws(ByteError) { newer = try ClusterMetadata(decoding: value) } catch { return }
         guard newer.epoch > base.epoch else { return }
         base = newer
+        // Another version stands where ours would.
+        mayBeMade = false
         learned(value)
         prepare(now: now)
     }
 
     private func propose(now: Int64) {
-        round += 1
-        phase = .accepting
+        begin(.accepting, for: roundTime, now: now)
         accepted = []
-        lost = []
         if let finished {
             proposal = finished.value
             isOwn = false
@@ -123,22 +161,21 @@ final class MetadataOperation: Operation {
                 next.epoch = base.epoch + 1
                 proposal = next.encode()
                 isOwn = true
+                mayBeMade = true
             } catch { return finish(.failure(error)) }
         }
-        for voter in voters { ask(voter, .metadata(.accept(epoch: base.epoch, ballot, value: proposal)), tag: round, now: now) }
+        for voter in voters { askVoter(voter, now: now) }
     }
 
     private func chosen(now: Int64) {
         learned(proposal)
-        round += 1
-        phase = .telling
+        begin(.telling, for: MetadataOperation.tellTimeout, now: now)
         told = 0
         for node in cluster.ring.nodes.indices where cluster.isAlive[node] && node != cluster.local {
             told += 1
             ask(node, .metadata(.chosen(epoch: base.epoch, value: proposal)), tag: round, now: now)
         }
-        if told == 0 { return told(now: now) }
-        wake(at: now + MetadataOperation.tellTimeout)
+        if told == 0 { told(now: now) }
     }
 
     private func told(now: Int64) {
@@ -148,29 +185,26 @@ final class MetadataOperation: Operation {
     }
 
     private func pause(now: Int64) {
-        round += 1
-        phase = .pausing
         attempts += 1
         let most = UInt64(10_000 << min(attempts, 5))
-        wake(at: now + 1_000 + Int64(coordinator.random.next() % most))
+        begin(.pausing, for: 1_000 + Int64(coordinator.random.next() % most), now: now)
     }
 
     override func woken(now: Int64) {
+        // The phase this was meant for may be over.
+        if now < phaseEnd { return }
         switch phase {
         case .pausing: prepare(now: now)
         case .telling: told(now: now)
-        case .preparing, .accepting: break
+        case .preparing, .accepting: pause(now: now)
         }
     }
 
     override func expire(now: Int64) {
         if isFinished { return }
-        switch phase {
-        case .telling where isOwn: finish(.success(.done))
-        case .accepting:
-            finish(.failure(ServerError(.serverError, "It is not known whether the change was made: too few members answered in time")))
-        default: finish(.failure(noQuorum))
-        }
+        if phase == .telling && isOwn { return finish(.success(.done)) }
+        guard mayBeMade else { return finish(.failure(noQuorum)) }
+        finish(.failure(ServerError(.serverError, "It is not known whether the change was made: too few members answered in time")))
     }
 }
 

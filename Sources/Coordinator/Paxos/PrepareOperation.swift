@@ -8,6 +8,7 @@ import Primitives
 /// 2. Who has missed the last committed round is told of it.
 /// 3. A proposal that was accepted and not committed is finished under our ballot first; then it begins anew.
 /// 4. With a quorum's promises and nothing unfinished, the round is open: what is read now at a quorum is what the proposal builds on.
+/// 5. A ballot is also the timestamp of what is written in its round, so it must be later than the last committed one's, not only greater.
 /// A ballot that is refused is raised above the one it lost to, after a pause that grows and is random, until the deadline.
 final class PrepareOperation: Operation {
     private enum Phase: Int { case preparing = 1, catchingUp, finishing, committing, pausing }
@@ -19,8 +20,11 @@ final class PrepareOperation: Operation {
     private var ballot = Ballot.none
     private var promises: [Int: PaxosPromise] = [:]
     private var answers: Set<Int> = []
+    /// Members that are told of the last committed round.
+    private var behind: Set<Int> = []
     private var greatest = Ballot.none
-    private var refused = false
+    /// Members that will not answer in this phase.
+    private var lost: Set<Int> = []
     private var attempts = 0
     private var unfinished: (ballot: Ballot, value: [UInt8])?
 
@@ -39,7 +43,7 @@ final class PrepareOperation: Operation {
         round += 1
         phase = .preparing
         promises = [:]
-        refused = false
+        lost = []
         if greatest != .none { coordinator.clock.observe(greatest.timestamp) }
         ballot = Ballot(timestamp: max(coordinator.clock.next(), greatest.timestamp &+ 1), node: coordinator.local)
         for node in members.alive { ask(node, .prepare(key, ballot), tag: round, now: now) }
@@ -50,10 +54,7 @@ final class PrepareOperation: Operation {
         switch (phase, reply) {
         case (.preparing, .promise(let promise)):
             promises[node] = promise
-            if !promise.isPromised {
-                refused = true
-                greatest = max(greatest, promise.promised)
-            }
+            if !promise.isPromised { greatest = max(greatest, promise.promised) }
             promised(now: now)
         case (.catchingUp, .done), (.committing, .done):
             answers.insert(node)
@@ -70,34 +71,54 @@ final class PrepareOperation: Operation {
         }
     }
 
-    private var lost: Set<Int> = []
-
     private func failed(_ node: Int, now: Int64) {
         lost.insert(node)
-        guard members.alive.count - lost.count < members.quorum else { return }
+        switch phase {
+        case .preparing: giveUpIfHopeless(now: now)
+        case .catchingUp:
+            // Another attempt may find others who have not missed anything.
+            if answers.union(behind).subtracting(lost).count < members.quorum { pause(now: now) }
+        case .finishing, .committing: if members.alive.count - lost.count < members.quorum { fail() }
+        case .pausing: break
+        }
+    }
+
+    private func fail() {
         finish(
             .failure(
                 CoordinatorErrors.writeFailure(
-                    members.consistency, .cas, received: promises.count, required: members.quorum, failures: lost.count)))
+                    members.consistency, .cas, received: promises.filter(\.value.isPromised).count, required: members.quorum,
+                    failures: lost.count)))
     }
 
     private func promised(now: Int64) {
         let given = promises.filter(\.value.isPromised)
         if given.count >= members.quorum { return inspect(given.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, now: now) }
-        // As soon as a quorum cannot come together any more.
-        if refused && members.alive.count - (promises.count - given.count) < members.quorum { pause(now: now) }
+        giveUpIfHopeless(now: now)
+    }
+
+    /// As soon as a quorum cannot come together any more: who was refused tries again, who was not is without a quorum.
+    private func giveUpIfHopeless(now: Int64) {
+        let refusals = promises.filter { !$0.value.isPromised }.count
+        guard members.alive.count - refusals - lost.count < members.quorum else { return }
+        if refusals > 0 { pause(now: now) } else { fail() }
     }
 
     private func inspect(_ given: [(node: Int, promise: PaxosPromise)], now: Int64) {
         guard let newest = given.max(by: { $0.promise.committed.ballot < $1.promise.committed.ballot })?.promise.committed else { return }
+        guard ballot.timestamp > newest.ballot.timestamp else {
+            greatest = max(greatest, newest.ballot)
+            return prepare(now: now)
+        }
         let accepted = given.compactMap(\.promise.accepted).filter { $0.ballot > newest.ballot }
         unfinished = accepted.max { $0.ballot < $1.ballot }
-        let missing = given.filter { $0.promise.committed.ballot < newest.ballot }.map(\.node)
-        answers = Set(given.map(\.node)).subtracting(missing)
+        behind = Set(given.filter { $0.promise.committed.ballot < newest.ballot }.map(\.node))
+        answers = Set(given.map(\.node)).subtracting(behind)
+        if behind.isEmpty { return proceed(now: now) }
         round += 1
-        if missing.isEmpty || newest.ballot == .none { return proceed(now: now) }
         phase = .catchingUp
-        for node in missing { ask(node, .commit(key, newest.ballot, value: newest.value), tag: round, now: now) }
+        lost = []
+        for node in behind.sorted() { ask(node, .commit(key, newest.ballot, value: newest.value), tag: round, now: now) }
     }
 
     private func proceed(now: Int64) {
@@ -105,6 +126,7 @@ final class PrepareOperation: Operation {
         round += 1
         phase = .finishing
         answers = []
+        lost = []
         for node in members.alive { ask(node, .propose(key, ballot, value: unfinished.value), tag: round, now: now) }
     }
 
@@ -113,6 +135,7 @@ final class PrepareOperation: Operation {
         round += 1
         phase = .committing
         answers = []
+        lost = []
         for node in members.alive { ask(node, .commit(key, ballot, value: unfinished.value), tag: round, now: now) }
     }
 
@@ -142,6 +165,7 @@ struct PaxosMembers {
     let alive: [Int]
     let quorum: Int
     let consistency: Consistency
+    private let isChanging: Bool
 
     /// - Parameter consistency: SERIAL or LOCAL_SERIAL.
     init?(_ cluster: ClusterView, table: UUID, token: Int64, consistency: Consistency) {
@@ -150,12 +174,18 @@ struct PaxosMembers {
         let natural = placement.table.replicas(for: token).map { Int($0) }.filter { !isLocal || cluster.isNear[$0] }
         let pending = placement.table.pendingReplicas(for: token).map { Int($0) }.filter { !isLocal || cluster.isNear[$0] }
         self.consistency = consistency
-        // With one pending replica: a majority of the owners before, and of those after.
+        // With one pending replica: a majority of the owners before, and of those after. With more there is no such number.
         quorum = (natural.count + pending.count) / 2 + 1
+        isChanging = pending.count > 1
         alive = (natural + pending).filter { cluster.isAlive[$0] }
     }
 
     var unavailable: ServerError? {
-        alive.count >= quorum ? nil : CoordinatorErrors.unavailable(consistency, required: quorum, alive: alive.count)
+        if isChanging {
+            var error = CoordinatorErrors.unavailable(consistency, required: alive.count + 1, alive: alive.count)
+            error.message = "Cannot perform LWT operation while more than one replica of the partition is being added; try again later"
+            return error
+        }
+        return alive.count >= quorum ? nil : CoordinatorErrors.unavailable(consistency, required: quorum, alive: alive.count)
     }
 }

@@ -5,7 +5,8 @@ import Primitives
 /// Closes a round of Paxos: the value is accepted by a quorum, then committed at the level the client wants.
 ///
 /// 1. When a quorum has accepted, the value is chosen, whatever happens after.
-/// 2. When every replica asked has refused, it was chosen nowhere: the transaction may begin anew (`contended`).
+/// 2. When every replica asked has refused, it was chosen nowhere: the transaction may begin anew (`contended`). This rests on a proposal being
+///    carried out at most once by each: a copy that is refused would hide another that was accepted.
 /// 3. In between nobody knows. The client is told so (a write timeout of type CAS), and nothing is tried again behind its back.
 final class ProposeOperation: Operation {
     private let key: PaxosKey
@@ -46,6 +47,12 @@ final class ProposeOperation: Operation {
 
     override func start(now: Int64) {
         if let error = members.unavailable { return finish(.failure(error)) }
+        let writable = writers.filter { cluster.isAlive[$0] }.map { (dataCenter: cluster.dataCenter($0), isNear: cluster.isNear[$0]) }
+        if !value.isEmpty, commitLevel != .any, !committed.couldBeMet(with: writable) {
+            // Said now, while nothing is chosen.
+            let counted = writable.filter { committed.counts(isNear: $0.isNear) }
+            return finish(.failure(CoordinatorErrors.unavailable(commitLevel, required: committed.required, alive: counted.count)))
+        }
         for node in members.alive { ask(node, .propose(key, ballot, value: value), tag: 0, now: now) }
     }
 

@@ -26,6 +26,7 @@ public enum Step: Sendable {
 /// 1. A call that needs other nodes begins a step and throws `pending`; the executor gives up what it has.
 /// 2. When the step is done, the request is run again. Calls whose steps are done get their results, in order; the first that is not is step 1.
 /// 3. A statement is executed the same way each time: it gets the same results, and its time and timestamps are kept here.
+///    Only what is read here, at ONE, may have changed meanwhile: answers to reads that are not asked for any more are forgotten.
 /// Most requests have one step. What visits many rows waits for its steps instead, where waiting is allowed, and is not run again.
 ///
 /// **Thread safety**: one thread at a time, those of one request.
@@ -43,7 +44,14 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     /// Monotonic.
     private let monotonicMicroseconds: @Sendable () -> Int64
 
-    private var results: [Result<Outcome, ServerError>] = []
+    private struct Finished {
+        let result: Result<Outcome, ServerError>
+        /// What was read; nil for other steps.
+        let command: ReadCommand?
+    }
+
+    private var finished: [Finished] = []
+    private var pendingCommand: ReadCommand?
     private var position = 0
     /// The step the request waits for.
     public private(set) var isPending = false
@@ -86,15 +94,18 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     public func complete(_ result: Result<Outcome, ServerError>) {
         precondition(isPending, "a result nobody waits for")
         isPending = false
-        results.append(result)
+        finished.append(Finished(result: result, command: pendingCommand))
     }
 
     /// The result of the request's next step.
-    private func run(_ step: @autoclosure () -> Step) throws(ReplicaError) -> Outcome {
-        if position < results.count {
+    /// - Parameter command: what the step reads; nil for other steps.
+    private func run(_ step: @autoclosure () -> Step, reading command: ReadCommand? = nil) throws(ReplicaError) -> Outcome {
+        if position < finished.count, finished[position].command == command {
             defer { position += 1 }
-            do throws(ServerError) { return try results[position].get() } catch { throw .server(error) }
+            do throws(ServerError) { return try finished[position].result.get() } catch { throw .server(error) }
         }
+        finished.removeSubrange(position...)
+        pendingCommand = command
         isPending = true
         let outcome: Outcome?
         do throws(ServerError) { outcome = try runner.begin(step(), for: self) } catch {
@@ -103,7 +114,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         }
         guard let outcome else { throw .pending }
         isPending = false
-        results.append(.success(outcome))
+        finished.append(Finished(result: .success(outcome), command: command))
         position += 1
         return outcome
     }
@@ -146,7 +157,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         self.transaction?.hasProposed = true
         if case .contended = try run(.propose(transaction.key, transaction.ballot, value: value, deadline: deadline)) {
             // Nothing came of the round: the request begins anew, with a new one.
-            results = []
+            finished = []
             restarts += 1
             guard monotonicMicroseconds() < deadline else {
                 throw .server(
@@ -179,7 +190,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
                 }
             }
         }
-        if needsOne, position == results.count, cluster.ownsLocally(table: table, key: key.bytes) {
+        if needsOne, cluster.ownsLocally(table: table, key: key.bytes) {
             return try local.get(table: table, key: key, io: io, visit)
         }
         let bytes = key.toArray()
@@ -193,7 +204,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         table: UUID, range: KeyRange, reversed: Bool, io: IOMode,
         _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
     ) throws(ReplicaError) {
-        if needsOne, position == results.count, isHeldLocally(table, range) {
+        if needsOne, isHeldLocally(table, range) {
             return try local.scan(table: table, range: range, reversed: reversed, io: io, visit)
         }
         let rows = pageRows > 0 ? min(pageRows + 1, ReadCommand.largestRowLimit) : 1000
@@ -246,7 +257,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         }
         while !command.range.isEmpty {
             let step = Step.read(command, consistency: readLevel, isByKey: isByKey)
-            guard case .read(let answers) = try run(step) else {
+            guard case .read(let answers) = try run(step, reading: command) else {
                 throw .server(ServerError(.serverError, "a read ended without an answer"))
             }
             for answer in answers where try ClusterPort.visit(answer, reversed: reversed, visit) == .stop { return }

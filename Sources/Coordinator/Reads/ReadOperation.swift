@@ -7,19 +7,22 @@ import Primitives
 /// 1. As many live replicas as the level needs are asked, the nearest for the rows, the others for a digest. Too few: Unavailable.
 /// 2. A replica that fails is replaced by the next; one that is silent for `speculativeDelay` is joined by the next.
 /// 3. With enough answers, at least one of them rows, and all digests equal, that answer stands.
-/// 4. Else all that answered are asked for rows, and what they hold is reconciled.
-/// 5. Replicas that lack something are sent it, and the answer waits for them: a later read at the same level cannot see less (monotonic
-///    quorum reads).
+/// 4. Else all that answered are asked for rows. When as many as the level needs have given them, what they hold is reconciled.
+/// 5. Replicas that lack something are sent it, and the answer waits until as many as the level needs hold it all: a later read at the same
+///    level cannot see less (monotonic quorum reads).
 final class ReadOperation: Operation {
     private enum Phase { case asking, reconciling, repairing }
 
     private struct Source {
         let node: Int
-        /// Asked for a digest first.
-        var digestOnly: Bool
+        /// Asked for rows, not only for a digest.
+        var isAskedForRows: Bool
         var digest: UUID?
         var answer: ReadAnswer?
         var hasFailed = false
+        /// Holds everything the merged answer says.
+        var isWhole = false
+        var isUnderRepair = false
     }
 
     private let command: ReadCommand
@@ -27,12 +30,17 @@ final class ReadOperation: Operation {
     private var candidates: [Int]
     private var sources: [Source] = []
     private var phase = Phase.asking
-    private var count: AnswerCount
+    /// Without answers.
+    private let level: AnswerCount
     private var failures = 0
     private var failureText = ""
     private var merged: ReadAnswer?
-    private var repairsLeft = 0
-    private let replication: Replication
+    private var reconcilingSince: Int64 = 0
+    /// Repairs of an earlier attempt count no more.
+    private var attempt = 0
+
+    /// Tags are places in `sources`; those of repairs have the attempt above.
+    private static let attemptStep = 1 << 16
 
     /// - Parameter replicas: natural replicas in the order in which they are asked.
     init(
@@ -41,18 +49,17 @@ final class ReadOperation: Operation {
     ) {
         self.command = command
         self.consistency = consistency
-        self.replication = replication
-        count = AnswerCount(consistency, replication, near: cluster.dataCenter(cluster.local))
+        level = AnswerCount(consistency, replication, near: cluster.dataCenter(cluster.local))
         candidates = replicas.filter { cluster.isAlive[$0] && AnswerCount.mayAnswer(consistency, isNear: cluster.isNear[$0]) }
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
     override func start(now: Int64) {
-        guard count.couldBeMet(with: candidates.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) else {
-            return finish(.failure(CoordinatorErrors.unavailable(consistency, required: count.required, alive: candidates.count)))
+        guard level.couldBeMet(with: candidates.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) else {
+            return finish(.failure(CoordinatorErrors.unavailable(consistency, required: level.required, alive: candidates.count)))
         }
         // Of each data center only as many as it must give.
-        var planned = count
+        var planned = level
         var chosen: [Int] = []
         for node in candidates where !planned.isMet {
             let before = planned
@@ -61,123 +68,173 @@ final class ReadOperation: Operation {
             chosen.append(node)
         }
         candidates.removeAll { chosen.contains($0) }
-        for (index, node) in chosen.enumerated() { askFirst(node, digestOnly: index > 0, now: now) }
+        for (index, node) in chosen.enumerated() { askFirst(node, rows: index == 0, now: now) }
         if !isFinished, !candidates.isEmpty { wake(at: now + coordinator.limits.speculativeDelay) }
     }
 
-    private func askFirst(_ node: Int, digestOnly: Bool, now: Int64) {
-        sources.append(Source(node: node, digestOnly: digestOnly))
-        ask(node, digestOnly ? .digest(command) : .read(command), tag: sources.count - 1, now: now)
+    private func askFirst(_ node: Int, rows: Bool, now: Int64) {
+        sources.append(Source(node: node, isAskedForRows: rows))
+        ask(node, rows ? .read(command) : .digest(command), tag: sources.count - 1, now: now)
     }
 
+    /// Counts those of the sources.
+    private func count(_ isCounted: (Source) -> Bool) -> AnswerCount {
+        var count = level
+        for source in sources where isCounted(source) {
+            count.add(dataCenter: cluster.dataCenter(source.node), isNear: cluster.isNear[source.node])
+        }
+        return count
+    }
+
+    private var answered: AnswerCount { count { $0.digest != nil } }
+
     override func woken(now: Int64) {
-        guard phase == .asking, !candidates.isEmpty else { return }
+        guard phase != .repairing, !candidates.isEmpty else { return }
+        // Those who were asked for rows only now have as much time again.
+        if phase == .reconciling, now < reconcilingSince + coordinator.limits.speculativeDelay {
+            return wake(at: reconcilingSince + coordinator.limits.speculativeDelay)
+        }
         coordinator.count { $0.speculativeReads += 1 }
-        askFirst(candidates.removeFirst(), digestOnly: false, now: now)
+        askFirst(candidates.removeFirst(), rows: true, now: now)
         if !candidates.isEmpty { wake(at: now + coordinator.limits.speculativeDelay) }
     }
 
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
         if isFinished { return }
+        let isRepair = tag >= ReadOperation.attemptStep
+        if isRepair, tag / ReadOperation.attemptStep != attempt { return }
+        let tag = tag % ReadOperation.attemptStep
         switch reply {
-        case .failed(_, let text): failed(tag, text, now: now)
+        case .failed(_, let text): failed(tag, text, isRepair: isRepair, now: now)
         case .read(let answer):
             sources[tag].answer = answer
+            if phase == .repairing { return }
             if phase == .asking {
                 sources[tag].digest = answer.digest
-                count.add(dataCenter: cluster.dataCenter(node), isNear: cluster.isNear[node])
                 compare(now: now)
-            } else if phase == .reconciling {
-                reconcileIfComplete(now: now)
+            } else {
+                reconcileIfEnough(now: now)
             }
         case .digest(let digest):
+            // One that comes later is of no use any more: rows are on their way.
+            guard phase == .asking else { return }
             sources[tag].digest = digest
-            count.add(dataCenter: cluster.dataCenter(node), isNear: cluster.isNear[node])
-            if phase == .asking { compare(now: now) }
+            compare(now: now)
         case .done:
-            guard phase == .repairing else { return }
-            repairsLeft -= 1
-            if repairsLeft == 0, let merged { finish(.success(.read([merged]))) }
-        default: failed(tag, "an answer of another kind", now: now)
+            guard isRepair else { return }
+            sources[tag].isWhole = true
+            finishIfWhole()
+        default: failed(tag, "an answer of another kind", isRepair: isRepair, now: now)
         }
     }
 
-    private func failed(_ tag: Int, _ text: String, now: Int64) {
+    private func failed(_ tag: Int, _ text: String, isRepair: Bool, now: Int64) {
+        // One that is not waited for any more.
+        if phase == .repairing && !isRepair { return }
+        if phase == .reconciling && !sources[tag].isAskedForRows { return }
         sources[tag].hasFailed = true
+        sources[tag].answer = nil
         failures += 1
         failureText = text
-        if phase == .asking, !candidates.isEmpty {
-            return askFirst(candidates.removeFirst(), digestOnly: false, now: now)
+        if isRepair {
+            if count({ !$0.hasFailed && ($0.isWhole || $0.isUnderRepair) }).isMet { return }
+            // Without it, from what the others hold.
+            phase = .reconciling
+            reconcilingSince = now
+            for index in sources.indices {
+                sources[index].isWhole = false
+                sources[index].isUnderRepair = false
+            }
         }
-        let isPossible: Bool
-        switch phase {
-        case .asking:
-            let waiting = sources.filter { $0.digest == nil && !$0.hasFailed }
-            isPossible =
-                count.couldBeMet(with: waiting.map { (cluster.dataCenter($0.node), cluster.isNear[$0.node]) })
-                && sources.contains { $0.answer != nil || (!$0.digestOnly && !$0.hasFailed) }
-        case .reconciling, .repairing: isPossible = false
+        let isAsking = phase == .asking
+        let hoped = count { !$0.hasFailed && (isAsking || $0.isAskedForRows) }
+        if hoped.isMet && sources.contains(where: { !$0.hasFailed && $0.isAskedForRows }) {
+            return isAsking ? () : reconcileIfEnough(now: now)
         }
-        if isPossible { return }
-        if phase == .asking, let index = sources.firstIndex(where: { $0.digestOnly && !$0.hasFailed && $0.answer == nil }),
-            count.couldBeMet(
-                with: sources.filter { $0.digest == nil && !$0.hasFailed }.map { (cluster.dataCenter($0.node), cluster.isNear[$0.node]) })
-        {
-            // The one asked for rows failed: another that has a digest is asked for them.
-            sources[index].digestOnly = false
-            return ask(sources[index].node, .read(command), tag: index, now: now)
+        if let place = replacement(hoped) {
+            askFirst(candidates.remove(at: place), rows: true, now: now)
+            if hoped.couldBeMet(with: candidates.map { (cluster.dataCenter($0), cluster.isNear[$0]) } + lastAsked) { return }
         }
         finish(
             .failure(
                 CoordinatorErrors.readFailure(
-                    consistency, received: count.total, required: count.required, failures: failures,
+                    consistency, received: count { $0.digest != nil && !$0.hasFailed }.total, required: level.required, failures: failures,
                     hasData: sources.contains { $0.answer != nil }, why: failureText)))
+    }
+
+    /// The place of the first candidate whose answer would help; of any when none would help the level, but rows are still to come.
+    private func replacement(_ hoped: AnswerCount) -> Int? {
+        if hoped.isMet { return candidates.indices.first }
+        return candidates.firstIndex { node in
+            var later = hoped
+            later.add(dataCenter: cluster.dataCenter(node), isNear: cluster.isNear[node])
+            return hoped.gains(from: later)
+        }
+    }
+
+    private var lastAsked: [(dataCenter: String, isNear: Bool)] {
+        sources.suffix(1).map { (cluster.dataCenter($0.node), cluster.isNear[$0.node]) }
     }
 
     /// With enough answers: the same from all, or rows from all.
     private func compare(now: Int64) {
-        guard count.isMet, let data = sources.first(where: { $0.answer != nil }), let answer = data.answer else { return }
-        let answered = sources.filter { $0.digest != nil }
-        if answered.allSatisfy({ $0.digest == data.digest }) { return finish(.success(.read([answer]))) }
+        guard answered.isMet, let data = sources.first(where: { $0.answer != nil }), let answer = data.answer else { return }
+        if sources.allSatisfy({ $0.digest == nil || $0.digest == data.digest }) { return finish(.success(.read([answer]))) }
         coordinator.count { $0.digestMismatches += 1 }
         phase = .reconciling
+        reconcilingSince = now
         for index in sources.indices where sources[index].digest != nil && sources[index].answer == nil {
+            sources[index].isAskedForRows = true
             ask(sources[index].node, .read(command), tag: index, now: now)
         }
-        reconcileIfComplete(now: now)
+        reconcileIfEnough(now: now)
     }
 
-    private func reconcileIfComplete(now: Int64) {
-        let answered = sources.indices.filter { sources[$0].digest != nil }
-        let answers = answered.compactMap { sources[$0].answer }
-        guard answers.count == answered.count else { return }
+    private func reconcileIfEnough(now: Int64) {
+        guard count({ $0.answer != nil }).isMet else { return }
+        let given = sources.indices.filter { sources[$0].answer != nil }
         let outcome: Reconciler.Outcome
-        do throws(ByteError) { outcome = try coordinator.reconciler.reconcile(answers, of: command) } catch {
-            return finish(.failure(ServerError(.serverError, "a replica's answer does not parse: \(error)")))
-        }
+        do throws(ByteError) {
+            outcome = try coordinator.reconciler.reconcile(given.compactMap { sources[$0].answer }, of: command)
+        } catch { return finish(.failure(ServerError(.serverError, "a replica's answer does not parse: \(error)"))) }
         merged = outcome.answer
         phase = .repairing
-        for (place, index) in answered.enumerated() where !outcome.lacking[place].isEmpty {
-            repairsLeft += 1
+        attempt += 1
+        for (place, index) in given.enumerated() {
+            if outcome.lacking[place].isEmpty {
+                sources[index].isWhole = true
+                continue
+            }
             coordinator.count { $0.readRepairs += 1 }
             var mutation = MutationWriter(capacity: outcome.lacking[place].count + 32)
             mutation.beginTable(command.table)
             mutation.out.write(outcome.lacking[place])
             mutation.endTable()
-            ask(sources[index].node, .repair(mutation.out.toArray()), tag: index, now: now)
+            sources[index].isUnderRepair = true
+            ask(
+                sources[index].node, .repair(mutation.out.toArray()), tag: attempt * ReadOperation.attemptStep + index, now: now)
         }
-        if repairsLeft == 0 { finish(.success(.read([outcome.answer]))) }
+        finishIfWhole()
+    }
+
+    private func finishIfWhole() {
+        if let merged, count({ $0.isWhole }).isMet { finish(.success(.read([merged]))) }
     }
 
     override func expire(now: Int64) {
         if isFinished { return }
         coordinator.count { $0.timeouts += 1 }
-        // While repairs are under way, the level is not met: one that is not repaired counts as silent.
-        let received = phase == .asking ? count.total : max(0, count.required - 1)
+        let received: AnswerCount
+        switch phase {
+        case .asking: received = answered
+        case .reconciling: received = count { $0.answer != nil }
+        case .repairing: received = count { $0.isWhole }
+        }
         finish(
             .failure(
                 CoordinatorErrors.readTimeout(
-                    consistency, received: received, required: count.required, hasData: sources.contains { $0.answer != nil })))
+                    consistency, received: min(received.total, level.required - 1), required: level.required,
+                    hasData: sources.contains { $0.answer != nil })))
     }
 }
 

@@ -17,16 +17,27 @@ final class CounterOperation: Operation {
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
-    override func start(now: Int64) {
+    /// The replica that is asked, or why none can be.
+    private var leader: Result<Int, ServerError> {
         guard let placement = cluster.placement(of: part.table) else {
-            return finish(.failure(.invalid("table \(part.table) does not exist any more")))
+            return .failure(.invalid("table \(part.table) does not exist any more"))
         }
         let count = AnswerCount(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
         let alive = cluster.sorted(placement.table.replicas(for: part.token)).filter { cluster.isAlive[$0] }
         guard let leader = alive.first, count.couldBeMet(with: alive.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) else {
-            return finish(.failure(CoordinatorErrors.unavailable(consistency, required: count.required, alive: alive.count)))
+            let counted = alive.filter { count.counts(isNear: cluster.isNear[$0]) }
+            return .failure(CoordinatorErrors.unavailable(consistency, required: count.required, alive: counted.count))
         }
-        ask(leader, .count(deltas: part.mutations, consistency: consistency), tag: 0, now: now)
+        return .success(leader)
+    }
+
+    override var refusal: ServerError? { if case .failure(let error) = leader { error } else { nil } }
+
+    override func start(now: Int64) {
+        switch leader {
+        case .failure(let error): finish(.failure(error))
+        case .success(let leader): ask(leader, .count(deltas: part.mutations, consistency: consistency), tag: 0, now: now)
+        }
     }
 
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
@@ -46,7 +57,7 @@ final class CounterOperation: Operation {
     }
 }
 
-/// Waits for several operations; the first failure is its own.
+/// Waits for several operations; the first failure is its own. When one of them can be refused beforehand, none is begun.
 final class AllOperation: Operation {
     private let make: (Operation) -> [Operation]
     private var left = 0
@@ -60,7 +71,8 @@ final class AllOperation: Operation {
         let inner = make(self)
         left = inner.count
         if left == 0 { return finish(.success(.done)) }
-        for one in inner {
+        if let error = inner.lazy.compactMap(\.refusal).first { return finish(.failure(error)) }
+        for one in inner where !isFinished {
             coordinator.beginInner(one, now: now) { result, _ in
                 if self.isFinished { return }
                 self.left -= 1

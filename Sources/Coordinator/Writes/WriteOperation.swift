@@ -14,7 +14,6 @@ final class WriteOperation: Operation {
         var replicas: [Int]
         var count: AnswerCount
         var failures = 0
-        var isMet = false
     }
 
     private struct Target {
@@ -55,11 +54,12 @@ final class WriteOperation: Operation {
                 consistency, placement.replication, near: cluster.dataCenter(cluster.local), pending: pending.map(cluster.dataCenter))
             let alive = replicas.filter { cluster.isAlive[$0] }
             let counted = alive.filter { count.counts(isNear: cluster.isNear[$0]) }
-            if consistency != .any, !count.couldBeMet(with: alive.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) {
+            let isMetByHints = consistency == .any && coordinator.limits.hintedHandoff
+            if !isMetByHints, !count.couldBeMet(with: alive.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) {
                 return finish(.failure(CoordinatorErrors.unavailable(consistency, required: count.required, alive: counted.count)))
             }
             let index: Int
-            if let same = groups.firstIndex(where: { $0.replicas == replicas && $0.count.required == count.required }) {
+            if let same = groups.firstIndex(where: { $0.replicas == replicas && $0.count == count }) {
                 index = same
             } else {
                 index = groups.count
@@ -68,7 +68,8 @@ final class WriteOperation: Operation {
             for node in replicas {
                 if payloads[node] == nil { order.append(node) }
                 payloads[node, default: ([], [])].mutations += part.mutations
-                if payloads[node]?.groups.last != index { payloads[node]?.groups.append(index) }
+                // Once, also when the group's partitions come with others between them: an answer counts once for a group.
+                if payloads[node]?.groups.contains(index) == false { payloads[node]?.groups.append(index) }
             }
         }
         // Others first: they work while this node does.
@@ -124,12 +125,12 @@ final class WriteOperation: Operation {
     }
 
     override func expire(now: Int64) {
-        if !isFinished, let late = groups.first(where: { !$0.count.isMet }) {
-            coordinator.count { $0.timeouts += 1 }
-            finish(
-                .failure(CoordinatorErrors.writeTimeout(consistency, type, received: late.count.total, required: late.count.required)))
-        }
+        // First: at ANY a hint is as good as an answer.
         for index in targets.indices where !targets[index].isSettled { keepHint(index) }
         targets = []
+        if isFinished { return }
+        guard let late = groups.first(where: { !$0.count.isMet }) else { return finish(.success(.done)) }
+        coordinator.count { $0.timeouts += 1 }
+        finish(.failure(CoordinatorErrors.writeTimeout(consistency, type, received: late.count.total, required: late.count.required)))
     }
 }

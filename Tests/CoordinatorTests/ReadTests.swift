@@ -1,0 +1,180 @@
+import DataModel
+import Messages
+import Primitives
+import Testing
+
+@testable import Cluster
+@testable import Coordinator
+
+@Suite struct ReadTests {
+    private static let key = Sample.key(token: 1, 1, [])
+
+    private static func replication(_ factor: Int) -> [String: String] { ["class": "SimpleStrategy", "replication_factor": "\(factor)"] }
+
+    private static func read(_ cluster: VirtualCluster, on node: Int, _ consistency: Consistency) -> Result<Outcome, ServerError>? {
+        cluster.wait(on: node) { coordinator, view, now in
+            coordinator.read(Sample.one(key), consistency: consistency, cluster: view, isByKey: true, now: now)
+        }
+    }
+
+    @Test func aTimeoutSaysHowManyAnswered() {
+        for level in [Consistency.quorum, .all, .three] {
+            let cluster = VirtualCluster(3, seed: 1)
+            // Replica 0 is asked for rows first, here it answers; so does another, and the third not.
+            cluster.fate = { _, to, _ in to == 0 ? .deliver : .lose }
+            let required: Int32 = level == .quorum ? 2 : 3
+            #expect(
+                Self.read(cluster, on: 0, level)?.error?.detail
+                    == .readTimeout(consistency: level, received: 1, required: required, dataPresent: true))
+        }
+    }
+
+    @Test func aFailureSaysHowManyFailed() {
+        let cluster = VirtualCluster(3, seed: 1)
+        cluster.fate = { _, to, _ in to == 0 ? .deliver : .fail(.storage) }
+        #expect(
+            Self.read(cluster, on: 0, .quorum)?.error?.detail
+                == .readFailure(consistency: .quorum, received: 1, required: 2, failures: 2, dataPresent: true))
+    }
+
+    @Test func unavailableIsSaidBeforeAnythingIsAsked() {
+        let cluster = VirtualCluster(3, seed: 1)
+        cluster.dead = [1, 2]
+        #expect(
+            Self.read(cluster, on: 0, .quorum)?.error?.detail == .unavailable(consistency: .quorum, required: 2, alive: 1))
+        #expect(cluster.sent.isEmpty)
+    }
+
+    /// A digest that comes while rows are reconciled belongs to nobody whose rows were asked for.
+    @Test func aDigestThatComesWhileReconcilingIsNotWaitedFor() {
+        let cluster = VirtualCluster(5, seed: 1, options: Self.replication(5))
+        for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index))) }
+        var asked = 0
+        // 0 gives rows, 1 a digest, 2 its digest late, so that 3 is asked for rows; then 1 is slow with its rows.
+        cluster.fate = { _, to, request in
+            switch (to, request) {
+            case (2, .digest): return .delay(60_000)
+            case (1, .read):
+                asked += 1
+                return .delay(100_000)
+            default: return .deliver
+            }
+        }
+        let result = Self.read(cluster, on: 0, .quorum)
+        #expect(asked == 1)
+        #expect(result?.value.flatMap { Sample.value($0) } ?? 0 >= 3)
+        #expect(cluster.now < 1_000_000)
+    }
+
+    /// One more than needed has answered, so one that cannot be repaired, or cannot give its rows, does no harm.
+    @Test func whoIsNotNeededMayFail() {
+        for failing in ["repair", "rows"] {
+            let cluster = VirtualCluster(5, seed: 1, options: Self.replication(5))
+            for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index))) }
+            cluster.fate = { _, to, request in
+                switch (to, request) {
+                // 1 answers after the fourth was asked for rows, which are there at the same time.
+                case (1, .digest): return .delay(50_200)
+                case (2, .digest): return .delay(50_100)
+                case (3, .read): return .delay(200)
+                case (1, .read) where failing == "rows": return .fail(.storage)
+                case (1, .repair) where failing == "repair": return .fail(.storage)
+                default: return .deliver
+                }
+            }
+            let result = Self.read(cluster, on: 0, .quorum)
+            #expect(result?.value.flatMap { Sample.value($0) } ?? 0 >= 2, "\(failing)")
+        }
+    }
+
+    /// A replica that gave its digest and then fails is replaced while others live.
+    @Test func whoFailsWhileReconcilingIsReplaced() {
+        let cluster = VirtualCluster(3, seed: 1)
+        for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index))) }
+        cluster.fate = { _, to, request in
+            if to == 1, case .read = request { return .fail(.storage) }
+            return .deliver
+        }
+        let result = Self.read(cluster, on: 0, .quorum)
+        #expect(result?.value.flatMap { Sample.value($0) } == 2)
+        #expect(
+            cluster.nodes[0].replica.rows(VirtualCluster.table, .all).map(\.row)
+                == cluster.nodes[2].replica.rows(VirtualCluster.table, .all).map(\.row))
+    }
+
+    @Test func eachQuorumReplacesWithinTheDataCenter() {
+        let locations = (0..<6).map { Location(dataCenter: $0 < 3 ? "a" : "b", rack: "r") }
+        let cluster = VirtualCluster(
+            6, seed: 1, options: ["class": "NetworkTopologyStrategy", "a": "3", "b": "3"], locations: locations)
+        for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, 7, at: 7)) }
+        cluster.fate = { _, to, _ in to == 3 ? .fail(.storage) : .deliver }
+        #expect(Self.read(cluster, on: 0, .eachQuorum)?.value.flatMap { Sample.value($0) } == 7)
+        // Not by waiting for the speculative delay.
+        #expect(cluster.now < cluster.limits.speculativeDelay)
+        #expect(Self.read(cluster, on: 0, .localQuorum)?.value != nil)
+        cluster.fate = { _, to, _ in to == 3 || to == 4 ? .fail(.storage) : .deliver }
+        #expect(Self.read(cluster, on: 0, .eachQuorum)?.error?.code == .readFailure)
+    }
+
+    @Test func aSilentReplicaIsReplacedSoon() {
+        for quiet in 0..<3 {
+            let cluster = VirtualCluster(3, seed: 1)
+            for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, 7, at: 7)) }
+            cluster.fate = { _, to, _ in to == quiet ? .lose : .deliver }
+            #expect(Self.read(cluster, on: 1, .quorum)?.value.flatMap { Sample.value($0) } == 7)
+            #expect(cluster.now < 2 * cluster.limits.speculativeDelay)
+        }
+    }
+
+    /// Writes with rising timestamps and reads, all at QUORUM, over a bad network with crashes: no read sees less than what was acknowledged,
+    /// or read, before it began.
+    @Test(arguments: 0..<60) func quorumsSeeWhatWasAcknowledgedAndRead(seed: UInt64) {
+        let cluster = VirtualCluster(5, seed: seed, tokensPerNode: 4)
+        cluster.faults = NetworkFaults(loss: 0.03, reported: 0.5, duplicates: 0.05, slow: 0.03)
+        let keys = (0..<3).map { Sample.key(token: Int64(bitPattern: cluster.random.next()), UInt8($0), []) }
+        var floor = [Int64](repeating: 0, count: keys.count)
+        var done = (writes: 0, reads: 0)
+        for step in 0..<200 {
+            cluster.at(Int64(step) * 20_000) {
+                let key = Int(cluster.random.next() % 3)
+                let node = Int(cluster.random.next() % 5)
+                guard cluster.nodes[node].isUp else { return }
+                if cluster.chance(0.5) {
+                    let stamp = Int64(step + 1)
+                    try? cluster.begin(on: node) { (coordinator, view, now) throws(ServerError) in
+                        try Sample.put(keys[key], stamp, at: stamp).withUnsafeBytesTyped { (bytes) throws(ServerError) in
+                            try coordinator.write(bytes, consistency: .quorum, type: .simple, cluster: view, now: now)
+                        }
+                    } then: { result in
+                        guard case .success? = result else { return }
+                        done.writes += 1
+                        floor[key] = max(floor[key], stamp)
+                    }
+                } else {
+                    let least = floor[key]
+                    try? cluster.begin(on: node) { coordinator, view, now in
+                        coordinator.read(Sample.one(keys[key]), consistency: .quorum, cluster: view, isByKey: true, now: now)
+                    } then: { result in
+                        guard case .success(let outcome)? = result else { return }
+                        done.reads += 1
+                        let seen = Sample.value(outcome) ?? 0
+                        #expect(seen >= least, "seed \(seed) step \(step)")
+                        floor[key] = max(floor[key], seen)
+                    }
+                }
+            }
+            if cluster.chance(0.03) {
+                let node = Int(cluster.random.next() % 5)
+                cluster.at(Int64(step) * 20_000 + 7) { cluster.stop(node) }
+                cluster.at(Int64(step) * 20_000 + 200_000) { cluster.start(node) }
+                if cluster.chance(0.5) {
+                    cluster.at(Int64(step) * 20_000 + 30_000) { cluster.dead.insert(node) }
+                    cluster.at(Int64(step) * 20_000 + 220_000) { cluster.dead.remove(node) }
+                }
+            }
+        }
+        cluster.run()
+        #expect(done.writes > 50 && done.reads > 50, "seed \(seed): \(done)")
+        for node in 0..<5 { #expect(cluster.idle(node), "seed \(seed)") }
+    }
+}

@@ -1,0 +1,178 @@
+import DataModel
+import Messages
+import Primitives
+import Testing
+
+@testable import Cluster
+@testable import Coordinator
+
+@Suite struct WriteTests {
+    private static let key = Sample.key(token: 1, 1, [])
+
+    /// The second replica of a batch's first and last partition is asked once, and counts once.
+    @Test func aReplicaCountsOnceForAGroupThatComesBack() throws {
+        let cluster = VirtualCluster(4, seed: 1)
+        // Replicas 0, 1, 2 of the first range and 1, 2, 3 of the second.
+        let ends = cluster.ringNodes.map { $0.claims[0].token }.sorted()
+        let first = cluster.view(0).placement(of: VirtualCluster.table)?.table.replicas(for: ends[0]).map { Int($0) } ?? []
+        let second = cluster.view(0).placement(of: VirtualCluster.table)?.table.replicas(for: ends[1]).map { Int($0) } ?? []
+        let shared = first.filter { second.contains($0) }
+        let only = second.filter { !first.contains($0) }
+        try #require(shared.count == 2 && only.count == 1)
+        let batch =
+            Sample.put(Sample.key(token: ends[0], 1, []), 1, at: 5) + Sample.put(Sample.key(token: ends[1], 2, []), 2, at: 5)
+            + Sample.put(Sample.key(token: ends[0], 3, []), 3, at: 5)
+        cluster.fate = { _, to, _ in to == shared[0] || to == only[0] ? .deliver : .lose }
+        let result = cluster.write(on: first[0], batch, .quorum, type: .batch)
+        #expect(
+            result?.error?.detail == .writeTimeout(consistency: .quorum, received: 1, required: 2, writeType: "BATCH"),
+            "\(String(describing: result))")
+    }
+
+    @Test func anyIsMetByHints() {
+        let cluster = VirtualCluster(3, seed: 1)
+        cluster.fate = { _, _, _ in .lose }
+        #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 5), .any)?.value != nil)
+        #expect(cluster.hints.count == 3)
+        cluster.fate = { _, _, _ in .fail(.storage) }
+        #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 6), .any)?.value != nil)
+    }
+
+    @Test func anyWithoutHintsNeedsALiveReplica() {
+        var limits = CoordinatorLimits()
+        limits.hintedHandoff = false
+        let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"], limits: limits)
+        let token = cluster.ringNodes[1].claims[0].token
+        cluster.dead = [1]
+        let result = cluster.write(on: 0, Sample.put(Sample.key(token: token, 1, []), 1, at: 5), .any)
+        #expect(result?.error?.detail == .unavailable(consistency: .any, required: 1, alive: 0))
+        #expect(cluster.now < limits.writeTimeout)
+    }
+
+    /// Random fates of the requests of one write: its result, its counts and its hints follow.
+    @Test(arguments: 0..<300) func resultsAndHintsFollowTheAnswers(seed: UInt64) {
+        let cluster = VirtualCluster(5, seed: seed)
+        let levels: [Consistency] = [.any, .one, .two, .three, .quorum, .all]
+        let level = levels[Int(cluster.random.next() % 6)]
+        let mutation = Sample.put(Sample.key(token: Int64(bitPattern: cluster.random.next()), 1, [1]), 1, at: 5)
+        for index in 1..<5 where cluster.chance(0.2) { cluster.dead.insert(index) }
+        let view = cluster.view(0)
+        let token = mutation.withUnsafeBytes { KeyView(UnsafeRawBufferPointer(rebasing: $0[29...])).token }
+        let replicas = view.placement(of: VirtualCluster.table)?.table.replicas(for: token).map { Int($0) } ?? []
+        let alive = replicas.filter { !cluster.dead.contains($0) }
+        var acknowledged: Set<Int> = []
+        var failed: Set<Int> = []
+        var fates: [Int: Fate] = [:]
+        for node in alive {
+            switch cluster.random.next() % 6 {
+            case 0: fates[node] = .lose
+            case 1: fates[node] = .loseReply
+            case 2:
+                fates[node] = .fail(.storage)
+                failed.insert(node)
+            case 3: fates[node] = .delay(cluster.limits.writeTimeout + 1)  // acknowledged too late
+            default:
+                fates[node] = .deliver
+                acknowledged.insert(node)
+            }
+        }
+        cluster.fate = { _, to, _ in fates[to] }
+        let result = cluster.write(on: 0, mutation, level)
+        cluster.run(for: 10_000_000)
+        let required = ConsistencyCheck.required(level, Replication(total: 3, local: 3, dataCenters: [:]))
+        let comment = Comment(rawValue: "seed \(seed) \(level) alive \(alive) acknowledged \(acknowledged) failed \(failed)")
+        if level != .any && alive.count < required {
+            #expect(
+                result?.error?.detail == .unavailable(consistency: level, required: Int32(required), alive: Int32(alive.count)), comment)
+            #expect(cluster.sent.isEmpty && cluster.hints.isEmpty, comment)
+            return
+        }
+        let hinted = cluster.hints.map(\.to).sorted()
+        #expect(hinted == replicas.filter { !acknowledged.contains($0) }.map(VirtualCluster.id).sorted(), comment)
+        #expect(cluster.hints.allSatisfy { $0.mutations == mutation }, comment)
+        if level == .any || acknowledged.count >= required {
+            #expect(result?.value != nil, comment)
+        } else if alive.count - failed.count < required {
+            guard case .writeFailure(level, let received, Int32(required), let failures, "SIMPLE") = result?.error?.detail else {
+                Issue.record(comment)
+                return
+            }
+            #expect(received <= acknowledged.count && failures <= failed.count && alive.count - Int(failures) < required, comment)
+        } else {
+            #expect(
+                result?.error?.detail
+                    == .writeTimeout(
+                        consistency: level, received: Int32(acknowledged.count), required: Int32(required), writeType: "SIMPLE"), comment)
+            #expect(cluster.now >= cluster.limits.writeTimeout)
+        }
+        #expect(cluster.view(0).isAlive.count == 5 && cluster.idle(0), comment)
+    }
+
+    @Test func pendingReplicasAreAskedAndNeeded() {
+        let cluster = VirtualCluster(4, seed: 3)
+        cluster.ringNodes[3].state = .joining
+        let token = cluster.ringNodes[3].claims[0].token
+        let mutation = Sample.put(Sample.key(token: token, 1, []), 1, at: 5)
+        #expect(cluster.view(0).placement(of: VirtualCluster.table)?.table.pendingReplicas(for: token).map { Int($0) } == [3])
+        cluster.fate = { _, to, _ in to < 2 ? .deliver : .lose }
+        #expect(
+            cluster.write(on: 0, mutation, .quorum)?.error?.detail
+                == .writeTimeout(consistency: .quorum, received: 2, required: 3, writeType: "SIMPLE"))
+        cluster.fate = { _, to, _ in to != 2 ? .deliver : .lose }
+        #expect(cluster.write(on: 0, mutation, .quorum)?.value != nil)
+    }
+
+    @Test func countersAreAddedOnceByTheirLeader() {
+        let cluster = VirtualCluster(3, seed: 4)
+        var delta = MutationWriter()
+        delta.beginTable(VirtualCluster.table)
+        delta.beginRow(key: Sample.writer(Self.key), timestamp: 9, liveness: false)
+        withUnsafeBytes(of: Int64(5).bigEndian) { delta.cell(column: 0, timestamp: 9, value: $0, isCounter: true) }
+        delta.endRow()
+        delta.endTable()
+        let bytes = delta.out.toArray()
+        for node in 0..<3 {
+            let result = cluster.wait(on: node) { (coordinator, view, now) throws(ServerError) in
+                try bytes.withUnsafeBytesTyped { (raw) throws(ServerError) in
+                    try coordinator.count(raw, consistency: .all, cluster: view, now: now)
+                }
+            }
+            #expect(result?.value != nil)
+        }
+        let rows = cluster.nodes.map { $0.replica.rows(VirtualCluster.table, .all).map(\.row) }
+        #expect(rows[0] == rows[1] && rows[1] == rows[2] && rows[0].count == 1)
+        rows[0][0].withUnsafeBytes { row in
+            var cells = RowView(row).cells
+            #expect(cells.advance() && CounterValue.total(cells.value) == 15)
+        }
+    }
+
+    /// With a counter's second partition out of reach, none is added to.
+    @Test func unavailableCountersAreNotBegun() {
+        let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"])
+        let tokens = cluster.ringNodes.map { $0.claims[0].token }
+        cluster.dead = [1]
+        let result = cluster.wait(on: 0) { (coordinator, view, now) throws(ServerError) in
+            let bytes =
+                Sample.put(Sample.key(token: tokens[1], 1, []), 1, at: 5) + Sample.put(Sample.key(token: tokens[2], 2, []), 1, at: 5)
+            return try bytes.withUnsafeBytesTyped { (raw) throws(ServerError) in
+                try coordinator.count(raw, consistency: .one, cluster: view, now: now)
+            }
+        }
+        #expect(result?.error?.code == .unavailable)
+        #expect(cluster.sent.isEmpty)
+    }
+
+    @Test func beyondTheLimitOperationsAreShed() {
+        var limits = CoordinatorLimits()
+        limits.operations = 1
+        let cluster = VirtualCluster(3, seed: 1, limits: limits)
+        // A read is two operations, one within the other.
+        let result = cluster.wait(on: 0) { coordinator, view, now in
+            coordinator.read(Sample.one(Self.key), consistency: .one, cluster: view, isByKey: true, now: now)
+        }
+        #expect(result?.error?.code == .overloaded)
+        #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 5), .all)?.value != nil)
+        #expect(cluster.idle(0))
+    }
+}
