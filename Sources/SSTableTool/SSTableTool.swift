@@ -81,7 +81,8 @@ public struct SSTableTool {
             func hex(_ bytes: [UInt8]) -> String { quoted(bytes.withUnsafeBytes { RowText.hex($0) }) }
             let histogram = "[" + s.droppable.map { "[\($0.hour),\($0.count)]" }.joined(separator: ",") + "]"
             report([
-                ("path", quoted(file)), ("table", quoted(directory.table(of: file)?.qualifiedName ?? "unknown")), ("format", "\(SSTableFormat.version)"),
+                ("path", quoted(file)), ("table", quoted(directory.table(of: file)?.qualifiedName ?? "unknown")),
+                ("format", "\(SSTableFormat.version)"),
                 ("bytes", "\(table.fileBytes)"), ("raw_bytes", "\(s.rawBytes)"), ("codec", quoted(s.codec)),
                 ("data_blocks", "\(s.dataBlockCount)"),
                 ("partitions", "\(s.partitionCount)"), ("rows", "\(s.rowCount)"), ("cells", "\(s.cellCount)"),

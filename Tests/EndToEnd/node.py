@@ -115,13 +115,21 @@ class Line:
         assert lines[-1].startswith("."), f"{request}: {lines}"
         return lines
 
+    @staticmethod
+    def rows_of(lines):
+        return [json.loads(line[2:]) for line in lines if line.startswith("R ")]
+
     def rows(self, request):
-        """All rows, also those of an answer that the server ends early because it has grown too large for one page."""
-        rows = []
-        while request:
-            lines = self.do(request)
-            rows += [json.loads(line[2:]) for line in lines if line.startswith("R ")]
-            request = "\\next" if any(line.startswith(">") for line in lines) else None
+        """The rows of one answer, which is a page at most."""
+        return self.rows_of(self.do(request))
+
+    def all_rows(self, request):
+        """The rows of all pages; the server ends one early that has grown too large."""
+        lines = self.do(request)
+        rows = self.rows_of(lines)
+        while any(line.startswith(">") for line in lines):
+            lines = self.do("\\next")
+            rows += self.rows_of(lines)
         return rows
 
     def close(self):
