@@ -31,9 +31,9 @@ extension Coordinator {
         let parts = try split(deltas)
         let deadline = now + limits.counterTimeout
         return begin(
-            AllOperation(self, cluster: cluster, deadline: deadline) { [unowned self] _ in
-                parts.map { CounterOperation(self, cluster: cluster, part: $0, consistency: consistency, deadline: deadline) }
-            }, now: now)
+            AllOperation(
+                self, cluster: cluster, deadline: deadline,
+                parts.map { CounterOperation(self, cluster: cluster, part: $0, consistency: consistency, deadline: deadline) }), now: now)
     }
 
     /// Reads a range of keys; `isByKey` when it lies within one partition.

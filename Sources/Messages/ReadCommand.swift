@@ -34,8 +34,7 @@ public struct ReadCommand: Sendable, Equatable {
     public static let largestRowLimit = 10_000
 
     func encode(into out: inout ByteWriter) {
-        out.writeBE(table.high)
-        out.writeBE(table.low)
+        out.write(table)
         out.writeCounted(range.start)
         out.writeCounted(range.end)
         out.write(reversed ? 1 : 0)
@@ -46,7 +45,7 @@ public struct ReadCommand: Sendable, Equatable {
     }
 
     init(from reader: inout ByteReader) throws(ByteError) {
-        table = UUID(high: try reader.readBE(), low: try reader.readBE())
+        table = try reader.readUUID()
         range = KeyRange(start: try reader.readCounted(), end: try reader.readCounted())
         reversed = try reader.readU8() != 0
         rowLimit = min(max(1, try reader.readCount()), ReadCommand.largestRowLimit)
@@ -54,27 +53,4 @@ public struct ReadCommand: Sendable, Equatable {
         gcBefore = try reader.readBE()
         now = try reader.readBE()
     }
-}
-
-extension ByteWriter {
-    /// Bytes behind their count.
-    mutating func writeCounted(_ bytes: [UInt8]) {
-        writeVarint(bytes.count)
-        write(bytes)
-    }
-
-    mutating func writeCounted(_ text: String) { writeCounted(Array(text.utf8)) }
-
-    mutating func write(_ id: UUID) {
-        writeBE(id.high)
-        writeBE(id.low)
-    }
-}
-
-extension ByteReader {
-    mutating func readCounted() throws(ByteError) -> [UInt8] { try readArray(readCount()) }
-
-    mutating func readCountedText() throws(ByteError) -> String { String(decoding: try readCounted(), as: UTF8.self) }
-
-    mutating func readUUID() throws(ByteError) -> UUID { UUID(high: try readBE(), low: try readBE()) }
 }

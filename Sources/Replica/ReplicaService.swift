@@ -47,7 +47,7 @@ public struct ReplicaService: Sendable {
         case .digest(let command): return Result(reply: .digest(try replica.answer(command, io: io).digest))
         case .count(let deltas, let consistency):
             // Counting is not done twice: what may stop in the middle is only begun where it need not.
-            guard io == .blocking || !CounterDeltas.hasSeveralRows(deltas) else { throw .wouldBlock }
+            guard io == .blocking || !deltas.withUnsafeBytes(MutationReader.hasSeveralOperations) else { throw .wouldBlock }
             var written: [UInt8] = []
             let outcome: Swift.Result<Void, ReplicaError> = deltas.withUnsafeBytes { bytes in
                 do throws(ReplicaError) { return .success(try replica.count(bytes, io: io, written: &written)) } catch {
@@ -78,19 +78,5 @@ public struct ReplicaService: Sendable {
                 try replica.engine.apply(bytes, mayBlock: io == .blocking)
             }
         } catch { throw LocalReplica.convert(error) }
-    }
-}
-
-enum CounterDeltas {
-    /// Whether more than one row is changed.
-    static func hasSeveralRows(_ mutations: [UInt8]) -> Bool {
-        mutations.withUnsafeBytes { bytes in
-            var reader = MutationReader(bytes)
-            var operations = 0
-            do throws(ByteError) {
-                while try reader.nextTable() { while try reader.nextOperation() != nil { operations += 1 } }
-            } catch { return true }
-            return operations > 1
-        }
     }
 }

@@ -33,7 +33,7 @@ struct ModelReplica {
                         switch operation {
                         case .row(let key, let row): table.rows[[UInt8](key)] = merged(table.rows[[UInt8](key)], [UInt8](row))
                         case .deleteRange(let start, let end, let deletion):
-                            table.deletions.add(RangeDeletions.Span(start: [UInt8](start), end: [UInt8](end), deletion: deletion))
+                            table.deletions.add(RangeTombstone(start: [UInt8](start), end: [UInt8](end), deletion: deletion))
                         }
                     }
                     tables[reader.table] = table

@@ -20,15 +20,15 @@ import Testing
         for span in deletions.spans { #expect(compareBytes(span.start, span.end) < 0) }
     }
 
-    private static func random(_ random: inout SeededRandom) -> (RangeDeletions, [DeletionTime], [RangeDeletions.Span]) {
+    private static func random(_ random: inout SeededRandom) -> (RangeDeletions, [DeletionTime], [RangeTombstone]) {
         var deletions = RangeDeletions()
         var naive = [DeletionTime](repeating: .none, count: width)
-        var added: [RangeDeletions.Span] = []
+        var added: [RangeTombstone] = []
         for _ in 0..<Int(random.next() % 12) {
             let a = Int(random.next() % UInt64(width))
             let b = Int(random.next() % UInt64(width))
             let deletion = DeletionTime(timestamp: Int64(random.next() % 6), localDeletion: UInt32(random.next() % 3))
-            let span = RangeDeletions.Span(start: key(a), end: key(b), deletion: deletion)
+            let span = RangeTombstone(start: key(a), end: key(b), deletion: deletion)
             deletions.add(span)
             added.append(span)
             for index in a..<max(a, b) { naive[index] = naive[index].latest(deletion) }

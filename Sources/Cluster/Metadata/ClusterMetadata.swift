@@ -74,8 +74,7 @@ public struct ClusterMetadata: Sendable, Equatable {
         }
         out.writeVarint(members.count)
         for member in members { member.encode(into: &out) }
-        out.writeVarint(schema.count)
-        out.write(schema)
+        out.writeCounted(schema)
         return out.toArray()
     }
 
@@ -100,73 +99,64 @@ public struct ClusterMetadata: Sendable, Equatable {
             guard count <= 10_000 else { throw .malformedVarint(offset: reader.offset) }
             var members: [Member] = []
             for _ in 0..<count { members.append(try Member(from: &reader)) }
-            let schema = try reader.readArray(reader.readCount())
+            let schema = try reader.readCounted()
             return ClusterMetadata(epoch: epoch, strategy: strategy, members: members, schema: schema)
         }
     }
 }
 
 extension ClusterMetadata.Member {
-    private static func put(_ bytes: [UInt8], _ out: inout ByteWriter) {
-        out.writeVarint(bytes.count)
-        out.write(bytes)
-    }
-
     public func encode(into out: inout ByteWriter) {
-        out.write(node.id.bytes)
-        Self.put(Array(node.endpoint.address.utf8), &out)
+        out.write(node.id)
+        out.writeCounted(node.endpoint.address)
         out.writeVarint(node.endpoint.port)
         out.writeVarint(nativePort)
-        Self.put(Array(node.location.dataCenter.utf8), &out)
-        Self.put(Array(node.location.rack.utf8), &out)
-        Self.put(TokenClaim.encode(node.claims), &out)
+        out.writeCounted(node.location.dataCenter)
+        out.writeCounted(node.location.rack)
+        out.writeCounted(TokenClaim.encode(node.claims))
         switch node.state {
         case .joining: out.write(1)
         case .normal: out.write(2)
         case .leaving(let heirs):
             out.write(3)
-            Self.put(TokenHeir.encode(heirs), &out)
+            out.writeCounted(TokenHeir.encode(heirs))
         case .left: out.write(4)
         case .moving(let target):
             out.write(5)
-            Self.put(TokenClaim.encode(target), &out)
+            out.writeCounted(TokenClaim.encode(target))
         case .replacing(let other):
             out.write(6)
-            out.write(other.bytes)
+            out.write(other)
         }
     }
 
     public init(from reader: inout ByteReader) throws(ByteError) {
-        func text(_ reader: inout ByteReader) throws(ByteError) -> String {
-            String(decoding: try reader.readArray(reader.readCount()), as: UTF8.self)
-        }
-        func id(_ reader: inout ByteReader) throws(ByteError) -> UUID { UUID(high: try reader.readBE(), low: try reader.readBE()) }
         func claims(_ reader: inout ByteReader) throws(ByteError) -> [TokenClaim] {
             let offset = reader.offset
-            guard let claims = TokenClaim.decode(try reader.readArray(reader.readCount())) else { throw .malformedVarint(offset: offset) }
+            guard let claims = TokenClaim.decode(try reader.readCounted()) else { throw .malformedVarint(offset: offset) }
             return claims
         }
-        let host = try id(&reader)
-        let address = try text(&reader)
+        let host = try reader.readUUID()
+        let address = try reader.readCountedText()
         let port = try reader.readCount()
         let native = try reader.readCount()
         guard Endpoint.isPlausible(address: address.utf8), port <= 65_535, native <= 65_535 else {
             throw .malformedVarint(offset: reader.offset)
         }
-        let location = Location(dataCenter: try text(&reader), rack: try text(&reader))
+        let location = Location(dataCenter: try reader.readCountedText(), rack: try reader.readCountedText())
         let owned = try claims(&reader)
         let state: NodeState
         switch try reader.readU8() {
         case 1: state = .joining
         case 2: state = .normal
         case 3:
-            guard let heirs = TokenHeir.decode(try reader.readArray(reader.readCount())) else {
+            guard let heirs = TokenHeir.decode(try reader.readCounted()) else {
                 throw .malformedVarint(offset: reader.offset)
             }
             state = .leaving(heirs: heirs)
         case 4: state = .left
         case 5: state = .moving(to: try claims(&reader))
-        case 6: state = .replacing(try id(&reader))
+        case 6: state = .replacing(try reader.readUUID())
         default: throw .malformedVarint(offset: reader.offset - 1)
         }
         self.init(

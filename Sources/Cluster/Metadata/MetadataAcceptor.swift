@@ -66,11 +66,8 @@ public struct MetadataAcceptor: Sendable, Equatable {
         out.write(MetadataAcceptor.magic)
         promised.encode(into: &out)
         acceptedBallot.encode(into: &out)
-        out.writeVarint(acceptedValue.count)
-        out.write(acceptedValue)
-        let metadata = current.encode()
-        out.writeVarint(metadata.count)
-        out.write(metadata)
+        out.writeCounted(acceptedValue)
+        out.writeCounted(current.encode())
         out.writeLE(Checksum.xxh3(out.bytes))
         return out.toArray()
     }
@@ -84,8 +81,8 @@ public struct MetadataAcceptor: Sendable, Equatable {
             guard try reader.readArray(MetadataAcceptor.magic.count) == MetadataAcceptor.magic else { throw .malformedVarint(offset: 0) }
             let promised = try Ballot(from: &reader)
             let acceptedBallot = try Ballot(from: &reader)
-            let acceptedValue = try reader.readArray(reader.readCount())
-            var acceptor = MetadataAcceptor(current: try ClusterMetadata(decoding: try reader.readArray(reader.readCount())))
+            let acceptedValue = try reader.readCounted()
+            var acceptor = MetadataAcceptor(current: try ClusterMetadata(decoding: try reader.readCounted()))
             acceptor.promised = promised
             acceptor.acceptedBallot = acceptedBallot
             acceptor.acceptedValue = acceptedValue

@@ -58,7 +58,6 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     private var startedSeconds: UInt32 = 0
     private var transaction: (key: PaxosKey, ballot: Ballot, hasProposed: Bool)?
     private var deadline: Int64 = 0
-    private var restarts = 0
 
     /// - Parameters:
     ///   - local: the replica of this process, for what it can answer alone.
@@ -158,7 +157,6 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         if case .contended = try run(.propose(transaction.key, transaction.ballot, value: value, deadline: deadline)) {
             // Nothing came of the round: the request begins anew, with a new one.
             finished = []
-            restarts += 1
             guard monotonicMicroseconds() < deadline else {
                 throw .server(
                     ServerError(

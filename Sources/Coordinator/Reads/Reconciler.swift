@@ -38,7 +38,7 @@ public struct Reconciler {
             sources.append(source)
         }
         var out = MutationWriter(capacity: answers.reduce(256) { max($0, $1.operations.count) })
-        var lacks: [MutationWriterBox] = answers.map { _ in MutationWriterBox() }
+        var lacks: [MutationBox] = answers.map { _ in MutationBox() }
         var rowCount = 0
         try Reconciler.withBytes(answers[...], []) { (bytes) throws(ByteError) in
             rowCount = merge(bytes, &sources, united, into: &out, lacks: &lacks)
@@ -52,11 +52,6 @@ public struct Reconciler {
         return Outcome(
             answer: ReadAnswer(coveredTo: coveredTo, operations: out.out.toArray(), rowCount: rowCount),
             lacking: lacks.map { $0.writer.out.toArray() })
-    }
-
-    /// Holds a writer, which cannot be copied, in an array.
-    private final class MutationWriterBox {
-        var writer = MutationWriter(capacity: 64)
     }
 
     /// The shortest cover: what all speak for.
@@ -85,7 +80,7 @@ public struct Reconciler {
                     let rowOffset = rowStart - base
                     source.rows.append((keyOffset..<keyOffset + key.count, rowOffset..<rowOffset + row.count))
                 case .deleteRange(let start, let end, let deletion):
-                    source.deletions.add(RangeDeletions.Span(start: [UInt8](start), end: [UInt8](end), deletion: deletion))
+                    source.deletions.add(RangeTombstone(start: [UInt8](start), end: [UInt8](end), deletion: deletion))
                 }
             }
         }
@@ -106,7 +101,7 @@ public struct Reconciler {
 
     private func merge(
         _ bytes: [UnsafeRawBufferPointer], _ sources: inout [Source], _ united: RangeDeletions, into out: inout MutationWriter,
-        lacks: inout [MutationWriterBox]
+        lacks: inout [MutationBox]
     ) -> Int {
         var rowCount = 0
         var merged = ByteWriter(capacity: 512)

@@ -59,16 +59,15 @@ final class CounterOperation: Operation {
 
 /// Waits for several operations; the first failure is its own. When one of them can be refused beforehand, none is begun.
 final class AllOperation: Operation {
-    private let make: (Operation) -> [Operation]
+    private let inner: [Operation]
     private var left = 0
 
-    init(_ coordinator: Coordinator, cluster: ClusterView, deadline: Int64, _ make: @escaping (Operation) -> [Operation]) {
-        self.make = make
+    init(_ coordinator: Coordinator, cluster: ClusterView, deadline: Int64, _ inner: [Operation]) {
+        self.inner = inner
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
     override func start(now: Int64) {
-        let inner = make(self)
         left = inner.count
         if left == 0 { return finish(.success(.done)) }
         if let error = inner.lazy.compactMap(\.refusal).first { return finish(.failure(error)) }

@@ -13,7 +13,7 @@ enum PartitionedMutations {
     /// One part for each table and partition, in the order in which they first appear.
     static func split(_ mutations: UnsafeRawBufferPointer) throws(ByteError) -> [Part] {
         var parts: [Part] = []
-        var writers: [Box] = []
+        var writers: [MutationBox] = []
         var places: [[UInt8]: Int] = [:]
         var reader = MutationReader(mutations)
         while try reader.nextTable() {
@@ -32,7 +32,7 @@ enum PartitionedMutations {
                     index = parts.count
                     places[name] = index
                     parts.append(Part(table: reader.table, token: view.token, mutations: []))
-                    writers.append(Box())
+                    writers.append(MutationBox())
                     writers[index].writer.beginTable(reader.table)
                 }
                 switch operation {
@@ -47,10 +47,5 @@ enum PartitionedMutations {
             parts[index].mutations = writers[index].writer.out.toArray()
         }
         return parts
-    }
-
-    /// Holds a writer, which cannot be copied, in an array.
-    private final class Box {
-        var writer = MutationWriter(capacity: 256)
     }
 }

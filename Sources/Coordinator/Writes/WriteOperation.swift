@@ -28,16 +28,14 @@ final class WriteOperation: Operation {
     private var groups: [Group] = []
     private var targets: [Target] = []
     private let parts: [PartitionedMutations.Part]
-    private let request: ([UInt8]) -> PeerRequest
 
     init(
         _ coordinator: Coordinator, cluster: ClusterView, parts: [PartitionedMutations.Part], consistency: Consistency, type: WriteType,
-        deadline: Int64, request: @escaping ([UInt8]) -> PeerRequest = { .write($0) }
+        deadline: Int64
     ) {
         self.parts = parts
         self.consistency = consistency
         self.type = type
-        self.request = request
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
@@ -79,7 +77,7 @@ final class WriteOperation: Operation {
         }
         for index in targets.indices {
             if cluster.isAlive[targets[index].node] {
-                ask(targets[index].node, request(targets[index].mutations), tag: index, now: now)
+                ask(targets[index].node, .write(targets[index].mutations), tag: index, now: now)
             } else {
                 keepHint(index)
             }

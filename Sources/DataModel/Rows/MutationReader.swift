@@ -24,6 +24,16 @@ public struct MutationReader {
         return bytes.count - 20 > Int(length)
     }
 
+    /// Whether the mutations change more than one row or range; bytes that do not parse count as several.
+    public static func hasSeveralOperations(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var reader = MutationReader(bytes)
+        var operations = 0
+        do throws(ByteError) {
+            while try reader.nextTable() { while try reader.nextOperation() != nil { operations += 1 } }
+        } catch { return true }
+        return operations > 1
+    }
+
     /// Moves to the next mutation; false after the last one.
     /// - Throws: `ByteError` where the bytes are not mutations.
     public mutating func nextTable() throws(ByteError) -> Bool {

@@ -4,57 +4,44 @@ import Primitives
 ///
 /// For the few that one read meets; a memtable keeps its own in a tree.
 public struct RangeDeletions: Sendable, Equatable {
-    /// Everything in `start ..< end` up to the deletion's timestamp is gone.
-    public struct Span: Sendable, Equatable {
-        public var start: [UInt8]
-        public var end: [UInt8]
-        public var deletion: DeletionTime
-
-        public init(start: [UInt8], end: [UInt8], deletion: DeletionTime) {
-            self.start = start
-            self.end = end
-            self.deletion = deletion
-        }
-    }
-
     /// In order, without overlap; neighbours that touch differ in their deletion.
-    public private(set) var spans: [Span] = []
+    public private(set) var spans: [RangeTombstone] = []
 
     public init() {}
 
     public var isEmpty: Bool { spans.isEmpty }
 
     /// Adds a deletion; linear in the spans it overlaps.
-    public mutating func add(_ new: Span) {
+    public mutating func add(_ new: RangeTombstone) {
         guard compareBytes(new.start, new.end) < 0, !new.deletion.isNone else { return }
         let first = firstIndex(endingAfter: new.start)
         var last = first
-        var parts: [Span] = []
+        var parts: [RangeTombstone] = []
         var position = new.start
         while last < spans.count, compareBytes(spans[last].start, new.end) < 0 {
             let old = spans[last]
             if compareBytes(old.start, position) < 0 {
-                parts.append(Span(start: old.start, end: position, deletion: old.deletion))
+                parts.append(RangeTombstone(start: old.start, end: position, deletion: old.deletion))
             } else if compareBytes(position, old.start) < 0 {
-                parts.append(Span(start: position, end: old.start, deletion: new.deletion))
+                parts.append(RangeTombstone(start: position, end: old.start, deletion: new.deletion))
                 position = old.start
             }
             let stop = compareBytes(old.end, new.end) < 0 ? old.end : new.end
-            parts.append(Span(start: position, end: stop, deletion: old.deletion.latest(new.deletion)))
-            if compareBytes(new.end, old.end) < 0 { parts.append(Span(start: new.end, end: old.end, deletion: old.deletion)) }
+            parts.append(RangeTombstone(start: position, end: stop, deletion: old.deletion.latest(new.deletion)))
+            if compareBytes(new.end, old.end) < 0 { parts.append(RangeTombstone(start: new.end, end: old.end, deletion: old.deletion)) }
             position = stop
             last += 1
         }
-        if compareBytes(position, new.end) < 0 { parts.append(Span(start: position, end: new.end, deletion: new.deletion)) }
+        if compareBytes(position, new.end) < 0 { parts.append(RangeTombstone(start: position, end: new.end, deletion: new.deletion)) }
         replace(first..<last, with: parts)
     }
 
     /// Puts `parts` in, joining neighbours of the same deletion, so that equal deletions are equal spans whatever their history.
-    private mutating func replace(_ range: Range<Int>, with parts: [Span]) {
+    private mutating func replace(_ range: Range<Int>, with parts: [RangeTombstone]) {
         let from = max(0, range.lowerBound - 1)
         let to = min(spans.count, range.upperBound + 1)
         let all = Array(spans[from..<range.lowerBound]) + parts + Array(spans[range.upperBound..<to])
-        var joined: [Span] = []
+        var joined: [RangeTombstone] = []
         for part in all {
             if let last = joined.last, last.end == part.start, last.deletion == part.deletion {
                 joined[joined.count - 1].end = part.end
@@ -94,29 +81,33 @@ public struct RangeDeletions: Sendable, Equatable {
             guard compareBytes(span.start, range.end) < 0 else { break }
             let start = compareBytes(span.start, range.start) < 0 ? range.start : span.start
             let end = compareBytes(range.end, span.end) < 0 ? range.end : span.end
-            if compareBytes(start, end) < 0 { result.spans.append(Span(start: start, end: end, deletion: span.deletion)) }
+            if compareBytes(start, end) < 0 { result.spans.append(RangeTombstone(start: start, end: end, deletion: span.deletion)) }
         }
         return result
     }
 
     /// The stretches in which these deletions are later than `other`'s: what `other` lacks.
-    public func lacking(in other: RangeDeletions) -> [Span] {
-        var missing: [Span] = []
+    public func lacking(in other: RangeDeletions) -> [RangeTombstone] {
+        var missing: [RangeTombstone] = []
         for span in spans {
             var position = span.start
             var index = other.firstIndex(endingAfter: span.start)
             while index < other.spans.count, compareBytes(other.spans[index].start, span.end) < 0 {
                 let theirs = other.spans[index]
                 if compareBytes(position, theirs.start) < 0 {
-                    missing.append(Span(start: position, end: theirs.start, deletion: span.deletion))
+                    missing.append(RangeTombstone(start: position, end: theirs.start, deletion: span.deletion))
                     position = theirs.start
                 }
                 let stop = compareBytes(theirs.end, span.end) < 0 ? theirs.end : span.end
-                if span.deletion.supersedes(theirs.deletion) { missing.append(Span(start: position, end: stop, deletion: span.deletion)) }
+                if span.deletion.supersedes(theirs.deletion) {
+                    missing.append(RangeTombstone(start: position, end: stop, deletion: span.deletion))
+                }
                 position = stop
                 index += 1
             }
-            if compareBytes(position, span.end) < 0 { missing.append(Span(start: position, end: span.end, deletion: span.deletion)) }
+            if compareBytes(position, span.end) < 0 {
+                missing.append(RangeTombstone(start: position, end: span.end, deletion: span.deletion))
+            }
         }
         return missing
     }

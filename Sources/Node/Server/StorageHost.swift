@@ -54,14 +54,12 @@ final class StorageHost: SchemaHost {
         table.keyspace + "/" + table.name + "-" + table.id.description.filter { $0 != "-" }
     }
 
-    static func options(_ table: TableMetadata) -> TableStoreOptions { TableStoreOptions(table.options) }
-
     /// Opens the storage of every table of a schema.
     func open(_ schema: Schema) throws(StorageError) {
         stored.withLock { $0 = schema.encode() }
         for keyspace in schema.sortedKeyspaces {
             for table in keyspace.tables.values where !table.isVirtual {
-                try engine.openTable(table.id, name: StorageHost.directoryName(table), options: StorageHost.options(table))
+                try engine.openTable(table.id, name: StorageHost.directoryName(table), options: TableStoreOptions(table.options))
             }
         }
     }
@@ -77,7 +75,7 @@ final class StorageHost: SchemaHost {
     func store(_ schema: Schema, created: [TableMetadata], altered: [TableMetadata]) throws(ServerError) {
         do {
             for table in created {
-                try engine.createTable(table.id, name: StorageHost.directoryName(table), options: StorageHost.options(table))
+                try engine.createTable(table.id, name: StorageHost.directoryName(table), options: TableStoreOptions(table.options))
             }
             let bytes = schema.encode()
             try system.replace(directory + "/" + StorageHost.fileName, with: bytes, directory: directory)
@@ -86,7 +84,7 @@ final class StorageHost: SchemaHost {
             takeBack(created)
             throw ServerError(.serverError, "the schema could not be stored and is unchanged: \(error)")
         }
-        for table in altered { engine.table(table.id)?.options = StorageHost.options(table) }
+        for table in altered { engine.table(table.id)?.options = TableStoreOptions(table.options) }
     }
 
     /// After a change was refused: the file may have been replaced all the same, when only its directory could not be synced. A start that found there what was

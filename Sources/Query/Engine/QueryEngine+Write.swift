@@ -31,7 +31,7 @@ extension QueryEngine {
     ) throws(QueryFailure) {
         guard mutations.count > 0 else { return }
         // Counting is not done twice: what may stop in the middle is only begun where it need not.
-        if isCounter && io == .nonBlocking && BatchShape.hasSeveralRows(mutations.out.bytes) { throw .wouldBlock }
+        if isCounter && io == .nonBlocking && MutationReader.hasSeveralOperations(mutations.out.bytes) { throw .wouldBlock }
         do throws(ReplicaError) {
             let port = port(options)
             if isCounter { try port.applyCounters(mutations, io: io) } else { try port.apply(mutations, type: type, io: io) }
@@ -244,16 +244,6 @@ enum BatchShape {
             }
         } catch { return seen.count }
         return seen.count
-    }
-
-    /// Whether more than one row is changed.
-    static func hasSeveralRows(_ mutations: UnsafeRawBufferPointer) -> Bool {
-        var reader = MutationReader(mutations)
-        var operations = 0
-        do throws(ByteError) {
-            while try reader.nextTable() { while try reader.nextOperation() != nil { operations += 1 } }
-        } catch { return true }
-        return operations > 1
     }
 
     /// `6.250KiB`.

@@ -107,19 +107,17 @@ extension TableStore {
     /// The range tombstones with a part in `range`, of all memtables and tables, cut to it.
     public func rangeDeletions(in range: KeyRange, mayBlock: Bool) throws(StorageError) -> RangeDeletions {
         var found = RangeDeletions()
-        func add(_ tombstones: [RangeTombstone]) {
-            for one in tombstones { found.add(RangeDeletions.Span(start: one.start, end: one.end, deletion: one.deletion)) }
-        }
         for shard in shards {
             if compareBytes(range.start, shard.range.end) >= 0 || compareBytes(shard.range.start, range.end) >= 0 { continue }
             let snapshot = shard.snapshot()
-            add(shard.withLock { snapshot.active.deletions.overlapping(range.start, range.end) })
-            for memtable in snapshot.frozen { add(memtable.deletions.overlapping(range.start, range.end)) }
+            var inMemory = shard.withLock { snapshot.active.deletions.overlapping(range.start, range.end) }
+            for memtable in snapshot.frozen { inMemory += memtable.deletions.overlapping(range.start, range.end) }
+            for tombstone in inMemory { found.add(tombstone) }
             for table in snapshot.tables.tables where table.tombstones != nil {
                 let cursor = TombstoneCursor(table, mayBlock: mayBlock, isBulk: false)
                 var more = try range.start.withUnsafeBytesTyped { (start) throws(StorageError) in try cursor.seek(start) }
                 while more, range.end.withUnsafeBytes({ compareBytes(cursor.start, $0) < 0 }) {
-                    add([try cursor.tombstone()])
+                    found.add(try cursor.tombstone())
                     more = try cursor.advance()
                 }
             }

@@ -1,18 +1,7 @@
 import DataModel
 import Primitives
 
-/// Everything in `start ..< end` up to the deletion's timestamp is gone.
-public struct RangeTombstone: Sendable, Equatable {
-    public var start: [UInt8]
-    public var end: [UInt8]
-    public var deletion: DeletionTime
-
-    public init(start: [UInt8], end: [UInt8], deletion: DeletionTime) {
-        self.start = start
-        self.end = end
-        self.deletion = deletion
-    }
-
+extension RangeTombstone {
     /// What stands under the start key in a tombstone block: timestamp (8), local deletion (4), end key.
     var encodedValue: [UInt8] {
         var out = ByteWriter(capacity: end.count + 12)

@@ -1,0 +1,12 @@
+/// Everything in `start ..< end` up to the deletion's timestamp is gone.
+public struct RangeTombstone: Sendable, Equatable {
+    public var start: [UInt8]
+    public var end: [UInt8]
+    public var deletion: DeletionTime
+
+    public init(start: [UInt8], end: [UInt8], deletion: DeletionTime) {
+        self.start = start
+        self.end = end
+        self.deletion = deletion
+    }
+}
