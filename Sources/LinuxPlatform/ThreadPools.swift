@@ -112,7 +112,7 @@ public final class ThreadPools: Background {
         pools = [
             Pool(limit: max(1, flush), name: "flush"), Pool(limit: max(1, compaction), name: "compaction"),
             Pool(limit: max(1, read), name: "read"), Pool(limit: 4, name: "sync"),
-            Pool(limit: max(1, read), name: "replica"),
+            Pool(limit: max(1, read), name: "replica"), Pool(limit: 16, name: "control"),
         ]
     }
 

@@ -40,6 +40,19 @@ public final class SharedTurn: @unchecked Sendable {
         }
     }
 
+    /// Waits until `isDone`, which is asked before waiting and at every `wake`.
+    func wait(until isDone: () -> Bool) {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while !isDone() { pthread_cond_wait(condition, mutex) }
+    }
+
+    func wake() {
+        pthread_mutex_lock(mutex)
+        pthread_cond_broadcast(condition)
+        pthread_mutex_unlock(mutex)
+    }
+
     public func leave() {
         pthread_mutex_lock(mutex)
         isTaken = false
