@@ -261,6 +261,7 @@ struct DriverPlatform: Sendable {
 
 /// What a driver wants of its node.
 protocol DriverCluster: AnyObject, Sendable {
+    var counters: ClusterCounters { get }
     /// What this node says of itself when it connects.
     var hello: PeerHello { get }
     func compresses(_ endpoint: Endpoint) -> Bool
