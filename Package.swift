@@ -76,7 +76,7 @@ let package = Package(
         tests("DataModelTests", ["DataModel"]),
         tests("StorageTests", ["Storage", "LinuxPlatform"]),
         tests("LinuxPlatformTests", ["LinuxPlatform"]),
-        tests("ReplicaTests", ["Replica", "LinuxPlatform"]),
+        tests("ReplicaTests", ["Replica", "Repair", "LinuxPlatform"]),
         tests("NodeTests", ["Node"]),
         tests("ClusterTests", ["Cluster"]),
         .target(name: "ModelReplica", dependencies: ["Messages"], path: "Tests/ModelReplica"),

@@ -60,6 +60,7 @@ public struct MerkleTree: Sendable, Equatable {
         return Int((offset << UInt128(depth)) / tokens.tokenCount)
     }
 
+    public var isEmpty: Bool { leaves.allSatisfy(\.isEmpty) }
     public var rows: Int { leaves.reduce(0) { $0 + $1.rows } }
     public var bytes: Int { leaves.reduce(0) { $0 + $1.bytes } }
 
