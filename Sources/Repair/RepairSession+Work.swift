@@ -24,7 +24,7 @@ extension RepairSession {
         work.awaitsTrees = false
         work.trees = []
         work.stretches = MerkleTree.differences(among: trees)[...]
-        work.keys = work.stretches.first?.keys ?? work.keys
+        work.keys = work.stretches.first?.tokens.keys ?? work.keys
         works[request.work] = work
         if work.stretches.isEmpty { return end(request.work) }
         report.differing += 1
@@ -32,16 +32,18 @@ extension RepairSession {
     }
 
     private mutating func readPage(_ number: Int, _ now: Int64) {
-        guard let work = works[number] else { return }
+        guard let stretch = works[number]?.stretches.first, let work = works[number] else { return }
+        let readers = stretch.firsts
+        works[number]?.answers = readers.map { _ in nil }
         let table = job.tables[work.piece.table]
         let command = ReadCommand(
             table: table.id, range: work.keys, rowLimit: min(options.pageRows, ReadCommand.largestRowLimit), byteLimit: options.pageBytes,
             gcBefore: table.gcBefore, now: job.now)
-        for replica in work.replicas.indices { send(.read(command), work: number, to: replica, now) }
+        for replica in readers { send(.read(command), work: number, to: replica, now) }
     }
 
     mutating func take(_ answer: ReadAnswer, of command: ReadCommand, _ request: Request, _ now: Int64) {
-        guard var work = works[request.work] else { return }
+        guard var work = works[request.work], let stretch = work.stretches.first else { return }
         // Else the same page would be read for ever.
         if let coveredTo = answer.coveredTo,
             compareBytes(coveredTo, command.range.start) <= 0 || compareBytes(coveredTo, command.range.end) > 0
@@ -50,21 +52,20 @@ extension RepairSession {
         }
         report.rowsRead += answer.rowCount
         report.bytesRead += answer.operations.count
-        work.answers[request.replica] = answer
+        work.answers[stretch.groups[request.replica]] = answer
         let answers = work.answers.compactMap { $0 }
-        guard answers.count == work.replicas.count else {
+        guard answers.count == work.answers.count else {
             works[request.work] = work
             return
         }
-        work.answers = work.replicas.map { _ in nil }
+        work.answers = []
         var writes: [(replica: Int, write: RepairWrite)] = []
         do throws(ByteError) {
             let outcome = try Reconciler().reconcile(answers, of: command)
             work.keys.start = outcome.answer.coveredTo ?? work.keys.end
-            for (replica, lacking) in outcome.lacking.enumerated() where !lacking.isEmpty {
-                for write in try RepairWrites.messages(lacking, table: command.table, limit: options.writeBytes) {
-                    writes.append((replica, write))
-                }
+            for (group, lacking) in outcome.lacking.enumerated() where !lacking.isEmpty {
+                let messages = try RepairWrites.messages(lacking, table: command.table, limit: options.writeBytes)
+                for replica in work.replicas.indices where stretch.groups[replica] == group { writes += messages.map { (replica, $0) } }
             }
         } catch { return fail(request.work, work.replicas[request.replica], "what replicas answered does not parse: \(error)") }
         if job.mode == .preview {
@@ -93,14 +94,14 @@ extension RepairSession {
 
     /// The next page, the next stretch, or the end.
     private mutating func goOn(_ number: Int, _ now: Int64) {
-        guard var work = works[number], let tokens = work.stretches.first else { return }
+        guard var work = works[number], let stretch = work.stretches.first else { return }
         if work.keys.isEmpty {
             report.add(
-                RepairDifference(table: job.tables[work.piece.table].id, tokens: TokenRange(tokens), volume: work.volume))
+                RepairDifference(table: job.tables[work.piece.table].id, tokens: TokenRange(stretch.tokens), volume: work.volume))
             work.volume = RepairVolume()
             work.stretches.removeFirst()
             guard let next = work.stretches.first else { return end(number) }
-            work.keys = next.keys
+            work.keys = next.tokens.keys
             works[number] = work
         }
         readPage(number, now)

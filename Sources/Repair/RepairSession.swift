@@ -8,8 +8,8 @@ import Primitives
 /// 1. The job's tables and ranges are cut into pieces of work; what `RepairProgress` says is done is left out. `rangesInFlight` pieces are under
 ///    way at once, in order, but for those whose replicas are busy with trees.
 /// 2. Of a piece, all replicas are asked for their trees at the same time. Where all leaves are the same nothing is left to do.
-/// 3. The stretches in which any two trees differ are read from every replica, page by page. Each page is reconciled over the keys that all
-///    answers cover, and what a replica lacks is sent to it. When all have it, the next page follows.
+/// 3. The stretches in which any two trees differ are read page by page, from one replica of each group whose trees agree there. Each page is
+///    reconciled over the keys that all answers cover, and what a group lacks is sent to all its replicas. When they have it, the next page follows.
 /// 4. A request that fails, or is not answered in time, is sent again after a rest; after `attempts` its piece fails with a reason, and the others go
 ///    on. So does a piece with a replica that is down. Whatever is done twice changes nothing.
 /// 5. A preview does the same without sending; what it counts is what would be sent.
@@ -32,11 +32,11 @@ public struct RepairSession: Sendable {
         /// As long as one is missing, the piece waits for trees.
         var trees: [MerkleTree?]
         /// Stretches that differ and are not done; the first is being read.
-        var stretches: ArraySlice<TokenSlice> = []
+        var stretches: ArraySlice<TreeDifference> = []
         /// What of the first stretch is left.
         var keys = KeyRange(start: [], end: [])
-        /// The page.
-        var answers: [ReadAnswer?]
+        /// The page, by group of the first stretch.
+        var answers: [ReadAnswer?] = []
         /// Sent and not acknowledged.
         var writesLeft = 0
         /// Of the first stretch.
@@ -73,7 +73,6 @@ public struct RepairSession: Sendable {
     /// Whether `finished` was said.
     public private(set) var isFinished = false
     var effects: [RepairEffect] = []
-
 
     /// How far the queue is searched for a piece whose replicas are not busy.
     private static let lookAhead = 64
@@ -152,10 +151,9 @@ public struct RepairSession: Sendable {
 
     private mutating func beginWorks(_ now: Int64) {
         while works.count < options.rangesInFlight, let place = nextPiece() {
-            let piece = queue[place]
-            // Those before it, which had to wait, move up.
-            queue.remove(at: place)
-            begin(piece, now)
+            // Those before it, which have to wait, stay the next.
+            for index in (queue.startIndex..<place).reversed() { queue.swapAt(index, index + 1) }
+            begin(queue.removeFirst(), now)
         }
     }
 
@@ -173,8 +171,7 @@ public struct RepairSession: Sendable {
         var replicas: [UUID] = []
         for node in job.ranges[piece.range].replicas where !replicas.contains(node) { replicas.append(node) }
         lastWork += 1
-        works[lastWork] = Work(
-            piece: piece, replicas: replicas, trees: replicas.map { _ in nil }, answers: replicas.map { _ in nil })
+        works[lastWork] = Work(piece: piece, replicas: replicas, trees: replicas.map { _ in nil })
         if let dead = replicas.first(where: { down.contains($0) }) { return fail(lastWork, dead, "it is down") }
         // Who is alone agrees with itself.
         guard replicas.count > 1 else { return end(lastWork) }

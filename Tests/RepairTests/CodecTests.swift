@@ -73,7 +73,8 @@ import Testing
 
     @Test func malformedTreesAreRefused() {
         func bytes(
-            first: Int64 = 0, last: Int64 = 255, depth: UInt8 = 2, count: Int = 1, gap: Int = 0, hash: UInt64 = 1, rows: Int = 1, size: Int = 1
+            first: Int64 = 0, last: Int64 = 255, depth: UInt8 = 2, count: Int = 1, gap: Int = 0, hash: UInt64 = 1, rows: Int = 1,
+            size: Int = 1
         ) -> [UInt8] {
             Self.encoded { out in
                 out.writeBE(first)
@@ -91,8 +92,8 @@ import Testing
         #expect(isTree(bytes()))
         #expect(isTree(bytes(gap: 3)))
         for bad in [
-            bytes(first: 256), bytes(depth: 16), bytes(last: 2, depth: 2), bytes(count: 5), bytes(gap: 4), bytes(gap: .max), bytes(rows: .max),
-            bytes(size: .max), bytes(hash: 0, rows: 0, size: 0),
+            bytes(first: 256), bytes(depth: 16), bytes(last: 2, depth: 2), bytes(count: 5), bytes(gap: 4), bytes(gap: .max),
+            bytes(rows: .max), bytes(size: .max), bytes(hash: 0, rows: 0, size: 0),
         ] { #expect(throws: ByteError.self) { try Self.tree(bad) } }
         let command = TreeCommand(table: Sample.table, tokens: 1...2, depth: 1, gcBefore: 0, now: 0)
         var request = Self.encoded(PeerRequest.tree(command).encode)

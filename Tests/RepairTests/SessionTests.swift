@@ -90,7 +90,8 @@ import Testing
             for (tokens, replicas) in owners {
                 let expected = contents(whole, tokens).map(\.digest)
                 for replica in replicas {
-                    #expect(contents(net.replicas[replica], tokens).map(\.digest) == expected, "seed \(seed), replica \(replica), \(tokens)")
+                    let held = contents(net.replicas[replica], tokens).map(\.digest)
+                    #expect(held == expected, "seed \(seed), replica \(replica), \(tokens)")
                 }
             }
         }
@@ -287,7 +288,8 @@ import Testing
             _ = session.handle(.reply(request: numbers[0], .tree(full)), now: 1)
             _ = session.handle(.reply(request: numbers[1], .tree(empty)), now: 1)
             let reads = session.handle(.reply(request: numbers[2], .tree(empty)), now: 1)
-            #expect(reads.count == 3)
+            // Two agree: one of them is read.
+            #expect(reads.count == 2)
             guard case .send(let number, _, .read, _)? = reads.first else {
                 Issue.record("no page is read")
                 return
@@ -314,8 +316,8 @@ import Testing
         _ = session.handle(.reply(request: number, .tree(empty)), now: 20)
         // The third is late: the answer comes while it rests.
         #expect(session.handle(.tick, now: session.options.treeTimeout).isEmpty)
-        guard case .finished(let report)? = session.handle(.reply(request: numbers[2], .tree(empty)), now: session.options.treeTimeout + 1).last
-        else {
+        let last = session.handle(.reply(request: numbers[2], .tree(empty)), now: session.options.treeTimeout + 1).last
+        guard case .finished(let report)? = last else {
             Issue.record("not finished")
             return
         }

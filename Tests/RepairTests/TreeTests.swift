@@ -142,7 +142,9 @@ import Testing
             Sample.row(key, liveness: false) { $0.tombstone(column: 0, deletion: deletion) },
             Sample.row(key, liveness: false) { $0.complexDeletion(column: 5, deletion: deletion) },
             Sample.row(key, ttl: 10, expires: old), Sample.deleteRange(key, key + [1], at: 5, local: old),
-            Sample.row(key, liveness: false) { out in [1].withUnsafeBytes { out.cell(column: 0, timestamp: 5, ttl: 3, expires: old, value: $0) } },
+            Sample.row(key, liveness: false) { out in
+                [1].withUnsafeBytes { out.cell(column: 0, timestamp: 5, ttl: 3, expires: old, value: $0) }
+            },
         ]
         for mutation in forgotten {
             #expect(Self.replica([mutation]).tree(Self.command(gcBefore: old + 1)).isEmpty)
@@ -160,7 +162,13 @@ import Testing
         #expect(tree.rows == 16)
         #expect(tree.differences(from: without([0, 1, 5, 15])) == [0...199, 500...599, 1500...1599])
         #expect(tree.differences(from: without(Set(0..<16))) == [0...1599])
-        #expect(MerkleTree.differences(among: [tree, without([3]), without([4]), tree]) == [300...499])
+        #expect(
+            MerkleTree.differences(among: [tree, without([3]), without([3, 4, 9]), tree, without([4])])
+                == [
+                    TreeDifference(tokens: 300...399, groups: [0, 1, 1, 0, 0]), TreeDifference(tokens: 400...499, groups: [0, 0, 1, 0, 1]),
+                    TreeDifference(tokens: 900...999, groups: [0, 0, 1, 0, 0]),
+                ])
+        #expect(MerkleTree.differences(among: [without([3]), without([3, 4]), without([4])]).map(\.firsts) == [[0, 2], [0, 1]])
     }
 
     /// Trees differ exactly where contents do.
