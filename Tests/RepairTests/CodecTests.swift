@@ -22,11 +22,11 @@ import Testing
         try bytes.withReader { (reader) throws(ByteError) in try PeerRequest(from: &reader) }
     }
 
-    private static var sample: MerkleTree {
+    private static func sample(depth: Int) -> MerkleTree {
         var random = SeededRandom(seed: 3)
         var replica = ModelReplica()
         for step in 0..<60 { replica.apply(Sample.random(&random, tokens: [-9, 0, 3, 200, 201, 255, .max], step: step)) }
-        return replica.tree(TreeCommand(table: Sample.table, tokens: -9...Int64.max, depth: 15, gcBefore: 0, now: Sample.now))
+        return replica.tree(TreeCommand(table: Sample.table, tokens: -9...Int64.max, depth: depth, gcBefore: 0, now: Sample.now))
     }
 
     @Test func messagesComeBack() throws {
@@ -34,10 +34,12 @@ import Testing
         let bytes = Self.encoded(PeerRequest.tree(command).encode)
         #expect(try Self.request(bytes) == .tree(command))
         for length in 0..<bytes.count { #expect(throws: ByteError.self) { try Self.request(Array(bytes.prefix(length))) } }
-        for tree in [Self.sample, MerkleTree(tokens: 5...5, depth: 0), MerkleTree(tokens: Int64.min...Int64.max, depth: 3)] {
+        for tree in [Self.sample(depth: 15), Self.sample(depth: 6), MerkleTree(tokens: 5...5, depth: 0), MerkleTree(tokens: Int64.min...Int64.max, depth: 3)] {
             let bytes = Self.encoded(tree.encode)
             #expect(try Self.tree(bytes) == tree)
-            for length in 0..<bytes.count { #expect(throws: ByteError.self) { try Self.tree(Array(bytes.prefix(length))) } }
+            for length in stride(from: bytes.count - 1, through: 0, by: tree.depth > 10 ? -7 : -1) {
+                #expect(throws: ByteError.self) { try Self.tree(Array(bytes.prefix(length))) }
+            }
             let reply = Self.encoded(PeerReply.tree(tree).encode)
             #expect(try reply.withReader { (reader) throws(ByteError) in try PeerReply(from: &reader) } == .tree(tree))
         }
@@ -62,7 +64,7 @@ import Testing
 
     /// Whatever is flipped, the bytes are refused or are another tree; nothing else happens.
     @Test func flippedBits() {
-        let tree = Self.sample
+        let tree = Self.sample(depth: 6)
         let bytes = Self.encoded(tree.encode)
         for bit in 0..<bytes.count * 8 {
             var flipped = bytes

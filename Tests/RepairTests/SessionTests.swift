@@ -56,12 +56,11 @@ import Testing
             options.writeBytes = [1, 200, 1 << 20][Int(random.next() % 3)]
             options.rangesInFlight = 1 + Int(random.next() % 4)
             options.treesPerNode = 1 + Int(random.next() % 2)
-            // Cut into parts of a few tokens' distance.
-            options.partitionsPerTree = 20
+            options.partitionsPerTree = 60
+            let partitions = seed % 16 == 0 ? nil : [10, 100, 300][Int(random.next() % 3)]
             job = RepairJob(
-                tables: tables.map { RepairTable(id: $0, gcBefore: gcBefore, partitions: [nil, 100, 10_000][Int(random.next() % 3)]) },
+                tables: tables.map { RepairTable(id: $0, gcBefore: gcBefore, partitions: partitions) },
                 ranges: owners.map { RepairRange(tokens: $0.tokens, replicas: $0.replicas.map(Sample.node)) }, now: Sample.now)
-            if job.tables[0].partitions == 10_000 { options.partitionsPerTree = 1_000 }
         }
 
         private static func token(of mutation: [UInt8]) -> Int64? {
@@ -177,6 +176,23 @@ import Testing
         #expect(report.isComplete)
         #expect(isWhole || asked > 0 || report.ranges == 0)
         scene.expectEqual(seed)
+    }
+
+    /// Of replicas that agree one is read, and all are sent what they lack.
+    @Test func ofThoseWhoAgreeOneIsRead() throws {
+        let net = VirtualRepair(5, seed: 1)
+        for index in 0..<5 {
+            net.replicas[index].apply(Sample.put(Sample.key(10), [1]))
+            if index % 2 == 0 { net.replicas[index].apply(Sample.put(Sample.key(10), [2], at: 11)) }
+        }
+        let job = RepairJob(
+            tables: [RepairTable(id: Sample.table, gcBefore: 0)],
+            ranges: [RepairRange(tokens: TokenRange(after: 0, through: 1000), replicas: (0..<5).map(Sample.node))], now: Sample.now)
+        var session = RepairSession(job)
+        let report = try #require(net.run(&session))
+        #expect(net.sent == [.tree: 5, .read: 2, .repair: 2])
+        #expect(report.sentTo.keys.sorted() == [Sample.node(1), Sample.node(3)] && report.sent.rows == 2)
+        #expect(Set(net.replicas.map { $0.contents() }).count == 1)
     }
 
     // MARK: Failures
