@@ -34,7 +34,11 @@ import Testing
         let bytes = Self.encoded(PeerRequest.tree(command).encode)
         #expect(try Self.request(bytes) == .tree(command))
         for length in 0..<bytes.count { #expect(throws: ByteError.self) { try Self.request(Array(bytes.prefix(length))) } }
-        for tree in [Self.sample(depth: 15), Self.sample(depth: 6), MerkleTree(tokens: 5...5, depth: 0), MerkleTree(tokens: Int64.min...Int64.max, depth: 3)] {
+        let trees = [
+            Self.sample(depth: 15), Self.sample(depth: 6), MerkleTree(tokens: 5...5, depth: 0),
+            MerkleTree(tokens: Int64.min...Int64.max, depth: 3),
+        ]
+        for tree in trees {
             let bytes = Self.encoded(tree.encode)
             #expect(try Self.tree(bytes) == tree)
             for length in stride(from: bytes.count - 1, through: 0, by: tree.depth > 10 ? -7 : -1) {

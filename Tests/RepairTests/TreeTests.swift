@@ -86,6 +86,7 @@ import Testing
         let kinds: [(String, [UInt8])] = [
             ("nothing", []), ("a cell", cell(1)), ("another value", cell(2)), ("another timestamp", cell(1, at: 11)),
             ("another column", cell(1, column: 1)), ("a time to live", cell(1, ttl: 10, expires: Sample.now + 5)),
+            ("one as long that was longer", cell(1, ttl: 11, expires: Sample.now + 5)),
             ("a longer one", cell(1, ttl: 10, expires: Sample.now + 6)), ("one that has ended", cell(1, ttl: 10, expires: Sample.now - 5)),
             ("a row without cells", Sample.row(key)), ("one that ends", Sample.row(key, ttl: 9, expires: Sample.now + 5)),
             ("a row's deletion", Sample.row(key, at: .min, liveness: false, deletion: deletion)),
