@@ -224,7 +224,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             return
         }
         switch request {
-        case .read, .digest, .gossip, .metadata: return done(result.reply)
+        case .read, .digest, .gossip, .metadata, .tree: return done(result.reply)
         case .write, .hint, .repair, .count, .prepare, .propose, .commit, .truncate: break
         }
         if result.needsSync { platform.acknowledgement.demandSync() }
