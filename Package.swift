@@ -55,7 +55,7 @@ let package = Package(
         room(
             "Node",
             [
-                "Query", "Cluster", "Replica", "NativeProtocol", "LineProtocol",
+                "Query", "Cluster", "Repair", "Replica", "NativeProtocol", "LineProtocol",
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ]),
         room("Client", ["NativeProtocol", "CLinux"]),

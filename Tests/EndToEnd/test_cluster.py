@@ -241,6 +241,37 @@ class ClusterTest(unittest.TestCase):
         ring.wait_for(2, {"127.0.0.1": "UN", "127.0.0.2": "UN"})
         self.assert_holds(session, numbers)
 
+    def test_a_repair_moves_what_is_missing(self):
+        ring = self.ring
+        ring.start(1, 2, 3, settings=["hinted_handoff_enabled=false"])
+        cluster, session = ring.driver(1, 2)
+        self.addCleanup(cluster.shutdown)
+        self.table(session)
+        insert = session.prepare("INSERT INTO k.t (a, b) VALUES (?, ?)")
+        numbers = list(range(3000))
+        for number in numbers[:1000]:
+            session.execute(insert, (number, f"value {number}"))
+        ring.kill(3)
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "DN"})
+        for number in numbers[1000:]:
+            session.execute(insert, (number, f"value {number}"))
+        delete = session.prepare("DELETE FROM k.t WHERE a = ?")
+        for number in numbers[:100]:
+            session.execute(delete, (number,))
+        ring.start(3)
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "UN"})
+        ring.wait_for(3, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "UN"})
+        self.assertEqual(len(self.held_by(3)), 1000)
+        preview = ring.admin(1, "repair", "k", "--preview")[0]
+        self.assertEqual((preview["rows_to_send"], preview["failed"]), (2100, 0), preview)
+        self.assertEqual(len(self.held_by(3)), 1000)
+        report = ring.admin(1, "repair", "k")[0]
+        self.assertEqual((report["rows_sent"], report["complete"]), (2100, True), report)
+        self.assertEqual(report["bytes_sent"], preview["bytes_to_send"])
+        self.assertEqual(self.held_by(3), set(numbers[100:]))
+        again = ring.admin(3, "repair")[0]
+        self.assertEqual((again["rows_sent"], again["complete"]), (0, True), again)
+
     def test_two_creators_make_one_table(self):
         ring = self.ring
         ring.start(1, 2, 3)

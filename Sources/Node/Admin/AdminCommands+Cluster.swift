@@ -2,6 +2,7 @@ import Cluster
 import DataModel
 import Messages
 import Primitives
+import Repair
 
 /// What may be asked of the cluster through any of its nodes.
 extension AdminCommands {
@@ -48,20 +49,26 @@ extension AdminCommands {
     /// Every token with its owner and, of a keyspace, the replicas of the range that ends in it; or what a strategy would do.
     func ring(_ arguments: [String: String]) throws -> AdminValue {
         if arguments["simulate"] != nil { return try simulateRing(arguments) }
-        guard let metadata = cluster.metadata.current else { throw AdminError(status: 409, message: "this node has not joined its cluster yet") }
+        guard let metadata = cluster.metadata.current else {
+            throw AdminError(status: 409, message: "this node has not joined its cluster yet")
+        }
         let ring = metadata.ring
         var table: ReplicaTable?
         if let name = arguments["keyspace"] {
-            guard let keyspace = node.queries.schema.keyspace(name) else { throw AdminError(status: 404, message: "no keyspace is named \(name)") }
+            guard let keyspace = node.queries.schema.keyspace(name) else {
+                throw AdminError(status: 404, message: "no keyspace is named \(name)")
+            }
             table = ReplicaTable(
-                ring: ring, strategy: try ReplicationStrategy(options: keyspace.replication, dataCenters: ring.dataCenters), local: node.hostID)
+                ring: ring, strategy: try ReplicationStrategy(options: keyspace.replication, dataCenters: ring.dataCenters),
+                local: node.hostID)
         }
         return .array(
             ring.tokens.indices.map { position in
                 let token = ring.tokens[position]
                 let owner = ring.nodes[Int(ring.owners[position])]
                 var fields: [(String, AdminValue)] = [
-                    ("token", .string("\(token)")), ("address", .string(owner.endpoint.address)), ("host_id", .string(owner.id.description)),
+                    ("token", .string("\(token)")), ("address", .string(owner.endpoint.address)),
+                    ("host_id", .string(owner.id.description)),
                     ("rack", .string(owner.location.rack)), ("data_center", .string(owner.location.dataCenter)),
                 ]
                 if let table {
@@ -115,7 +122,8 @@ extension AdminCommands {
                     let state = gossiper.state(of: endpoint)
                     var fields: [(String, AdminValue)] = [
                         ("endpoint", .string(endpoint.description)), ("alive", .bool(gossiper.isAlive(endpoint))),
-                        ("generation", .int(Int(state?.heartBeat.generation ?? 0))), ("heart_beat", .int(Int(state?.heartBeat.version ?? 0))),
+                        ("generation", .int(Int(state?.heartBeat.generation ?? 0))),
+                        ("heart_beat", .int(Int(state?.heartBeat.version ?? 0))),
                     ]
                     for value in state?.values ?? [] { fields.append(("\(value.key)", .string(value.text))) }
                     fields.append(("detector", gossiper.explain(endpoint, now: now).map { .string($0.description) } ?? .null))
@@ -132,7 +140,8 @@ extension AdminCommands {
                 return gossiper.endpoints.compactMap { endpoint in
                     guard let why = gossiper.explain(endpoint, now: now) else { return nil }
                     return .object([
-                        ("endpoint", .string(endpoint.description)), ("alive", .bool(gossiper.isAlive(endpoint))), ("phi", .double(why.phi)),
+                        ("endpoint", .string(endpoint.description)), ("alive", .bool(gossiper.isAlive(endpoint))),
+                        ("phi", .double(why.phi)),
                         ("threshold", .double(why.threshold)), ("convicted", .bool(why.convicted)),
                         ("silence_ms", .int(Int(why.silence / 1000))), ("mean_interval_ms", .double(why.meanInterval / 1000)),
                         ("last_interval_ms", .int(Int(why.lastInterval / 1000))), ("samples", .int(why.samples)),
@@ -157,6 +166,43 @@ extension AdminCommands {
         do throws(ServerError) { try cluster.decommission() } catch { throw AdminError(status: 409, message: error.message) }
         node.drain()
         return .object([("decommissioned", .string(node.hostID.description))])
+    }
+
+    /// Compares the replicas of this node's ranges and makes them equal; `preview` only says what would move.
+    func repair(_ arguments: [String: String]) throws -> AdminValue {
+        var request = RepairRequest(keyspace: arguments["keyspace"], table: arguments["table"])
+        request.isPreview = arguments["preview"] != nil
+        request.isFresh = arguments["fresh"] != nil
+        request.isEverywhere = arguments["everywhere"] != nil
+        if arguments["after"] != nil || arguments["through"] != nil {
+            guard let after = arguments["after"].flatMap({ Int64($0) }), let through = arguments["through"].flatMap({ Int64($0) }) else {
+                throw AdminError(status: 400, message: "a range of tokens is after=TOKEN through=TOKEN")
+            }
+            request.tokens = TokenRange(after: after, through: through)
+        }
+        let reports: [(keyspace: String, report: RepairReport)]
+        do throws(ServerError) { reports = try cluster.repair(request) } catch { throw AdminError(status: 409, message: error.message) }
+        let schema = node.queries.schema
+        return .array(
+            reports.map { keyspace, report in
+                .object([
+                    ("keyspace", .string(keyspace)), ("preview", .bool(report.isPreview)), ("complete", .bool(report.isComplete)),
+                    ("ranges", .int(report.ranges)), ("done", .int(report.done)), ("differing", .int(report.differing)),
+                    ("failed", .int(report.failed)), ("rows_compared", .int(report.rowsCompared)),
+                    ("bytes_compared", .int(report.bytesCompared)),
+                    (report.isPreview ? "rows_to_send" : "rows_sent", .int(report.sent.rows)),
+                    (report.isPreview ? "bytes_to_send" : "bytes_sent", .int(report.sent.bytes)),
+                    (
+                        "failures",
+                        .array(
+                            report.failures.prefix(20).map {
+                                .string(
+                                    "\(schema.tables[$0.table]?.qualifiedName ?? $0.table.description), tokens \($0.tokens), node \($0.node): \($0.reason)"
+                                )
+                            })
+                    ),
+                ])
+            })
     }
 
     func removeNode(_ arguments: [String: String]) throws -> AdminValue {

@@ -17,10 +17,10 @@ struct AdminCommands: Sendable {
 
     static let names = [
         "status", "info", "tablestats", "compactionstats", "flush", "compact", "drain", "snapshot", "listsnapshots", "clearsnapshot",
-        "import", "ring", "gossipinfo", "failuredetector", "listhints", "decommission", "removenode",
+        "import", "ring", "gossipinfo", "failuredetector", "listhints", "decommission", "removenode", "repair",
     ]
     static let changing: Set<String> = [
-        "flush", "compact", "drain", "snapshot", "clearsnapshot", "import", "decommission", "removenode",
+        "flush", "compact", "drain", "snapshot", "clearsnapshot", "import", "decommission", "removenode", "repair",
     ]
 
     func run(_ command: String, _ arguments: [String: String]) throws -> AdminValue {
@@ -32,6 +32,7 @@ struct AdminCommands: Sendable {
         case "failuredetector": return failureDetector()
         case "listhints": return hints()
         case "decommission": return try decommission()
+        case "repair": return try repair(arguments)
         case "removenode": return try removeNode(arguments)
         case "tablestats": return try tableStatistics(arguments)
         case "compactionstats": return compactionStatistics()

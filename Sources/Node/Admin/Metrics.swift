@@ -57,7 +57,9 @@ struct Metrics {
             cluster.counters.requestsCarriedOut.load(ordering: .relaxed))
         metric(
             "peer_requests_sent_total", "counter", "Requests sent to other nodes.", cluster.counters.requestsSent.load(ordering: .relaxed))
-        metric("peer_bytes_sent_total", "counter", "Bytes of requests sent to other nodes.", cluster.counters.bytesSent.load(ordering: .relaxed))
+        metric(
+            "peer_bytes_sent_total", "counter", "Bytes of requests sent to other nodes.",
+            cluster.counters.bytesSent.load(ordering: .relaxed))
         metric(
             "peer_requests_stale_total", "counter", "Requests refused because their coordinator went by other members.",
             cluster.counters.staleRequests.load(ordering: .relaxed))

@@ -201,7 +201,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         do throws(ReplicaError) {
             finish(try service.handle(request, io: .nonBlocking), request, done)
         } catch {
-            platform.background.run(.replica) { [self] in
+            // What may take minutes must not take the threads of what is short.
+            let kind: BackgroundKind = if case .tree = request { .control } else { .replica }
+            platform.background.run(kind) { [self] in
                 let result: ReplicaService.Result
                 do throws(ReplicaError) { result = try service.handle(request, io: .blocking) } catch {
                     result = ReplicaService.Result(reply: .failed(.unknown, "\(error)"))
