@@ -2,13 +2,14 @@ import DataModel
 import Primitives
 import Synchronization
 
-/// The tables a shard reads, newest first. Replaced as a whole.
+/// The tables a shard reads. Replaced as a whole.
 final class SSTableSet: Sendable {
+    /// Those with the latest timestamps first.
     let tables: [SSTable]
     let hasTombstones: Bool
 
     init(_ tables: [SSTable]) {
-        self.tables = tables.sorted { $0.id > $1.id }
+        self.tables = tables.sorted { ($0.statistics.maxTimestamp, $0.id) > ($1.statistics.maxTimestamp, $1.id) }
         hasTombstones = tables.contains { $0.tombstones != nil }
     }
 }

@@ -108,7 +108,7 @@ public final class TableStore: Sendable {
     /// Bytes held by the table's memtables.
     public var memtableBytes: Int { memoryBytes.load(ordering: .relaxed) }
 
-    /// The files, newest first. Taken from a shard, whose lock is never held over I/O.
+    /// The files, those with the latest timestamps first. Taken from a shard, whose lock is never held over I/O.
     public var tables: [SSTable] { shards[0].snapshot().tables.tables }
 
     var flushed: LogPosition { version.withLock { $0.flushed } }
