@@ -28,8 +28,8 @@ extension TableStore {
             var cover = RowCover()
             if let record = records.0 { cover.add(RowView(record.value)) }
             for (record, _) in more { cover.add(RowView(record.value)) }
-            for table in set.tables where !cover.hides(table.statistics) {
-                guard let one = try table.find(key, hash: hash, mayBlock: mayBlock) else { continue }
+            for index in set.gates.indices where set.gates[index].filter.mayContain(hash) && !cover.hides(set.gates[index]) {
+                guard let one = try set.tables[index].find(key, mayBlock: mayBlock) else { continue }
                 if single == nil { single = one } else { found.append(one) }
                 if set.tables.count > 1 { cover.add(RowView(one.row)) }
             }

@@ -47,7 +47,7 @@ struct RowCover {
     }
 
     /// Whether nothing a table may have of the row matters.
-    @inline(__always) func hides(_ statistics: SSTableStatistics) -> Bool {
-        statistics.maxTimestamp < oldest && statistics.parts.isSubset(of: parts)
+    @inline(__always) func hides(_ table: SSTableSet.Gate) -> Bool {
+        table.latest < oldest && table.parts.isSubset(of: parts)
     }
 }

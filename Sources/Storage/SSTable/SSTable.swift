@@ -204,10 +204,8 @@ public final class SSTable: Sendable {
         let row: UnsafeRawBufferPointer
     }
 
-    /// The row with exactly this key.
-    /// - Parameter hash: `BloomFilter.hash` of the key's partition.
-    func find(_ key: UnsafeRawBufferPointer, hash: UInt64, mayBlock: Bool) throws(StorageError) -> Found? {
-        guard filter.mayContain(hash) else { return nil }
+    /// The row with exactly this key. Ask the filter before.
+    func find(_ key: UnsafeRawBufferPointer, mayBlock: Bool) throws(StorageError) -> Found? {
         guard let inRoot = root.find(key) else { return nil }
         let index = try block(try handle(inRoot.value), mayBlock: mayBlock)
         guard let inIndex = index.find(key) else { return nil }
