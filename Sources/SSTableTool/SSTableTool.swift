@@ -82,7 +82,7 @@ public struct SSTableTool {
             let histogram = "[" + s.droppable.map { "[\($0.hour),\($0.count)]" }.joined(separator: ",") + "]"
             report([
                 ("path", quoted(file)), ("table", quoted(directory.table(of: file)?.qualifiedName ?? "unknown")),
-                ("format", "\(SSTableFormat.version)"),
+                ("format", "\(table.version)"),
                 ("bytes", "\(table.fileBytes)"), ("raw_bytes", "\(s.rawBytes)"), ("codec", quoted(s.codec)),
                 ("data_blocks", "\(s.dataBlockCount)"),
                 ("partitions", "\(s.partitionCount)"), ("rows", "\(s.rowCount)"), ("cells", "\(s.cellCount)"),

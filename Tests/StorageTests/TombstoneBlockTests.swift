@@ -138,7 +138,7 @@ import Testing
                 Issue.record("\(error)")
                 return
             }
-            #expect(found == 1 && known == 2)
+            #expect(found == 1 && known == 3)
         }
     }
 }

@@ -16,3 +16,16 @@
 public func compareBytes(_ a: [UInt8], _ b: [UInt8]) -> Int {
     a.withUnsafeBytes { left in b.withUnsafeBytes { right in compareBytes(left, right) } }
 }
+
+/// 8 bytes of a key from `skip` on, zeros past its end, as a number: of keys that begin with the same `skip` bytes, the lesser number has the lesser key.
+@inline(__always) public func keyWord(_ key: UnsafeRawBufferPointer, skip: Int) -> UInt64 {
+    let left = key.count - skip
+    if left >= 8 { return key.loadUnaligned(fromByteOffset: skip, as: UInt64.self).bigEndian }
+    var word: UInt64 = 0
+    var index = 0
+    while index < left {
+        word |= UInt64(key[skip + index]) << UInt64(56 - index * 8)
+        index += 1
+    }
+    return word
+}

@@ -8,25 +8,82 @@ import Synchronization
 ///
 /// **Thread safety**: all methods, from any thread; 16 locks.
 public final class BlockCache: Sendable {
-    struct Key: Hashable {
+    struct Key: Equatable {
         let table: UInt32
         let offset: Int
+
+        /// A number whose high bits choose the lock and whose low bits the place.
+        @inline(__always) var hash: UInt64 {
+            let mixed = (UInt64(table) << 40 ^ UInt64(truncatingIfNeeded: offset)) &* 0x9e37_79b9_7f4a_7c15
+            return mixed ^ mixed >> 32
+        }
     }
 
     private struct Slot {
-        var key: Key
-        var block: Block
+        let key: Key
+        let block: Block
         var used: Bool
     }
 
+    /// One of the parts, each with a lock.
+    ///
+    /// `places` is a table with open addressing: each place has the number of a slot plus one, or 0. It is at most half full, and what is removed leaves
+    /// no mark: what was pushed past it moves back.
     private struct Part {
-        var index: [Key: Int] = [:]
+        var places: [UInt32] = Array(repeating: 0, count: 16)
         var slots: [Slot] = []
         var hand = 0
         var bytes = 0
         var hits = 0
         var misses = 0
         var limit = 0
+
+        /// The place of a key, or the free one where it would go.
+        @inline(__always) func place(_ key: Key) -> Int {
+            let mask = places.count - 1
+            var place = Int(truncatingIfNeeded: key.hash) & mask
+            while places[place] != 0, slots[Int(places[place]) - 1].key != key { place = (place + 1) & mask }
+            return place
+        }
+
+        mutating func append(_ slot: Slot) {
+            slots.append(slot)
+            bytes += slot.block.memoryBytes
+            if slots.count * 2 <= places.count {
+                places[place(slot.key)] = UInt32(slots.count)
+                return
+            }
+            places = Array(repeating: 0, count: places.count * 2)
+            for index in slots.indices { places[place(slots[index].key)] = UInt32(index + 1) }
+        }
+
+        mutating func drop(_ index: Int) {
+            let gone = slots[index]
+            bytes -= gone.block.memoryBytes
+            free(place(gone.key))
+            let last = slots.count - 1
+            if index < last {
+                places[place(slots[last].key)] = UInt32(index + 1)
+                slots[index] = slots[last]
+            }
+            slots.removeLast()
+        }
+
+        /// Empties a place and moves back what stands behind it only because it was taken.
+        private mutating func free(_ place: Int) {
+            let mask = places.count - 1
+            var hole = place
+            var next = (hole + 1) & mask
+            while places[next] != 0 {
+                let home = Int(truncatingIfNeeded: slots[Int(places[next]) - 1].key.hash) & mask
+                if (next - home) & mask >= (next - hole) & mask {
+                    places[hole] = places[next]
+                    hole = next
+                }
+                next = (next + 1) & mask
+            }
+            places[hole] = 0
+        }
     }
 
     private final class LockedPart: Sendable {
@@ -42,49 +99,34 @@ public final class BlockCache: Sendable {
         for part in parts { part.state.withLock { $0.limit = limitBytes / 16 } }
     }
 
-    @inline(__always) private func part(_ key: Key) -> LockedPart {
-        let mixed = (UInt64(key.table) << 40 ^ UInt64(truncatingIfNeeded: key.offset)) &* 0x9e37_79b9_7f4a_7c15
-        return parts[Int(mixed >> 60)]
-    }
+    @inline(__always) private func part(_ key: Key) -> LockedPart { parts[Int(key.hash >> 60)] }
 
     func find(_ key: Key) -> Block? {
         part(key).state.withLock { part in
-            guard let index = part.index[key] else {
+            let number = Int(part.places[part.place(key)])
+            guard number > 0 else {
                 part.misses += 1
                 return nil
             }
             part.hits += 1
-            part.slots[index].used = true
-            return part.slots[index].block
+            part.slots[number - 1].used = true
+            return part.slots[number - 1].block
         }
     }
 
     func insert(_ key: Key, _ block: Block) {
         part(key).state.withLock { part in
-            guard part.index[key] == nil, block.count <= part.limit else { return }
-            while part.bytes + block.count > part.limit && !part.slots.isEmpty {
+            guard part.places[part.place(key)] == 0, block.memoryBytes <= part.limit else { return }
+            while part.bytes + block.memoryBytes > part.limit && !part.slots.isEmpty {
                 if part.hand >= part.slots.count { part.hand = 0 }
                 if part.slots[part.hand].used {
                     part.slots[part.hand].used = false
                     part.hand += 1
                 } else {
-                    BlockCache.drop(part.hand, from: &part)
+                    part.drop(part.hand)
                 }
             }
-            part.index[key] = part.slots.count
-            part.slots.append(Slot(key: key, block: block, used: false))
-            part.bytes += block.count
-        }
-    }
-
-    private static func drop(_ at: Int, from part: inout Part) {
-        let gone = part.slots[at]
-        part.bytes -= gone.block.count
-        part.index[gone.key] = nil
-        let last = part.slots.removeLast()
-        if at < part.slots.count {
-            part.slots[at] = last
-            part.index[last.key] = at
+            part.append(Slot(key: key, block: block, used: false))
         }
     }
 
@@ -94,7 +136,7 @@ public final class BlockCache: Sendable {
             locked.state.withLock { part in
                 var at = 0
                 while at < part.slots.count {
-                    if part.slots[at].key.table == table { BlockCache.drop(at, from: &part) } else { at += 1 }
+                    if part.slots[at].key.table == table { part.drop(at) } else { at += 1 }
                 }
             }
         }

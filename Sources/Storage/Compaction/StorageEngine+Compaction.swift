@@ -48,7 +48,7 @@ extension StorageEngine {
         guard let strategy = options.compaction, !table.isDropped.load(ordering: .relaxed), !compactionState.withLock({ $0.isStopped })
         else { return nil }
         return table.version.withLock { version in
-            let free = version.set.tables.filter { !version.busy.contains($0.id) }
+            let free = version.tables.filter { !version.busy.contains($0.id) }
             guard let task = strategy.next(free, now: core.time.wallSeconds(), gcGraceSeconds: options.gcGraceSeconds) else { return nil }
             version.busy.formUnion(task.inputs.map(\.id))
             return task
@@ -59,7 +59,7 @@ extension StorageEngine {
     public func compactAll(_ table: TableStore) throws(StorageError) {
         try flush(table)
         let task = table.version.withLock { version -> CompactionTask? in
-            let free = version.set.tables.filter { !version.busy.contains($0.id) }
+            let free = version.tables.filter { !version.busy.contains($0.id) }
             guard !free.isEmpty else { return nil }
             version.busy.formUnion(free.map(\.id))
             return CompactionTask(inputs: free, reason: "asked for")

@@ -2,13 +2,29 @@ import DataModel
 import Primitives
 import Synchronization
 
-/// The tables a shard reads, newest first. Replaced as a whole.
+/// The tables a shard reads. Replaced as a whole.
+///
+/// Each shard has a set of its own: threads that read from different shards do not count references to the same object.
 final class SSTableSet: Sendable {
+    /// What decides whether a read by key must ask a table, without touching the table.
+    ///
+    /// SAFETY: the set keeps the table and its filter.
+    struct Gate {
+        let filter: BloomFilter.Lines
+        let latest: Int64
+        let parts: RowParts
+    }
+
+    /// Those with the latest timestamps first.
     let tables: [SSTable]
+    /// One for each table.
+    let gates: [Gate]
     let hasTombstones: Bool
 
     init(_ tables: [SSTable]) {
-        self.tables = tables.sorted { $0.id > $1.id }
+        let sorted = tables.sorted { ($0.statistics.maxTimestamp, $0.id) > ($1.statistics.maxTimestamp, $1.id) }
+        self.tables = sorted
+        gates = sorted.map { Gate(filter: $0.filter.lines, latest: $0.statistics.maxTimestamp, parts: $0.statistics.parts) }
         hasTombstones = tables.contains { $0.tombstones != nil }
     }
 }

@@ -25,9 +25,13 @@ extension TableStore {
         var single: SSTable.Found?
         if !set.tables.isEmpty {
             let hash = BloomFilter.hash(UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)]))
-            for table in set.tables {
-                guard let one = try table.find(key, hash: hash, mayBlock: mayBlock) else { continue }
+            var cover = RowCover()
+            if let record = records.0 { cover.add(RowView(record.value)) }
+            for (record, _) in more { cover.add(RowView(record.value)) }
+            for index in set.gates.indices where set.gates[index].filter.mayContain(hash) && !cover.hides(set.gates[index]) {
+                guard let one = try set.tables[index].find(key, mayBlock: mayBlock) else { continue }
                 if single == nil { single = one } else { found.append(one) }
+                if set.tables.count > 1 { cover.add(RowView(one.row)) }
             }
             if set.hasTombstones {
                 for table in set.tables where table.tombstones != nil {

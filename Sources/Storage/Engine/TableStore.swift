@@ -9,7 +9,7 @@ import Synchronization
 public final class TableStore: Sendable {
     /// The files, as the manifest names them.
     struct Version {
-        var set: SSTableSet
+        var tables: [SSTable]
         var flushed: LogPosition
         /// Tables a compaction is reading.
         var busy: Set<UInt32> = []
@@ -60,8 +60,7 @@ public final class TableStore: Sendable {
             }
         } catch { throw .file(error) }
         for id in manifest.tables { engine.noteTableNumber(id) }
-        let set = SSTableSet(tables)
-        version = Mutex(Version(set: set, flushed: manifest.flushed))
+        version = Mutex(Version(tables: tables, flushed: manifest.flushed))
         let position = engine.log?.position ?? .start
         let count = engine.options.shards
         let bits = count.trailingZeroBitCount
@@ -69,7 +68,7 @@ public final class TableStore: Sendable {
             func edge(_ index: Int) -> [UInt8] { [UInt8(truncatingIfNeeded: index << (8 - bits))] }
             let start = index == 0 ? [] : edge(index)
             let end = index == count - 1 ? KeyRange.all.end : edge(index + 1)
-            return Shard(range: KeyRange(start: start, end: end), position: position, tables: set)
+            return Shard(range: KeyRange(start: start, end: end), position: position, tables: SSTableSet(tables))
         }
     }
 
@@ -108,7 +107,7 @@ public final class TableStore: Sendable {
     /// Bytes held by the table's memtables.
     public var memtableBytes: Int { memoryBytes.load(ordering: .relaxed) }
 
-    /// The files, newest first. Taken from a shard, whose lock is never held over I/O.
+    /// The files, those with the latest timestamps first. Taken from a shard, whose lock is never held over I/O.
     public var tables: [SSTable] { shards[0].snapshot().tables.tables }
 
     var flushed: LogPosition { version.withLock { $0.flushed } }
@@ -160,17 +159,17 @@ public final class TableStore: Sendable {
         flushed: LogPosition?, dropping memtables: [Memtable], _ edit: (inout [SSTable]) -> Bool
     ) throws(StorageError) -> Bool {
         let removed = try version.withLockTyped { (version) throws(StorageError) -> [SSTable]? in
-            var tables = version.set.tables
+            var tables = version.tables
             guard edit(&tables) else { return nil }
             var manifest = Manifest()
             manifest.flushed = max(version.flushed, flushed ?? version.flushed)
             manifest.tables = tables.map(\.id)
             try manifest.write(self.engine.system, directory: self.directory)
-            let gone = version.set.tables.filter { old in !tables.contains { $0 === old } }
+            let gone = version.tables.filter { old in !tables.contains { $0 === old } }
             version.flushed = manifest.flushed
-            version.set = SSTableSet(tables)
+            version.tables = tables
             version.busy.subtract(gone.map(\.id))
-            for shard in self.shards { shard.install(version.set, dropping: memtables) }
+            for shard in self.shards { shard.install(SSTableSet(tables), dropping: memtables) }
             return gone
         }
         for table in removed ?? [] { table.retire() }

@@ -4,11 +4,13 @@
 
 /// Memory that is handed out by moving a pointer and given back all at once.
 ///
-/// **Invariants**: an address stays valid until `deinit`; nothing is freed before. Large chunks are aligned to 2 MiB, so that the kernel may back
-/// them with huge pages: a lookup then misses the address cache once instead of at every level.
+/// Chunks come from the kernel and go back to it, past malloc, which would keep most of what a memtable held. Large ones are aligned to 2 MiB, so that the
+/// kernel may back them with huge pages: a lookup then misses the address cache once instead of at every level.
+///
+/// **Invariants**: an address stays valid until `deinit`; nothing is freed before.
 /// **Thread safety**: one thread at a time; what was handed out may be read by any.
 final class Arena {
-    private var chunks: [UnsafeMutableRawPointer] = []
+    private var chunks: [UnsafeMutableRawBufferPointer] = []
     private var next: UnsafeMutableRawPointer
     private var end: UnsafeMutableRawPointer
     private var chunkBytes = 16 << 10
@@ -22,7 +24,7 @@ final class Arena {
         end = next
     }
 
-    deinit { for chunk in chunks { free(chunk) } }
+    deinit { for chunk in chunks { munmap(chunk.baseAddress, chunk.count) } }
 
     /// `count` bytes, aligned to 8, not cleared.
     @inline(__always) func allocate(_ count: Int) -> UnsafeMutableRawPointer {
@@ -33,18 +35,31 @@ final class Arena {
     }
 
     @inline(never) private func newChunk(_ needed: Int) {
-        let size = max(chunkBytes, needed)
-        var memory: UnsafeMutableRawPointer?
-        let alignment = size >= Arena.largestChunkBytes ? Arena.largestChunkBytes : 64
-        let failed = posix_memalign(&memory, alignment, size)
-        precondition(failed == 0, "out of memory: \(size) bytes for a memtable")
-        let chunk = memory.unsafelyUnwrapped  // posix_memalign succeeded
-        let hugePages: Int32 = 14  // MADV_HUGEPAGE
-        if size >= Arena.largestChunkBytes { madvise(chunk, size, hugePages) }
-        chunks.append(chunk)
+        let page = 4096
+        let size = (max(chunkBytes, needed) + page - 1) & ~(page - 1)
+        let chunk = size < Arena.largestChunkBytes ? Arena.map(size) : Arena.mapAligned(size)
+        chunks.append(UnsafeMutableRawBufferPointer(start: chunk, count: size))
         reservedBytes += size
         next = chunk
         end = chunk + size
         chunkBytes = min(chunkBytes * 2, Arena.largestChunkBytes)
+    }
+
+    private static func map(_ size: Int) -> UnsafeMutableRawPointer {
+        let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let memory, memory != MAP_FAILED else { preconditionFailure("out of memory: \(size) bytes for a memtable") }
+        return memory
+    }
+
+    /// Maps more than is asked for and gives back what lies before and after the aligned part.
+    private static func mapAligned(_ size: Int) -> UnsafeMutableRawPointer {
+        let alignment = largestChunkBytes
+        let memory = map(size + alignment)
+        let before = (alignment - Int(bitPattern: memory) % alignment) % alignment
+        if before > 0 { munmap(memory, before) }
+        if alignment > before { munmap(memory + before + size, alignment - before) }
+        let hugePages: Int32 = 14  // MADV_HUGEPAGE
+        madvise(memory + before, size, hugePages)
+        return memory + before
     }
 }

@@ -5,12 +5,14 @@ import DataModel
 /// 1. A search compares 8-byte prefixes inside the node and reads a record only where they tie: about one cache miss a level.
 /// 2. Keys that share their first bytes (rows of one partition) keep the 8 bytes after what a node's keys share.
 /// 3. A full leaf splits in the middle, or, when the new key goes past its end, leaves itself full: sequential loads fill their leaves.
+/// 4. A key past the last one goes straight into the last leaf while that has room.
 ///
 /// Nothing is ever removed; a record is replaced by a new one.
 /// **Thread safety**: one thread at a time; records found may be read by any thread as long as the arena lives.
 struct BTree {
     private var root: BTreeNode?
     private var first: BTreeNode?
+    private var last: BTreeNode?
     private(set) var count = 0
 
     /// Where `find` stopped, for an insert that follows.
@@ -78,7 +80,14 @@ struct BTree {
             leaf.insert(record.address, key: record, at: 0)
             root = leaf
             first = leaf
+            last = leaf
             count = 1
+            return
+        }
+        if let last, last.count < BTreeNode.fanout, compareBytes(last.record(last.count - 1).key, key) < 0 {
+            guard let record = make(nil) else { return }
+            last.insert(record.address, key: record, at: last.count)
+            count += 1
             return
         }
         while node.level > 0 { node = node.child(node.childIndex(key)) }
@@ -114,6 +123,7 @@ struct BTree {
         right.previous = left
         left.next?.previous = right
         left.next = right
+        if right.next == nil { last = right }
         if isAppend {
             right.insert(record.address, key: record, at: 0)
         } else {
@@ -149,7 +159,6 @@ struct BTree {
         guard let oldRoot = root else { return }
         top.insert(oldRoot.address, key: separator, at: 0)
         top.insert(right.address, key: separator, at: 1)
-        top.refreshPrefixes()
         root = top
     }
 
@@ -168,6 +177,7 @@ struct BTree {
                 seen += 1
             }
             if let next = node.next { precondition(next.previous?.address == node.address, "leaves not linked both ways") }
+            if node.next == nil { precondition(node.address == self.last?.address, "the last leaf is another") }
             leaf = node.next
         }
         precondition(seen == count, "\(seen) entries in the leaves, \(count) counted")

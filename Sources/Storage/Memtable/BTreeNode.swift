@@ -69,19 +69,6 @@ struct BTreeNode {
     @inline(__always) func keyRecord(_ index: Int) -> Record { level == 0 ? Record(refs[index]) : Record(separators[index]) }
     @inline(__always) func replaceRecord(_ index: Int, with record: Record) { refs[index] = record.address }
 
-    /// 8 bytes of a key from `skip` on, as a number that orders as the bytes do.
-    @inline(__always) static func prefix(of key: UnsafeRawBufferPointer, skip: Int) -> UInt64 {
-        let left = key.count - skip
-        if left >= 8 { return key.loadUnaligned(fromByteOffset: skip, as: UInt64.self).bigEndian }
-        var value: UInt64 = 0
-        var index = 0
-        while index < left {
-            value |= UInt64(key[skip + index]) << UInt64(56 - index * 8)
-            index += 1
-        }
-        return value
-    }
-
     /// Index of the first entry from `from` on whose key is not below `key`, and whether it is equal.
     @inline(__always) func lowerBound(_ key: UnsafeRawBufferPointer, from: Int) -> (index: Int, found: Bool) {
         let count = count
@@ -94,7 +81,7 @@ struct BTreeNode {
             if order < 0 { return (from, false) }
             if order > 0 { return (count, false) }
         }
-        let wanted = BTreeNode.prefix(of: key, skip: skip)
+        let wanted = keyWord(key, skip: skip)
         let prefixes = prefixes
         var low = from
         var high = count
@@ -136,6 +123,11 @@ struct BTreeNode {
         if isInner { separators[index] = record.address }
         self.count = count + 1
         let first = isInner ? 1 : 0
+        if count == first {
+            // The first key shares all its bytes with itself, and the next one fewer: rising keys find theirs told apart.
+            refreshPrefixes()
+            return
+        }
         let skip = skip
         if skip > 0 && index >= first {
             // A key that does not share the skipped bytes ends the sharing.
@@ -148,7 +140,7 @@ struct BTreeNode {
                 return
             }
         }
-        prefixes[index] = index < first ? 0 : BTreeNode.prefix(of: record.key, skip: skip)
+        prefixes[index] = index < first ? 0 : keyWord(record.key, skip: skip)
     }
 
     /// Finds what the keys share now and computes all prefixes from it.
@@ -167,7 +159,7 @@ struct BTreeNode {
         skip = shared >= 8 ? shared : 0
         let skip = skip
         if first == 1 { prefixes[0] = 0 }
-        for index in first..<count { prefixes[index] = BTreeNode.prefix(of: keyRecord(index).key, skip: skip) }
+        for index in first..<count { prefixes[index] = keyWord(keyRecord(index).key, skip: skip) }
     }
 
     /// Moves the entries from `at` on to `right`, which is empty and of the same level.

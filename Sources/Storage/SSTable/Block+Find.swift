@@ -33,16 +33,7 @@ extension Block {
     func find(_ key: UnsafeRawBufferPointer) -> Found? {
         guard restartCount > 0 else { return nil }
         let base = UnsafeRawPointer(base)
-        var low = 0
-        var high = restartCount
-        while high - low > 1 {
-            let middle = (low + high) >> 1
-            var p = base + restart(middle)
-            _ = Block.varint(&p)
-            let count = Block.varint(&p)
-            _ = Block.varint(&p)
-            if compareBytes(UnsafeRawBufferPointer(start: p, count: count), key) < 0 { low = middle } else { high = middle }
-        }
+        let low = restartBelow(key)
         var p = base + restart(low)
         let end = base + (low + 1 < restartCount ? restart(low + 1) : entriesEnd)
         var common = 0

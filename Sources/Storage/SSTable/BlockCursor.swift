@@ -112,18 +112,11 @@ final class BlockCursor {
     @discardableResult func seek(_ key: UnsafeRawBufferPointer) -> Bool {
         guard let block else { return false }
         runIndex = -1
-        // The last restart whose key is below `key`.
-        var low = 0
-        var high = block.restartCount
-        while high - low > 1 {
-            let middle = (low + high) >> 1
-            if compareBytes(restartKey(block, middle), key) < 0 { low = middle } else { high = middle }
-        }
         guard block.restartCount > 0 else {
             isValid = false
             return false
         }
-        next = block.restart(low)
+        next = block.restart(block.restartBelow(key))
         keyCount = 0
         while decodeNext(block) {
             if compareBytes(self.key, key) >= 0 { return true }
@@ -137,13 +130,7 @@ final class BlockCursor {
             isValid = false
             return false
         }
-        var low = 0
-        var high = block.restartCount
-        while high - low > 1 {
-            let middle = (low + high) >> 1
-            if compareBytes(restartKey(block, middle), key) < 0 { low = middle } else { high = middle }
-        }
-        loadRun(block, restart: low)
+        loadRun(block, restart: block.restartBelow(key))
         var index = runEntries.count - 1
         while index >= 0 {
             let entry = runEntries[index]
@@ -185,14 +172,6 @@ final class BlockCursor {
         }
         loadRun(block, restart: runRestart - 1)
         return enterRun(block, at: runEntries.count - 1)
-    }
-
-    private func restartKey(_ block: Block, _ index: Int) -> UnsafeRawBufferPointer {
-        var p = UnsafeRawPointer(block.base + block.restart(index))
-        _ = Block.varint(&p)
-        let count = Block.varint(&p)
-        _ = Block.varint(&p)
-        return UnsafeRawBufferPointer(start: p, count: count)
     }
 
     private func loadRun(_ block: Block, restart: Int) {

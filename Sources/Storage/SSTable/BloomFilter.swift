@@ -9,11 +9,35 @@ import Primitives
 ///
 /// The line is chosen by the high half of a key's hash, the bits in it by the low half.
 /// **Thread safety**: immutable once built.
-/// SAFETY: owns `lines`, aligned to 64.
+/// SAFETY: owns the memory of `lines`, aligned to 64.
 public final class BloomFilter: @unchecked Sendable {
-    private let lines: UnsafeMutableRawPointer
-    private let lineCount: Int
-    private let probes: Int
+    /// The filter's memory, trivial to copy.
+    ///
+    /// SAFETY: valid as long as the filter.
+    struct Lines: @unchecked Sendable {
+        let base: UnsafeMutableRawPointer
+        let count: Int
+        let probes: Int
+
+        @inline(__always) func line(_ hash: UInt64) -> UnsafeMutableRawPointer {
+            base + Int(((hash >> 32) &* UInt64(count)) >> 32) * lineBytes
+        }
+
+        /// False only when no partition with this hash was added.
+        @inline(__always) func mayContain(_ hash: UInt64) -> Bool {
+            guard count > 0 else { return true }
+            let line = line(hash)
+            var bits = UInt32(truncatingIfNeeded: hash)
+            for _ in 0..<probes {
+                let bit = Int(bits >> 23)
+                if line.load(fromByteOffset: bit >> 3, as: UInt8.self) & 1 << UInt8(bit & 7) == 0 { return false }
+                bits = bits &* 0x9e37_79b9
+            }
+            return true
+        }
+    }
+
+    let lines: Lines
 
     static let lineBytes = 64
 
@@ -25,15 +49,14 @@ public final class BloomFilter: @unchecked Sendable {
     ///   - falsePositiveRate: `bloom_filter_fp_chance`; 1 or more makes a filter that answers yes to everything.
     public init(hashes: [UInt64], falsePositiveRate: Double) {
         let size = BloomFilter.size(keys: hashes.count, falsePositiveRate: falsePositiveRate)
-        lineCount = size.lines
-        probes = size.probes
-        lines = UnsafeMutableRawPointer.allocate(byteCount: max(1, lineCount) * BloomFilter.lineBytes, alignment: 64)
-        memset(lines, 0, max(1, lineCount) * BloomFilter.lineBytes)
-        guard lineCount > 0 else { return }
+        let byteCount = max(1, size.lines) * BloomFilter.lineBytes
+        lines = Lines(base: .allocate(byteCount: byteCount, alignment: 64), count: size.lines, probes: size.probes)
+        memset(lines.base, 0, byteCount)
+        guard lines.count > 0 else { return }
         for hash in hashes {
-            let line = self.line(hash)
+            let line = lines.line(hash)
             var bits = UInt32(truncatingIfNeeded: hash)
-            for _ in 0..<probes {
+            for _ in 0..<lines.probes {
                 let bit = Int(bits >> 23)
                 line.storeBytes(
                     of: line.load(fromByteOffset: bit >> 3, as: UInt8.self) | 1 << UInt8(bit & 7), toByteOffset: bit >> 3, as: UInt8.self)
@@ -45,51 +68,37 @@ public final class BloomFilter: @unchecked Sendable {
     /// From its file form; nil when that is damaged.
     init?(decoding bytes: UnsafeRawBufferPointer) {
         guard bytes.count >= 8 else { return nil }
-        probes = Int(UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self)))
-        lineCount = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
-        guard probes <= 32, bytes.count - 8 == lineCount * BloomFilter.lineBytes else { return nil }
-        lines = UnsafeMutableRawPointer.allocate(byteCount: max(1, lineCount) * BloomFilter.lineBytes, alignment: 64)
-        if lineCount > 0 { lines.copyMemory(from: bytes.baseAddress.unsafelyUnwrapped + 8, byteCount: lineCount * BloomFilter.lineBytes) }
+        let probes = Int(UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self)))
+        let count = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
+        guard probes <= 32, bytes.count - 8 == count * BloomFilter.lineBytes else { return nil }
+        lines = Lines(base: .allocate(byteCount: max(1, count) * BloomFilter.lineBytes, alignment: 64), count: count, probes: probes)
+        if count > 0 { lines.base.copyMemory(from: bytes.baseAddress.unsafelyUnwrapped + 8, byteCount: count * BloomFilter.lineBytes) }
     }
 
-    deinit { lines.deallocate() }
+    deinit { lines.base.deallocate() }
 
     func encode(into out: inout ByteWriter) {
-        out.writeLE(UInt32(probes))
-        out.writeLE(UInt32(lineCount))
-        out.write(UnsafeRawBufferPointer(start: lines, count: lineCount * BloomFilter.lineBytes))
+        out.writeLE(UInt32(lines.probes))
+        out.writeLE(UInt32(lines.count))
+        out.write(UnsafeRawBufferPointer(start: lines.base, count: byteCount))
     }
 
     /// Bytes in memory.
-    public var byteCount: Int { lineCount * BloomFilter.lineBytes }
-
-    @inline(__always) private func line(_ hash: UInt64) -> UnsafeMutableRawPointer {
-        lines + Int(((hash >> 32) &* UInt64(lineCount)) >> 32) * BloomFilter.lineBytes
-    }
+    public var byteCount: Int { lines.count * BloomFilter.lineBytes }
 
     /// False only when no partition with this hash was added.
-    @inline(__always) public func mayContain(_ hash: UInt64) -> Bool {
-        guard lineCount > 0 else { return true }
-        let line = line(hash)
-        var bits = UInt32(truncatingIfNeeded: hash)
-        for _ in 0..<probes {
-            let bit = Int(bits >> 23)
-            if line.load(fromByteOffset: bit >> 3, as: UInt8.self) & 1 << UInt8(bit & 7) == 0 { return false }
-            bits = bits &* 0x9e37_79b9
-        }
-        return true
-    }
+    @inline(__always) public func mayContain(_ hash: UInt64) -> Bool { lines.mayContain(hash) }
 
     /// The false-positive rate the filter reached: the mean over its lines of the chance that all probes find a set bit.
     public var reachedRate: Double {
-        guard lineCount > 0 else { return 1 }
+        guard lines.count > 0 else { return 1 }
         var sum = 0.0
-        for index in 0..<lineCount {
+        for index in 0..<lines.count {
             var set = 0
-            for word in 0..<8 { set += (lines + index * 64).load(fromByteOffset: word * 8, as: UInt64.self).nonzeroBitCount }
-            sum += pow(Double(set) / 512, Double(probes))
+            for word in 0..<8 { set += (lines.base + index * 64).load(fromByteOffset: word * 8, as: UInt64.self).nonzeroBitCount }
+            sum += pow(Double(set) / 512, Double(lines.probes))
         }
-        return sum / Double(lineCount)
+        return sum / Double(lines.count)
     }
 
     private static func size(keys: Int, falsePositiveRate: Double) -> (lines: Int, probes: Int) {

@@ -12,6 +12,8 @@ public final class SSTable: Sendable {
     /// Number in the file's name, unique and rising within a data directory.
     public let id: UInt32
     public let path: String
+    /// Version of the file's format.
+    public let version: UInt32
     public let statistics: SSTableStatistics
     /// Bytes of the file.
     public let fileBytes: Int
@@ -44,6 +46,7 @@ public final class SSTable: Sendable {
         self.file = file
         fileBytes = size
         let footer = try SSTable.readFooter(file, size: size)
+        version = footer.version
         root = try SSTable.readBlock(file, footer.root, size: size, mayBlock: true)
         let tombstoneBlock = try SSTable.readBlock(file, footer.tombstones, size: size, mayBlock: true)
         tombstones = tombstoneBlock.restartCount > 0 ? tombstoneBlock : nil
@@ -54,7 +57,9 @@ public final class SSTable: Sendable {
         self.filter = filter
         let statisticsBytes = try SSTable.readBytes(file, footer.statistics, size: size, mayBlock: true)
         do {
-            statistics = try statisticsBytes.withUnsafeBytesTyped { (bytes) throws(ByteError) in try SSTableStatistics(decoding: bytes) }
+            statistics = try statisticsBytes.withUnsafeBytesTyped { (bytes) throws(ByteError) in
+                try SSTableStatistics(decoding: bytes, version: footer.version)
+            }
         } catch { throw .damaged(path: path, offset: footer.statistics.offset, "the statistics do not parse: \(error)") }
     }
 
@@ -78,7 +83,7 @@ public final class SSTable: Sendable {
         }
         let at = size - SSTableFormat.footerBytes
         let bytes = try readRaw(file, offset: at, count: SSTableFormat.footerBytes, mayBlock: true)
-        if let version = SSTableFooter.version(of: bytes), version != SSTableFormat.version {
+        if let version = SSTableFooter.version(of: bytes), !SSTableFormat.knownVersions.contains(version) {
             throw .unknownVersion(path: file.path, found: version, known: SSTableFormat.version)
         }
         guard let footer = SSTableFooter(decoding: bytes) else {
@@ -199,10 +204,8 @@ public final class SSTable: Sendable {
         let row: UnsafeRawBufferPointer
     }
 
-    /// The row with exactly this key.
-    /// - Parameter hash: `BloomFilter.hash` of the key's partition.
-    func find(_ key: UnsafeRawBufferPointer, hash: UInt64, mayBlock: Bool) throws(StorageError) -> Found? {
-        guard filter.mayContain(hash) else { return nil }
+    /// The row with exactly this key. Ask the filter before.
+    func find(_ key: UnsafeRawBufferPointer, mayBlock: Bool) throws(StorageError) -> Found? {
         guard let inRoot = root.find(key) else { return nil }
         let index = try block(try handle(inRoot.value), mayBlock: mayBlock)
         guard let inIndex = index.find(key) else { return nil }

@@ -5,7 +5,9 @@ import Primitives
 /// All numbers here are part of the file format; do not change.
 public enum SSTableFormat {
     static let magic: UInt64 = 0x4155_5350_5353_5431  // "AUSPSST1"
-    public static let version: UInt32 = 2
+    public static let version: UInt32 = 3
+    /// Versions that are read. 2 lacks `SSTableStatistics.parts`.
+    static let knownVersions: ClosedRange<UInt32> = 2...3
     static let headerBytes = 16
     /// After each block's bytes: codec (1), bytes when decompressed (4), XXH3 (8).
     static let trailerBytes = 13
@@ -55,6 +57,7 @@ struct SSTableFooter: Equatable {
     var statistics: BlockHandle
     /// XXH3 over all before the footer, in chained pieces of `digestPieceBytes`.
     var digest: UInt64
+    var version = SSTableFormat.version
 
     func encode() -> [UInt8] {
         var out = ByteWriter(capacity: SSTableFormat.footerBytes)
@@ -63,7 +66,7 @@ struct SSTableFooter: Equatable {
             out.writeLE(UInt64(handle.count))
         }
         out.writeLE(digest)
-        out.writeLE(SSTableFormat.version)
+        out.writeLE(version)
         out.writeLE(UInt32(0))
         out.writeLE(Checksum.xxh3(out.bytes))
         out.writeLE(SSTableFormat.magic)
@@ -89,7 +92,8 @@ struct SSTableFooter: Equatable {
         let fields = bytes.withUnsafeBytes { raw in
             (0..<12).map { UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self)) }
         }
-        guard fields[11] == SSTableFormat.magic, UInt32(truncatingIfNeeded: fields[9]) == SSTableFormat.version,
+        version = UInt32(truncatingIfNeeded: fields[9])
+        guard fields[11] == SSTableFormat.magic, SSTableFormat.knownVersions.contains(version),
             Checksum.xxh3(Array(bytes[..<80])) == fields[10], fields[..<8].allSatisfy({ $0 < 1 << 48 })
         else { return nil }
         root = BlockHandle(offset: Int(fields[0]), count: Int(fields[1]))

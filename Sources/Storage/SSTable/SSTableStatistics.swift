@@ -41,6 +41,8 @@ public struct SSTableStatistics: Sendable, Equatable {
     public var sources = 0
     /// The largest partition, in raw bytes.
     public var largestPartitionBytes = 0
+    /// What the rows have, over all of them.
+    public var parts: RowParts = []
 
     static let binLimit = 100
 
@@ -80,6 +82,7 @@ public struct SSTableStatistics: Sendable, Equatable {
     @inline(__always) mutating func seeRow(_ row: RowView) {
         rowCount += 1
         if row.hasLiveness {
+            parts.formUnion(.liveness)
             seeTimestamp(row.base)
             if row.livenessTTL > 0 { seeExpiring(row.livenessTTL, row.livenessExpires) }
         }
@@ -88,10 +91,12 @@ public struct SSTableStatistics: Sendable, Equatable {
             seeTimestamp(deletion.timestamp)
             seeLocalDeletion(deletion.localDeletion)
             tombstoneCount += 1
+            parts.formUnion(.other)
         }
         var cursor = row.cells
         while cursor.advance() {
             cellCount += 1
+            parts.formUnion(RowParts(cursor))
             seeTimestamp(cursor.timestamp)
             if cursor.localDeletion != .max {
                 if cursor.isExpiring {
@@ -137,10 +142,12 @@ public struct SSTableStatistics: Sendable, Equatable {
             out.writeLE(bin.hour)
             out.writeVarint(bin.count)
         }
+        out.writeLE(parts.rawValue)
         return out.toArray()
     }
 
-    init(decoding bytes: UnsafeRawBufferPointer) throws(ByteError) {
+    /// - Parameter version: of the file; 2 did not say what the rows have.
+    init(decoding bytes: UnsafeRawBufferPointer, version: UInt32) throws(ByteError) {
         var reader = ByteReader(bytes)
         firstKey = try reader.readArray(try reader.readCount())
         lastKey = try reader.readArray(try reader.readCount())
@@ -172,5 +179,6 @@ public struct SSTableStatistics: Sendable, Equatable {
             let hour = try reader.readLE(UInt32.self)
             droppable.append((hour, try reader.readCount()))
         }
+        parts = version >= 3 ? RowParts(rawValue: try reader.readLE()) : .all
     }
 }

@@ -58,9 +58,9 @@ public struct SSTableVerifier {
             note(error, "footer", max(0, size - SSTableFormat.footerBytes), &report)
             return report
         }
-        checkHeader(file, &report)
+        checkHeader(file, footer.version, &report)
         let filter = checkFilter(file, footer.filter, size, &report)
-        let statistics = checkStatistics(file, footer.statistics, size, &report)
+        let statistics = checkStatistics(file, footer, size, &report)
         if let root = checkBlock(file, footer.root, size, "index root", &report) {
             checkIndex(file, root, size, filter, &report)
         }
@@ -95,12 +95,12 @@ public struct SSTableVerifier {
         }
     }
 
-    private func checkHeader(_ file: any File, _ report: inout Report) {
+    private func checkHeader(_ file: any File, _ version: UInt32, _ report: inout Report) {
         do {
             let bytes = try SSTable.readRaw(file, offset: 0, count: SSTableFormat.headerBytes, mayBlock: true)
             var expected = ByteWriter(capacity: 16)
             expected.writeLE(SSTableFormat.magic)
-            expected.writeLE(SSTableFormat.version)
+            expected.writeLE(version)
             expected.writeLE(UInt32(0))
             if bytes != expected.toArray() {
                 report.problems.append(SSTableProblem(place: "header", offset: 0, message: "magic number, version or padding is wrong"))
@@ -117,11 +117,14 @@ public struct SSTableVerifier {
         return nil
     }
 
-    private func checkStatistics(_ file: any File, _ handle: BlockHandle, _ size: Int, _ report: inout Report) -> SSTableStatistics? {
+    private func checkStatistics(_ file: any File, _ footer: SSTableFooter, _ size: Int, _ report: inout Report) -> SSTableStatistics? {
+        let handle = footer.statistics
         do {
             let bytes = try SSTable.readBytes(file, handle, size: size, mayBlock: true)
             do {
-                return try bytes.withUnsafeBytesTyped { (raw) throws(ByteError) in try SSTableStatistics(decoding: raw) }
+                return try bytes.withUnsafeBytesTyped { (raw) throws(ByteError) in
+                    try SSTableStatistics(decoding: raw, version: footer.version)
+                }
             } catch {
                 report.problems.append(SSTableProblem(place: "statistics", offset: handle.offset, message: "they do not parse: \(error)"))
             }
