@@ -63,10 +63,11 @@ let package = Package(
         room("SSTableTool", ["Storage"]),
         room("Admin", ["Client"]),
         room("Stress", ["Client"]),
+        room("Simulation", ["Node"]),
         .executableTarget(
             name: "auspex",
             dependencies: [
-                "Node", "LinuxPlatform", "Shell", "BulkLoader", "SSTableTool", "Admin", "Stress",
+                "Node", "LinuxPlatform", "Shell", "BulkLoader", "SSTableTool", "Admin", "Stress", "Simulation",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: fast),
         tests("PrimitivesTests", ["Primitives"]),
@@ -78,7 +79,7 @@ let package = Package(
         tests("ReplicaTests", ["Replica", "LinuxPlatform"]),
         tests("NodeTests", ["Node"]),
         tests("ClusterTests", ["Cluster"]),
-        tests("CoordinatorTests", ["Coordinator"]),
+        tests("CoordinatorTests", ["Coordinator", "Simulation"]),
         tests("QueryTests", ["Query", "CQL", "Coordinator"], exclude: ["Transcripts"]),
         tests("NativeProtocolTests", ["NativeProtocol"]),
         tests("ShellTests", ["Shell"]),
@@ -88,6 +89,7 @@ let package = Package(
         tests("BulkLoaderTests", ["BulkLoader", "ScriptedServer", "Storage", "LinuxPlatform"]),
         tests("StressTests", ["Stress"]),
         tests("AdminTests", ["Admin"]),
+        tests("SimulationTests", ["Simulation"]),
     ],
     swiftLanguageModes: [.v6]
 )
