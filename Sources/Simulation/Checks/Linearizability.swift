@@ -52,24 +52,30 @@ public struct Linearizability {
         return checker.search(State(done: .zero, value: initial))
     }
 
-    /// A history that has no order, without what can be left out: the operations that returned last, then single ones, as long as there is still no order.
+    /// A history that has no order, without what can be left out while there is still none.
+    ///
+    /// What returned last goes first. A read may be left out, and a swap whose value nobody found: the rest was possible without it.
     public static func shortest(_ operations: [RegisterOperation], initial: Int) -> [RegisterOperation] {
-        var kept = operations.sorted { ($0.returned ?? .max, $0.called) < ($1.returned ?? .max, $1.called) }
+        var kept = operations.sorted { ($0.returned ?? $0.called, $0.called) < ($1.returned ?? $1.called, $1.called) }
         var index = kept.count - 1
-        // A read may be left out; a swap only when it is the last, for others may build on it.
         while index >= 0 {
-            if case .read = kept[index].kind {
-                var fewer = kept
-                fewer.remove(at: index)
-                if !holds(fewer, initial: initial) { kept = fewer }
-            } else if index == kept.count - 1 || kept[(index + 1)...].allSatisfy({ $0.returned == nil }) {
-                var fewer = kept
-                fewer.remove(at: index)
-                if !holds(fewer, initial: initial) { kept = fewer }
-            }
+            var fewer = kept
+            let left = fewer.remove(at: index)
+            if !isFound(left, by: fewer), !holds(fewer, initial: initial) { kept = fewer }
             index -= 1
         }
         return kept.sorted { $0.called < $1.called }
+    }
+
+    /// Whether others found what a swap put.
+    private static func isFound(_ operation: RegisterOperation, by others: [RegisterOperation]) -> Bool {
+        guard case .swap(_, let new) = operation.kind else { return false }
+        return others.contains {
+            switch $0.kind {
+            case .read(let value): value == new
+            case .swap(let old, _): old == new
+            }
+        }
     }
 
     private init(operations: [RegisterOperation]) { self.operations = operations }

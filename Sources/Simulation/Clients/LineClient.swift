@@ -70,6 +70,8 @@ final class LineClient: @unchecked Sendable {
             }
         }
         if consistency != level {
+            // An answer that says it failed may follow a change: that of a tick whose writes could not be logged.
+            consistency = ""
             let reply = send("\\consistency \(level)", until: deadline)
             // The statement itself was not sent.
             guard reply.isDone else { return .failed(code: 0x1000, text: "no connection: \(reply.text)") }
