@@ -89,7 +89,7 @@ let package = Package(
         tests("BulkLoaderTests", ["BulkLoader", "ScriptedServer", "Storage", "LinuxPlatform"]),
         tests("StressTests", ["Stress"]),
         tests("AdminTests", ["Admin"]),
-        tests("SimulationTests", ["Simulation"]),
+        tests("SimulationTests", ["Simulation", "auspex"]),
     ],
     swiftLanguageModes: [.v6]
 )

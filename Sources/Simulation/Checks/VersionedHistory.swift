@@ -45,7 +45,8 @@ public struct VersionedHistory: Sendable {
         }
         let expected = states[before].map { "value \($0)" } ?? "nothing"
         let old = (0..<before).last { states[$0] == seen }
-        let why = old.map { "that was version \($0), and version \(before) (\(expected)) was acknowledged or seen before" } ?? "nobody wrote that"
+        let why =
+            old.map { "that was version \($0), and version \(before) (\(expected)) was acknowledged or seen before" } ?? "nobody wrote that"
         return Violation("\(name): a read saw \(seen.map { "value \($0)" } ?? "nothing"); \(why)", history: relevant(from: old ?? before))
     }
 

@@ -80,7 +80,7 @@ final class SimulatedDisk: FileSystem, @unchecked Sendable {
         faults.delayNanoseconds == 0 ? 0 : random.nanoseconds(0...faults.delayNanoseconds)
     }
 
-    fileprivate func wouldBlock() -> Bool { random.happens(faults.coldReads) }
+    func wouldBlock() -> Bool { random.happens(faults.coldReads) }
 
     /// Forgets what was not synced, in part, as disks do.
     func losePower() { memory.crash(random: &random.generator) }

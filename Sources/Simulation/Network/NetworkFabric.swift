@@ -63,7 +63,9 @@ final class NetworkFabric: @unchecked Sendable {
         change(&condition)
         conditions[Link(from: from.index, to: to.index)] = condition
         if wasBlocked && !condition.isBlocked {
-            for connection in connections where connection.machine === from && connection.other?.machine === to { connection.outgoing.retransmit() }
+            for connection in connections where connection.machine === from && connection.other?.machine === to {
+                connection.outgoing.retransmit()
+            }
         }
     }
 
@@ -165,7 +167,9 @@ final class NetworkFabric: @unchecked Sendable {
         for connection in connections where connection.incarnation === incarnation {
             connection.isGone = true
             guard let other = connection.other else { continue }
-            let delay = losesPower ? world.random.nanoseconds(Nanoseconds.second...20 * Nanoseconds.second) : latency(connection.machine, other.machine)
+            let delay =
+                losesPower
+                ? world.random.nanoseconds(Nanoseconds.second...20 * Nanoseconds.second) : latency(connection.machine, other.machine)
             world.after(delay) { other.breakSoon() }
         }
         connections.removeAll { $0.incarnation === incarnation }

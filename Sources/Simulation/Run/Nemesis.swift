@@ -213,7 +213,9 @@ final class Nemesis: @unchecked Sendable {
             disk.faults.delayNanoseconds = delay
             later(duration) { disk.faults.delayNanoseconds = 0 }
         case .rot:
-            if let path = disk.rot(under: SimulatedNode.dataDirectory + "/data", suffix: ".sst") { world.tell("\(node.name): a bit of \(path) turns") }
+            if let path = disk.rot(under: SimulatedNode.dataDirectory + "/data", suffix: ".sst") {
+                world.tell("\(node.name): a bit of \(path) turns")
+            }
         default:
             world.tell("\(node.name): a part of its reads would have to wait")
             disk.faults.coldReads = world.random.pick([0.05, 0.3, 0.9])

@@ -31,9 +31,11 @@ final class SimulatedCluster: @unchecked Sendable {
         clientNetwork = SimulatedNetwork(fabric: fabric, incarnation: clientIncarnation, loops: 1, onFibers: false)
         var common = [
             "data_directory=\(SimulatedNode.dataDirectory)", "cluster_name=simulated", "loops=2", "commitlog_sync=\(mode)",
-            "commitlog_segment_size=\(world.random.pick(["1MiB", "2MiB"]))", "commitlog_total_space=\(world.random.pick(["8MiB", "16MiB"]))",
+            "commitlog_segment_size=\(world.random.pick(["1MiB", "2MiB"]))",
+            "commitlog_total_space=\(world.random.pick(["8MiB", "16MiB"]))",
             "max_mutation_size=256KiB", "memtable_space=\(world.random.pick(["1MiB", "2MiB", "8MiB"]))",
-            "cache_space=\(world.random.pick(["0", "1MiB"]))", "line_port=\(SimulatedCluster.linePort)", "native_transport_port=9042", "http_port=9180",
+            "cache_space=\(world.random.pick(["0", "1MiB"]))", "line_port=\(SimulatedCluster.linePort)", "native_transport_port=9042",
+            "http_port=9180",
             "compaction_throughput=\(world.random.pick(["0", "1MiB/s"]))",
         ]
         world.tell("settings: " + common.joined(separator: " "))
@@ -62,4 +64,3 @@ final class SimulatedCluster: @unchecked Sendable {
             names: nodes.map(\.name))
     }
 }
-

@@ -40,7 +40,9 @@ public final class BatchWorkload: Workload, @unchecked Sendable {
             }
             if seen[0] != seen[1] {
                 violations.append(
-                    Violation("batch pair \(pair): one partition has \(seen[0]), the other \(seen[1])", history: ["both were written by one logged batch"]))
+                    Violation(
+                        "batch pair \(pair): one partition has \(seen[0]), the other \(seen[1])",
+                        history: ["both were written by one logged batch"]))
             }
             let floor = pairs[pair].floor
             let called = session.now

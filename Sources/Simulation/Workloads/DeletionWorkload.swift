@@ -34,11 +34,14 @@ public final class DeletionWorkload: Workload, @unchecked Sendable {
         case 0...4:
             // Unique values: the row's next version.
             let value = rows[partition][row].nextValue
-            write(session, "INSERT INTO sim.deletions (k, c, v) VALUES (\(partition), \(row), \(value)) USING TIMESTAMP \(stamp)", [row], value)
+            write(
+                session, "INSERT INTO sim.deletions (k, c, v) VALUES (\(partition), \(row), \(value)) USING TIMESTAMP \(stamp)", [row],
+                value)
         case 5...6: write(session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c = \(row)", [row], nil)
         case 7:
             write(
-                session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c >= \(row)", Array(row...last), nil)
+                session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c >= \(row)", Array(row...last), nil
+            )
         case 8:
             write(
                 session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c < \(row)", Array(0..<row), nil)
@@ -68,7 +71,9 @@ public final class DeletionWorkload: Workload, @unchecked Sendable {
     private func saw(_ partition: Int, _ found: [[String]], _ floors: [Int], _ called: UInt64, _ now: UInt64) {
         for row in rows[partition].indices {
             let value = found.first { $0.first == String(row) }.flatMap { $0.count > 1 ? Int($0[1]) : nil }
-            if let violation = rows[partition][row].saw(value, floor: floors[row], called: called, now: now) { violations.append(violation) }
+            if let violation = rows[partition][row].saw(value, floor: floors[row], called: called, now: now) {
+                violations.append(violation)
+            }
         }
     }
 

@@ -28,7 +28,9 @@ public final class SchemaWorkload: Workload, @unchecked Sendable {
             acknowledged.insert(round)
             // Who was told that it is there may use it at once, through the same node.
             let use = session.run("INSERT INTO sim.made_\(round) (k, pad) VALUES (\(session.number), 'x')")
-            if use.isMeaningless, !use.text.contains("made_") { violations.append(Violation("\(name): refused as meaningless", history: [use.text])) }
+            if use.isMeaningless, !use.text.contains("made_") {
+                violations.append(Violation("\(name): refused as meaningless", history: [use.text]))
+            }
         } else if reply.isMeaningless {
             violations.append(Violation("\(name): refused as meaningless", history: [reply.text]))
         }
@@ -47,7 +49,9 @@ public final class SchemaWorkload: Workload, @unchecked Sendable {
     private func compare(_ session: ClientSession, _ readers: FinalReaders, _ statement: String, _ check: ([[String]]) -> Void) {
         let deadline = session.now + 60 * Nanoseconds.second
         while true {
-            let all = (0..<session.nodeCount).compactMap { readers.rows(statement, "ONE", node: $0)?.sorted { $0.lexicographicallyPrecedes($1) } }
+            let all = (0..<session.nodeCount).compactMap {
+                readers.rows(statement, "ONE", node: $0)?.sorted { $0.lexicographicallyPrecedes($1) }
+            }
             guard all.count == session.nodeCount, let first = all.first else { return }
             guard let other = all.firstIndex(where: { $0 != first }) else { return check(first) }
             if session.now > deadline {

@@ -105,8 +105,11 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
         for slot in active.indices {
             let called = Int(session.now)
             // A serial read first: it finishes what may be under way.
-            guard let rows = readers.rows("SELECT v FROM sim.transactions WHERE k = \(active[slot].key)", "SERIAL", node: 0) else { continue }
-            active[slot].history.append(RegisterOperation(kind: .read(value(rows.first?.first)), called: called, returned: Int(session.now)))
+            guard let rows = readers.rows("SELECT v FROM sim.transactions WHERE k = \(active[slot].key)", "SERIAL", node: 0) else {
+                continue
+            }
+            active[slot].history.append(
+                RegisterOperation(kind: .read(value(rows.first?.first)), called: called, returned: Int(session.now)))
             let calledAgain = Int(session.now)
             if let rows = readers.agreed("SELECT v FROM sim.transactions WHERE k = \(active[slot].key)") {
                 active[slot].history.append(

@@ -32,7 +32,8 @@ public final class FinalReaders {
             if let rows = reply.rows { return rows }
             if session.now >= deadline || reply.isMeaningless {
                 violations.append(
-                    Violation("node \(node + 1) does not answer though all is well again: \(statement) at \(consistency)", history: [reply.text]))
+                    Violation(
+                        "node \(node + 1) does not answer though all is well again: \(statement) at \(consistency)", history: [reply.text]))
                 return nil
             }
             session.sleep(200 * Nanoseconds.millisecond)
@@ -51,7 +52,9 @@ public final class FinalReaders {
                 }
                 if rows != expected {
                     violations.append(
-                        Violation("nodes differ in the end: \(statement)", history: ["node 1 at ALL: \(expected)", "node \(node + 1) at \(level): \(rows)"]))
+                        Violation(
+                            "nodes differ in the end: \(statement)",
+                            history: ["node 1 at ALL: \(expected)", "node \(node + 1) at \(level): \(rows)"]))
                     return nil
                 }
             }

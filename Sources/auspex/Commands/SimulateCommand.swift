@@ -52,9 +52,12 @@ struct SimulateCommand: ParsableCommand {
             return bug
         }
         guard let kinds = FaultKind.parse(faults) else {
-            throw ValidationError("unknown faults \(faults); there are all, none, \(FaultKind.allCases.map(\.rawValue).joined(separator: ", "))")
+            throw ValidationError(
+                "unknown faults \(faults); there are all, none, \(FaultKind.allCases.map(\.rawValue).joined(separator: ", "))")
         }
-        guard (1...100).contains(nodes), minutes > 0, clients > 0 else { throw ValidationError("--nodes, --minutes and --clients are above 0") }
+        guard (1...100).contains(nodes), minutes > 0, clients > 0 else {
+            throw ValidationError("--nodes, --minutes and --clients are above 0")
+        }
         let chosen = workloads.map { $0.split(separator: ",").map(String.init) } ?? []
         if let unknown = chosen.first(where: { !Simulation.workloadNames.contains($0) }) {
             throw ValidationError("unknown workload \(unknown); there are \(Simulation.workloadNames.joined(separator: ", "))")
@@ -106,7 +109,9 @@ struct SimulateCommand: ParsableCommand {
             let status = try runAlone(seed)
             if status != 0 { failed.append(seed) }
         }
-        print("\(seeds.count - failed.count) of \(seeds.count) seeds ok" + (failed.isEmpty ? "" : "; not ok: \(failed.map(String.init).joined(separator: " "))"))
+        print(
+            "\(seeds.count - failed.count) of \(seeds.count) seeds ok"
+                + (failed.isEmpty ? "" : "; not ok: \(failed.map(String.init).joined(separator: " "))"))
         if !failed.isEmpty { throw ExitCode(1) }
     }
 
