@@ -1,4 +1,6 @@
 /// Logged batches over two partitions: in the end both have them, or neither.
+///
+/// SAFETY: `@unchecked Sendable` as `Workload` says.
 public final class BatchWorkload: Workload, @unchecked Sendable {
     public let name = "batches"
     private let clients: Int

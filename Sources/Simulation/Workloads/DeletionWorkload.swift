@@ -1,6 +1,8 @@
 /// Rows that come and go: what was deleted does not come back.
 ///
 /// Each row has one writer. A deletion is of the row, of its cell, of a slice of the partition or of the partition, all of whose rows the writer owns.
+///
+/// SAFETY: `@unchecked Sendable` as `Workload` says.
 public final class DeletionWorkload: Workload, @unchecked Sendable {
     public let name = "deletions"
     private let clients: Int

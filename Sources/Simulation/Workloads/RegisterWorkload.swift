@@ -1,6 +1,8 @@
 /// Registers written and read at `QUORUM`: no acknowledged write is lost, no read goes back, and everybody reads what was written.
 ///
 /// Each register has one writer, which puts its versions as values and as timestamps; rows are padded, so that memtables fill and tables are compacted.
+///
+/// SAFETY: `@unchecked Sendable` as `Workload` says.
 public final class RegisterWorkload: Workload, @unchecked Sendable {
     public let name = "registers"
     private let clients: Int

@@ -1,4 +1,6 @@
 /// Tables made by several clients at once: one of them makes it, all nodes know the same, and what was acknowledged stays.
+///
+/// SAFETY: `@unchecked Sendable` as `Workload` says.
 public final class SchemaWorkload: Workload, @unchecked Sendable {
     public let name = "schema"
     private let clients: Int

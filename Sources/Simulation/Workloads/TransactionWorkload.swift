@@ -1,6 +1,8 @@
 /// Lightweight transactions on a few partitions: their histories have an order that single registers explain.
 ///
 /// A register takes part until its history is as long as can be checked; then a new one takes its place.
+///
+/// SAFETY: `@unchecked Sendable` as `Workload` says.
 public final class TransactionWorkload: Workload, @unchecked Sendable {
     private struct Register {
         let key: Int

@@ -70,7 +70,10 @@ struct SimulateCommand: ParsableCommand {
             return try runAll(first...last)
         }
         guard let seed else { throw ValidationError("--seed N or --seeds A..B says which runs to make") }
-        try beginAnew()
+        if let reason = SeedProcess.beginAnew() {
+            diagnostic("auspex simulate: cannot start again with tables in order: \(reason)")
+            throw ExitCode(1)
+        }
         PlantedBugs.set(bugs)
         var options = SimulationOptions()
         options.seed = seed
@@ -92,30 +95,16 @@ struct SimulateCommand: ParsableCommand {
         _exit(result.violations.isEmpty ? 0 : 1)
     }
 
-    /// Goes on as a process whose tables of hashes are laid out the same each time: their order must not make two runs differ.
-    private func beginAnew() throws {
-        if getenv("SWIFT_DETERMINISTIC_HASHING") != nil { return }
-        setenv("SWIFT_DETERMINISTIC_HASHING", "1", 1)
-        var arguments: [UnsafeMutablePointer<CChar>?] = CommandLine.arguments.map { strdup($0) }
-        arguments.append(nil)
-        execv("/proc/self/exe", arguments)
-        throw CleanExit.message("cannot start again: \(String(cString: strerror(errno)))")
-    }
-
-    /// One process for each seed, so that one that traps or hangs is told apart and the others are run.
+    /// One process for each seed.
     private func runAll(_ seeds: ClosedRange<UInt64>) throws {
         var failed: [UInt64] = []
-        for seed in seeds {
-            let status = try runAlone(seed)
-            if status != 0 { failed.append(seed) }
-        }
-        print(
-            "\(seeds.count - failed.count) of \(seeds.count) seeds ok"
-                + (failed.isEmpty ? "" : "; not ok: \(failed.map(String.init).joined(separator: " "))"))
+        for seed in seeds where try !runAlone(seed) { failed.append(seed) }
+        let names = failed.map(String.init).joined(separator: " ")
+        print("\(seeds.count - failed.count) of \(seeds.count) seeds ok" + (failed.isEmpty ? "" : "; not ok: \(names)"))
         if !failed.isEmpty { throw ExitCode(1) }
     }
 
-    private func runAlone(_ seed: UInt64) throws -> Int32 {
+    private func runAlone(_ seed: UInt64) throws -> Bool {
         var arguments = CommandLine.arguments
         if let index = arguments.firstIndex(of: "--seeds") {
             arguments[index] = "--seed"
@@ -123,36 +112,15 @@ struct SimulateCommand: ParsableCommand {
         } else if let index = arguments.firstIndex(where: { $0.hasPrefix("--seeds=") }) {
             arguments[index] = "--seed=\(seed)"
         }
-        if !verbose && !arguments.contains("--result-only") { arguments.append("--result-only") }
-        setenv("SWIFT_DETERMINISTIC_HASHING", "1", 1)
-        var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
-        words.append(nil)
-        defer { for word in words { free(word) } }
-        var child: pid_t = 0
-        fflush(nil)
-        let error = posix_spawn(&child, "/proc/self/exe", nil, nil, words, environ)
-        guard error == 0 else {
-            diagnostic("auspex simulate: cannot start a process: \(String(cString: strerror(error)))")
+        if !verbose && !resultOnly { arguments.append("--result-only") }
+        switch SeedProcess.run(arguments, secondsLimit: secondsLimit) {
+        case .exited(let status): return status == 0
+        case .died(let signal): print("seed \(seed): VIOLATED: the process died of signal \(signal)")
+        case .hung: print("seed \(seed): VIOLATED: it hangs; it was ended after \(secondsLimit) s")
+        case .notStarted(let reason):
+            diagnostic("auspex simulate: cannot start a process: \(reason)")
             throw ExitCode(1)
         }
-        var waited = 0
-        while true {
-            var status: Int32 = 0
-            let ended = waitpid(child, &status, WNOHANG)
-            if ended == child {
-                let signal = status & 0x7f
-                if signal == 0 { return (status >> 8) & 0xff }
-                print("seed \(seed): VIOLATED: the process died of signal \(signal)")
-                return 1
-            }
-            if waited > secondsLimit * 100 {
-                kill(child, SIGKILL)
-                waitpid(child, &status, 0)
-                print("seed \(seed): VIOLATED: it hangs; it was ended after \(secondsLimit) s")
-                return 1
-            }
-            usleep(10_000)
-            waited += 1
-        }
+        return false
     }
 }
