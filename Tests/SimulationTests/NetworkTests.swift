@@ -236,6 +236,18 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(caller.received.count == 20 * chunk.count)
     }
 
+    @Test func twoThatSendMuchDoNotWaitForEachOther() throws {
+        let caller = try call(sends: [])
+        let chunk = [UInt8](repeating: 1, count: 300_000)
+        for _ in 0..<20 {
+            caller.out += chunk
+            caller.connection.markReady()
+            run(0.0001)
+        }
+        run(20)
+        #expect(caller.received.count == 20 * chunk.count)
+    }
+
     @Test func workIsSafeOnlyAfterTheSync() throws {
         let network = empty.network(0)
         let sync = ManualSync()

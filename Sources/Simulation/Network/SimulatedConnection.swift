@@ -127,7 +127,7 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
     }
 
     private func updateReading(_ handler: any ConnectionHandler) {
-        let wanted = !handler.isPaused && isWritable && heldBytes < SimulatedConnection.heldLimitBytes
+        let wanted = !handler.isPaused && (!isAccepted || isWritable) && heldBytes < SimulatedConnection.heldLimitBytes
         if wanted == isReading { return }
         isReading = wanted
         if wanted { loopState.execute { [self] in pump() } }
