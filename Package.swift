@@ -54,7 +54,7 @@ let package = Package(
         room(
             "Node",
             [
-                "Query", "Replica", "NativeProtocol", "LineProtocol",
+                "Query", "Cluster", "Replica", "NativeProtocol", "LineProtocol",
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ]),
         room("Client", ["NativeProtocol", "CLinux"]),

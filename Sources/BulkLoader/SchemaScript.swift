@@ -94,8 +94,9 @@ struct SchemaScript {
 
 /// A schema that lasts as long as the load.
 private struct OfflineHost: SchemaHost {
-    func store(_ schema: Schema, created: [TableMetadata], altered: [TableMetadata]) throws(ServerError) {}
-    func dropped(_ tables: [TableMetadata]) {}
+    func change(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError) {
+        if let next = try change(engine.schema) { engine.install(next, SchemaDifference(from: engine.schema, to: next)) }
+    }
+
     func slow(_ statement: String, milliseconds: Int) {}
-    func announce(_ change: SchemaChange) {}
 }

@@ -14,6 +14,8 @@ public final class ClusterView: Sendable {
     public let isNear: [Bool]
     /// A greater number is asked later; from the dynamic snitch.
     public let distance: [Int]
+    /// The version of the cluster's metadata it shows.
+    public let epoch: UInt64
     private let placements: [String: (replication: Replication, table: ReplicaTable)]
     private let keyspaces: [UUID: String]
 
@@ -23,7 +25,8 @@ public final class ClusterView: Sendable {
     ///   - keyspaces: replication options of each, as the schema keeps them.
     ///   - tables: the keyspace of every table.
     public init(
-        ring: Ring, local: UUID, isAlive: [Bool], distance: [Int], keyspaces: [String: [String: String]], tables: [UUID: String]
+        ring: Ring, local: UUID, isAlive: [Bool], distance: [Int], keyspaces: [String: [String: String]], tables: [UUID: String],
+        epoch: UInt64 = 0
     ) {
         guard let index = ring.index(of: local) else { preconditionFailure("this node is not in its own ring") }
         self.ring = ring
@@ -45,9 +48,24 @@ public final class ClusterView: Sendable {
         }
         self.placements = placements
         self.keyspaces = tables
+        self.epoch = epoch
     }
 
-    func placement(of table: UUID) -> (replication: Replication, table: ReplicaTable)? {
+    private init(_ other: ClusterView, isAlive: [Bool], distance: [Int]) {
+        ring = other.ring
+        local = other.local
+        self.isAlive = isAlive
+        isNear = other.isNear
+        self.distance = distance
+        placements = other.placements
+        keyspaces = other.keyspaces
+        epoch = other.epoch
+    }
+
+    /// The same members and tables, of whom others live or are near.
+    public func with(isAlive: [Bool], distance: [Int]) -> ClusterView { ClusterView(self, isAlive: isAlive, distance: distance) }
+
+    public func placement(of table: UUID) -> (replication: Replication, table: ReplicaTable)? {
         keyspaces[table].flatMap { placements[$0] }
     }
 

@@ -85,6 +85,7 @@ public final class Coordinator {
 
     func finished(_ operation: Operation, _ result: Result<Outcome, ServerError>) {
         active -= 1
+        settle(operation)
         if let done = operation.whenFinished {
             operation.whenFinished = nil
             return done(result, time)
@@ -119,6 +120,12 @@ public final class Coordinator {
         time = now
         asked.operation.outstanding -= 1
         asked.operation.receive(reply, tag: asked.tag, from: asked.node, now: now)
+        settle(asked.operation)
+    }
+
+    /// An operation that waits for nothing any more need not be kept until its deadline.
+    private func settle(_ operation: Operation) {
+        if operation.isFinished && operation.outstanding == 0 { timers.removeExpiry(of: operation) }
     }
 
     /// The time is now `now`: operations that waited for it go on, those that are late end.
@@ -171,30 +178,58 @@ struct DeadlineQueue {
     mutating func add(_ time: Int64, _ operation: Operation, isExpiry: Bool) {
         heap.append(Entry(time: time, order: order, operation: operation, isExpiry: isExpiry))
         order += 1
-        var child = heap.count - 1
+        rise(from: heap.count - 1)
+    }
+
+    /// Forgets when an operation expires.
+    mutating func removeExpiry(of operation: Operation) {
+        let place = operation.expiryPlace
+        guard place >= 0 else { return }
+        operation.expiryPlace = -1
+        let last = heap.removeLast()
+        guard place < heap.count else { return }
+        heap[place] = last
+        rise(from: place)
+        sink(from: place)
+    }
+
+    /// An entry's expiry knows its place in the heap.
+    private func note(_ place: Int) { if heap[place].isExpiry { heap[place].operation.expiryPlace = place } }
+
+    private mutating func rise(from place: Int) {
+        var child = place
         while child > 0 {
             let parent = (child - 1) / 2
             guard DeadlineQueue.precedes(heap[child], heap[parent]) else { break }
             heap.swapAt(child, parent)
+            note(child)
             child = parent
         }
+        note(child)
+    }
+
+    private mutating func sink(from place: Int) {
+        var parent = place
+        while true {
+            var child = 2 * parent + 1
+            guard child < heap.count else { break }
+            if child + 1 < heap.count, DeadlineQueue.precedes(heap[child + 1], heap[child]) { child += 1 }
+            guard DeadlineQueue.precedes(heap[child], heap[parent]) else { break }
+            heap.swapAt(child, parent)
+            note(parent)
+            parent = child
+        }
+        note(parent)
     }
 
     /// The earliest, when its time has come.
     mutating func take(until now: Int64) -> (Operation, isExpiry: Bool)? {
         guard let first = heap.first, first.time <= now else { return nil }
+        if first.isExpiry { first.operation.expiryPlace = -1 }
         let last = heap.removeLast()
         if !heap.isEmpty {
             heap[0] = last
-            var parent = 0
-            while true {
-                var child = 2 * parent + 1
-                guard child < heap.count else { break }
-                if child + 1 < heap.count, DeadlineQueue.precedes(heap[child + 1], heap[child]) { child += 1 }
-                guard DeadlineQueue.precedes(heap[child], heap[parent]) else { break }
-                heap.swapAt(child, parent)
-                parent = child
-            }
+            sink(from: 0)
         }
         return (first.operation, first.isExpiry)
     }

@@ -40,6 +40,8 @@ class Operation {
     final private(set) var isFinished = false
     /// Requests of this operation that have no reply yet.
     final var outstanding = 0
+    /// Where its expiry stands in the queue of deadlines; -1: nowhere.
+    final var expiryPlace = -1
     /// Takes the result of an operation that is part of another.
     final var whenFinished: ((Result<Outcome, ServerError>, _ now: Int64) -> Void)?
     /// Ids of all requests of this operation.

@@ -27,6 +27,8 @@ public enum GossipKey: UInt8, Sendable, CaseIterable, Comparable {
     case futureTokens = 13
     /// To whom a leaving node's tokens go: `TokenHeir` list, binary.
     case heirs = 14
+    /// The version of the cluster's metadata that the node knows, decimal.
+    case metadataEpoch = 15
 
     public static func < (a: GossipKey, b: GossipKey) -> Bool { a.rawValue < b.rawValue }
 }

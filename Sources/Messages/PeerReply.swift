@@ -12,6 +12,8 @@ public enum FailureReason: UInt16, Sendable {
     case storage = 5
     /// The connection broke; what became of the request is not known.
     case connectionLost = 6
+    /// The coordinator goes by members of before; nothing was done. Not of the native protocol.
+    case ringChanged = 0x100
 }
 
 /// What a node answers to a `PeerRequest`.

@@ -65,6 +65,33 @@ public struct ReadAnswer: Sendable, Equatable {
         all.write(0)
     }
 
+    /// The operations as whole encoded mutations of a table, each of one partition.
+    public func mutations(of table: UUID) throws(ByteError) -> [UInt8] {
+        try operations.withReader { (reader) throws(ByteError) in
+            var writer = MutationWriter(capacity: operations.count + 256)
+            var partition: [UInt8]?
+            while let operation = try MutationReader.operation(from: &reader) {
+                let key: UnsafeRawBufferPointer
+                switch operation {
+                case .row(let rowKey, _): key = rowKey
+                case .deleteRange(let start, _, _): key = start
+                }
+                let own = UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)])
+                if partition.map({ $0.withUnsafeBytes { compareBytes($0, own) != 0 } }) ?? true {
+                    if partition != nil { writer.endTable() }
+                    writer.beginTable(table)
+                    partition = [UInt8](own)
+                }
+                switch operation {
+                case .row(let key, let row): writer.row(key: key, encoded: row)
+                case .deleteRange(let start, let end, let deletion): writer.deleteRange(start: start, end: end, deletion: deletion)
+                }
+            }
+            if partition != nil { writer.endTable() }
+            return writer.out.toArray()
+        }
+    }
+
     /// The keys the answer speaks for.
     public func covered(of command: ReadCommand) -> KeyRange {
         guard let coveredTo else { return command.range }

@@ -22,6 +22,12 @@ public struct ReplicaService: Sendable {
         public var needsSync = false
         /// New shards of counters: for the other replicas before the leader answers.
         public var counted: (mutations: [UInt8], consistency: Consistency)?
+
+        public init(reply: PeerReply, needsSync: Bool = false, counted: (mutations: [UInt8], consistency: Consistency)? = nil) {
+            self.reply = reply
+            self.needsSync = needsSync
+            self.counted = counted
+        }
     }
 
     /// Carries a request out.

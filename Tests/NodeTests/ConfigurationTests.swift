@@ -31,7 +31,11 @@ import Testing
     /// Every key's place is its own: setting one from text changes the value of no other.
     @Test func everyKeyHasItsOwnPlace() throws {
         for key in ConfigurationKey.all {
-            let others: [String: String] = ["commitlog_sync": "group", "commitlog_replay": "skip"]
+            let others: [String: String] = [
+                "commitlog_sync": "group", "commitlog_replay": "skip", "seeds": "10.0.0.1:7001,10.0.0.2",
+                "replace_node": "11111111-2222-3333-4444-555555555555", "token_strategy": "random", "ring_partitions": "64",
+                "internode_compression": "all", "phi_convict_threshold": "5.5", "hinted_handoff_enabled": "false",
+            ]
             let current = key.text(in: NodeConfiguration())
             let changed =
                 others[key.name] ?? (current.hasSuffix("s") && !current.hasSuffix("/s") ? "7s" : Int(current) != nil ? "17" : "48MiB")

@@ -20,14 +20,19 @@ final class TestHost: SchemaHost {
 
     init(_ replica: MemoryReplica) { self.replica = replica }
 
-    func store(_ schema: Schema, created: [TableMetadata], altered: [TableMetadata]) throws(ServerError) {
-        let bytes = schema.encode()
-        state.withLock { $0.stored = bytes }
+    func change(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError) {
+        guard let next = try change(engine.schema) else { return }
+        let difference = SchemaDifference(from: engine.schema, to: next)
+        let bytes = next.encode()
+        state.withLock { state in
+            state.stored = bytes
+            state.dropped += difference.dropped.map(\.qualifiedName)
+            state.announced += difference.changes
+        }
+        engine.install(next, difference)
     }
 
-    func dropped(_ tables: [TableMetadata]) { state.withLock { $0.dropped += tables.map(\.qualifiedName) } }
     func slow(_ statement: String, milliseconds: Int) { state.withLock { $0.slow.append("\(milliseconds) \(statement)") } }
-    func announce(_ change: SchemaChange) { state.withLock { $0.announced.append(change) } }
 }
 
 /// A client of an engine over a `MemoryReplica`, with a clock that only the test moves.
@@ -62,7 +67,7 @@ final class Session {
             replica: replica, host: host, clock: HybridClock(wallClock: { wall.look() }),
             node: NodeInfo(
                 clusterName: "Test Cluster", dataCenter: "datacenter1", rack: "rack1", hostID: UUID(high: 0x1000, low: 1 << 63),
-                address: "127.0.0.1", nativePort: 9042, storagePort: 7000, tokens: NodeInfo.evenTokens(2),
+                address: "127.0.0.1", nativePort: 9042, storagePort: 7000, tokens: [-4_611_686_018_427_387_905, 4_611_686_018_427_387_902],
                 settings: [("cluster_name", "Test Cluster")]),
             schema: schema, limits: limits)
     }

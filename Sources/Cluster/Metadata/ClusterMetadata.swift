@@ -78,6 +78,11 @@ public struct ClusterMetadata: Sendable, Equatable {
         return out.toArray()
     }
 
+    /// The metadata that the bytes hold; nil when they hold none.
+    public static func readable(_ bytes: [UInt8]) -> ClusterMetadata? {
+        do throws(ByteError) { return try ClusterMetadata(decoding: bytes) } catch { return nil }
+    }
+
     public init(decoding bytes: [UInt8]) throws(ByteError) {
         self = try bytes.withReader { (reader) throws(ByteError) in
             guard try reader.readArray(ClusterMetadata.magic.count) == ClusterMetadata.magic else { throw .malformedVarint(offset: 0) }
@@ -100,6 +105,7 @@ public struct ClusterMetadata: Sendable, Equatable {
             var members: [Member] = []
             for _ in 0..<count { members.append(try Member(from: &reader)) }
             let schema = try reader.readCounted()
+            guard reader.isAtEnd else { throw .malformedVarint(offset: reader.offset) }
             return ClusterMetadata(epoch: epoch, strategy: strategy, members: members, schema: schema)
         }
     }

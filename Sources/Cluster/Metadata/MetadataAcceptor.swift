@@ -27,6 +27,10 @@ public struct MetadataAcceptor: Sendable, Equatable {
         case .accept(let epoch, let ballot, let value):
             if let other = elsewhere(epoch) { return (other, false) }
             guard ballot >= promised else { return (.refused(promised: promised), false) }
+            // What cannot be read must not be chosen.
+            guard let next = ClusterMetadata.readable(value), next.epoch == current.epoch + 1 else {
+                return (.refused(promised: promised), false)
+            }
             promised = ballot
             acceptedBallot = ballot
             acceptedValue = value
@@ -45,9 +49,7 @@ public struct MetadataAcceptor: Sendable, Equatable {
     /// Takes over a chosen version when it is newer.
     /// - Returns: whether it was.
     public mutating func install(_ value: [UInt8]) -> Bool {
-        let next: ClusterMetadata
-        do throws(ByteError) { next = try ClusterMetadata(decoding: value) } catch { return false }
-        guard next.epoch > current.epoch else { return false }
+        guard let next = ClusterMetadata.readable(value), next.epoch > current.epoch else { return false }
         current = next
         promised = .none
         acceptedBallot = .none

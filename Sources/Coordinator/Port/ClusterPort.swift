@@ -53,6 +53,10 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     private var finished: [Finished] = []
     private var pendingCommand: ReadCommand?
     private var position = 0
+    /// Whether the calling thread may wait for a step; set before each run.
+    public var mayWait = false
+    /// Told when the pending step is done; set after `pending` was thrown.
+    public var whenComplete: (() -> Void)?
     /// The step the request waits for.
     public private(set) var isPending = false
     private var startedSeconds: UInt32 = 0
@@ -94,6 +98,9 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         precondition(isPending, "a result nobody waits for")
         isPending = false
         finished.append(Finished(result: result, command: pendingCommand))
+        let told = whenComplete
+        whenComplete = nil
+        told?()
     }
 
     /// The result of the request's next step.

@@ -206,13 +206,13 @@ final class ReadOperation: Operation {
                 continue
             }
             coordinator.count { $0.readRepairs += 1 }
-            var mutation = MutationWriter(capacity: outcome.lacking[place].count + 32)
-            mutation.beginTable(command.table)
-            mutation.out.write(outcome.lacking[place])
-            mutation.endTable()
+            let lacking = ReadAnswer(coveredTo: nil, operations: outcome.lacking[place], rowCount: 0)
+            let mutations: [UInt8]
+            do throws(ByteError) { mutations = try lacking.mutations(of: command.table) } catch {
+                return finish(.failure(ServerError(.serverError, "what a replica lacks does not parse: \(error)")))
+            }
             sources[index].isUnderRepair = true
-            ask(
-                sources[index].node, .repair(mutation.out.toArray()), tag: attempt * ReadOperation.attemptStep + index, now: now)
+            ask(sources[index].node, .repair(mutations), tag: attempt * ReadOperation.attemptStep + index, now: now)
         }
         finishIfWhole()
     }

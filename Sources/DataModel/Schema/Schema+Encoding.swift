@@ -71,21 +71,33 @@ extension Schema {
         writer.write(keyspace.durableWrites ? 1 : 0)
         encode(keyspace.replication, &writer)
         writer.writeVarint(keyspace.tables.count)
-        for table in keyspace.sortedTables {
-            encode(table.name, &writer)
-            writer.write(table.id.bytes)
-            writer.writeVarint(table.nextColumnID)
-            encode(table.options.flattened, &writer)
-            writer.writeVarint(table.columns.count)
-            for column in table.columns {
-                encode(column.name, &writer)
-                encode(column.type.description, &writer)
-                writer.write(column.kind.persisted)
-                writer.writeVarint(column.position + 1)
-                writer.write(column.isDescending ? 1 : 0)
-                writer.writeVarint(column.id)
-            }
+        for table in keyspace.sortedTables { encode(table, &writer) }
+    }
+
+    private static func encode(_ table: TableMetadata, _ writer: inout ByteWriter) {
+        encode(table.name, &writer)
+        writer.write(table.id.bytes)
+        writer.writeVarint(table.nextColumnID)
+        encode(table.options.flattened, &writer)
+        writer.writeVarint(table.columns.count)
+        for column in table.columns {
+            encode(column.name, &writer)
+            encode(column.type.description, &writer)
+            writer.write(column.kind.persisted)
+            writer.writeVarint(column.position + 1)
+            writer.write(column.isDescending ? 1 : 0)
+            writer.writeVarint(column.id)
         }
+    }
+
+    /// Whether two tables are defined alike.
+    static func areAlike(_ a: TableMetadata, _ b: TableMetadata) -> Bool {
+        if a === b { return true }
+        var first = ByteWriter(capacity: 1024)
+        encode(a, &first)
+        var second = ByteWriter(capacity: 1024)
+        encode(b, &second)
+        return first.toArray() == second.toArray()
     }
 }
 

@@ -1,3 +1,5 @@
+import Primitives
+
 /// One key of the configuration: its name in YAML, what its text means, and where the value goes.
 public struct ConfigurationKey: Sendable {
     /// Lower case with underscores; Cassandra's name where the meaning is Cassandra's.
@@ -7,6 +9,11 @@ public struct ConfigurationKey: Sendable {
     /// The kind of a value and its field.
     enum Place: Sendable {
         case text(WritableKeyPath<NodeConfiguration, String> & Sendable)
+        /// Addresses and ids, or nothing.
+        case optionalText(WritableKeyPath<NodeConfiguration, String> & Sendable, isGood: @Sendable (String) -> Bool, expected: String)
+        case choice(WritableKeyPath<NodeConfiguration, String> & Sendable, [String])
+        case boolean(WritableKeyPath<NodeConfiguration, Bool> & Sendable)
+        case decimal(WritableKeyPath<NodeConfiguration, Double> & Sendable, ClosedRange<Double>)
         case number(WritableKeyPath<NodeConfiguration, Int> & Sendable, ClosedRange<Int>)
         case bytes(WritableKeyPath<NodeConfiguration, Int> & Sendable, ClosedRange<Int>)
         case bytesPerSecond(WritableKeyPath<NodeConfiguration, Int> & Sendable)
@@ -39,6 +46,15 @@ public struct ConfigurationKey: Sendable {
         ConfigurationKey(name: "cluster_name", place: .text(\.clusterName)),
         ConfigurationKey(name: "data_center", place: .text(\.dataCenter)),
         ConfigurationKey(name: "rack", place: .text(\.rack)),
+        ConfigurationKey(
+            name: "seeds",
+            place: .optionalText(\.seeds, isGood: { NodeConfiguration.endpoints($0) != nil }, expected: "IP:PORT,... with no spaces")),
+        ConfigurationKey(
+            name: "replace_node", place: .optionalText(\.replaceNode, isGood: { UUID($0) != nil }, expected: "the host id of a dead member")
+        ),
+        ConfigurationKey(
+            name: "token_strategy", place: .choice(\.tokenStrategy, ["equal_partitions", "random", "random_over_partitions"])),
+        count("ring_partitions", \.ringPartitions, 1...1 << 16),
         count("num_tokens", \.numTokens, 1...1024),
         ConfigurationKey(name: "listen_address", place: .text(\.listenAddress)),
         port("native_transport_port", \.nativeTransportPort),
@@ -46,6 +62,15 @@ public struct ConfigurationKey: Sendable {
         port("storage_port", \.storagePort),
         ConfigurationKey(name: "http_address", place: .text(\.httpAddress)),
         port("http_port", \.httpPort),
+        ConfigurationKey(name: "internode_compression", place: .choice(\.internodeCompression, ["none", "dc", "all"])),
+        bytes("internode_max_request_data_in_flight", \.internodeMaxRequestDataInFlight, 1 << 20...1 << 40),
+        ConfigurationKey(name: "phi_convict_threshold", place: .decimal(\.phiConvictThreshold, 1...16)),
+        ConfigurationKey(name: "hinted_handoff_enabled", place: .boolean(\.hintedHandoffEnabled)),
+        time("max_hint_window", \.maxHintWindow),
+        ConfigurationKey(name: "hinted_handoff_throttle", place: .bytesPerSecond(\.hintedHandoffThrottle)),
+        bytes("max_hints_size_per_host", \.maxHintsSizePerHost, 1 << 20...1 << 44),
+        time("hints_flush_period", \.hintsFlushPeriod),
+        ConfigurationKey(name: "stream_throughput_outbound", place: .bytesPerSecond(\.streamThroughputOutbound)),
         ConfigurationKey(name: "data_directory", place: .text(\.dataDirectory)),
         count("loops", \.loops, 0...256),
         count("io_threads", \.ioThreads, 0...1024),
@@ -95,7 +120,9 @@ public struct ConfigurationKey: Sendable {
     /// The value of the key in `configuration`, as YAML would write it.
     public func text(in configuration: NodeConfiguration) -> String {
         switch place {
-        case .text(let path): configuration[keyPath: path]
+        case .text(let path), .optionalText(let path, _, _), .choice(let path, _): configuration[keyPath: path]
+        case .boolean(let path): configuration[keyPath: path] ? "true" : "false"
+        case .decimal(let path, _): "\(configuration[keyPath: path])"
         case .number(let path, _): String(configuration[keyPath: path])
         case .bytes(let path, _): Quantity.text(bytes: configuration[keyPath: path])
         case .bytesPerSecond(let path): Quantity.text(bytes: configuration[keyPath: path]) + "/s"
@@ -114,6 +141,20 @@ public struct ConfigurationKey: Sendable {
         case .text(let path):
             guard !text.isEmpty else { throw refuse("a text that is not empty") }
             configuration[keyPath: path] = text
+        case .optionalText(let path, let isGood, let expected):
+            guard text.isEmpty || isGood(text) else { throw refuse(expected) }
+            configuration[keyPath: path] = text
+        case .choice(let path, let choices):
+            guard choices.contains(text) else { throw refuse("one of " + choices.joined(separator: ", ")) }
+            configuration[keyPath: path] = text
+        case .boolean(let path):
+            guard text == "true" || text == "false" else { throw refuse("true or false") }
+            configuration[keyPath: path] = text == "true"
+        case .decimal(let path, let range):
+            guard let value = Double(text), range.contains(value) else {
+                throw refuse("a number from \(range.lowerBound) to \(range.upperBound)")
+            }
+            configuration[keyPath: path] = value
         case .number(let path, let range):
             guard let value = Int(text), range.contains(value) else {
                 throw refuse("a whole number from \(range.lowerBound) to \(range.upperBound)")

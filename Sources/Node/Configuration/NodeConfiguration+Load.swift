@@ -1,3 +1,4 @@
+import Cluster
 import Glibc
 import Yams
 
@@ -47,6 +48,9 @@ extension NodeConfiguration {
 
     /// What no single key can check.
     func validate() throws(ConfigurationError) {
+        if tokenStrategy != "random", TokenGrid(count: ringPartitions) == nil {
+            throw .contradiction("ring_partitions (\(ringPartitions)) must be a power of two: 64, 128, 256, ...")
+        }
         if maxMutationSize > commitlogSegmentSize / 2 {
             throw .contradiction(
                 "max_mutation_size (\(Quantity.text(bytes: maxMutationSize))) is more than half of commitlog_segment_size "

@@ -1,3 +1,5 @@
+import Messages
+
 /// What a node is told when it starts: every key of `conf/auspex.yaml`, typed, with its default.
 ///
 /// Made by `NodeConfiguration.load`; the keys' names, kinds and places are in `ConfigurationKey.all`.
@@ -7,8 +9,16 @@ public struct NodeConfiguration: Sendable, Equatable {
     public var clusterName = "Auspex"
     public var dataCenter = "datacenter1"
     public var rack = "rack1"
-    /// How many tokens this node reports on the ring.
+    /// Tokens of this node, where the cluster's strategy chooses them at random.
     public var numTokens = 16
+    /// How the cluster that this node founds divides the ring: equal_partitions, random or random_over_partitions.
+    public var tokenStrategy = "equal_partitions"
+    /// Q of the strategies with partitions.
+    public var ringPartitions = 256
+    /// Nodes through which this one finds the cluster, `IP:PORT` with commas; a node whose only seed is itself founds it.
+    public var seeds = ""
+    /// The host id of a dead member whose place this node takes; empty: none's.
+    public var replaceNode = ""
 
     // MARK: Addresses
 
@@ -19,6 +29,22 @@ public struct NodeConfiguration: Sendable, Equatable {
     public var storagePort = 7000
     public var httpAddress = "127.0.0.1"
     public var httpPort = 9180
+
+    // MARK: Between nodes
+
+    /// What is compressed between nodes: none, dc (what goes to other data centers), all.
+    public var internodeCompression = "dc"
+    /// Bytes of requests to one node that wait for an answer, a connection.
+    public var internodeMaxRequestDataInFlight = 64 << 20
+    public var phiConvictThreshold = 8.0
+    public var hintedHandoffEnabled = true
+    public var maxHintWindow = Duration.seconds(3 * 3600)
+    /// Bytes a second, of this node to all that come back.
+    public var hintedHandoffThrottle = 1 << 20
+    public var maxHintsSizePerHost = 1 << 30
+    public var hintsFlushPeriod = Duration.seconds(10)
+    /// Bytes a second of what a node that joins or leaves moves; 0: unlimited.
+    public var streamThroughputOutbound = 24 << 20
 
     // MARK: Machine
 
@@ -78,6 +104,19 @@ public struct NodeConfiguration: Sendable, Equatable {
     public var lineMaxLength = 1 << 20
 
     public init() {}
+
+    /// `IP:PORT,...`; nil when one of them is none.
+    static func endpoints(_ text: String) -> [Endpoint]? {
+        var found: [Endpoint] = []
+        for part in text.split(separator: ",") {
+            guard let endpoint = Endpoint(part) else { return nil }
+            found.append(endpoint)
+        }
+        return found
+    }
+
+    /// The seeds.
+    var seedEndpoints: [Endpoint] { NodeConfiguration.endpoints(seeds) ?? [] }
 }
 
 /// When a commit-log write is made to survive the loss of power. Killing the process loses nothing in any mode.

@@ -1,13 +1,27 @@
 import Platform
 import Storage
+import Synchronization
 
 /// Makes writes safe to acknowledge, in the configured mode.
-struct LogAcknowledgement: Acknowledgement {
-    let engine: StorageEngine
-    let background: any Background
-    let mode: CommitlogSync
+///
+/// **Thread safety**: all methods, from any thread.
+final class LogAcknowledgement: Acknowledgement {
+    private let engine: StorageEngine
+    private let background: any Background
+    private let mode: CommitlogSync
     /// How long `group` waits for more writes to share a sync.
-    let groupWindowNanoseconds: UInt64
+    private let groupWindowNanoseconds: UInt64
+    /// The mark up to which the log must be on the disk before anything more is acknowledged, in any mode.
+    private let demanded = Atomic<UInt64>(0)
+    /// The mark up to which it is, as far as was asked for here.
+    private let synced = Atomic<UInt64>(0)
+
+    init(engine: StorageEngine, background: any Background, mode: CommitlogSync, groupWindowNanoseconds: UInt64) {
+        self.engine = engine
+        self.background = background
+        self.mode = mode
+        self.groupWindowNanoseconds = groupWindowNanoseconds
+    }
 
     var mark: UInt64 { engine.log?.appendedBytes ?? 0 }
 
@@ -18,13 +32,21 @@ struct LogAcknowledgement: Acknowledgement {
         } catch { return error.description }
     }
 
-    var needsSync: Bool { mode != .periodic && engine.log?.hasUnsynced ?? false }
+    /// What was written until now must be on the disk before it is acknowledged, whatever the mode: promises of Paxos hold after a loss of power.
+    func demandSync() { demanded.max(mark, ordering: .acquiringAndReleasing) }
+
+    var needsSync: Bool {
+        guard engine.log?.hasUnsynced ?? false else { return false }
+        return mode != .periodic || demanded.load(ordering: .acquiring) > synced.load(ordering: .acquiring)
+    }
 
     func sync(_ done: @escaping @Sendable (String?) -> Void) {
-        background.run(.sync) {
+        background.run(.sync) { [self] in
             if mode == .group { background.sleep(nanoseconds: groupWindowNanoseconds) }
+            let mark = mark
             do {
                 try engine.syncLog()
+                synced.max(mark, ordering: .acquiringAndReleasing)
                 done(nil)
             } catch { done("\(error)") }
         }

@@ -1,3 +1,4 @@
+import Cluster
 import Coordinator
 import DataModel
 import Logging
@@ -14,6 +15,8 @@ public struct NodePorts: Sendable {
     public var native: Int
     public var line: Int
     public var http: Int
+    /// Of other nodes; 0 when none can connect.
+    public var internode: Int
 }
 
 /// One node: storage, queries and the ports they are reached through.
@@ -37,9 +40,10 @@ public final class NodeServer: Sendable {
     public let log: Logger
     private let lock: any File
     private let listeners = Mutex<[any Listener]>([])
-    private let portState = Mutex(NodePorts(native: 0, line: 0, http: 0))
+    private let portState = Mutex(NodePorts(native: 0, line: 0, http: 0, internode: 0))
     private let drained = Mutex(false)
     private let acknowledgement: LogAcknowledgement
+    let cluster: ClusterService
 
     public var ports: NodePorts { portState.withLock { $0 } }
     public var isDraining: Bool { services.isDraining }
@@ -63,7 +67,67 @@ public final class NodeServer: Sendable {
             lock = try system.lock(directory + "/LOCK")
         } catch { throw .file(error) }
         hostID = try NodeIdentity.read(system, directory: directory, clusterName: configuration.clusterName, seed: seed)
-        let schema = try StorageHost.read(system, directory: directory)
+        let metadata = MetadataStore(system: system, directory: directory)
+        try metadata.open()
+        let own = Endpoint(address: configuration.listenAddress, port: configuration.storagePort)
+        if metadata.current == nil, configuration.seedEndpoints.allSatisfy({ $0 == own }) {
+            let founded = try ClusterService.founding(configuration, hostID: hostID, seed: seed)
+            do { try metadata.begin(founded) } catch { throw .schema("the cluster's metadata cannot be kept: \(error)") }
+        }
+        let schema: Schema
+        do throws(SchemaDecodingError) {
+            schema = try metadata.current.map { (known) throws(SchemaDecodingError) in try MetadataStore.schema(of: known) } ?? Schema()
+        } catch {
+            throw .schema("the schema cannot be read: \(error)")
+        }
+        let tables: TableStorage
+        let hints: HintHandoff
+        do {
+            storage = try StorageEngine(
+                system: system, time: time, background: background, directory: directory,
+                options: NodeServer.storageOptions(configuration, boot: boot),
+                observer: { event in
+                    if case .failed = event { log.error("\(event.text)") } else { log.info("\(event.text)") }
+                })
+            tables = TableStorage(engine: storage)
+            try tables.open(schema)
+            replay = try storage.start()
+            tables.removeLeftovers(schema)
+            hints = HintHandoff(
+                store: try NodeServer.openHints(configuration, system: system, time: time, log: log), configuration: configuration,
+                network: network, background: background, time: time)
+        } catch { throw .storage(error) }
+        let clock = HybridClock(wallClock: { time.wallMicroseconds() })
+        let replica = LocalReplica(engine: storage, node: hostID)
+        acknowledgement = LogAcknowledgement(
+            engine: storage, background: background, mode: configuration.commitlogSync,
+            groupWindowNanoseconds: UInt64(configuration.commitlogSyncGroupWindow.microseconds) * 1000)
+        let events = EventHub()
+        cluster = ClusterService(
+            configuration: configuration, hostID: hostID, system: system, time: time, background: background, network: network,
+            storage: storage, metadata: metadata, replica: replica, clock: clock, acknowledgement: acknowledgement, hints: hints,
+            events: events, log: log, seed: seed)
+        let node = NodeInfo(
+            clusterName: configuration.clusterName, dataCenter: configuration.dataCenter, rack: configuration.rack, hostID: hostID,
+            address: configuration.listenAddress, nativePort: configuration.nativeTransportPort, storagePort: configuration.storagePort,
+            tokens: [], settings: ConfigurationKey.all.map { ($0.name, $0.text(in: configuration)) })
+        queries = QueryEngine(
+            replica: replica, host: ClusterSchemaHost(cluster: cluster), clock: clock, node: node, schema: schema,
+            limits: NodeServer.queryLimits(configuration))
+        cluster.queries = queries
+        metadata.onChange(NodeServer.effects(cluster, tables))
+        let runner = RequestRunner(
+            engine: queries, background: background, network: network, acknowledgement: acknowledgement, seed: seed, node: hostID,
+            room: WaitingRoom(
+                byteLimit: configuration.nativeTransportMaxRequestDataInFlight, turnTimeout: configuration.requestTimeout, time: time))
+        services = NodeServices(
+            configuration: configuration, time: time, storage: storage, runner: runner, events: events, cluster: cluster)
+        if configuration.commitlogSync == .periodic {
+            syncPeriodically(nanoseconds: max(1_000_000, UInt64(configuration.commitlogSyncPeriod.microseconds) * 1000))
+        }
+    }
+
+    private static func storageOptions(_ configuration: NodeConfiguration, boot: UInt64) -> StorageOptions {
         var options = StorageOptions()
         options.memtableBytes = configuration.memtableSpace
         options.cacheBytes = configuration.cacheSpace
@@ -72,24 +136,22 @@ public final class NodeServer: Sendable {
         options.log.totalBytes = configuration.commitlogTotalSpace
         options.log.skipDamage = configuration.commitlogReplay == .skip
         options.log.boot = boot
-        let events = EventHub()
-        let host: StorageHost
-        do {
-            storage = try StorageEngine(
-                system: system, time: time, background: background, directory: directory, options: options,
-                observer: { event in
-                    if case .failed = event { log.error("\(event.text)") } else { log.info("\(event.text)") }
-                })
-            host = StorageHost(system: system, engine: storage, directory: directory, events: events)
-            try host.open(schema)
-            replay = try storage.start()
-            host.removeLeftovers(schema)
-        } catch { throw .storage(error) }
-        let node = NodeInfo(
-            clusterName: configuration.clusterName, dataCenter: configuration.dataCenter, rack: configuration.rack, hostID: hostID,
-            address: configuration.listenAddress, nativePort: configuration.nativeTransportPort, storagePort: configuration.storagePort,
-            tokens: NodeInfo.evenTokens(configuration.numTokens),
-            settings: ConfigurationKey.all.map { ($0.name, $0.text(in: configuration)) })
+        return options
+    }
+
+    private static func openHints(
+        _ configuration: NodeConfiguration, system: any FileSystem, time: any TimeSource, log: Logger
+    ) throws(StorageError) -> HintStore {
+        var options = HintStoreOptions()
+        options.targetBytes = configuration.maxHintsSizePerHost
+        options.totalBytes = configuration.maxHintsSizePerHost
+        options.windowSeconds = UInt32(clamping: configuration.maxHintWindow.microseconds / 1_000_000)
+        return try HintStore(
+            system: system, time: time, directory: configuration.dataDirectory + "/hints", options: options,
+            observer: { log.warning("\($0.text)") })
+    }
+
+    private static func queryLimits(_ configuration: NodeConfiguration) -> QueryLimits {
         var limits = QueryLimits()
         limits.tombstoneWarnThreshold = configuration.tombstoneWarnThreshold
         limits.tombstoneFailureThreshold = configuration.tombstoneFailureThreshold
@@ -102,29 +164,35 @@ public final class NodeServer: Sendable {
         limits.rangeTimeout = configuration.rangeRequestTimeout
         limits.maxValueSize = configuration.maxValueSize
         limits.slowQuery = configuration.slowQueryLogTimeout
-        queries = QueryEngine(
-            replica: LocalReplica(engine: storage, node: hostID), host: host, clock: HybridClock(wallClock: { time.wallMicroseconds() }),
-            node: node,
-            schema: schema, limits: limits)
-        let components = configuration.commitlogSyncGroupWindow.components
-        acknowledgement = LogAcknowledgement(
-            engine: storage, background: background, mode: configuration.commitlogSync,
-            groupWindowNanoseconds: UInt64(max(0, components.seconds)) * 1_000_000_000
-                + UInt64(max(0, components.attoseconds / 1_000_000_000)))
-        let runner = RequestRunner(
-            engine: queries, background: background, acknowledgement: acknowledgement, loops: network.loops, seed: seed, node: hostID,
-            room: WaitingRoom(
-                byteLimit: configuration.nativeTransportMaxRequestDataInFlight, turnTimeout: configuration.requestTimeout, time: time))
-        services = NodeServices(configuration: configuration, time: time, storage: storage, runner: runner, events: events)
-        if configuration.commitlogSync == .periodic {
-            let period = configuration.commitlogSyncPeriod.components
-            syncPeriodically(
-                nanoseconds: max(
-                    1_000_000, UInt64(max(0, period.seconds)) * 1_000_000_000 + UInt64(max(0, period.attoseconds / 1_000_000_000))))
-        }
+        return limits
     }
 
-    /// Begins to accept clients.
+    /// What happens when a version of the metadata comes into force.
+    private static func effects(_ cluster: ClusterService, _ tables: TableStorage) -> MetadataStore.Effects {
+        // The store belongs to the service: the one must not keep the other alive.
+        @Sendable func difference(_ before: ClusterMetadata?, _ next: ClusterMetadata) throws -> (
+            schema: Schema, difference: SchemaDifference
+        ) {
+            let schema = try MetadataStore.schema(of: next)
+            let old = try before.map { try MetadataStore.schema(of: $0) } ?? Schema()
+            return (schema, SchemaDifference(from: old, to: schema))
+        }
+        return MetadataStore.Effects(
+            prepare: { before, next in try tables.create(try difference(before, next).difference.created) },
+            refused: { before, next in
+                do { tables.takeBack(try difference(before, next).difference.created) } catch { return }  // nothing was made
+            },
+            took: { [weak cluster] before, next in
+                do {
+                    let (schema, changes) = try difference(before, next)
+                    cluster?.took(before, next, schema, changes)
+                } catch { cluster?.tell("version \(next.epoch) of the schema cannot be read: \(error)", level: .error) }
+            })
+    }
+
+    /// Begins to accept clients and other nodes; returns when the node has its place in the cluster, which may take long where it joins one.
+    ///
+    /// May wait: call it on a thread that may.
     public func listen() throws(NodeError) {
         let services = services
         let host = configuration.listenAddress
@@ -140,16 +208,38 @@ public final class NodeServer: Sendable {
                 [self] connection in
                 HTTPSession(connection: connection, node: self)
             }
-            listeners.withLock { $0 = [native, line, http] }
-            queries.serves(nativePort: native.port)
-            portState.withLock { $0 = NodePorts(native: native.port, line: line.port, http: http.port) }
+            let internode = try listenInternode(host)
+            listeners.withLock { $0 = [native, line, http] + (internode.map { [$0] } ?? []) }
+            portState.withLock {
+                $0 = NodePorts(native: native.port, line: line.port, http: http.port, internode: internode?.port ?? 0)
+            }
+            cluster.nativePort.store(native.port, ordering: .relaxed)
         } catch { throw .network(error) }
+        try cluster.start()
+        services.beginServing()
+    }
+
+    private func listenInternode(_ host: String) throws(NetworkError) -> (any Listener)? {
+        let cluster = cluster
+        do throws(NetworkError) {
+            let listener = try network.listen(host: host, port: configuration.storagePort, acknowledgement: acknowledgement) { connection in
+                cluster.opened(connection)
+                return PeerSession(connection: connection, host: cluster)
+            }
+            cluster.endpointBox.withLock { $0 = Endpoint(address: host, port: listener.port) }
+            return listener
+        } catch {
+            // A node that is alone and was not told of others needs none.
+            guard configuration.seeds.isEmpty, cluster.metadata.current?.members.count == 1 else { throw error }
+            log.warning("\(error); this node serves, but no other can join it")
+            return nil
+        }
     }
 
     private static func accept(
         _ connection: any Connection, _ services: NodeServices, _ make: () -> any ConnectionHandler
     ) -> any ConnectionHandler {
-        if services.connectionOpened(connection) { return make() }
+        if services.connectionOpened(connection) && services.isServing { return make() }
         return RefusedSession(connection: connection, server: services)
     }
 
@@ -159,7 +249,7 @@ public final class NodeServer: Sendable {
         let ports = ports
         return AdminValue.object([
             ("ready", .bool(true)), ("native", .int(ports.native)), ("line", .int(ports.line)),
-            ("internode", .int(configuration.storagePort)),
+            ("internode", .int(ports.internode)),
             ("http", .int(ports.http)), ("data", .string(configuration.dataDirectory)), ("millis", .int(milliseconds)),
         ]).json
     }
@@ -177,7 +267,7 @@ public final class NodeServer: Sendable {
     /// Ends the node's service; the process may end then. A second call waits for the first and does nothing.
     ///
     /// 1. No new connection is accepted, and a request that comes now is refused.
-    /// 2. Requests under way are answered, for at most `drainLimitMilliseconds`.
+    /// 2. Requests under way are answered, for at most `drainLimitMilliseconds`; other nodes are told.
     /// 3. Everything is flushed and the log closed.
     /// 4. Connections close when their answers have gone out, or after `closeLimitMilliseconds`.
     public func drain() {
@@ -188,6 +278,9 @@ public final class NodeServer: Sendable {
             services.beginDraining()
             for listener in listeners.withLock({ Array($0.prefix(2)) }) { listener.close() }
             wait(atMostMilliseconds: NodeServer.drainLimitMilliseconds) { services.runner.isIdle }
+            cluster.sayGoodBye()
+            for listener in listeners.withLock({ Array($0.dropFirst(3)) }) { listener.close() }
+            cluster.stop()
             do { try storage.close() } catch { storage.report("closing: \(error)") }
             services.closeConnections()
             wait(atMostMilliseconds: NodeServer.closeLimitMilliseconds) { !services.hasConnections }

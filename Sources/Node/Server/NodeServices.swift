@@ -22,13 +22,19 @@ final class NodeServices: Sendable {
     let storage: StorageEngine
     let runner: RequestRunner
     let events: EventHub
+    let cluster: ClusterService
+    private let serving = Atomic<Bool>(false)
     let counters = NodeCounters()
     /// Connections with their numbers, in the order they were accepted.
     private let clients = Mutex<[ObjectIdentifier: (number: Int, connection: any Connection)]>([:])
     private let draining = Atomic<Bool>(false)
     let startedNanoseconds: UInt64
 
-    init(configuration: NodeConfiguration, time: any TimeSource, storage: StorageEngine, runner: RequestRunner, events: EventHub) {
+    init(
+        configuration: NodeConfiguration, time: any TimeSource, storage: StorageEngine, runner: RequestRunner, events: EventHub,
+        cluster: ClusterService
+    ) {
+        self.cluster = cluster
         self.configuration = configuration
         self.time = time
         self.storage = storage
@@ -36,6 +42,14 @@ final class NodeServices: Sendable {
         self.events = events
         startedNanoseconds = time.monotonicNanoseconds()
     }
+
+    /// What a request reads and writes through; nil when this node is alone. On the loop.
+    @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? { cluster.port(options, loop: loop) }
+
+    /// Whether the node has its place in the cluster: before that, clients' connections are closed.
+    var isServing: Bool { serving.load(ordering: .acquiring) }
+
+    func beginServing() { serving.store(true, ordering: .releasing) }
 
     /// Whether the node is about to end: new requests are refused.
     var isDraining: Bool { draining.load(ordering: .relaxed) }
@@ -92,15 +106,5 @@ final class EventHub: Sendable {
 
     func announce(_ event: ServerEvent) {
         for session in state.withLock({ Array($0.sessions.values) }) { session.push(event) }
-    }
-}
-
-extension QueryFailure {
-    /// What a client is told of a request that ran where waiting is allowed.
-    var forClient: ServerError {
-        switch self {
-        case .server(let error): error
-        case .wouldBlock, .pending, .restart: ServerError(.overloaded, "the request had to wait where nothing may wait; try again")
-        }
     }
 }

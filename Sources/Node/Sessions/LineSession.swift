@@ -1,4 +1,5 @@
 import CQL
+import Coordinator
 import DataModel
 import LineProtocol
 import Messages
@@ -158,39 +159,41 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
     }
 
     private func run(_ statement: PreparedStatement, _ values: ValueList, pagingState: [UInt8]?) throws(ServerError) {
-        let options = Query.QueryOptions(
+        var options = Query.QueryOptions(
             consistency: consistency, serialConsistency: serialConsistency, pageSize: pageSize, pagingState: pagingState,
             keyspace: keyspace, isTracing: isTracing, clientAddress: connection.peer)
+        options.port = server.port(options, loop: connection.loop)
         let started = server.time.monotonicNanoseconds()
         do throws(QueryFailure) {
             let answer = try runner.engine.execute(statement, values: values, options: options, io: .nonBlocking, scratch: scratch)
             finish(answer, statement, values, started)
         } catch {
-            switch error {
-            case .server(let problem): throw problem
-            case .wouldBlock, .pending, .restart:
-                isWaiting = true
-                let engine = runner.engine
-                let accepted = runner.onPool(bytes: statement.text.utf8.count + values.bytes.count) {
-                    scratch -> Result<Answer, ServerError> in
-                    do throws(QueryFailure) {
-                        return .success(try engine.execute(statement, values: values, options: options, io: .blocking, scratch: scratch))
-                    } catch { return .failure(error.forClient) }
-                } _: { [self] result in
-                    connection.onLoop { [self] in
-                        isWaiting = false
-                        switch result {
-                        case .success(let answer): finish(answer, statement, values, started)
-                        case .failure(let problem): fail(problem)
-                        }
-                        connection.markReady()
-                        if inputHasEnded { closeIfDone() } else { connection.resumeInput() }
-                    }
+            if case .server(let problem) = error { throw problem }
+            isWaiting = true
+            let engine = runner.engine
+            let (sent, requested) = (options, statement)
+            let accepted = runner.finish(
+                after: error, port: options.port as? ClusterPort, bytes: statement.text.utf8.count + values.bytes.count,
+                loop: connection.loop,
+                attempt: { (io, scratch) throws(QueryFailure) in
+                    try engine.execute(requested, values: values, options: sent, io: io, scratch: scratch)
                 }
-                if !accepted {
-                    isWaiting = false
-                    throw RequestRunner.overloaded
+            ) { [self] result in
+                isWaiting = false
+                switch result {
+                case .success(let answer): finish(answer, statement, values, started)
+                case .failure(let problem): fail(problem)
                 }
+                connection.markReady()
+                if inputHasEnded {
+                    closeIfDone()
+                } else {
+                    connection.onLoop { [connection] in connection.resumeInput() }
+                }
+            }
+            if !accepted {
+                isWaiting = false
+                throw RequestRunner.overloaded
             }
         }
     }

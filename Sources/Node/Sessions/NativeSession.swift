@@ -1,4 +1,5 @@
 import CQL
+import Coordinator
 import DataModel
 import Messages
 import NativeProtocol
@@ -141,10 +142,12 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
 
     private func queryOptions(_ frame: Frame) -> Query.QueryOptions {
         let options = requests.options
-        return Query.QueryOptions(
+        var result = Query.QueryOptions(
             consistency: options.consistency, serialConsistency: options.serialConsistency ?? .serial, pageSize: options.pageSize ?? 0,
             pagingState: options.pagingState, timestamp: options.defaultTimestamp, nowInSeconds: options.nowInSeconds,
             keyspace: options.keyspace ?? keyspace, isTracing: frame.header.wantsTracing, clientAddress: connection.peer)
+        result.port = server.port(result, loop: connection.loop)
+        return result
     }
 
     @inline(__always) private func execute(_ frame: Frame, id: Range<Int>, metadata: Range<Int>?) throws(ServerError) {
@@ -180,16 +183,12 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
                 statement, values: requests.options.values, options: options, io: .nonBlocking, scratch: scratch)
             self.answer(answer, stream, skipMetadata: skip, changedMetadata)
         } catch {
-            switch error {
-            case .server(let problem): fail(problem, stream)
-            case .wouldBlock, .pending, .restart:
-                let values = requests.options.values
-                let engine = runner.engine
-                later(stream, bytes: frame.body.count, skipMetadata: skip, changedMetadata) { scratch in
-                    do throws(QueryFailure) {
-                        return .success(try engine.execute(statement, values: values, options: options, io: .blocking, scratch: scratch))
-                    } catch { return .failure(error.forClient) }
-                }
+            if case .server(let problem) = error { return fail(problem, stream) }
+            let values = requests.options.values
+            let engine = runner.engine
+            later(stream, error, options, bytes: frame.body.count, skipMetadata: skip, changedMetadata) {
+                (io, scratch) throws(QueryFailure) in
+                try engine.execute(statement, values: values, options: options, io: io, scratch: scratch)
             }
         }
     }
@@ -227,16 +226,11 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
             let answer = try runner.engine.executeBatch(kind, statements, options: options, io: .nonBlocking, scratch: scratch)
             self.answer(answer, stream, skipMetadata: false, nil)
         } catch {
-            switch error {
-            case .server(let problem): throw problem
-            case .wouldBlock, .pending, .restart:
-                let engine = runner.engine
-                let all = statements
-                later(stream, bytes: frame.body.count, skipMetadata: false, nil) { scratch in
-                    do throws(QueryFailure) {
-                        return .success(try engine.executeBatch(kind, all, options: options, io: .blocking, scratch: scratch))
-                    } catch { return .failure(error.forClient) }
-                }
+            if case .server(let problem) = error { throw problem }
+            let engine = runner.engine
+            let all = statements
+            later(stream, error, options, bytes: frame.body.count, skipMetadata: false, nil) { (io, scratch) throws(QueryFailure) in
+                try engine.executeBatch(kind, all, options: options, io: io, scratch: scratch)
             }
         }
     }
@@ -273,23 +267,29 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         answered.append(stream)
     }
 
-    /// Runs a request on the pool and answers it when it is done.
+    /// Answers a request that has to wait when it is done.
     private func later(
-        _ stream: Int16, bytes: Int, skipMetadata: Bool, _ changed: [UInt8]?,
-        _ work: @escaping @Sendable (ExecutionScratch) -> Result<Answer, ServerError>
+        _ stream: Int16, _ failure: QueryFailure, _ options: Query.QueryOptions, bytes: Int, skipMetadata: Bool, _ changed: [UInt8]?,
+        _ attempt: @escaping WaitingRequest<Answer>.Attempt
     ) {
         waiting += 1
         waitingBytes += bytes
-        let started = runner.onPool(bytes: bytes, work) { [self] result in
-            connection.onLoop { [self] in
-                waiting -= 1
-                waitingBytes -= bytes
-                switch result {
-                case .success(let answer): self.answer(answer, stream, skipMetadata: skipMetadata, changed)
-                case .failure(let error): fail(error, stream)
-                }
-                connection.markReady()
-                if inputHasEnded { closeIfDone() } else { connection.resumeInput() }
+        let started = runner.finish(
+            after: failure, port: options.port as? ClusterPort, bytes: bytes, loop: connection.loop, attempt: attempt
+        ) { [self] result in
+            let wasPaused = isPaused
+            waiting -= 1
+            waitingBytes -= bytes
+            switch result {
+            case .success(let answer): self.answer(answer, stream, skipMetadata: skipMetadata, changed)
+            case .failure(let error): fail(error, stream)
+            }
+            connection.markReady()
+            if inputHasEnded {
+                closeIfDone()
+            } else if wasPaused {
+                // Not at once: a request that is executed now may be what calls.
+                connection.onLoop { [connection] in connection.resumeInput() }
             }
         }
         if !started {

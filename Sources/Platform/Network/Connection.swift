@@ -65,7 +65,7 @@ public protocol Network: Sendable {
         host: String, port: Int, acknowledgement: (any Acknowledgement)?,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
     ) throws(NetworkError) -> any Listener
-    /// Opens a connection that belongs to `loop`; call it there. The handler is made at once. When there is no way to the other end, or it
+    /// Opens a connection that belongs to `loop`; call it there. The handler is made soon. When there is no way to the other end, or it
     /// ends, the handler is `closed`.
     func connect(host: String, port: Int, loop: Int, _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler)
     /// Runs `work` on a loop; from any thread.

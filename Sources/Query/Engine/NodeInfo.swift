@@ -11,8 +11,14 @@ public struct NodeInfo: Sendable {
     public var address: String
     public var nativePort: Int
     public var storagePort: Int
-    /// The tokens of the ring this node owns: all of them.
+    /// The tokens of the ring this node owns.
     public var tokens: [Int64]
+    /// Data centers of the cluster, ascending.
+    public var dataCenters: [String]
+    /// When this run of the node began, in the numbers of gossip.
+    public var generation: Int64 = 1
+    /// The other nodes.
+    public var peers: [PeerInfo] = []
     /// Names and values for `system_views.settings`.
     public var settings: [(name: String, value: String)]
 
@@ -28,6 +34,7 @@ public struct NodeInfo: Sendable {
         self.nativePort = nativePort
         self.storagePort = storagePort
         self.tokens = tokens
+        dataCenters = [dataCenter]
         self.settings = settings
     }
 
@@ -36,22 +43,45 @@ public struct NodeInfo: Sendable {
     public static let cqlVersion = "3.4.7"
     public static let partitioner = "org.apache.cassandra.dht.Murmur3Partitioner"
 
-    /// Evenly spaced tokens, the same for every start of a node that owns the whole ring.
-    public static func evenTokens(_ count: Int) -> [Int64] {
-        let step = UInt64.max / UInt64(max(1, count))
-        return (0..<max(1, count)).map { Int64(bitPattern: (UInt64($0) &* step &+ step / 2) ^ (1 << 63)) }
+}
+
+/// What the system tables say of another node.
+public struct PeerInfo: Sendable {
+    public var hostID: UUID
+    /// As text: IPv4 or IPv6.
+    public var address: String
+    public var nativePort: Int
+    public var storagePort: Int
+    public var dataCenter: String
+    public var rack: String
+    public var tokens: [Int64]
+    public var schemaVersion: UUID
+
+    public init(
+        hostID: UUID, address: String, nativePort: Int, storagePort: Int, dataCenter: String, rack: String, tokens: [Int64],
+        schemaVersion: UUID
+    ) {
+        self.hostID = hostID
+        self.address = address
+        self.nativePort = nativePort
+        self.storagePort = storagePort
+        self.dataCenter = dataCenter
+        self.rack = rack
+        self.tokens = tokens
+        self.schemaVersion = schemaVersion
     }
 }
 
-/// What the node does for its queries. Schema changes come under the schema lock, one at a time.
+/// What the node does for its queries.
 public protocol SchemaHost: Sendable {
-    /// Makes the schema survive a restart, and storage ready for it (`created`, `altered`), before it takes effect.
-    /// - Throws: what the client gets; the schema then stays as it was.
-    func store(_ schema: Schema, created: [TableMetadata], altered: [TableMetadata]) throws(ServerError)
-    /// Storage forgets these tables; after the schema without them took effect.
-    func dropped(_ tables: [TableMetadata])
-    /// A request took longer than `QueryLimits.slowQuery`; from any thread, outside the schema lock.
+    /// Makes a change of the schema, in one order with those of all other nodes. When it returns, the changed schema survives a restart and is in
+    /// force (`QueryEngine.install`). May wait.
+    /// - Parameter change: the next schema from the present one; nil when there is nothing to change. May be called more than once, on any thread.
+    /// - Throws: what the client gets.
+    func change(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError)
+    /// A request took longer than `QueryLimits.slowQuery`; from any thread.
     func slow(_ statement: String, milliseconds: Int)
-    /// Tells the clients that registered for it.
-    func announce(_ change: SchemaChange)
 }
+
+/// The schema that follows one; nil: nothing changes.
+public typealias SchemaStep = @Sendable (Schema) throws(ServerError) -> Schema?

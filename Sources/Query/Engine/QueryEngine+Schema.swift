@@ -2,6 +2,7 @@ import CQL
 import DataModel
 import Messages
 import Primitives
+import Synchronization
 
 extension QueryEngine {
     /// Everything but reading and writing rows.
@@ -32,23 +33,16 @@ extension QueryEngine {
         }
     }
 
-    /// Changes the schema: one change at a time, kept by the host before anybody sees it.
+    /// Changes the schema through the host, which orders changes and keeps them before anybody sees them.
     private func apply(_ plan: SchemaPlan, newTableID: UUID) throws(ServerError) -> Answer {
-        try schemaLock.withLock { (_) throws(ServerError) -> Answer in
-            let before = schema
-            let outcome = try plan.apply(to: before, newTableID: newTableID, datacenters: [node.dataCenter])
-            guard let change = outcome.change else { return Answer(result: .void, warnings: outcome.warnings) }
-            let created = outcome.schema.tables.values.filter { before.tables[$0.id] == nil }
-            let altered = outcome.schema.tables.values.filter { table in before.tables[table.id].map { $0 !== table } ?? false }
-            let dropped = before.tables.values.filter { outcome.schema.tables[$0.id] == nil }
-            try host.store(outcome.schema, created: created, altered: altered)
-            install(outcome.schema)
-            // Drivers of protocol version 4 keep a statement's result columns until they prepare it again.
-            let changed = Set((altered + dropped).map(\.id))
-            cache.remove { !changed.isDisjoint(with: $0.compiled.tables) }
-            host.dropped(dropped)
-            host.announce(change)
-            return Answer(result: .schemaChange(change), warnings: outcome.warnings)
+        let outcome = Mutex<SchemaOutcome?>(nil)
+        try host.change(self) { [self] (before) throws(ServerError) in
+            let next = try plan.apply(to: SystemKeyspaces.added(to: before), newTableID: newTableID, datacenters: node.dataCenters)
+            outcome.withLock { $0 = next }
+            return next.change == nil ? nil : next.schema
         }
+        guard let outcome = outcome.withLock({ $0 }) else { return Answer(result: .void) }
+        guard let change = outcome.change else { return Answer(result: .void, warnings: outcome.warnings) }
+        return Answer(result: .schemaChange(change), warnings: outcome.warnings)
     }
 }

@@ -25,7 +25,6 @@ public final class QueryEngine: Sendable {
     private let slowMicroseconds: Int64
     private let snapshots: Mutex<SchemaSnapshot>
     private let generation = Atomic<UInt64>(1)
-    let schemaLock = Mutex<Void>(())
 
     /// - Parameter schema: the user's keyspaces; those of the server are added.
     public init(
@@ -40,30 +39,37 @@ public final class QueryEngine: Sendable {
         slowMicroseconds = limits.slowQuery > .zero ? seconds * 1_000_000 + attoseconds / 1_000_000_000_000 : .max
         traces = TraceStore()
         cache = StatementCache(budget: limits.preparedStatementsCacheSize)
-        var complete = schema
-        for keyspace in SystemKeyspaces.all { complete = complete.setting(keyspace) }
-        snapshots = Mutex(SchemaSnapshot(schema: complete, generation: 1, dataCenter: node.dataCenter))
+        let complete = SystemKeyspaces.added(to: schema)
+        snapshots = Mutex(SchemaSnapshot(schema: complete, generation: 1, dataCenter: node.dataCenter, dataCenters: node.dataCenters))
         virtual = VirtualReplica(node: node, traces: traces)
         virtual.show(complete)
     }
 
-    /// Takes over the port that clients reach this node by, once it listens.
-    public func serves(nativePort: Int) { virtual.serves(nativePort: nativePort) }
+    /// Takes over what has become known of this node and the others.
+    public func update(_ change: (inout NodeInfo) -> Void) { virtual.update(change) }
 
     /// The schema of this moment, with the server's own keyspaces.
     public var schema: Schema { snapshot.schema }
 
     var snapshot: SchemaSnapshot { snapshots.withLock { $0 } }
 
-    /// Puts a changed schema in force.
-    func install(_ schema: Schema) {
+    /// Puts a changed schema in force; one call at a time.
+    /// - Parameters:
+    ///   - schema: the user's keyspaces; those of the server are added.
+    ///   - difference: from the schema in force.
+    public func install(_ schema: Schema, _ difference: SchemaDifference) {
+        let complete = SystemKeyspaces.added(to: schema)
         let next = snapshots.withLock { current in
-            let next = SchemaSnapshot(schema: schema, generation: current.generation + 1, dataCenter: node.dataCenter)
+            let next = SchemaSnapshot(
+                schema: complete, generation: current.generation + 1, dataCenter: node.dataCenter, dataCenters: node.dataCenters)
             current = next
             return next
         }
-        virtual.show(schema)
+        virtual.show(complete)
         generation.store(next.generation, ordering: .releasing)
+        // Drivers of protocol version 4 keep a statement's result columns until they prepare it again.
+        let changed = Set((difference.altered + difference.dropped).map(\.id))
+        if !changed.isEmpty { cache.remove { !changed.isDisjoint(with: $0.compiled.tables) } }
     }
 
     // MARK: Statements

@@ -8,10 +8,10 @@ final class SchemaSnapshot: Sendable {
     let generation: UInt64
     private let replications: [String: Replication]
 
-    init(schema: Schema, generation: UInt64, dataCenter: String) {
+    init(schema: Schema, generation: UInt64, dataCenter: String, dataCenters: [String]) {
         self.schema = schema
         self.generation = generation
-        replications = schema.keyspaces.mapValues { Replication(options: $0.replication, dataCenter: dataCenter) }
+        replications = schema.keyspaces.mapValues { Replication(options: $0.replication, dataCenter: dataCenter, dataCenters: dataCenters) }
     }
 
     func replication(of keyspace: String) -> Replication { replications[keyspace] ?? .here }

@@ -5,6 +5,13 @@ import Primitives
 enum SystemKeyspaces {
     static let all: [KeyspaceMetadata] = [system, schema, traces, virtualSchema, views]
 
+    /// A schema of the user's keyspaces with these beside them.
+    static func added(to schema: Schema) -> Schema {
+        var complete = schema
+        for keyspace in all where complete.keyspaces[keyspace.name] !== keyspace { complete = complete.setting(keyspace) }
+        return complete
+    }
+
     static let system = stored(
         "system",
         [

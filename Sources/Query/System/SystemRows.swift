@@ -11,6 +11,8 @@ struct SystemRows {
         var rows = VirtualRows(table)
         switch table.qualifiedName {
         case "system.local": addLocal(&rows)
+        case "system.peers": for peer in node.peers { addPeer(peer, &rows) }
+        case "system.peers_v2": for peer in node.peers { addPeerWithPorts(peer, &rows) }
         case "system.size_estimates": break
         case "system_schema.keyspaces":
             for keyspace in stored {
@@ -56,12 +58,34 @@ struct SystemRows {
             "broadcast_port": NativeValue.int(Int32(truncatingIfNeeded: node.storagePort)),
             "cluster_name": NativeValue.text(node.clusterName),
             "cql_version": NativeValue.text(NodeInfo.cqlVersion), "data_center": NativeValue.text(node.dataCenter),
-            "gossip_generation": NativeValue.int(1), "host_id": NativeValue.uuid(node.hostID), "listen_address": address,
+            "gossip_generation": NativeValue.int(Int32(clamping: node.generation)), "host_id": NativeValue.uuid(node.hostID),
+            "listen_address": address,
             "listen_port": NativeValue.int(Int32(truncatingIfNeeded: node.storagePort)), "native_protocol_version": NativeValue.text("5"),
             "partitioner": NativeValue.text(NodeInfo.partitioner), "rack": NativeValue.text(node.rack),
             "release_version": NativeValue.text(NodeInfo.releaseVersion), "rpc_address": address,
             "rpc_port": NativeValue.int(Int32(truncatingIfNeeded: node.nativePort)), "schema_version": NativeValue.uuid(schema.version),
             "tokens": NativeValue.texts(node.tokens.map { "\($0)" }.sorted()),
+        ])
+    }
+
+    private func addPeer(_ peer: PeerInfo, _ rows: inout VirtualRows) {
+        let address = SystemRows.inet(peer.address)
+        rows.add([
+            "peer": address, "data_center": NativeValue.text(peer.dataCenter), "host_id": NativeValue.uuid(peer.hostID),
+            "preferred_ip": address, "rack": NativeValue.text(peer.rack), "release_version": NativeValue.text(NodeInfo.releaseVersion),
+            "rpc_address": address, "schema_version": NativeValue.uuid(peer.schemaVersion),
+            "tokens": NativeValue.texts(peer.tokens.map { "\($0)" }.sorted()),
+        ])
+    }
+
+    private func addPeerWithPorts(_ peer: PeerInfo, _ rows: inout VirtualRows) {
+        let address = SystemRows.inet(peer.address)
+        let port = NativeValue.int(Int32(truncatingIfNeeded: peer.storagePort))
+        rows.add([
+            "peer": address, "peer_port": port, "data_center": NativeValue.text(peer.dataCenter), "host_id": NativeValue.uuid(peer.hostID),
+            "native_address": address, "native_port": NativeValue.int(Int32(truncatingIfNeeded: peer.nativePort)), "preferred_ip": address,
+            "preferred_port": port, "rack": NativeValue.text(peer.rack), "release_version": NativeValue.text(NodeInfo.releaseVersion),
+            "schema_version": NativeValue.uuid(peer.schemaVersion), "tokens": NativeValue.texts(peer.tokens.map { "\($0)" }.sorted()),
         ])
     }
 

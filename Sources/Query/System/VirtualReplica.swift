@@ -18,7 +18,7 @@ final class VirtualReplica: ReplicaPort {
 
     var node: NodeInfo { nodeState.withLock { $0 } }
 
-    func serves(nativePort: Int) { nodeState.withLock { $0.nativePort = nativePort } }
+    func update(_ change: (inout NodeInfo) -> Void) { nodeState.withLock { change(&$0) } }
 
     /// Takes over the schema that the tables describe.
     func show(_ schema: Schema) { self.schema.withLock { $0 = schema } }

@@ -57,6 +57,7 @@ struct ServerCommand: ParsableCommand {
         override("storage_port", internodePort)
         override("http_port", httpPort)
         override("cluster_name", clusterName)
+        override("seeds", seeds)
         override("loops", loops)
         var environment: [String: String] = [:]
         var entry = environ
@@ -68,10 +69,6 @@ struct ServerCommand: ParsableCommand {
         let configuration: NodeConfiguration
         do { configuration = try NodeConfiguration.load(path: config, environment: environment, overrides: overrides) } catch {
             diagnostic("auspex server: \(error)")
-            throw ExitCode(1)
-        }
-        if let seeds, seeds.split(separator: ",").contains(where: { !$0.hasPrefix(configuration.listenAddress) }) {
-            diagnostic("auspex server: --seeds names other nodes, and this version runs as a single node; leave it out")
             throw ExitCode(1)
         }
         try serve(configuration, started: started)
@@ -105,16 +102,22 @@ struct ServerCommand: ParsableCommand {
                     "auspex server: skipped \(skipped.bytes) damaged bytes of commit-log segment \(skipped.position.segment) at byte \(skipped.position.offset)"
                 )
             }
-            try node.listen()
         } catch {
             diagnostic("auspex server: \(error)")
             throw ExitCode(1)
         }
-        let millis = Int((SystemTime().monotonicNanoseconds() - started) / 1_000_000)
-        let replay = node.replay
-        node.log.info("serving after \(millis) ms; replayed \(replay.records) records of \(replay.segments.count) commit-log segments")
-        print(node.readyLine(milliseconds: millis))
-        fflush(nil)
+        // Joining a cluster may take long; this thread hears signals meanwhile.
+        background.run(.control) {
+            do { try node.listen() } catch {
+                diagnostic("auspex server: \(error)")
+                Glibc.exit(1)
+            }
+            let millis = Int((SystemTime().monotonicNanoseconds() - started) / 1_000_000)
+            let replay = node.replay
+            node.log.info("serving after \(millis) ms; replayed \(replay.records) records of \(replay.segments.count) commit-log segments")
+            print(node.readyLine(milliseconds: millis))
+            fflush(nil)
+        }
         while true {
             var received: Int32 = 0
             guard sigwait(&signals, &received) == 0 else { continue }

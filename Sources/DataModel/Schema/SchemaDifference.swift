@@ -1,0 +1,53 @@
+/// What one schema has and another has not.
+public struct SchemaDifference: Sendable {
+    public var created: [TableMetadata] = []
+    /// Tables with the same id and another definition, as they are now.
+    public var altered: [TableMetadata] = []
+    /// As they were.
+    public var dropped: [TableMetadata] = []
+    /// What clients are told, in an order in which each step makes sense to them.
+    public var changes: [SchemaChange] = []
+
+    public var isEmpty: Bool { changes.isEmpty }
+
+    public init(from before: Schema, to after: Schema) {
+        for keyspace in before.sortedKeyspaces where after.keyspace(keyspace.name) == nil {
+            dropped += keyspace.sortedTables
+            changes.append(SchemaChange(kind: .dropped, target: .keyspace, keyspace: keyspace.name, name: ""))
+        }
+        for keyspace in after.sortedKeyspaces {
+            guard let old = before.keyspace(keyspace.name) else {
+                changes.append(SchemaChange(kind: .created, target: .keyspace, keyspace: keyspace.name, name: ""))
+                compareTables(of: keyspace, with: [:])
+                continue
+            }
+            if old === keyspace { continue }
+            if old.replication != keyspace.replication || old.durableWrites != keyspace.durableWrites {
+                changes.append(SchemaChange(kind: .updated, target: .keyspace, keyspace: keyspace.name, name: ""))
+            }
+            compareTables(of: keyspace, with: old.tables)
+        }
+    }
+
+    private mutating func note(_ kind: SchemaChange.Kind, _ table: TableMetadata) {
+        changes.append(SchemaChange(kind: kind, target: .table, keyspace: table.keyspace, name: table.name))
+    }
+
+    private mutating func compareTables(of keyspace: KeyspaceMetadata, with old: [String: TableMetadata]) {
+        for table in old.values.sorted(by: { $0.name < $1.name }) where keyspace.tables[table.name]?.id != table.id {
+            dropped.append(table)
+            note(.dropped, table)
+        }
+        for table in keyspace.sortedTables {
+            guard let known = old[table.name], known.id == table.id else {
+                created.append(table)
+                note(.created, table)
+                continue
+            }
+            if !Schema.areAlike(known, table) {
+                altered.append(table)
+                note(.updated, table)
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+import Cluster
+import Coordinator
+import DataModel
+import Messages
+import Platform
+import Primitives
+import Query
+import Synchronization
+
+/// Changes of the metadata that this node makes, one at a time, in the order in which they were asked for.
+///
+/// SAFETY: `@unchecked Sendable` because everything is touched on loop 0 only.
+final class ChangeQueue: @unchecked Sendable {
+    typealias Step = @Sendable (ClusterMetadata) throws(ServerError) -> ClusterMetadata?
+
+    struct Waiting {
+        let step: Step
+        let done: @Sendable (Result<Void, ServerError>) -> Void
+    }
+
+    var waiting: [Waiting] = []
+    var isBusy = false
+    /// More are refused.
+    static let limit = 1000
+}
+
+/// Versions that an operation learned of.
+///
+/// SAFETY: `@unchecked Sendable` because it is written on loop 0 and read when the operation has ended.
+private final class LearnedVersions: @unchecked Sendable {
+    var values: [[UInt8]] = []
+}
+
+extension ClusterService {
+    /// How long a change of the metadata may take, in microseconds.
+    static let changeTimeout: Int64 = 10_000_000
+
+    /// Makes a change of the metadata, in one order with those of all other nodes; waits until it is in force here.
+    ///
+    /// On a background thread.
+    func change(_ step: @escaping ChangeQueue.Step) throws(ServerError) {
+        if try metadata.changeAlone(hostID, step) { return }
+        let box = Mutex<Result<Void, ServerError>>(.success(()))
+        background.wait { resume in
+            network.onLoop(0) { [self] in
+                guard changes.waiting.count < ChangeQueue.limit else {
+                    box.withLock { $0 = .failure(ServerError(.overloaded, "too many changes of the schema wait; slow down and try again")) }
+                    return resume()
+                }
+                changes.waiting.append(
+                    ChangeQueue.Waiting(step: step) { result in
+                        box.withLock { $0 = result }
+                        resume()
+                    })
+                nextChange()
+            }
+        }
+        try box.withLock { $0 }.get()
+    }
+
+    private func nextChange() {
+        guard !changes.isBusy, !changes.waiting.isEmpty else { return }
+        let next = changes.waiting.removeFirst()
+        guard let base = metadata.current, let view else {
+            next.done(.failure(ServerError(.isBootstrapping, "this node has not joined its cluster yet")))
+            return nextChange()
+        }
+        changes.isBusy = true
+        let learned = LearnedVersions()
+        let driver = drivers[0]
+        driver.run({ coordinator in
+            coordinator.changeMetadata(
+                base: base, cluster: view, timeout: ClusterService.changeTimeout, now: driver.now,
+                learned: { learned.values.append($0) }, change: next.step)
+        }) { [self] result in
+            let outcome = result.map { _ in () }
+            background.run(.control) { [self] in
+                var final = outcome
+                for value in learned.values {
+                    do { try metadata.install(value) } catch {
+                        // Chosen all the same; this node takes it when it can.
+                        tell("a version of the metadata cannot be taken: \(error)", level: .error)
+                        if case .success = final {
+                            final = .failure(ServerError(.serverError, "the change was made, but not here: \(error)"))
+                        }
+                    }
+                }
+                let told = final
+                network.onLoop(0) { [self] in
+                    changes.isBusy = false
+                    next.done(told)
+                    nextChange()
+                }
+            }
+        }
+    }
+
+    // MARK: Members
+
+    /// Makes a change of the members.
+    func change(_ change: MemberChange) throws(ServerError) {
+        let seed = seed &+ metadata.epoch
+        try self.change { (metadata) throws(ServerError) in
+            do throws(MemberChangeError) { return try change.apply(to: metadata, seed: seed) } catch {
+                throw ServerError(error.isForLater ? .overloaded : .invalid, error.description)
+            }
+        }
+    }
+
+    /// Makes a change for a node that is not a member, or not one that may.
+    func makeChange(_ bytes: [UInt8]) -> PeerReply {
+        let change: MemberChange
+        do throws(ByteError) { change = try MemberChange(decoding: bytes) } catch {
+            return .failed(.unknown, "a change of the members does not parse: \(error)")
+        }
+        do throws(ServerError) { try self.change(change) } catch {
+            return .failed(error.code == .overloaded ? .overloaded : .unknown, error.message)
+        }
+        guard let now = metadata.current else { return .failed(.unknown, "this node has not joined its cluster yet") }
+        return .metadata(.current(epoch: now.epoch, value: now.encode()))
+    }
+
+    // MARK: Leaving
+
+    /// Gives this node's data to those who will own it, and leaves the cluster; on a background thread.
+    func decommission() throws(ServerError) {
+        try change(.leave(hostID))
+        say(.leaving)
+        do throws(ServerError) {
+            try settleMembers(moving: hostID)
+            try move(for: hostID)
+        } catch {
+            do throws(ServerError) { try change(.abort(hostID)) } catch { tell("leaving could not be given up: \(error.message)") }
+            say(.normal)
+            throw error
+        }
+        try change(.finish(hostID))
+        carryOut(gossip.withLock { $0?.leave(wall: time.wallMicroseconds()) ?? [] })
+    }
+
+    /// Has the others take over what a dead member owned; on a background thread.
+    func remove(_ dead: UUID) throws(ServerError) {
+        guard dead != hostID else { throw .invalid("this node is alive; it leaves by decommission") }
+        guard let member = metadata.current?.member(dead) else { throw .invalid("no member has host id \(dead)") }
+        guard gossip.withLock({ !($0?.isAlive(member.node.endpoint) ?? false) }) else {
+            throw .invalid("\(dead) at \(member.node.endpoint) is alive; let it leave itself (decommission)")
+        }
+        if !member.node.state.owns || member.node.state == .joining {
+            try change(.abort(dead))
+        } else {
+            try change(.leave(dead))
+            try settleMembers(moving: dead)
+            try move(for: dead)
+            try change(.finish(dead))
+        }
+        let effects = gossip.withLock { gossiper -> [GossipEffect] in
+            do throws(GossipRemovalError) {
+                return try gossiper?.remove(member.node.endpoint, now: now, wall: time.wallMicroseconds()) ?? []
+            } catch { return [] }  // unknown to gossip: nothing has to be forgotten
+        }
+        carryOut(effects)
+    }
+
+    /// Waits until all live members go by the present version: only then do all writes go to the new owners as well.
+    func settleMembers(moving id: UUID) throws(ServerError) {
+        let epoch = metadata.epoch
+        for attempt in 0..<30 {
+            let late = (metadata.current?.members ?? []).filter { member in
+                guard member.node.id != hostID, member.node.id != id || member.node.state.owns else { return false }
+                guard gossip.withLock({ $0?.isAlive(member.node.endpoint) ?? false }) else { return false }
+                let reply = ask(
+                    .metadata(.fetch(after: epoch)), at: member.node.endpoint, wanted: member.node.id, timeout: 2_000_000)
+                if case .metadata(.current(let known, _)) = reply { return known < epoch }
+                return true
+            }
+            if late.isEmpty { return }
+            if attempt == 29 {
+                throw ServerError(
+                    .serverError, "members \(late.map(\.node.endpoint.description).joined(separator: ", ")) do not take the change over")
+            }
+            background.sleep(nanoseconds: 1_000_000_000)
+        }
+    }
+}
+
+/// The schema's side of the metadata.
+struct ClusterSchemaHost: SchemaHost {
+    let cluster: ClusterService
+    private let slowRequests = SlowRequestLog()
+
+    init(cluster: ClusterService) { self.cluster = cluster }
+
+    func change(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError) {
+        try cluster.change { (metadata) throws(ServerError) in
+            let schema: Schema
+            do throws(SchemaDecodingError) { schema = try MetadataStore.schema(of: metadata) } catch {
+                throw ServerError(.serverError, "the schema cannot be read: \(error)")
+            }
+            guard let next = try change(schema) else { return nil }
+            var changed = metadata
+            changed.schema = next.encode()
+            return changed
+        }
+    }
+
+    func slow(_ statement: String, milliseconds: Int) {
+        if let line = slowRequests.line(statement, milliseconds: milliseconds, second: HybridClock.systemMicroseconds() / 1_000_000) {
+            NodeLog.line(line)
+        }
+    }
+}

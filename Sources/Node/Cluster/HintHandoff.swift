@@ -1,0 +1,188 @@
+import DataModel
+import Messages
+import Platform
+import Primitives
+import Storage
+import Synchronization
+
+/// Keeps mutations for nodes that missed them, and sends them when those are up.
+///
+/// What the dispatch decides is handled on loop 0; files are read and written on background threads.
+///
+/// **Thread safety**: all methods, from any thread.
+/// SAFETY: `@unchecked` because `dispatch`, `sessions` and `isTicking` are touched on loop 0 only, and `cluster` is set before anything begins.
+final class HintHandoff: @unchecked Sendable {
+    let store: HintStore
+    private let network: any Network
+    private let background: any Background
+    private let time: any TimeSource
+    private let flushPeriod: UInt64
+    private let isEnabled: Bool
+    private unowned var cluster: ClusterService?
+    private var dispatch: HintDispatch
+    private var sessions: [UUID: (number: UInt64, reader: HintReader)] = [:]
+    private var isTicking = false
+    private let isClosed = Atomic<Bool>(false)
+    private let soon = Mutex<Set<UUID>>([])
+
+    static let tick: UInt64 = 100_000_000
+
+    init(
+        store: HintStore, configuration: NodeConfiguration, network: any Network, background: any Background, time: any TimeSource
+    ) {
+        self.store = store
+        self.network = network
+        self.background = background
+        self.time = time
+        isEnabled = configuration.hintedHandoffEnabled
+        flushPeriod = UInt64(max(1000, configuration.hintsFlushPeriod.microseconds)) * 1000
+        var options = HintDispatchOptions()
+        options.bytesPerSecond = configuration.hintedHandoffThrottle
+        dispatch = HintDispatch(options: options)
+    }
+
+    func attach(_ cluster: ClusterService) { self.cluster = cluster }
+
+    /// Begins to write what is kept, and to send what was left by the last run.
+    func start() {
+        if isEnabled { flushPeriodically() }
+        for target in store.targets() { if cluster?.isAlive(target.id) ?? false { isUp(target.id) } }
+    }
+
+    private func flushPeriodically() {
+        network.schedule(loop: 0, nanoseconds: flushPeriod) { [weak self] in
+            guard let self, !self.isClosed.load(ordering: .relaxed) else { return }
+            guard self.store.bufferedBytes > 0 else { return self.flushPeriodically() }
+            self.background.run(.sync) {
+                self.write()
+                self.flushPeriodically()
+            }
+        }
+    }
+
+    private func write() {
+        do { try store.sync() } catch { cluster?.tell("hints cannot be written: \(error)", level: .error) }
+    }
+
+    /// Keeps mutations for a node.
+    /// - Parameter downSince: nil while it counts as up.
+    func keep(for node: UUID, _ mutations: [UInt8], downSince: UInt32?) {
+        guard isEnabled, let cluster, node != cluster.hostID, !isClosed.load(ordering: .relaxed) else { return }
+        do throws(StorageError) {
+            let isKept = try mutations.withUnsafeBytesTyped { (bytes) throws(StorageError) in
+                try store.add(
+                    target: node, mutations: bytes, createdAt: time.wallSeconds(), graceSeconds: grace(of: bytes), downSince: downSince)
+            }
+            // A node that is up has only been slow: it gets what it missed soon.
+            if isKept && downSince == nil { isUpSoon(node) }
+        } catch { cluster.tell("hints are not kept: \(error)") }
+    }
+
+    /// The smallest `gc_grace_seconds` of the tables: after that the hint could bring a deleted row back.
+    private func grace(of mutations: UnsafeRawBufferPointer) -> UInt32 {
+        var least = UInt32.max
+        var reader = MutationReader(mutations)
+        do throws(ByteError) {
+            while try reader.nextTable() {
+                if let table = cluster?.storage.table(reader.table) { least = min(least, table.options.gcGraceSeconds) }
+            }
+        } catch { return 0 }  // not reached: a coordinator wrote it
+        return least == .max ? 864_000 : least
+    }
+
+    func isUp(_ node: UUID) {
+        background.run(.sync) { [self] in
+            write()
+            network.onLoop(0) { [self] in handle(.nodeUp(node)) }
+        }
+    }
+
+    /// A second from now, however often it is said until then.
+    private func isUpSoon(_ node: UUID) {
+        guard soon.withLock({ $0.insert(node).inserted }) else { return }
+        network.schedule(loop: 0, nanoseconds: 1_000_000_000) { [weak self] in
+            guard let self else { return }
+            _ = self.soon.withLock { $0.remove(node) }
+            self.isUp(node)
+        }
+    }
+
+    func isDown(_ node: UUID) { network.onLoop(0) { [self] in handle(.nodeDown(node)) } }
+
+    /// The node is no longer a member.
+    func forget(_ node: UUID) {
+        network.onLoop(0) { [self] in
+            handle(.nodeDown(node))
+            background.run(.sync) { [self] in
+                do { try store.remove(node) } catch { cluster?.tell("hints of a node that has left remain: \(error)") }
+            }
+        }
+    }
+
+    func close() {
+        if isClosed.exchange(true, ordering: .acquiringAndReleasing) { return }
+        do { try store.close() } catch { cluster?.tell("hints cannot be written: \(error)", level: .error) }
+    }
+
+    // MARK: On loop 0
+
+    private func handle(_ event: HintDispatchEvent) {
+        guard !isClosed.load(ordering: .relaxed), let cluster else { return }
+        for effect in dispatch.handle(event, now: cluster.now) { carryOut(effect, cluster) }
+        if dispatch.isActive && !isTicking {
+            isTicking = true
+            network.schedule(loop: 0, nanoseconds: HintHandoff.tick) { [weak self] in
+                self?.isTicking = false
+                self?.handle(.tick)
+            }
+        }
+    }
+
+    private func carryOut(_ effect: HintDispatchEffect, _ cluster: ClusterService) {
+        switch effect {
+        case .read(let node, let session, let maxBytes, let maxHints):
+            let open = sessions[node].flatMap { $0.number == session ? $0.reader : nil }
+            background.run(.control) { [self] in
+                let reader = open ?? store.reader(for: node)
+                let event: HintDispatchEvent
+                do { event = .read(node, session: session, try reader?.next(maxBytes: maxBytes, maxHints: maxHints)) } catch {
+                    cluster.tell("hints cannot be read: \(error)", level: .error)
+                    event = .readFailed(node, session: session)
+                }
+                network.onLoop(0) { [self] in
+                    if let reader { sessions[node] = (session, reader) }
+                    handle(event)
+                }
+            }
+        case .send(let node, let batch, let mutations):
+            guard let endpoint = cluster.endpoint(of: node) else { return handle(.failed(node, batch: batch)) }
+            let left = Countdown(mutations.count)
+            for one in mutations {
+                cluster.drivers[0].ask(.hint(one), at: endpoint, wanted: node, timeout: 10_000_000) { [self] reply in
+                    switch reply {
+                    // A table that is gone here and there is missed by nobody.
+                    case .done, .failed(.unknownTable, _): break
+                    default: left.hasFailed = true
+                    }
+                    left.count -= 1
+                    if left.count > 0 { return }
+                    let event: HintDispatchEvent = left.hasFailed ? .failed(node, batch: batch) : .delivered(node, batch: batch)
+                    network.onLoop(0) { [self] in handle(event) }
+                }
+            }
+        case .acknowledge(let node, let session, let position):
+            guard let (number, reader) = sessions[node], number == session else { return }
+            reader.acknowledge(upTo: position)
+        case .finished(let node):
+            sessions[node] = nil
+            // What came meanwhile.
+            if store.targets().contains(where: { $0.id == node }) { isUp(node) }
+        }
+    }
+
+    private final class Countdown {
+        var count: Int
+        var hasFailed = false
+        init(_ count: Int) { self.count = count }
+    }
+}

@@ -1,0 +1,283 @@
+import Cluster
+import Coordinator
+import DataModel
+import Messages
+import Platform
+import Primitives
+import Replica
+
+/// Carries out what the coordinator of one loop wants done: sends, hears answers, tells the time.
+///
+/// This node is asked by a call; what it writes is answered when it is safe. Everything runs on the loop, but for `begin` of a request that may
+/// wait: that one comes from a thread of the pool.
+///
+/// SAFETY: `@unchecked Sendable` because everything is touched on the loop only.
+final class LoopDriver: StepRunner, @unchecked Sendable {
+    typealias Completion = (Result<Outcome, ServerError>) -> Void
+
+    let loop: Int
+    let coordinator: Coordinator
+    private let platform: DriverPlatform
+    private let service: ReplicaService
+    /// Set before anything begins.
+    unowned var cluster: (any DriverCluster)?
+    private(set) lazy var links = PeerLinks(
+        loop: loop, network: platform.network, time: platform.time, cluster: cluster, byteLimit: platform.byteLimit
+    ) { [unowned self] id, reply in answered(id, reply) }
+    /// The cluster as requests see it that begin now; nil before the node belongs to one.
+    var view: ClusterView?
+    private var completions: [UInt64: Completion] = [:]
+    /// Requests of this node's own, which no operation of the coordinator asks.
+    private var asks: [UInt64: (PeerReply) -> Void] = [:]
+    private var nextAsk: UInt64 = 1 << 62
+    private var isPumping = false
+    /// Results whose takers may begin new operations: told when the effects are all carried out.
+    private var finished: [(Completion, Result<Outcome, ServerError>)] = []
+    private var timerAt = Int64.max
+    /// The operation of a step that begins now, and its result when it has one at once.
+    private var beginning: UInt64 = 0
+    private var immediate: Result<Outcome, ServerError>?
+
+    init(loop: Int, coordinator: Coordinator, platform: DriverPlatform, service: ReplicaService) {
+        self.loop = loop
+        self.coordinator = coordinator
+        self.platform = platform
+        self.service = service
+    }
+
+    /// Monotonic microseconds.
+    var now: Int64 { Int64(platform.time.monotonicNanoseconds() / 1000) }
+
+    // MARK: Requests of clients
+
+    func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome? {
+        if port.mayWait { return try wait(step, port) }
+        let id = try start(step, port)
+        beginning = id
+        carryOutEffects()
+        beginning = 0
+        // The request is being executed: others must not be run again inside it.
+        if !finished.isEmpty { platform.network.onLoop(loop) { [self] in tellFinished() } }
+        if let result = immediate {
+            immediate = nil
+            return try result.get()
+        }
+        completions[id] = { result in port.complete(result) }
+        return nil
+    }
+
+    /// Begins a step from a thread that waits for its result.
+    private func wait(_ step: Step, _ port: ClusterPort) throws(ServerError) -> Outcome {
+        let box = ResultBox()
+        platform.background.wait { resume in
+            platform.network.onLoop(loop) { [self] in
+                do throws(ServerError) {
+                    let id = try start(step, port)
+                    completions[id] = { result in
+                        box.result = result
+                        resume()
+                    }
+                    pump()
+                } catch {
+                    box.result = .failure(error)
+                    resume()
+                }
+            }
+        }
+        return try box.result.get()
+    }
+
+    private func start(_ step: Step, _ port: ClusterPort) throws(ServerError) -> UInt64 {
+        let cluster = port.cluster
+        let now = now
+        switch step {
+        case .write(let mutations, let type):
+            return try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in
+                try coordinator.write(bytes, consistency: port.consistency, type: type, cluster: cluster, now: now)
+            }
+        case .count(let deltas):
+            return try deltas.withUnsafeBytesTyped { (bytes) throws(ServerError) in
+                try coordinator.count(bytes, consistency: port.consistency, cluster: cluster, now: now)
+            }
+        case .read(let command, let consistency, let isByKey):
+            return coordinator.read(command, consistency: consistency, cluster: cluster, isByKey: isByKey, now: now)
+        case .prepare(let key, let deadline):
+            return try coordinator.prepare(key, serial: port.serial, cluster: cluster, deadline: deadline, now: now)
+        case .propose(let key, let ballot, let value, let deadline):
+            return try coordinator.propose(
+                key, ballot: ballot, value: value, serial: port.serial, commit: port.consistency, cluster: cluster, deadline: deadline,
+                now: now)
+        case .truncate(let table): return coordinator.truncate(table, cluster: cluster, now: now)
+        }
+    }
+
+    /// Begins an operation; `done` gets its result.
+    func run(_ begin: (Coordinator) throws(ServerError) -> UInt64, _ done: @escaping Completion) {
+        do throws(ServerError) {
+            completions[try begin(coordinator)] = done
+            pump()
+        } catch { done(.failure(error)) }
+    }
+
+    // MARK: Requests of the node's own
+
+    /// Asks a node, once; `done` gets its answer, or `.failed` when there is none in time.
+    func ask(
+        _ request: PeerRequest, at endpoint: Endpoint, wanted: UUID?, timeout: Int64, _ done: @escaping (PeerReply) -> Void
+    ) {
+        let id = nextAsk
+        nextAsk += 1
+        asks[id] = done
+        if wanted == coordinator.local {
+            perform(request, id: id)
+        } else {
+            links.send(request, to: endpoint, wanted: wanted, id: id, timeout: timeout, epoch: cluster?.epoch ?? 0)
+        }
+        guard asks[id] != nil else { return }
+        platform.network.schedule(loop: loop, nanoseconds: UInt64(timeout) * 1000) { [self] in
+            asks.removeValue(forKey: id)?(.failed(.connectionLost, "\(endpoint) did not answer within \(timeout / 1000) ms"))
+        }
+    }
+
+    // MARK: Effects
+
+    /// Carries out effects until there are none, then tells who waited; not while a request is being executed.
+    private func pump() {
+        if isPumping { return }
+        carryOutEffects()
+        tellFinished()
+    }
+
+    private func carryOutEffects() {
+        isPumping = true
+        while coordinator.hasEffects { for effect in coordinator.takeEffects() { carryOut(effect) } }
+        isPumping = false
+        setTimer()
+    }
+
+    private func tellFinished() {
+        while !finished.isEmpty {
+            let these = finished
+            finished = []
+            for (completion, result) in these { completion(result) }
+        }
+    }
+
+    private func carryOut(_ effect: Coordinator.Effect) {
+        switch effect {
+        case .send(let request, let node, let id, let timeout):
+            if node == coordinator.local { return perform(request, id: id) }
+            guard let endpoint = cluster?.endpoint(of: node) else {
+                return answered(id, .failed(.connectionLost, "\(node) is no longer a member"))
+            }
+            links.send(request, to: endpoint, wanted: node, id: id, timeout: timeout, epoch: cluster?.epoch ?? 0)
+        case .hint(let node, let mutations): cluster?.keepHint(for: node, mutations)
+        case .finished(let operation, let result):
+            if operation == beginning { immediate = result }
+            if let completion = completions.removeValue(forKey: operation) { finished.append((completion, result)) }
+        }
+    }
+
+    /// Carries a request of this node to itself out.
+    private func perform(_ request: PeerRequest, id: UInt64) {
+        carryOut(request) { [self] reply in answered(id, reply) }
+    }
+
+    private func answered(_ id: UInt64, _ reply: PeerReply) {
+        if id >= 1 << 62 {
+            asks.removeValue(forKey: id)?(reply)
+            return
+        }
+        if case .failed(.ringChanged, _) = reply { cluster?.isBehind() }
+        coordinator.receive(reply, id: id, now: now)
+        pump()
+    }
+
+    /// Has the replica of this node carry a request out, for this node or another; on the loop.
+    ///
+    /// - Parameter done: called on the loop when what the reply rests on is safe, perhaps before this returns.
+    func carryOut(_ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
+        if case .metadata(let question) = request, let cluster { return cluster.answer(question, loop: loop, done) }
+        do throws(ReplicaError) {
+            finish(try service.handle(request, io: .nonBlocking), request, done)
+        } catch {
+            platform.background.run(.replica) { [self] in
+                let result: ReplicaService.Result
+                do throws(ReplicaError) { result = try service.handle(request, io: .blocking) } catch {
+                    result = ReplicaService.Result(reply: .failed(.unknown, "\(error)"))
+                }
+                platform.network.onLoop(loop) { [self] in finish(result, request, done) }
+            }
+        }
+    }
+
+    private func finish(_ result: ReplicaService.Result, _ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
+        if let counted = result.counted, let view {
+            run({ (coordinator) throws(ServerError) in
+                try coordinator.replicateCounter(counted.mutations, consistency: counted.consistency, cluster: view, now: now)
+            }) { outcome in
+                switch outcome {
+                case .success: done(.done)
+                case .failure(let error): done(.failed(.unknown, error.message))
+                }
+            }
+            return
+        }
+        switch request {
+        case .read, .digest, .gossip, .metadata: return done(result.reply)
+        case .write, .hint, .repair, .count, .prepare, .propose, .commit, .truncate: break
+        }
+        if result.needsSync { platform.acknowledgement.demandSync() }
+        let reply = result.reply
+        platform.network.whenSafe(loop: loop, platform.acknowledgement) { failure in
+            done(failure.map { .failed(.storage, "the commit log failed: \($0)") } ?? reply)
+        }
+    }
+
+    // MARK: Time
+
+    private func setTimer() {
+        guard let next = coordinator.nextDeadline, next < timerAt else { return }
+        timerAt = next
+        let wait = max(0, next - now)
+        platform.network.schedule(loop: loop, nanoseconds: UInt64(wait) * 1000 + 1000) { [self] in
+            if timerAt != next { return }
+            timerAt = .max
+            coordinator.advance(now: now)
+            pump()
+        }
+    }
+}
+
+/// What the drivers of all loops share of the platform.
+struct DriverPlatform: Sendable {
+    let network: any Network
+    let background: any Background
+    let time: any TimeSource
+    let acknowledgement: LogAcknowledgement
+    /// Of requests without an answer, a connection.
+    let byteLimit: Int
+}
+
+/// What a driver wants of its node.
+protocol DriverCluster: AnyObject, Sendable {
+    /// What this node says of itself when it connects.
+    var hello: PeerHello { get }
+    func compresses(_ endpoint: Endpoint) -> Bool
+    /// The node there does not want this one.
+    func wasRefused(by endpoint: Endpoint, _ why: String)
+    /// The version of the metadata that this node knows.
+    var epoch: UInt64 { get }
+    func endpoint(of node: UUID) -> Endpoint?
+    /// Keeps mutations for a node that missed them.
+    func keepHint(for node: UUID, _ mutations: [UInt8])
+    /// Others know newer members.
+    func isBehind()
+    /// Answers a question about the metadata; `done` is called on the loop.
+    func answer(_ question: MetadataRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
+}
+
+/// SAFETY: `@unchecked` because it is written before the waiting thread is woken and read after.
+private final class ResultBox: @unchecked Sendable {
+    var result: Result<Outcome, ServerError> = .failure(ServerError(.serverError, "a step ended without a result"))
+}

@@ -1,0 +1,172 @@
+import Compression
+import Messages
+import Primitives
+
+/// The frames of the internode protocol, version 1; `Node.docc/InternodeProtocol.md` is its grammar.
+///
+///     frame   := length(4) checksum(8) payload          little-endian; the checksum is xxh3 of the payload
+///     payload := kind(1) flags(1) body                  flags 1: the body is a length(4) and that many bytes once LZ4 is undone
+enum PeerFrame {
+    static let version: UInt8 = 1
+    static let headBytes = 12
+    /// Longer payloads are neither sent nor taken.
+    static let largestPayload = 128 << 20
+    /// Bodies from this size on are compressed, where compression is on.
+    static let compressedFrom = 4 << 10
+
+    /// Part of the protocol; do not change.
+    enum Kind: UInt8 {
+        /// The first frame of who connects.
+        case hello = 1
+        /// The answer to it.
+        case welcome = 2
+        /// The answer to a hello that is not welcome, and why; the connection ends.
+        case refusal = 3
+        case request = 4
+        case reply = 5
+    }
+
+    private static let compressedFlag: UInt8 = 1
+
+    /// Appends a frame.
+    /// - Parameters:
+    ///   - compressor: nil: the body goes as it is.
+    ///   - body: writes the payload behind kind and flags.
+    /// - Returns: false when the payload is too long; nothing was written then.
+    @discardableResult static func write(
+        _ kind: Kind, compressor: BlockCompressor? = nil, into out: inout ByteWriter, _ body: (inout ByteWriter) -> Void
+    ) -> Bool {
+        let start = out.count
+        out.writeZeros(headBytes)
+        out.write(kind.rawValue)
+        out.write(0)
+        body(&out)
+        let bodyStart = start + headBytes + 2
+        let bodyCount = out.count - bodyStart
+        guard bodyCount + 2 <= largestPayload else {
+            out.truncate(to: start)
+            return false
+        }
+        if let compressor, bodyCount >= compressedFrom { compress(compressor, bodyStart, bodyCount, &out) }
+        let payload = UnsafeRawBufferPointer(rebasing: out.bytes[(start + headBytes)...])
+        let checksum = Checksum.xxh3(payload)
+        out.patchLE(UInt32(payload.count), at: start)
+        out.patchLE(checksum, at: start + 4)
+        return true
+    }
+
+    private static func compress(_ compressor: BlockCompressor, _ bodyStart: Int, _ bodyCount: Int, _ out: inout ByteWriter) {
+        var packed = ByteWriter(capacity: bodyCount)
+        do throws(CompressionError) {
+            try compressor.compress(UnsafeRawBufferPointer(rebasing: out.bytes[bodyStart...]), into: &packed)
+        } catch { return }  // it goes as it is
+        guard packed.count + 4 < bodyCount else { return }
+        out.truncate(to: bodyStart - 1)
+        out.write(compressedFlag)
+        out.writeLE(UInt32(bodyCount))
+        out.write(packed.bytes)
+    }
+
+    /// A frame of the input.
+    enum Found {
+        case needMore
+        /// `body` lies in the input; `count` bytes are consumed with it.
+        case frame(Kind, body: UnsafeRawBufferPointer, count: Int)
+        /// The same, its body undone.
+        case unpacked(Kind, body: [UInt8], count: Int)
+    }
+
+    /// The frame at the front of `input`.
+    static func next(_ input: UnsafeRawBufferPointer) throws(PeerError) -> Found {
+        guard input.count >= headBytes else { return .needMore }
+        let length = Int(UInt32(littleEndian: input.loadUnaligned(as: UInt32.self)))
+        guard length >= 2, length <= largestPayload else {
+            throw .malformed("a frame of \(length) bytes; is the other end a node of this version?")
+        }
+        guard input.count >= headBytes + length else { return .needMore }
+        let payload = UnsafeRawBufferPointer(rebasing: input[headBytes..<headBytes + length])
+        guard Checksum.xxh3(payload) == UInt64(littleEndian: input.loadUnaligned(fromByteOffset: 4, as: UInt64.self)) else {
+            throw .malformed("a frame of \(length) bytes does not match its checksum")
+        }
+        guard let kind = Kind(rawValue: payload[0]) else { throw .malformed("a frame of kind \(payload[0])") }
+        let body = UnsafeRawBufferPointer(rebasing: payload[2...])
+        guard payload[1] & compressedFlag != 0 else { return .frame(kind, body: body, count: headBytes + length) }
+        guard body.count >= 4 else { throw .malformed("a compressed frame of \(length) bytes") }
+        let count = Int(UInt32(littleEndian: body.loadUnaligned(as: UInt32.self)))
+        guard count <= largestPayload else { throw .malformed("a frame that holds \(count) bytes") }
+        var unpacked = ByteWriter(capacity: count)
+        do throws(CompressionError) {
+            try BlockDecompressor.decompress(
+                UnsafeRawBufferPointer(rebasing: body[4...]), codec: .lz4, decompressedCount: count, into: &unpacked)
+        } catch { throw .malformed("a compressed frame: \(error)") }
+        return .unpacked(kind, body: unpacked.toArray(), count: headBytes + length)
+    }
+}
+
+/// What ends a connection between nodes.
+enum PeerError: Error, CustomStringConvertible {
+    /// What came makes no sense.
+    case malformed(String)
+    /// The other end does not want this node, or is not who was looked for.
+    case refused(String)
+
+    var description: String {
+        switch self {
+        case .malformed(let what): what
+        case .refused(let why): why
+        }
+    }
+}
+
+/// Who connects, and to whom it means to.
+struct PeerHello: Equatable {
+    var clusterName: String
+    var hostID: UUID
+    /// Where the node is reached.
+    var endpoint: Endpoint
+    /// The node it wants; nil when it does not know.
+    var wanted: UUID?
+
+    private static let magic: [UInt8] = Array("AXIN".utf8)
+    private static let nobody = UUID(high: 0, low: 0)
+
+    func encode(into out: inout ByteWriter) {
+        out.write(PeerHello.magic)
+        out.write(PeerFrame.version)
+        out.writeCounted(clusterName)
+        out.write(hostID)
+        out.writeCounted(endpoint.address)
+        out.writeVarint(endpoint.port)
+        out.write(wanted ?? PeerHello.nobody)
+    }
+
+    init(clusterName: String, hostID: UUID, endpoint: Endpoint, wanted: UUID?) {
+        self.clusterName = clusterName
+        self.hostID = hostID
+        self.endpoint = endpoint
+        self.wanted = wanted
+    }
+
+    init(from reader: inout ByteReader) throws(PeerError) {
+        let version: UInt8
+        do throws(ByteError) {
+            guard try reader.readArray(PeerHello.magic.count) == PeerHello.magic else { throw .malformedVarint(offset: 0) }
+            version = try reader.readU8()
+        } catch { throw .malformed("the first frame is not a hello of the internode protocol") }
+        guard version == PeerFrame.version else {
+            throw .refused(
+                "this node speaks version \(PeerFrame.version) of the internode protocol, the other \(version); run one release on all nodes"
+            )
+        }
+        do throws(ByteError) {
+            clusterName = try reader.readCountedText()
+            hostID = try reader.readUUID()
+            let address = try reader.readCountedText()
+            let port = try reader.readCount()
+            guard Endpoint.isPlausible(address: address.utf8), port <= 65_535 else { throw .malformedVarint(offset: reader.offset) }
+            endpoint = Endpoint(address: address, port: port)
+            let id = try reader.readUUID()
+            wanted = id == PeerHello.nobody ? nil : id
+        } catch { throw .malformed("a hello does not parse: \(error)") }
+    }
+}

@@ -1,0 +1,107 @@
+import Messages
+import Platform
+import Primitives
+
+/// The connections of one loop to other nodes, opened when first needed.
+///
+/// Urgent, small and large messages have connections of their own, so that a large one does not hold up the others.
+/// SAFETY: `@unchecked Sendable` because everything is touched on its loop only.
+final class PeerLinks: @unchecked Sendable {
+    /// What a message waits behind.
+    enum Lane: Int, CaseIterable, Hashable {
+        /// Gossip and metadata.
+        case urgent
+        case small
+        /// Requests that are large, or ask for much.
+        case large
+    }
+
+    private struct Key: Hashable {
+        let endpoint: Endpoint
+        let lane: Lane
+    }
+
+    private let loop: Int
+    private let network: any Network
+    private let time: any TimeSource
+    private unowned let cluster: (any DriverCluster)?
+    private let byteLimit: Int
+    private let answer: PeerLink.Answer
+    private var links: [Key: PeerLink] = [:]
+    /// When a connection to a node last failed before the node was met, in monotonic microseconds: it is not tried anew at once.
+    private var failedAt: [Endpoint: Int64] = [:]
+
+    static let restAfterFailure: Int64 = 100_000
+    static let largeFrom = 64 << 10
+
+    init(
+        loop: Int, network: any Network, time: any TimeSource, cluster: (any DriverCluster)?, byteLimit: Int,
+        answer: @escaping PeerLink.Answer
+    ) {
+        self.loop = loop
+        self.network = network
+        self.time = time
+        self.cluster = cluster
+        self.byteLimit = byteLimit
+        self.answer = answer
+    }
+
+    static func lane(of request: PeerRequest) -> Lane {
+        switch request {
+        case .gossip, .metadata: .urgent
+        case .write(let bytes), .hint(let bytes), .repair(let bytes): bytes.count >= largeFrom ? .large : .small
+        case .count(let bytes, _): bytes.count >= largeFrom ? .large : .small
+        case .propose(_, _, let bytes), .commit(_, _, let bytes): bytes.count >= largeFrom ? .large : .small
+        case .read(let command): command.rowLimit > 256 ? .large : .small
+        case .digest, .prepare, .truncate: .small
+        }
+    }
+
+    /// Sends a request; the answer, or why there will be none, comes by `answer`, perhaps before this returns.
+    /// - Parameter wanted: the node that is meant to be there; nil: whoever is.
+    func send(_ request: PeerRequest, to endpoint: Endpoint, wanted: UUID?, id: UInt64, timeout: Int64, epoch: UInt64) {
+        let key = Key(endpoint: endpoint, lane: PeerLinks.lane(of: request))
+        if let link = links[key], !link.hasEnded { return link.send(request, id: id, timeout: timeout, epoch: epoch) }
+        let now = Int64(time.monotonicNanoseconds() / 1000)
+        if let failed = failedAt[endpoint], now - failed < PeerLinks.restAfterFailure {
+            return answer(id, .failed(.connectionLost, "\(endpoint) could not be reached a moment ago"))
+        }
+        open(key, wanted)
+        guard let link = links[key] else { return answer(id, .failed(.connectionLost, "\(endpoint) cannot be reached")) }
+        link.send(request, id: id, timeout: timeout, epoch: epoch)
+    }
+
+    private func open(_ key: Key, _ wanted: UUID?) {
+        guard var hello = cluster?.hello else { return }
+        hello.wanted = wanted
+        let (sent, compresses) = (hello, cluster?.compresses(key.endpoint) ?? false)
+        let link = PeerLink(
+            endpoint: key.endpoint, hello: sent, compresses: compresses, byteLimit: byteLimit, answer: answer
+        ) { [weak self] refusal, isWelcome in self?.ended(key, refusal, isWelcome) }
+        links[key] = link
+        network.connect(host: key.endpoint.address, port: key.endpoint.port, loop: loop) { connection in
+            link.opened(connection)
+            return link
+        }
+    }
+
+    private func ended(_ key: Key, _ refusal: String?, _ isWelcome: Bool) {
+        if links[key]?.hasEnded ?? false { links[key] = nil }
+        if !isWelcome { failedAt[key.endpoint] = Int64(time.monotonicNanoseconds() / 1000) }
+        if let refusal { cluster?.wasRefused(by: key.endpoint, refusal) }
+    }
+
+    /// Ends all connections to a node that counts as dead: who waits for it learns so now.
+    func close(_ endpoint: Endpoint) {
+        for lane in Lane.allCases { links.removeValue(forKey: Key(endpoint: endpoint, lane: lane))?.close() }
+    }
+
+    func closeAll() {
+        let all = links
+        links = [:]
+        for link in all.values { link.close() }
+    }
+
+    /// Bytes of requests without an answer.
+    var outstandingBytes: Int { links.values.reduce(0) { $0 + $1.outstandingBytes } }
+}

@@ -1,0 +1,55 @@
+import DataModel
+import Messages
+import Platform
+import Primitives
+import Replica
+import Storage
+
+/// Keeps the storage engine in step with the schema.
+///
+/// A table's storage is made before a version that names it is kept, and removed after one that does not is: a crash between leaves a directory that
+/// nothing names, which the next start removes.
+struct TableStorage: Sendable {
+    let engine: StorageEngine
+
+    static func directoryName(_ table: TableMetadata) -> String {
+        table.keyspace + "/" + table.name + "-" + table.id.description.filter { $0 != "-" }
+    }
+
+    /// Opens the storage of every table of a schema, and the node's own.
+    func open(_ schema: Schema) throws(StorageError) {
+        try PaxosAcceptor.open(engine)
+        for table in TableStorage.stored(schema) {
+            try engine.openTable(table.id, name: TableStorage.directoryName(table), options: TableStoreOptions(table.options))
+        }
+    }
+
+    private static func stored(_ schema: Schema) -> [TableMetadata] {
+        schema.sortedKeyspaces.flatMap { $0.sortedTables.filter { !$0.isVirtual } }
+    }
+
+    /// Removes what a crash left of tables that are not in the schema.
+    func removeLeftovers(_ schema: Schema) {
+        engine.removeLeftovers(
+            tables: Set(TableStorage.stored(schema).map { TableStorage.directoryName($0) } + [PaxosAcceptor.directoryName]),
+            keyspaces: Set(schema.sortedKeyspaces.map(\.name) + ["system"]))
+    }
+
+    /// Makes storage for new tables: for all, or for none with an error.
+    func create(_ tables: [TableMetadata]) throws {
+        do {
+            for table in tables where engine.table(table.id) == nil {
+                try engine.createTable(table.id, name: TableStorage.directoryName(table), options: TableStoreOptions(table.options))
+            }
+        } catch {
+            takeBack(tables)
+            throw error
+        }
+    }
+
+    func takeBack(_ tables: [TableMetadata]) {
+        for table in tables where engine.table(table.id) != nil {
+            do { try engine.dropTable(table.id) } catch { engine.report("files of a table that was not made remain: \(error)") }
+        }
+    }
+}
