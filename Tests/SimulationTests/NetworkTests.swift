@@ -160,6 +160,23 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(!caller.isClosed)
     }
 
+    @Test func aFlappingLinkKeepsTheOrder() throws {
+        let caller = try call(sends: [])
+        run(1)
+        var sent: [UInt8] = []
+        for number in 0..<200 {
+            empty.fabric.set(empty.machines[1], empty.machines[0]) { $0.isBlocked = number % 3 == 0 }
+            empty.fabric.set(empty.machines[1], empty.machines[0]) { $0.slowness = number % 2 == 0 ? 20 : 1 }
+            caller.out += [UInt8(number)]
+            sent.append(UInt8(number))
+            caller.connection.markReady()
+            run(0.003)
+        }
+        empty.fabric.heal()
+        run(5)
+        #expect(caller.received == sent)
+    }
+
     @Test func aBrokenConnectionEndsAtBothEnds() throws {
         let caller = try call(sends: [1])
         run(1)

@@ -12,8 +12,10 @@ final class SimulatedPipe: @unchecked Sendable {
     private var to: SimulatedConnection?
     /// What was sent before the other end was there.
     private var early: [Item] = []
-    /// What a blocked link holds back.
-    private var stalled: [Item] = []
+    /// What is under way, in order: each arrival is of the first.
+    private var items: [Item] = []
+    /// Arrivals that a blocked link holds back.
+    private var stalled = 0
     private var lastArrival: UInt64 = 0
     /// Bytes sent and not yet taken in by the other end.
     private(set) var underWay = 0
@@ -25,9 +27,9 @@ final class SimulatedPipe: @unchecked Sendable {
 
     func attach(_ to: SimulatedConnection) {
         self.to = to
-        let items = early
+        let waiting = early
         early = []
-        for item in items { launch(item) }
+        for item in waiting { launch(item) }
     }
 
     func send(_ bytes: [UInt8]) {
@@ -44,19 +46,29 @@ final class SimulatedPipe: @unchecked Sendable {
     func end() { launch(.end) }
 
     private func launch(_ item: Item) {
-        guard let to else { return early.append(item) }
-        lastArrival = max(lastArrival + 1, fabric.world.now + fabric.latency(from.machine, to.machine))
-        fabric.world.after(lastArrival - fabric.world.now) { [self] in arrive(item) }
+        guard to != nil else { return early.append(item) }
+        items.append(item)
+        scheduleArrival()
     }
 
-    private func arrive(_ item: Item) {
-        guard let to, !to.isGone else {
-            // Nobody is there any more: the sender is told, if it still is.
-            if case .bytes = item, let to, !to.isSilent { from.breakSoon() }
+    private func scheduleArrival() {
+        guard let to else { return }
+        lastArrival = max(lastArrival + 1, fabric.world.now + fabric.latency(from.machine, to.machine))
+        fabric.world.after(lastArrival - fabric.world.now) { [self] in arrive() }
+    }
+
+    private func arrive() {
+        guard let to, !from.isBroken, let item = items.first else { return }
+        if stalled > 0 || fabric.condition(from.machine, to.machine).isBlocked {
+            stalled += 1
             return
         }
-        if from.isBroken { return }
-        if !stalled.isEmpty || fabric.condition(from.machine, to.machine).isBlocked { return stalled.append(item) }
+        items.removeFirst()
+        guard !to.isGone else {
+            // Nobody is there any more: the sender is told, if it still is.
+            if case .bytes = item, !to.isSilent { from.breakSoon() }
+            return
+        }
         switch item {
         case .bytes(let bytes): to.arrived(bytes)
         case .end: to.endArrived()
@@ -65,9 +77,9 @@ final class SimulatedPipe: @unchecked Sendable {
 
     /// The link is whole again.
     func retransmit() {
-        let items = stalled
-        stalled = []
-        for item in items { launch(item) }
+        let arrivals = stalled
+        stalled = 0
+        for _ in 0..<arrivals { scheduleArrival() }
     }
 
     /// The other end took bytes in.

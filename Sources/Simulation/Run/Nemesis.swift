@@ -6,12 +6,15 @@ final class Nemesis: @unchecked Sendable {
     private let kinds: [FaultKind]
     private var isOver = false
     private(set) var faultCount = 0
+    /// Longest time between two faults.
+    private let pace: UInt64
     private var world: SimulatedWorld { cluster.world }
 
     init(cluster: SimulatedCluster, kinds: [FaultKind]) {
         self.cluster = cluster
         // A loss of power may cost what a periodic sync has not reached; killing the process may not.
         self.kinds = cluster.survivesPowerLoss ? kinds : kinds.filter { $0 != .crash }
+        pace = cluster.world.random.pick([1, 2, 4, 8]) * Nanoseconds.second
     }
 
     func begin() {
@@ -22,7 +25,7 @@ final class Nemesis: @unchecked Sendable {
     private func next() {
         if isOver { return }
         strike(world.random.pick(kinds))
-        world.after(world.random.nanoseconds(50 * Nanoseconds.millisecond...6 * Nanoseconds.second)) { [self] in next() }
+        world.after(world.random.nanoseconds(50 * Nanoseconds.millisecond...pace)) { [self] in next() }
     }
 
     /// Ends all faults and starts what is down.
@@ -50,6 +53,8 @@ final class Nemesis: @unchecked Sendable {
     }
 
     private func restart(_ node: SimulatedNode, after delay: UInt64) {
+        // What was being stopped when everything healed.
+        if isOver { return node.start() }
         node.isWanted = false
         later(delay) { node.start() }
     }

@@ -36,6 +36,8 @@ final class SimulatedCluster: @unchecked Sendable {
             "max_mutation_size=256KiB", "memtable_space=\(world.random.pick(["1MiB", "2MiB", "8MiB"]))",
             "cache_space=\(world.random.pick(["0", "1MiB"]))", "line_port=\(SimulatedCluster.linePort)", "native_transport_port=9042",
             "http_port=9180",
+            // What takes long here takes no real time, and would be told on standard error.
+            "slow_query_log_timeout=1h",
             "compaction_throughput=\(world.random.pick(["0", "1MiB/s"]))",
         ]
         world.tell("settings: " + common.joined(separator: " "))
