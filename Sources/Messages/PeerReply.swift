@@ -27,6 +27,7 @@ public enum PeerReply: Sendable, Equatable {
     case metadata(MetadataReply)
     case failed(FailureReason, String)
     case gossip([UInt8])
+    case tree(MerkleTree)
 
     public func encode(into out: inout ByteWriter) {
         switch self {
@@ -54,6 +55,9 @@ public enum PeerReply: Sendable, Equatable {
         case .gossip(let bytes):
             out.write(8)
             out.writeCounted(bytes)
+        case .tree(let tree):
+            out.write(9)
+            tree.encode(into: &out)
         }
     }
 
@@ -67,6 +71,7 @@ public enum PeerReply: Sendable, Equatable {
         case 6: self = .metadata(try MetadataReply(from: &reader))
         case 7: self = .failed(FailureReason(rawValue: try reader.readBE()) ?? .unknown, try reader.readCountedText())
         case 8: self = .gossip(try reader.readCounted())
+        case 9: self = .tree(try MerkleTree(from: &reader))
         default: throw .malformedVarint(offset: reader.offset - 1)
         }
     }

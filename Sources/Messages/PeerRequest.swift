@@ -21,11 +21,13 @@ public enum PeerRequest: Sendable, Equatable {
     /// Forget all rows of a table.
     case truncate(table: UUID)
     case gossip([UInt8])
+    /// Hash a stretch of tokens. Reads all of it: minutes, for much data.
+    case tree(TreeCommand)
 
     /// What the queue of a peer, its counters and its limits call it.
     public enum Verb: UInt8, Sendable, CaseIterable {
         case write = 1, hint = 2, repair = 3, read = 4, digest = 5, count = 6, prepare = 7, propose = 8, commit = 9, metadata = 10,
-            truncate = 11, gossip = 12
+            truncate = 11, gossip = 12, tree = 13
     }
 
     public var verb: Verb {
@@ -42,6 +44,7 @@ public enum PeerRequest: Sendable, Equatable {
         case .metadata: .metadata
         case .truncate: .truncate
         case .gossip: .gossip
+        case .tree: .tree
         }
     }
 
@@ -63,6 +66,7 @@ public enum PeerRequest: Sendable, Equatable {
         case .metadata(let request): request.encode(into: &out)
         case .truncate(let table): out.write(table)
         case .gossip(let bytes): out.writeCounted(bytes)
+        case .tree(let command): command.encode(into: &out)
         }
     }
 
@@ -84,6 +88,7 @@ public enum PeerRequest: Sendable, Equatable {
         case .metadata: self = .metadata(try MetadataRequest(from: &reader))
         case .truncate: self = .truncate(table: try reader.readUUID())
         case .gossip: self = .gossip(try reader.readCounted())
+        case .tree: self = .tree(try TreeCommand(from: &reader))
         }
     }
 

@@ -43,7 +43,8 @@ public struct ReadAnswer: Sendable, Equatable {
         return UUID(high: Checksum.xxh3(all.bytes, seed: 0x4449_4745), low: Checksum.xxh3(all.bytes, seed: 0x5354))
     }
 
-    private static func hash(_ key: UnsafeRawBufferPointer, _ row: RowView, into all: inout ByteWriter) {
+    /// Writes what a row says, but for its liveness, as it is hashed: equal for equal rows, whatever their bytes.
+    static func hash(_ key: UnsafeRawBufferPointer, _ row: RowView, into all: inout ByteWriter) {
         all.write(3)
         all.writeVarint(key.count)
         all.write(key)

@@ -74,6 +74,9 @@ public struct ReplicaService: Sendable {
             guard io == .blocking else { throw .wouldBlock }
             try replica.truncate(table: table)
             return Result(reply: .done)
+        case .tree(let command):
+            guard io == .blocking else { throw .wouldBlock }
+            return Result(reply: .tree(try replica.tree(command)))
         case .metadata, .gossip: return Result(reply: .failed(.unknown, "not for the replica"))
         }
     }

@@ -2,6 +2,7 @@ import Cluster
 import Coordinator
 import DataModel
 import Messages
+import ModelReplica
 import Primitives
 import Testing
 

@@ -1,5 +1,6 @@
 import DataModel
 import Messages
+import ModelReplica
 import Primitives
 import Synchronization
 

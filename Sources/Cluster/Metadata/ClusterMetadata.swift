@@ -4,7 +4,7 @@ import Primitives
 /// What all nodes agree on: who the members are, which tokens they own, and the schema. One version follows another (`epoch`), each chosen by
 /// Paxos among the members of the one before, so that all nodes see the same versions in the same order.
 ///
-///     metadata := "AXMD" format(1) epoch count member* schema
+///     metadata := "AXMD" format(1) epoch strategy count change(8)* count member* schema
 ///     member   := host id (16) address port native-port data-center rack state claims heirs replaced(16)
 ///
 /// Texts and bytes stand behind their count, numbers are varints.
@@ -27,6 +27,17 @@ public struct ClusterMetadata: Sendable, Equatable {
     public var members: [Member]
     /// The encoded schema of the users' keyspaces.
     public var schema: [UInt8]
+    /// Numbers of the changes that were made last, the newest at the end: a node whose change another node has finished recognizes it.
+    public private(set) var recentChanges: [UInt64] = []
+
+    /// So many are remembered.
+    static let changesRemembered = 64
+
+    /// Remembers a change by its number.
+    public mutating func note(change: UInt64) {
+        recentChanges.append(change)
+        if recentChanges.count > ClusterMetadata.changesRemembered { recentChanges.removeFirst() }
+    }
 
     public init(epoch: UInt64 = 0, strategy: TokenStrategy = .standard, members: [Member] = [], schema: [UInt8] = []) {
         self.epoch = epoch
@@ -72,6 +83,8 @@ public struct ClusterMetadata: Sendable, Equatable {
             out.write(3)
             out.writeVarint(grid.count)
         }
+        out.writeVarint(recentChanges.count)
+        for change in recentChanges { out.writeLE(change) }
         out.writeVarint(members.count)
         for member in members { member.encode(into: &out) }
         out.writeCounted(schema)
@@ -100,13 +113,19 @@ public struct ClusterMetadata: Sendable, Equatable {
             case 3: strategy = .equalPartitions(try grid(&reader))
             default: throw .malformedVarint(offset: reader.offset - 1)
             }
+            let changes = try reader.readCount()
+            guard changes <= ClusterMetadata.changesRemembered else { throw .malformedVarint(offset: reader.offset) }
+            var recent: [UInt64] = []
+            for _ in 0..<changes { recent.append(try reader.readLE()) }
             let count = try reader.readCount()
             guard count <= 10_000 else { throw .malformedVarint(offset: reader.offset) }
             var members: [Member] = []
             for _ in 0..<count { members.append(try Member(from: &reader)) }
             let schema = try reader.readCounted()
             guard reader.isAtEnd else { throw .malformedVarint(offset: reader.offset) }
-            return ClusterMetadata(epoch: epoch, strategy: strategy, members: members, schema: schema)
+            var metadata = ClusterMetadata(epoch: epoch, strategy: strategy, members: members, schema: schema)
+            metadata.recentChanges = recent
+            return metadata
         }
     }
 }

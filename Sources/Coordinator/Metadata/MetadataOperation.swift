@@ -9,7 +9,8 @@ import Primitives
 /// 1. A quorum of the voters promises. One that knows a newer version gives it: the change is made anew, upon that.
 /// 2. A value that was accepted before is finished first; else the change is applied to the present version and proposed.
 /// 3. Accepted by a quorum, it is chosen. All live nodes are told, and those that answer within `tellTimeout` are waited for.
-/// 4. When what was chosen is not our change, it is made anew, upon that. A change may find that it has nothing to do any more.
+/// 4. When what was chosen is not our change, it is made anew, upon that, unless another node has finished it: the versions name the changes they
+///    come from. A change may find that it has nothing to do any more.
 /// 5. A voter that is behind is given what it lacks and asked again. A round that is refused, or in which too few answer within
 ///    `roundTimeout`, is tried again after a pause, until the deadline. Whoever has asked for its change to be accepted, and has not seen
 ///    another version in its place, does not know then whether it was made.
@@ -39,6 +40,8 @@ final class MetadataOperation: Operation {
     private var phaseEnd = Int64.max
     private var finished: (ballot: Ballot, value: [UInt8])?
     private var attempts = 0
+    /// Names the change in the versions that follow it.
+    private let number: UInt64
 
     static let tellTimeout: Int64 = 1_000_000
     /// Doubled with each of the first attempts.
@@ -51,6 +54,7 @@ final class MetadataOperation: Operation {
         self.base = base
         self.change = change
         self.learned = learned
+        number = coordinator.random.next()
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
@@ -61,6 +65,7 @@ final class MetadataOperation: Operation {
     override func start(now: Int64) { prepare(now: now) }
 
     private func prepare(now: Int64) {
+        if base.recentChanges.contains(number) { return finish(.success(.done)) }
         do throws(ServerError) {
             guard try change(base) != nil else { return finish(.success(.done)) }
         } catch { return finish(.failure(error)) }
@@ -159,6 +164,7 @@ final class MetadataOperation: Operation {
             do throws(ServerError) {
                 guard var next = try change(base) else { return finish(.success(.done)) }
                 next.epoch = base.epoch + 1
+                next.note(change: number)
                 proposal = next.encode()
                 isOwn = true
                 mayBeMade = true

@@ -17,14 +17,22 @@ struct AdminCommands: Sendable {
 
     static let names = [
         "status", "info", "tablestats", "compactionstats", "flush", "compact", "drain", "snapshot", "listsnapshots", "clearsnapshot",
-        "import",
+        "import", "ring", "gossipinfo", "failuredetector", "listhints", "decommission", "removenode",
     ]
-    static let changing: Set<String> = ["flush", "compact", "drain", "snapshot", "clearsnapshot", "import"]
+    static let changing: Set<String> = [
+        "flush", "compact", "drain", "snapshot", "clearsnapshot", "import", "decommission", "removenode",
+    ]
 
     func run(_ command: String, _ arguments: [String: String]) throws -> AdminValue {
         switch command {
         case "status": return status()
         case "info": return info()
+        case "ring": return try ring(arguments)
+        case "gossipinfo": return gossipInfo()
+        case "failuredetector": return failureDetector()
+        case "listhints": return hints()
+        case "decommission": return try decommission()
+        case "removenode": return try removeNode(arguments)
         case "tablestats": return try tableStatistics(arguments)
         case "compactionstats": return compactionStatistics()
         case "flush":
@@ -70,26 +78,6 @@ struct AdminCommands: Sendable {
             throw AdminError(status: 404, message: "no table matches keyspace=\(keyspace ?? "*") table=\(table ?? "*")")
         }
         return found
-    }
-
-    private func status() -> AdminValue {
-        .object([
-            ("state", .string(node.isDraining ? "draining" : "normal")),
-            ("cluster", .string(node.configuration.clusterName)),
-            (
-                "nodes",
-                .array([
-                    .object([
-                        ("status", .string("UN")), ("address", .string(node.configuration.listenAddress)),
-                        ("load_bytes", .int(userTables.reduce(0) { $0 + $1.1.tables.reduce(0) { $0 + $1.fileBytes } })),
-                        ("tokens", .int(node.configuration.numTokens)), ("owns_percent", .double(100)),
-                        ("host_id", .string(node.hostID.description)), ("data_center", .string(node.configuration.dataCenter)),
-                        ("rack", .string(node.configuration.rack)),
-                    ])
-                ])
-            ),
-            ("failure", node.storage.failure.map { .string($0) } ?? .null),
-        ])
     }
 
     private func info() -> AdminValue {

@@ -41,7 +41,33 @@ struct Metrics {
         metric("compaction_read_bytes_total", "counter", "Bytes compactions read.", compactions.bytesRead)
         metric("compaction_written_bytes_total", "counter", "Bytes compactions wrote.", compactions.bytesWritten)
         metric("prepared_statements", "gauge", "Prepared statements kept.", node.queries.preparedCounts.kept)
+        renderCluster(metric)
         metric("resident_bytes", "gauge", "Bytes of the process in physical memory.", ProcessMemory.residentBytes())
         return text
+    }
+
+    private func renderCluster(_ metric: (_ name: String, _ type: String, _ help: String, _ value: Int) -> Void) {
+        let cluster = node.cluster
+        let alive = cluster.view?.isAlive ?? []
+        metric("members", "gauge", "Members of the cluster.", alive.count)
+        metric("members_alive", "gauge", "Members that count as alive here.", alive.count { $0 })
+        metric("metadata_epoch", "gauge", "Version of members and schema.", Int(clamping: cluster.epoch))
+        metric(
+            "peer_requests_total", "counter", "Requests of other nodes carried out.",
+            cluster.counters.requestsCarriedOut.load(ordering: .relaxed))
+        metric(
+            "peer_requests_sent_total", "counter", "Requests sent to other nodes.", cluster.counters.requestsSent.load(ordering: .relaxed))
+        metric("peer_bytes_sent_total", "counter", "Bytes of requests sent to other nodes.", cluster.counters.bytesSent.load(ordering: .relaxed))
+        metric(
+            "peer_requests_stale_total", "counter", "Requests refused because their coordinator went by other members.",
+            cluster.counters.staleRequests.load(ordering: .relaxed))
+        metric(
+            "peer_connections_refused_total", "counter", "Connections of other nodes refused.",
+            cluster.counters.connectionsRefused.load(ordering: .relaxed))
+        let hints = cluster.hints.store.counters
+        metric("hints_kept_total", "counter", "Hints kept for other nodes.", hints.kept)
+        metric("hints_replayed_total", "counter", "Hints that have arrived.", hints.replayed)
+        metric("hints_refused_total", "counter", "Hints that no limit had room for.", hints.refused)
+        metric("hints_bytes", "gauge", "Bytes of hints that wait.", cluster.hints.store.storedBytes)
     }
 }

@@ -58,6 +58,10 @@ extension ClusterService {
         if hasStopped { return }
         carryOut(gossip.withLock { $0?.tick(now: now, wall: time.wallMicroseconds()) ?? [] })
         if round % 10 == 9 { catchUp() }
+        if round % 60 == 10 {
+            let bytes = load
+            gossip.withLock { $0?.setLocal(.load, "\(bytes)") }
+        }
         let wait: UInt64 = round < 10 ? 100_000_000 : UInt64(GossipConfiguration.interval) * 1000
         network.schedule(loop: 0, nanoseconds: wait) { [weak self] in self?.tick(round: round + 1) }
     }

@@ -51,8 +51,9 @@ extension ClusterService {
     }
 
     private func takePlace(_ own: ClusterMetadata.Member, _ generation: Int64) throws(NodeError) {
-        placeFirstView()
         let isAlone = metadata.current?.members.count == 1
+        if !isAlone && own.node.endpoint != endpoint { try checkNobodyElse(at: own.node.endpoint) }
+        placeFirstView()
         startGossip(generation: generation, status: own.node.state == .normal ? .normal : .joining)
         if !isAlone { meetOthers() }
         let nativePort = nativePort.load(ordering: .relaxed)
@@ -69,6 +70,13 @@ extension ClusterService {
         case .normal, .left, .moving: break
         }
         if let metadata = metadata.current, let schema = queries?.schema { describe(metadata, schema: schema) }
+    }
+
+    /// A node that is reached elsewhere now must be the same node: none may answer where it was.
+    private func checkNobodyElse(at former: Endpoint) throws(NodeError) {
+        if case .failed(.unknown, let why) = ask(.metadata(.fetch(after: 0)), at: former, wanted: nil, timeout: 3_000_000) {
+            throw .identity("\(former) does not let this node in: \(why)")
+        }
     }
 
     /// Waits until the other members that live are known to, so that the first requests are not refused; a second and a half at most.
@@ -124,6 +132,7 @@ extension ClusterService {
             // An answer is looked for more often than the question is asked.
             for _ in 0..<20 {
                 if let outcome = shadow.withLock({ $0?.outcome }) { return outcome }
+                if let why = seedRefusal.withLock({ $0 }) { throw .identity(why) }
                 background.sleep(nanoseconds: 50_000_000)
             }
             count += 1

@@ -135,6 +135,7 @@ extension ClusterService {
             throw error
         }
         try change(.finish(hostID))
+        hints.sendRest(for: 60)
         carryOut(gossip.withLock { $0?.leave(wall: time.wallMicroseconds()) ?? [] })
     }
 

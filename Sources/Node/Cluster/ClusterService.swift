@@ -44,6 +44,9 @@ final class ClusterService: Sendable {
     let nativePort = Atomic<Int>(0)
     let gossip = Mutex<Gossiper?>(nil)
     let shadow = Mutex<ShadowRound?>(nil)
+    /// Why a node did not want this one.
+    let seedRefusal = Mutex<String?>(nil)
+    private let isOut = Atomic<Bool>(false)
     let snitch: Mutex<DynamicSnitch>
     private let viewBox = Mutex<(view: ClusterView, schema: UUID)?>(nil)
     /// Changes of the metadata that wait for those before them; on loop 0.
@@ -170,6 +173,7 @@ final class ClusterService: Sendable {
     /// A version came into force: what clients and requests see follows it. Called in the order of versions.
     func took(_ before: ClusterMetadata?, _ next: ClusterMetadata, _ schema: Schema, _ difference: SchemaDifference) {
         guard let queries else { return }
+        isOut.store(next.member(hostID) == nil, ordering: .releasing)
         describe(next, schema: schema)
         if !difference.isEmpty { queries.install(schema, difference) }
         for table in difference.altered { storage.table(table.id)?.options = TableStoreOptions(table.options) }
@@ -265,11 +269,20 @@ final class ClusterService: Sendable {
 
     func opened(_ connection: any Connection) { connections.withLock { $0[ObjectIdentifier(connection)] = connection } }
 
+    /// Whether the node has left the cluster, or was removed: it serves nobody then.
+    var hasLeft: Bool { isOut.load(ordering: .relaxed) }
+
     /// Whether a member counts as alive.
     func isAlive(_ id: UUID) -> Bool {
         guard let endpoint = endpoint(of: id) else { return false }
         return gossip.withLock { $0?.isAlive(endpoint) ?? false }
     }
+
+    /// What a node says of itself.
+    func said(_ key: GossipKey, by endpoint: Endpoint) -> String? { gossip.withLock { $0?.state(of: endpoint)?[key]?.text } }
+
+    /// Bytes of the tables on this node's disk.
+    var load: Int { storage.allTables.reduce(0) { $0 + $1.tables.reduce(0) { $0 + $1.fileBytes } } }
 
     /// Tells the others that this node stops, and lets the news leave.
     func sayGoodBye() {
@@ -295,7 +308,7 @@ final class ClusterCounters: Sendable {
     let requestsSent = Atomic<Int>(0)
     let requestsCarriedOut = Atomic<Int>(0)
     let staleRequests = Atomic<Int>(0)
-    let expiredRequests = Atomic<Int>(0)
+    let bytesSent = Atomic<Int>(0)
     let connectionsRefused = Atomic<Int>(0)
 }
 
@@ -314,7 +327,11 @@ extension ClusterService: DriverCluster {
 
     var hello: PeerHello { PeerHello(clusterName: configuration.clusterName, hostID: hostID, endpoint: endpoint, wanted: nil) }
 
-    func wasRefused(by endpoint: Endpoint, _ why: String) { tell("\(endpoint) refused this node: \(why)", level: .error) }
+    func wasRefused(by endpoint: Endpoint, _ why: String) {
+        let text = "\(endpoint) refused this node: \(why)"
+        seedRefusal.withLock { if $0 == nil { $0 = text } }
+        tell(text, level: .error)
+    }
 
     func endpoint(of node: UUID) -> Endpoint? { metadata.current?.member(node)?.node.endpoint }
 

@@ -119,6 +119,16 @@ final class HintHandoff: @unchecked Sendable {
         }
     }
 
+    /// Waits until what is kept for nodes that live has arrived, before the node leaves for good; on a background thread.
+    func sendRest(for seconds: Int) {
+        for attempt in 0..<seconds * 10 {
+            let waiting = store.targets().filter { cluster?.isAlive($0.id) ?? false }
+            if waiting.isEmpty { return }
+            if attempt % 10 == 0 { for target in waiting { isUp(target.id) } }
+            background.sleep(nanoseconds: 100_000_000)
+        }
+    }
+
     func close() {
         if isClosed.exchange(true, ordering: .acquiringAndReleasing) { return }
         do { try store.close() } catch { cluster?.tell("hints cannot be written: \(error)", level: .error) }

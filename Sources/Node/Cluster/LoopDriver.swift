@@ -224,7 +224,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             return
         }
         switch request {
-        case .read, .digest, .gossip, .metadata: return done(result.reply)
+        case .read, .digest, .gossip, .metadata, .tree: return done(result.reply)
         case .write, .hint, .repair, .count, .prepare, .propose, .commit, .truncate: break
         }
         if result.needsSync { platform.acknowledgement.demandSync() }
@@ -261,6 +261,7 @@ struct DriverPlatform: Sendable {
 
 /// What a driver wants of its node.
 protocol DriverCluster: AnyObject, Sendable {
+    var counters: ClusterCounters { get }
     /// What this node says of itself when it connects.
     var hello: PeerHello { get }
     func compresses(_ endpoint: Endpoint) -> Bool

@@ -54,8 +54,13 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
     /// - Parameters:
     ///   - timeout: microseconds after which nobody waits for the answer.
     ///   - epoch: of the metadata that this node knows.
-    func send(_ request: PeerRequest, id: UInt64, timeout: Int64, epoch: UInt64) {
-        if hasEnded { return answer(id, .failed(.connectionLost, "the connection to \(endpoint) has ended")) }
+    /// - Returns: bytes of its frame; 0 when it was not sent.
+    func send(_ request: PeerRequest, id: UInt64, timeout: Int64, epoch: UInt64) -> Int {
+        func refuse(_ reason: FailureReason, _ why: String) -> Int {
+            answer(id, .failed(reason, why))
+            return 0
+        }
+        if hasEnded { return refuse(.connectionLost, "the connection to \(endpoint) has ended") }
         let start = out.count
         let fits = PeerFrame.write(.request, compressor: compressor, into: &out) { out in
             out.writeLE(id)
@@ -63,15 +68,16 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
             out.writeVarint(epoch)
             request.encode(into: &out)
         }
-        guard fits else { return answer(id, .failed(.unknown, "a request is longer than \(PeerFrame.largestPayload) bytes")) }
+        guard fits else { return refuse(.unknown, "a request is longer than \(PeerFrame.largestPayload) bytes") }
         let bytes = out.count - start
         guard outstandingBytes + bytes <= byteLimit || outstanding.isEmpty else {
             out.truncate(to: start)
-            return answer(id, .failed(.overloaded, "\(outstandingBytes) bytes of requests wait for \(endpoint)"))
+            return refuse(.overloaded, "\(outstandingBytes) bytes of requests wait for \(endpoint)")
         }
         outstanding[id] = bytes
         outstandingBytes += bytes
         connection?.markReady()
+        return bytes
     }
 
     /// Ends the connection: who waits for an answer is told.
@@ -136,7 +142,9 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
         let lost = outstanding.keys.sorted()
         outstanding = [:]
         outstandingBytes = 0
-        for id in lost { answer(id, .failed(.connectionLost, refusal ?? "the connection to \(endpoint) broke")) }
+        let reply: PeerReply =
+            refusal.map { .failed(.unknown, $0) } ?? .failed(.connectionLost, "the connection to \(endpoint) broke")
+        for id in lost { answer(id, reply) }
         ended(refusal, isWelcome)
     }
 }

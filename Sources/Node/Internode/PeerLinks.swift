@@ -53,6 +53,7 @@ final class PeerLinks: @unchecked Sendable {
         case .count(let bytes, _): bytes.count >= largeFrom ? .large : .small
         case .propose(_, _, let bytes), .commit(_, _, let bytes): bytes.count >= largeFrom ? .large : .small
         case .read(let command): command.rowLimit > 256 ? .large : .small
+        case .tree: .large
         case .digest, .prepare, .truncate: .small
         }
     }
@@ -61,14 +62,21 @@ final class PeerLinks: @unchecked Sendable {
     /// - Parameter wanted: the node that is meant to be there; nil: whoever is.
     func send(_ request: PeerRequest, to endpoint: Endpoint, wanted: UUID?, id: UInt64, timeout: Int64, epoch: UInt64) {
         let key = Key(endpoint: endpoint, lane: PeerLinks.lane(of: request))
-        if let link = links[key], !link.hasEnded { return link.send(request, id: id, timeout: timeout, epoch: epoch) }
+        if let link = links[key], !link.hasEnded { return send(request, on: link, id, timeout, epoch) }
         let now = Int64(time.monotonicNanoseconds() / 1000)
         if let failed = failedAt[endpoint], now - failed < PeerLinks.restAfterFailure {
             return answer(id, .failed(.connectionLost, "\(endpoint) could not be reached a moment ago"))
         }
         open(key, wanted)
         guard let link = links[key] else { return answer(id, .failed(.connectionLost, "\(endpoint) cannot be reached")) }
-        link.send(request, id: id, timeout: timeout, epoch: epoch)
+        send(request, on: link, id, timeout, epoch)
+    }
+
+    private func send(_ request: PeerRequest, on link: PeerLink, _ id: UInt64, _ timeout: Int64, _ epoch: UInt64) {
+        let bytes = link.send(request, id: id, timeout: timeout, epoch: epoch)
+        guard let counters = cluster?.counters else { return }
+        counters.requestsSent.add(1, ordering: .relaxed)
+        counters.bytesSent.add(bytes, ordering: .relaxed)
     }
 
     private func open(_ key: Key, _ wanted: UUID?) {

@@ -70,8 +70,8 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
         switch kind {
         case .hello:
             let hello = try PeerHello(from: &reader)
-            try host.welcome(hello)
             peer = hello
+            try host.welcome(hello)
             if host.compresses(hello.endpoint) { compressor = BlockCompressor(.lz4) }
             let id = host.hostID
             PeerFrame.write(.welcome, into: &out) { $0.write(id) }

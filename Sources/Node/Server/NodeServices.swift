@@ -52,7 +52,7 @@ final class NodeServices: Sendable {
     func beginServing() { serving.store(true, ordering: .releasing) }
 
     /// Whether the node is about to end: new requests are refused.
-    var isDraining: Bool { draining.load(ordering: .relaxed) }
+    var isDraining: Bool { draining.load(ordering: .relaxed) || cluster.hasLeft }
 
     func beginDraining() { draining.store(true, ordering: .sequentiallyConsistent) }
 

@@ -61,9 +61,11 @@ extension TableStore {
     }
 
     /// Visits the merged rows with keys in `range`, forward or in reverse, until `visit` answers false.
-    /// - Parameter purge: deletions that are not shown; nil: all are.
+    /// - Parameters:
+    ///   - purge: deletions that are not shown; nil: all are.
+    ///   - isBulk: whether blocks are read past the cache, for scans of much that nobody reads again soon.
     public func scan(
-        _ range: KeyRange, reversed: Bool, mayBlock: Bool, purge: PurgeRule? = nil,
+        _ range: KeyRange, reversed: Bool, mayBlock: Bool, purge: PurgeRule? = nil, isBulk: Bool = false,
         _ visit: (UnsafeRawBufferPointer, RowView) -> Bool
     ) throws(StorageError) {
         readCount.add(1, ordering: .relaxed)
@@ -73,7 +75,7 @@ extension TableStore {
             let end = compareBytes(range.end, shard.range.end) < 0 ? range.end : shard.range.end
             let part = KeyRange(start: start, end: end)
             if part.isEmpty { continue }
-            let scan = scan(shard, part, direction: reversed ? .backward : .forward, mayBlock: mayBlock)
+            let scan = scan(shard, part, direction: reversed ? .backward : .forward, mayBlock: mayBlock, isBulk: isBulk)
             try scan.run(purge: purge.map { purge in { _ in purge } }) { (key, row) throws(StorageError) in
                 goOn = visit(key, row)
                 return goOn
@@ -81,7 +83,7 @@ extension TableStore {
         }
     }
 
-    private func scan(_ shard: Shard, _ range: KeyRange, direction: Direction, mayBlock: Bool) -> MergeScan {
+    private func scan(_ shard: Shard, _ range: KeyRange, direction: Direction, mayBlock: Bool, isBulk: Bool) -> MergeScan {
         let snapshot = shard.snapshot()
         var sources: [ReadSource] = []
         var shadows: [ShadowSource] = []
@@ -96,10 +98,10 @@ extension TableStore {
         let hash = single.map { count in range.start.withUnsafeBytes { BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<count])) } }
         for table in snapshot.tables.tables where table.overlaps(range) {
             if let hash, !table.filter.mayContain(hash) { continue }
-            if table.tombstones != nil { shadows.append(.table(TombstoneCursor(table, mayBlock: mayBlock, isBulk: false))) }
+            if table.tombstones != nil { shadows.append(.table(TombstoneCursor(table, mayBlock: mayBlock, isBulk: isBulk))) }
             if let single, TableStore.isOutsideClustering(table.statistics, range, partitionCount: single) { continue }
             sources.append(
-                ReadSource(SSTableCursor(table, range: range, direction: direction, mayBlock: mayBlock, isBulk: false)))
+                ReadSource(SSTableCursor(table, range: range, direction: direction, mayBlock: mayBlock, isBulk: isBulk)))
         }
         return MergeScan(sources: sources, shadows: shadows, direction: direction, scratch: ReadScratch())
     }

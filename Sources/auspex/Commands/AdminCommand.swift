@@ -6,10 +6,14 @@ struct AdminCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "admin", abstract: "Asks and tells a running node.",
         discussion: """
-            Commands: status, info, tablestats, compactionstats, flush, compact, drain, snapshot, listsnapshots, clearsnapshot, import. \
+            Commands: status, info, tablestats, compactionstats, flush, compact, drain, snapshot, listsnapshots, clearsnapshot, import; of the \
+            cluster: ring, gossipinfo, failuredetector, listhints, decommission, removenode HOST-ID. \
             Words after the command are a keyspace and a table, or name=value: admin snapshot demo airports name=before-upgrade. \
             admin import KEYSPACE.TABLE DIR takes the files that auspex load --to-sstables DIR made into the table, all of them or none, and says \
-            how many rows came in; DIR is on the node's machine and stays as it is.
+            how many rows came in; DIR is on the node's machine and stays as it is. admin ring KEYSPACE shows the replicas of every range; admin \
+            ring --simulate [nodes=6] [racks=1] [num_tokens=16] [partitions=256] compares how evenly the token strategies divide the ring and what a \
+            join and a leave move. decommission has the node give its data to the others and leave; removenode has the others take over what a dead \
+            member owned.
             """)
 
     @Argument(help: "The command.")
@@ -29,6 +33,9 @@ struct AdminCommand: ParsableCommand {
 
     @Option(help: "Seconds the command may take.")
     var timeout = 3600
+
+    @Flag(help: "With ring: tries the token strategies instead of showing the ring.")
+    var simulate = false
 
     @Flag(help: "The answer as JSON.")
     var json = false
@@ -65,6 +72,7 @@ struct AdminCommand: ParsableCommand {
                 plain += 1
             }
         }
+        if simulate { options.arguments.append(("simulate", "true")) }
         if let name { options.arguments.append(("name", name)) }
         let answer: String
         do throws(Admin.AdminError) {

@@ -1,5 +1,4 @@
 import DataModel
-import Messages
 import Primitives
 
 /// Makes one answer of what several replicas hold, and says what each of them lacks.

@@ -2,11 +2,8 @@ import DataModel
 import Messages
 import Primitives
 
-@testable import Cluster
-@testable import Coordinator
-
 /// A replica that keeps encoded rows in a dictionary: answers as `ReplicaService` does, without a disk.
-struct ModelReplica {
+package struct ModelReplica {
     private struct Table {
         var rows: [[UInt8]: [UInt8]] = [:]
         var deletions = RangeDeletions()
@@ -23,7 +20,9 @@ struct ModelReplica {
     private var acceptors: [PaxosKey: Acceptor] = [:]
     private let merger = RowMerger()
 
-    mutating func apply(_ mutations: [UInt8]) {
+    package init() {}
+
+    package mutating func apply(_ mutations: [UInt8]) {
         mutations.withUnsafeBytes { bytes in
             var reader = MutationReader(bytes)
             do throws(ByteError) {
@@ -74,14 +73,14 @@ struct ModelReplica {
         }
     }
 
-    func rows(_ id: UUID, _ range: KeyRange, reversed: Bool = false) -> [(key: [UInt8], row: [UInt8])] {
+    package func rows(_ id: UUID, _ range: KeyRange, reversed: Bool = false) -> [(key: [UInt8], row: [UInt8])] {
         guard let table = tables[id] else { return [] }
         return ModelReplica.keys(table, range, reversed: reversed).compactMap { key in read(table, key, nil).map { (key, $0) } }
     }
 
-    func deletions(_ id: UUID) -> RangeDeletions { tables[id]?.deletions ?? RangeDeletions() }
+    package func deletions(_ id: UUID) -> RangeDeletions { tables[id]?.deletions ?? RangeDeletions() }
 
-    func answer(_ command: ReadCommand) -> ReadAnswer {
+    package func answer(_ command: ReadCommand) -> ReadAnswer {
         let table = tables[command.table] ?? Table()
         let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)
         var found: [(key: [UInt8], row: [UInt8])] = []
@@ -111,8 +110,22 @@ struct ModelReplica {
         return answer
     }
 
+    package func tree(_ command: TreeCommand) -> MerkleTree {
+        let table = tables[command.table] ?? Table()
+        let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)
+        var builder = TreeBuilder(command)
+        for key in ModelReplica.keys(table, command.tokens.keys, reversed: false) {
+            guard let row = read(table, key, purge) else { continue }
+            key.withUnsafeBytes { key in row.withUnsafeBytes { builder.add(key: key, row: RowView($0)) } }
+        }
+        for span in table.deletions.clipped(to: command.tokens.keys).spans where span.deletion.localDeletion >= command.gcBefore {
+            builder.add(span)
+        }
+        return builder.finish()
+    }
+
     /// Adds to the shard of `node`; gives the new shards as mutations.
-    mutating func count(_ deltas: [UInt8], node: UUID) -> [UInt8] {
+    package mutating func count(_ deltas: [UInt8], node: UUID) -> [UInt8] {
         var out = MutationWriter()
         deltas.withUnsafeBytes { bytes in
             var reader = MutationReader(bytes)
@@ -155,7 +168,7 @@ struct ModelReplica {
         out.endRow()
     }
 
-    mutating func handle(_ request: PeerRequest) -> PeerReply {
+    package mutating func handle(_ request: PeerRequest) -> PeerReply {
         switch request {
         case .write(let mutations), .hint(let mutations), .repair(let mutations):
             apply(mutations)
@@ -186,6 +199,7 @@ struct ModelReplica {
         case .truncate(let table):
             tables[table] = nil
             return .done
+        case .tree(let command): return .tree(tree(command))
         case .count, .metadata, .gossip: return .failed(.unknown, "not for the replica")
         }
     }

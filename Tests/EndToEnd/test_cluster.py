@@ -1,0 +1,325 @@
+"""Several real processes on 127.0.0.1, 127.0.0.2, ...: they meet, stay available while one is dead, grow and shrink, and lose nothing."""
+import json
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+
+from cassandra import ConsistencyLevel, OperationTimedOut, ReadTimeout, Unavailable, WriteTimeout
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
+from cassandra.policies import DCAwareRoundRobinPolicy, RoundRobinPolicy, TokenAwarePolicy
+from cassandra.query import SimpleStatement
+
+import node
+
+
+def free_ports(count):
+    """Ports that are free on every loopback address at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("0.0.0.0", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+class Ring:
+    """Nodes that share their ports and differ in their addresses."""
+
+    def __init__(self, *settings):
+        self.native, self.line, self.internode, self.http = free_ports(4)
+        self.settings = settings
+        self.nodes = {}
+
+    def node(self, number, *settings):
+        address = f"127.0.0.{number}"
+        arguments = ["--listen-address", address, "--native-port", str(self.native), "--line-port", str(self.line),
+                     "--internode-port", str(self.internode), "--http-port", str(self.http), "--seeds", f"127.0.0.1:{self.internode}"]
+        for setting in (f"http_address={address}", "phi_convict_threshold=5", *self.settings, *settings):
+            arguments += ["--set", setting]
+        return node.Node(*arguments)
+
+    def start(self, *numbers, settings=()):
+        for number in numbers:
+            if number not in self.nodes:
+                self.nodes[number] = self.node(number, *settings)
+            self.nodes[number].start(timeout=120)
+
+    def kill(self, number):
+        self.nodes[number].kill()
+
+    def admin(self, number, *words):
+        run = node.tool("admin", *words, "--host", f"127.0.0.{number}", "--port", self.http, "--json")
+        assert run.returncode == 0, f"{words}: {run.stdout} {run.stderr}\n{self.log(number)}"
+        return json.loads(run.stdout)
+
+    def states(self, number):
+        """The letters of every member, by address, as a node sees them."""
+        return {member["address"]: member["status"] for member in self.admin(number, "status")["nodes"]}
+
+    def wait_for(self, number, expected, timeout=60):
+        deadline = time.monotonic() + timeout
+        while self.states(number) != expected:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"node {number} sees {self.states(number)}, not {expected}\n{self.log(number)}")
+            time.sleep(0.1)
+
+    def host_id(self, number):
+        return self.admin(number, "info")["host_id"]
+
+    def ask(self, number):
+        connection = node.Line.__new__(node.Line)
+        connection.socket = socket.create_connection((f"127.0.0.{number}", self.line), timeout=60)
+        connection.file = connection.socket.makefile("rb")
+        return connection
+
+    def log(self, number):
+        return self.nodes[number].log()
+
+    def driver(self, *numbers, consistency=ConsistencyLevel.QUORUM, policy=None):
+        profile = ExecutionProfile(load_balancing_policy=policy or RoundRobinPolicy(), consistency_level=consistency, request_timeout=20)
+        cluster = Cluster([f"127.0.0.{number}" for number in numbers], port=self.native, protocol_version=5,
+                          execution_profiles={EXEC_PROFILE_DEFAULT: profile})
+        return cluster, cluster.connect()
+
+    def close(self):
+        for one in self.nodes.values():
+            one.close()
+
+
+class Load:
+    """Writes rows one after another from several threads, and remembers which were acknowledged."""
+
+    def __init__(self, session, table="k.t", threads=4):
+        self.session = session
+        self.insert = session.prepare(f"INSERT INTO {table} (a, b) VALUES (?, ?)")
+        self.acknowledged = []
+        self.errors = []
+        self.stopping = False
+        self.next = 0
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self):
+        while not self.stopping:
+            with self.lock:
+                number = self.next
+                self.next += 1
+            try:
+                self.session.execute(self.insert, (number, f"value {number}"))
+                self.acknowledged.append(number)
+            except (Unavailable, WriteTimeout, OperationTimedOut, NoHostAvailable, Exception) as error:
+                self.errors.append(error)
+                time.sleep(0.01)
+
+    def stop(self):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+        return self.acknowledged
+
+
+class ClusterTest(unittest.TestCase):
+    def setUp(self):
+        self.ring = Ring()
+        self.addCleanup(self.ring.close)
+
+    def table(self, session, factor=3):
+        session.execute(
+            f"CREATE KEYSPACE k WITH replication = {{'class': 'NetworkTopologyStrategy', 'datacenter1': {factor}}}")
+        session.execute("CREATE TABLE k.t (a int PRIMARY KEY, b text)")
+
+    def assert_holds(self, session, numbers, consistency=ConsistencyLevel.QUORUM):
+        statement = SimpleStatement("SELECT a, b FROM k.t", consistency_level=consistency, fetch_size=1000)
+        found = {row.a: row.b for row in session.execute(statement, timeout=60)}
+        missing = [number for number in numbers if found.get(number) != f"value {number}"]
+        self.assertEqual(missing, [], f"{len(missing)} of {len(numbers)} acknowledged rows are not found")
+        return found
+
+    def held_by(self, number):
+        """Keys that a node alone holds, as it answers at ONE where it is a replica of all."""
+        with self.ring.ask(number) as line:
+            line.do("\\consistency ONE")
+            return {row[0] for row in line.all_rows("SELECT a FROM k.t")}
+
+    def assert_comes(self, number, expected, timeout=60):
+        """What a node missed comes by hints."""
+        deadline = time.monotonic() + timeout
+        while True:
+            missing = set(expected) - self.held_by(number)
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                self.fail(f"{len(missing)} of {len(expected)} rows have not come to node {number}: "
+                          f"{self.ring.admin(1, 'listhints')}\n{self.ring.log(number)}")
+            time.sleep(0.2)
+
+    def test_a_quorum_goes_on_and_hints_arrive(self):
+        ring = self.ring
+        ring.start(1, 2, 3)
+        for number in (1, 2, 3):
+            ring.wait_for(number, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "UN"})
+        cluster, session = ring.driver(1, 2)
+        self.addCleanup(cluster.shutdown)
+        self.table(session)
+        load = Load(session)
+        time.sleep(1)
+        ring.kill(3)
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "DN"})
+        before = len(load.acknowledged)
+        time.sleep(2)
+        self.assertGreater(len(load.acknowledged), before + 100, "writes at QUORUM stopped with one node dead")
+        with self.assertRaises(Unavailable):
+            session.execute(SimpleStatement("INSERT INTO k.t (a, b) VALUES (-1, 'x')", consistency_level=ConsistencyLevel.ALL))
+        acknowledged = load.stop()
+        self.assert_holds(session, acknowledged)
+        session.execute("CREATE TABLE k.while_away (a int PRIMARY KEY)")
+        ring.start(3)
+        for number in (1, 2, 3):
+            ring.wait_for(number, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "UN"})
+        # The node learns of the table it missed, and of the rows.
+        self.assert_comes(3, acknowledged)
+        with ring.ask(3) as line:
+            line.do("INSERT INTO k.while_away (a) VALUES (1)")
+        session.execute(SimpleStatement("INSERT INTO k.t (a, b) VALUES (-1, 'x')", consistency_level=ConsistencyLevel.ALL))
+
+    def test_nodes_join_and_leave_under_load(self):
+        ring = self.ring
+        ring.start(1, 2, 3)
+        cluster, session = ring.driver(1)
+        self.addCleanup(cluster.shutdown)
+        self.table(session)
+        load = Load(session)
+        time.sleep(1)
+        ring.start(4)
+        ring.wait_for(1, {f"127.0.0.{number}": "UN" for number in (1, 2, 3, 4)})
+        owned = {member["address"]: member["owns_percent"] for member in ring.admin(1, "status")["nodes"]}
+        self.assertTrue(all(abs(share - 25) < 1 for share in owned.values()), owned)
+        time.sleep(1)
+        self.assert_holds(session, list(load.acknowledged))
+        ring.admin(2, "decommission")
+        ring.wait_for(1, {f"127.0.0.{number}": "UN" for number in (1, 3, 4)})
+        time.sleep(1)
+        acknowledged = load.stop()
+        self.assertGreater(len(acknowledged), 500)
+        self.assert_holds(session, acknowledged)
+        # All three hold everything now, without a repair.
+        for number in (1, 3, 4):
+            self.assert_comes(number, acknowledged)
+        unexpected = [error for error in load.errors if "Overloaded" not in repr(error) and "shutting down" not in repr(error)]
+        self.assertLess(len(unexpected), 50, unexpected[:5])
+
+    def test_a_dead_node_is_replaced_and_another_removed(self):
+        ring = self.ring
+        ring.start(1, 2, 3)
+        cluster, session = ring.driver(1)
+        self.addCleanup(cluster.shutdown)
+        self.table(session)
+        insert = session.prepare("INSERT INTO k.t (a, b) VALUES (?, ?)")
+        numbers = list(range(2000))
+        for number in numbers:
+            session.execute(insert, (number, f"value {number}"))
+        dead = ring.host_id(3)
+        ring.kill(3)
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "DN"})
+        ring.start(4, settings=[f"replace_node={dead}"])
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.4": "UN"})
+        self.assert_holds(session, numbers)
+        self.assertEqual(set(numbers) - self.held_by(4), set())
+        dead = ring.host_id(4)
+        ring.kill(4)
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.4": "DN"})
+        ring.admin(1, "removenode", dead)
+        ring.wait_for(2, {"127.0.0.1": "UN", "127.0.0.2": "UN"})
+        self.assert_holds(session, numbers)
+
+    def test_two_creators_make_one_table(self):
+        ring = self.ring
+        ring.start(1, 2, 3)
+        cluster, session = ring.driver(1, 2, 3)
+        self.addCleanup(cluster.shutdown)
+        session.execute("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 3}")
+        answers = []
+
+        def create(number):
+            with ring.ask(number) as line:
+                for table in range(8):
+                    answers.append(line.ask(f"CREATE TABLE k.t{table} (a int PRIMARY KEY, from_{number} int)")[-1])
+
+        threads = [threading.Thread(target=create, args=(number,)) for number in (1, 2, 3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        made = [answer for answer in answers if answer.startswith(". created")]
+        refused = [answer for answer in answers if answer.startswith("! 2400")]
+        self.assertEqual((len(made), len(refused)), (8, 16), answers)
+        seen = []
+        for number in (1, 2, 3):
+            with ring.ask(number) as line:
+                seen.append(line.rows("SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = 'k'"))
+        self.assertEqual(seen[0], seen[1])
+        self.assertEqual(seen[0], seen[2])
+
+    def test_the_driver_finds_the_replica(self):
+        ring = self.ring
+        ring.start(1, 2, 3)
+        policy = TokenAwarePolicy(DCAwareRoundRobinPolicy("datacenter1"), shuffle_replicas=False)
+        cluster, session = ring.driver(1, consistency=ConsistencyLevel.ONE, policy=policy)
+        self.addCleanup(cluster.shutdown)
+        self.table(session, factor=1)
+        insert = session.prepare("INSERT INTO k.t (a, b) VALUES (?, ?)")
+        insert.keyspace = "k"
+        for number in range(200):
+            session.execute(insert, (number, "x"))
+        hosts = {str(host.address) for host in cluster.metadata.all_hosts()}
+        self.assertEqual(hosts, {"127.0.0.1", "127.0.0.2", "127.0.0.3"})
+        wrong = 0
+        for number in range(200):
+            bound = insert.bind((number, "x"))
+            replicas = {str(host.address) for host in cluster.metadata.get_replicas("k", bound.routing_key)}
+            future = session.execute_async(bound)
+            future.result()
+            wrong += str(future.coordinator_host.address) not in replicas
+        self.assertEqual(wrong, 0)
+        # What the driver takes for the replica is the node that has the row, and each has its share.
+        held = []
+        for number in (1, 2, 3):
+            ring.admin(number, "flush")
+            held.append(ring.admin(number, "tablestats", "k", "t")[0]["rows_estimate"])
+        self.assertEqual(sum(held), 200)
+        self.assertGreater(min(held), 30, held)
+
+    def test_a_foreign_node_and_a_copied_directory_are_refused(self):
+        ring = self.ring
+        ring.start(1, 2)
+        stranger = ring.node(3, "cluster_name=other")
+        self.addCleanup(stranger.close)
+        with self.assertRaises(AssertionError) as caught:
+            stranger.start(timeout=60)
+        self.assertIn("cluster", str(caught.exception))
+        ring.nodes[2].stop()
+        copy = ring.node(4)
+        self.addCleanup(copy.close)
+        shutil.copytree(ring.nodes[2].data, copy.data)
+        ring.start(2)
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN"})
+        try:
+            copy.start(timeout=20)
+        except AssertionError as error:
+            self.assertIn("host id", str(error))
+        # Whatever the copy thinks, the others know who is who.
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN"})
+        self.assertEqual([member["address"] for member in ring.admin(1, "status")["nodes"]].count("127.0.0.4"), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
