@@ -64,10 +64,11 @@ let package = Package(
         room("SSTableTool", ["Storage"]),
         room("Admin", ["Client"]),
         room("Stress", ["Client"]),
+        room("Simulation", ["Node"]),
         .executableTarget(
             name: "auspex",
             dependencies: [
-                "Node", "LinuxPlatform", "Shell", "BulkLoader", "SSTableTool", "Admin", "Stress",
+                "Node", "LinuxPlatform", "Shell", "BulkLoader", "SSTableTool", "Admin", "Stress", "Simulation",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: fast),
         tests("PrimitivesTests", ["Primitives"]),
@@ -80,7 +81,7 @@ let package = Package(
         tests("NodeTests", ["Node"]),
         tests("ClusterTests", ["Cluster"]),
         .target(name: "ModelReplica", dependencies: ["Messages"], path: "Tests/ModelReplica"),
-        tests("CoordinatorTests", ["Coordinator", "ModelReplica"]),
+        tests("CoordinatorTests", ["Coordinator", "ModelReplica", "Simulation"]),
         tests("RepairTests", ["Repair", "ModelReplica"]),
         tests("QueryTests", ["Query", "CQL", "Coordinator"], exclude: ["Transcripts"]),
         tests("NativeProtocolTests", ["NativeProtocol"]),
@@ -91,6 +92,7 @@ let package = Package(
         tests("BulkLoaderTests", ["BulkLoader", "ScriptedServer", "Storage", "LinuxPlatform"]),
         tests("StressTests", ["Stress"]),
         tests("AdminTests", ["Admin"]),
+        tests("SimulationTests", ["Simulation", "auspex"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,6 +1,7 @@
 import DataModel
 import Messages
 import Primitives
+import Simulation
 import Testing
 
 @testable import Cluster

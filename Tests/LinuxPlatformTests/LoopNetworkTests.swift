@@ -165,4 +165,46 @@ import Testing
         #expect(client.read(1) == "r")
         close(client.socket)
     }
+
+    /// Sends one large message and counts what comes back.
+    final class Sender: ConnectionHandler {
+        private let received: Received
+        private var out: [UInt8]
+
+        init(_ connection: any Connection, _ received: Received, bytes: Int) {
+            self.received = received
+            out = [UInt8](repeating: 1, count: bytes)
+            connection.onLoop { connection.markReady() }
+        }
+
+        var isPaused: Bool { false }
+
+        func receive(_ input: UnsafeRawBufferPointer) -> Int {
+            received.count.add(input.count, ordering: .relaxed)
+            return input.count
+        }
+
+        func takeOutput(failure: String?, _ body: (UnsafeRawBufferPointer) -> Void) {
+            out.withUnsafeBytes { body($0) }
+            out = []
+        }
+
+        func inputEnded(_ rest: UnsafeRawBufferPointer) {}
+        func closed() {}
+    }
+
+    /// Two ends that both have more to send than sockets hold do not wait for each other to read.
+    @Test func muchInBothDirectionsArrives() throws {
+        let bytes = 64 << 20
+        let (network, port, _) = try Self.listen(ScriptedDisk())
+        let other = LoopNetwork(loops: 1)
+        defer {
+            network.stop()
+            other.stop()
+        }
+        let back = Received()
+        other.onLoop(0) { other.connect(host: "127.0.0.1", port: port, loop: 0) { Sender($0, back, bytes: bytes) } }
+        for _ in 0..<10 where back.count.load(ordering: .relaxed) < bytes { sleep(1) }
+        #expect(back.count.load(ordering: .relaxed) == bytes)
+    }
 }

@@ -67,7 +67,7 @@ public final class LoopNetwork: Network {
             .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    let connection = ChannelConnection(channel: channel, tick: tick, acknowledgement: nil)
+                    let connection = ChannelConnection(channel: channel, tick: tick, acknowledgement: nil, isOutgoing: true)
                     connection.handler = makeHandler(connection)
                     made.connection = connection
                     try channel.pipeline.syncOperations.addHandler(connection)
@@ -174,6 +174,8 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     private let channel: any Channel
     private let tick: LoopTick
     let acknowledgement: (any Acknowledgement)?
+    /// Opened from here: what the other end answers is read also while it takes nothing, or both would wait for each other.
+    private let isOutgoing: Bool
     var handler: (any ConnectionHandler)?
     let peer: String
     /// Input the handler has not consumed.
@@ -197,8 +199,9 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     /// Answers held beyond which nothing more is read from the client.
     static let heldLimitBytes = 1 << 20
 
-    init(channel: any Channel, tick: LoopTick, acknowledgement: (any Acknowledgement)?) {
+    init(channel: any Channel, tick: LoopTick, acknowledgement: (any Acknowledgement)?, isOutgoing: Bool = false) {
         self.channel = channel
+        self.isOutgoing = isOutgoing
         self.tick = tick
         self.acknowledgement = acknowledgement
         peer = channel.remoteAddress.map { "\($0.ipAddress ?? "?"):\($0.port ?? 0)" } ?? "?"
@@ -256,7 +259,7 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     }
 
     private func updateReading(_ handler: any ConnectionHandler) {
-        let wanted = !handler.isPaused && channel.isWritable && heldBytes < ChannelConnection.heldLimitBytes
+        let wanted = !handler.isPaused && (isOutgoing || channel.isWritable) && heldBytes < ChannelConnection.heldLimitBytes
         if wanted == isReading { return }
         isReading = wanted
         channel.setOption(.autoRead, value: wanted).whenFailure { _ in }

@@ -25,7 +25,8 @@ final class NodeServices: Sendable {
     let cluster: ClusterService
     private let serving = Atomic<Bool>(false)
     let counters = NodeCounters()
-    private let clients = Mutex<[ObjectIdentifier: any Connection]>([:])
+    /// Connections with their numbers, in the order they were accepted.
+    private let clients = Mutex<[ObjectIdentifier: (number: Int, connection: any Connection)]>([:])
     private let draining = Atomic<Bool>(false)
     let startedNanoseconds: UInt64
 
@@ -60,15 +61,17 @@ final class NodeServices: Sendable {
 
     /// Closes every client's connection when its answers have gone out.
     func closeConnections() {
-        for connection in clients.withLock({ Array($0.values) }) { connection.onLoop { connection.closeAfterOutput() } }
+        // In the order they came: the order of a table of addresses would differ from run to run.
+        let clients = clients.withLock { $0.values.sorted { $0.number < $1.number } }
+        for (_, connection) in clients { connection.onLoop { connection.closeAfterOutput() } }
     }
 
     var hasConnections: Bool { clients.withLock { !$0.isEmpty } }
 
     /// Counts a new connection; false when there are as many as may be.
     func connectionOpened(_ connection: any Connection) -> Bool {
-        clients.withLock { $0[ObjectIdentifier(connection)] = connection }
-        counters.connectionsAccepted.add(1, ordering: .relaxed)
+        let number = counters.connectionsAccepted.add(1, ordering: .relaxed).newValue
+        clients.withLock { $0[ObjectIdentifier(connection)] = (number, connection) }
         let now = counters.connections.add(1, ordering: .relaxed).newValue
         if now <= configuration.nativeTransportMaxConcurrentConnections { return true }
         counters.connectionsRefused.add(1, ordering: .relaxed)

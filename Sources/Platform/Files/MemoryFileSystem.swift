@@ -15,6 +15,8 @@ public final class MemoryFileSystem: FileSystem {
             var synced: [UInt8] = []
             /// Writes since the last sync, in order.
             var unsynced: [(offset: Int, bytes: [UInt8])] = []
+            /// Whether it became shorter since the last sync.
+            var isShorter = false
         }
         let state = Mutex(State())
     }
@@ -57,8 +59,29 @@ public final class MemoryFileSystem: FileSystem {
                     file.bytes = bytes
                     file.synced = bytes
                     file.unsynced = []
+                    file.isShorter = false
                 }
             }
+        }
+    }
+
+    /// Lets go of all locks: the process that held them is gone, and the machine runs on.
+    public func releaseLocks() { state.withLock { $0.locks = [] } }
+
+    /// Every file's path, in no order.
+    public var paths: [String] { state.withLock { Array($0.names.keys) } }
+
+    /// Turns one bit of a file, also of what a crash leaves.
+    /// - Parameter place: which bit, modulo those the file has.
+    /// - Returns: false when the file is missing or empty.
+    public func flipBit(_ path: String, at place: UInt64) -> Bool {
+        guard let content = state.withLock({ $0.names[path] }) else { return false }
+        return content.state.withLock { file in
+            guard !file.bytes.isEmpty else { return false }
+            let bit = Int(place % UInt64(file.bytes.count * 8))
+            file.bytes[bit / 8] ^= 1 << UInt8(bit % 8)
+            if bit / 8 < file.synced.count { file.synced[bit / 8] ^= 1 << UInt8(bit % 8) }
+            return true
         }
     }
 
@@ -212,7 +235,15 @@ private final class MemoryFile: File {
     func sync() throws(FileError) {
         try system.check("sync", path)
         content.state.withLock { state in
-            state.synced = state.bytes
+            // Large files are synced often: only what changed is copied.
+            if state.isShorter {
+                state.synced = state.bytes
+                state.isShorter = false
+            } else {
+                for write in state.unsynced { MemoryFileSystem.put(write.bytes[...], at: write.offset, in: &state.synced) }
+                let more = state.bytes.count - state.synced.count
+                if more > 0 { state.synced += [UInt8](repeating: 0, count: more) }
+            }
             state.unsynced = []
         }
     }
@@ -227,7 +258,10 @@ private final class MemoryFile: File {
 
     func truncate(to count: Int) throws(FileError) {
         content.state.withLock { state in
-            if state.bytes.count > count { state.bytes.removeLast(state.bytes.count - count) }
+            if state.bytes.count > count {
+                state.bytes.removeLast(state.bytes.count - count)
+                state.isShorter = true
+            }
         }
     }
 

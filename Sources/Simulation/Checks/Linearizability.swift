@@ -1,19 +1,23 @@
-import Testing
-
 /// An operation on a register that holds a number: when it was called, when it returned, and what it did.
-struct RegisterOperation: CustomStringConvertible {
-    enum Kind {
+public struct RegisterOperation: CustomStringConvertible, Sendable {
+    public enum Kind: Sendable {
         case read(Int)
         /// Found the first and put the second in its place.
         case swap(Int, Int)
     }
 
-    var kind: Kind
-    var called: Int
+    public var kind: Kind
+    public var called: Int
     /// nil: nobody knows whether it was done, or will be.
-    var returned: Int?
+    public var returned: Int?
 
-    var description: String { "\(kind) \(called)...\(returned.map(String.init) ?? "?")" }
+    public init(kind: Kind, called: Int, returned: Int?) {
+        self.kind = kind
+        self.called = called
+        self.returned = returned
+    }
+
+    public var description: String { "\(kind) \(called)...\(returned.map(String.init) ?? "?")" }
 
     /// The value after it; nil when it does not fit the value before.
     func after(_ value: Int) -> Int? {
@@ -29,7 +33,7 @@ struct RegisterOperation: CustomStringConvertible {
 /// 1. An operation may come next when it was called before every one left over has returned.
 /// 2. Those whose outcome is unknown may come any time after their call, or never.
 /// 3. A set of operations done, with the value it left, is tried once.
-struct Linearizability {
+public struct Linearizability {
     private struct State: Hashable {
         var done: SIMD4<UInt64>
         var value: Int
@@ -38,11 +42,40 @@ struct Linearizability {
     private let operations: [RegisterOperation]
     private var seen: Set<State> = []
 
-    /// At most 256 operations.
-    static func holds(_ operations: [RegisterOperation], initial: Int) -> Bool {
-        precondition(operations.count <= 256)
+    /// Most operations of a history.
+    public static let longestHistory = 256
+
+    /// At most `longestHistory` operations.
+    public static func holds(_ operations: [RegisterOperation], initial: Int) -> Bool {
+        precondition(operations.count <= longestHistory)
         var checker = Linearizability(operations: operations.sorted { $0.called < $1.called })
         return checker.search(State(done: .zero, value: initial))
+    }
+
+    /// A history that has no order, without what can be left out while there is still none.
+    ///
+    /// What returned last goes first. A read may be left out, and a swap whose value nobody found: the rest was possible without it.
+    public static func shortest(_ operations: [RegisterOperation], initial: Int) -> [RegisterOperation] {
+        var kept = operations.sorted { ($0.returned ?? $0.called, $0.called) < ($1.returned ?? $1.called, $1.called) }
+        var index = kept.count - 1
+        while index >= 0 {
+            var fewer = kept
+            let left = fewer.remove(at: index)
+            if !isFound(left, by: fewer), !holds(fewer, initial: initial) { kept = fewer }
+            index -= 1
+        }
+        return kept.sorted { $0.called < $1.called }
+    }
+
+    /// Whether others found what a swap put.
+    private static func isFound(_ operation: RegisterOperation, by others: [RegisterOperation]) -> Bool {
+        guard case .swap(_, let new) = operation.kind else { return false }
+        return others.contains {
+            switch $0.kind {
+            case .read(let value): value == new
+            case .swap(let old, _): old == new
+            }
+        }
     }
 
     private init(operations: [RegisterOperation]) { self.operations = operations }
@@ -65,28 +98,4 @@ struct Linearizability {
     }
 
     private static func has(_ set: SIMD4<UInt64>, _ index: Int) -> Bool { set[index / 64] >> UInt64(index % 64) & 1 == 1 }
-}
-
-@Suite struct LinearizabilityTests {
-    private func swap(_ old: Int, _ new: Int, _ called: Int, _ returned: Int?) -> RegisterOperation {
-        RegisterOperation(kind: .swap(old, new), called: called, returned: returned)
-    }
-
-    private func read(_ value: Int, _ called: Int, _ returned: Int) -> RegisterOperation {
-        RegisterOperation(kind: .read(value), called: called, returned: returned)
-    }
-
-    @Test func knowsGoodFromBad() {
-        #expect(Linearizability.holds([], initial: 0))
-        #expect(Linearizability.holds([swap(0, 1, 1, 4), read(0, 2, 3), read(1, 5, 6)], initial: 0))
-        #expect(Linearizability.holds([swap(0, 1, 1, 4), read(1, 2, 3)], initial: 0))
-        // A value that goes back.
-        #expect(!Linearizability.holds([swap(0, 1, 1, 6), read(1, 2, 3), read(0, 4, 5)], initial: 0))
-        // Two that found the same.
-        #expect(!Linearizability.holds([swap(0, 1, 1, 4), swap(0, 1, 2, 3)], initial: 0))
-        // One of unknown outcome, done late, or never.
-        #expect(Linearizability.holds([swap(0, 1, 1, nil), read(0, 2, 3), read(1, 4, 5)], initial: 0))
-        #expect(Linearizability.holds([swap(0, 1, 1, nil), read(0, 2, 3), read(0, 4, 5)], initial: 0))
-        #expect(!Linearizability.holds([swap(0, 1, 4, nil), read(1, 2, 3)], initial: 0))
-    }
 }

@@ -1,0 +1,99 @@
+import DataModel
+
+/// What became of a request over the line protocol.
+public enum LineReply: Sendable, Equatable {
+    /// Rows of cells, each its JSON text, and the last line without its tag.
+    case done(rows: [[String]], text: String)
+    /// The server's error: its code, and its line.
+    case failed(code: Int, text: String)
+    /// No answer came: the outcome is unknown.
+    case unknown(String)
+
+    /// The rows; nil when the request was not done.
+    var rows: [[String]]? {
+        if case .done(let rows, _) = self { return rows }
+        return nil
+    }
+
+    /// Whether it was done, and a condition held.
+    var isApplied: Bool {
+        if case .done(_, let text) = self { return text == "applied" }
+        return false
+    }
+
+    var isDone: Bool {
+        if case .done = self { return true }
+        return false
+    }
+
+    /// Whether the request was certainly not carried out, nor will be: too few replicas were alive to begin it, or it makes no sense.
+    var isRefused: Bool {
+        guard case .failed(let code, _) = self else { return false }
+        return code == 0x1000 || LineReply.isMeaningless(code)
+    }
+
+    /// Whether an error says that the request makes no sense, which no fault explains.
+    var isMeaningless: Bool {
+        guard case .failed(let code, _) = self else { return false }
+        return LineReply.isMeaningless(code)
+    }
+
+    /// Protocol errors, syntax errors, what is unauthorized, invalid or misconfigured. A table that is there already is none.
+    private static func isMeaningless(_ code: Int) -> Bool { [0x000A, 0x2000, 0x2100, 0x2200, 0x2300].contains(code) }
+
+    var text: String {
+        switch self {
+        case .done(let rows, let text):
+            rows.isEmpty ? text : rows.prefix(4).map { "[" + $0.joined(separator: ",") + "]" }.joined(separator: " ") + " " + text
+        case .failed(_, let text): "error " + text
+        case .unknown(let why): "unknown: " + why
+        }
+    }
+
+    /// The answer that lines make, the last of which has the tag `.` or `!`; nil when they are no answer.
+    init?(lines: [String]) {
+        guard let last = lines.last else { return nil }
+        var rows: [[String]] = []
+        for line in lines where line.hasPrefix("R ") { rows.append(LineReply.cells(line.dropFirst(2))) }
+        if last.hasPrefix(". ") {
+            self = .done(rows: rows, text: String(last.dropFirst(2)))
+        } else if last.hasPrefix("! "), let code = Int(last.dropFirst(2).prefix(4), radix: 16) {
+            self = .failed(code: code, text: String(last.dropFirst(2)))
+        } else {
+            return nil
+        }
+    }
+
+    /// The elements of a JSON array, each as its text.
+    static func cells(_ json: Substring) -> [String] {
+        var cells: [String] = []
+        var cell = ""
+        var depth = 0
+        var isQuoted = false
+        var isEscaped = false
+        for char in json {
+            if isQuoted {
+                cell.append(char)
+                if isEscaped { isEscaped = false } else if char == "\\" { isEscaped = true } else if char == "\"" { isQuoted = false }
+                continue
+            }
+            switch char {
+            case "\"": isQuoted = true
+            case "[", "{":
+                depth += 1
+                if depth == 1 { continue }
+            case "]", "}":
+                depth -= 1
+                if depth == 0 { continue }
+            case "," where depth == 1:
+                cells.append(cell)
+                cell = ""
+                continue
+            default: break
+            }
+            cell.append(char)
+        }
+        if !cell.isEmpty || !cells.isEmpty { cells.append(cell) }
+        return cells
+    }
+}

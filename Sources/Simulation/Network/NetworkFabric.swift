@@ -1,0 +1,177 @@
+import Platform
+
+/// What a link does to what is sent over it, in one direction.
+struct LinkCondition {
+    /// Nothing arrives until it is healed.
+    var isBlocked = false
+    /// How many times longer than usual it takes.
+    var slowness: UInt64 = 1
+}
+
+/// The wires between all machines: who listens where, how long things take, and what does not arrive.
+///
+/// A connection is two pipes of bytes, as TCP's: in order, whole, late. What a blocked link holds back arrives when it is healed, unless the
+/// connection was broken meanwhile.
+///
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+final class NetworkFabric: @unchecked Sendable {
+    /// One port that is listened on.
+    struct Port {
+        let network: SimulatedNetwork
+        let acknowledgement: (any Acknowledgement)?
+        let makeHandler: @Sendable (any Connection) -> any ConnectionHandler
+        var nextLoop = 0
+    }
+
+    private struct Link: Hashable {
+        let from: Int
+        let to: Int
+    }
+
+    let world: SimulatedWorld
+    private var ports: [String: Port] = [:]
+    private var machines: [String: Machine] = [:]
+    private var conditions: [Link: LinkCondition] = [:]
+    private var connections: [SimulatedConnection] = []
+    private var nextEphemeralPort = 32_768
+    private var nextFreePort = 20_000
+    /// Chance that a chunk is held up for long.
+    var stallChance = 0.0
+    /// Chance that a new connection is refused, or never answered.
+    var refusalChance = 0.0
+    private(set) var connectionCount = 0
+    private(set) var breakCount = 0
+
+    /// Bytes under way beyond which a sender is told to stop, and at which it may go on.
+    static let highWater = 1 << 20
+    static let lowWater = 256 << 10
+    static let connectTimeout = 2 * Nanoseconds.second
+    /// Bytes that arrive at once.
+    static let largestChunk = 64 << 10
+
+    init(world: SimulatedWorld) { self.world = world }
+
+    func add(_ machine: Machine) { machines[machine.address] = machine }
+
+    // MARK: Conditions
+
+    func condition(_ from: Machine, _ to: Machine) -> LinkCondition { conditions[Link(from: from.index, to: to.index)] ?? LinkCondition() }
+
+    func set(_ from: Machine, _ to: Machine, _ change: (inout LinkCondition) -> Void) {
+        var condition = condition(from, to)
+        let wasBlocked = condition.isBlocked
+        change(&condition)
+        conditions[Link(from: from.index, to: to.index)] = condition
+        if wasBlocked && !condition.isBlocked {
+            for connection in connections where connection.machine === from && connection.other?.machine === to {
+                connection.outgoing.retransmit()
+            }
+        }
+    }
+
+    /// Makes all links whole.
+    func heal() {
+        stallChance = 0
+        refusalChance = 0
+        for from in machines.values.sorted(by: { $0.index < $1.index }) {
+            for to in machines.values.sorted(by: { $0.index < $1.index }) { set(from, to) { $0 = LinkCondition() } }
+        }
+    }
+
+    /// How long a chunk takes.
+    func latency(_ from: Machine, _ to: Machine) -> UInt64 {
+        if from === to { return world.random.nanoseconds(5_000...50_000) }
+        var latency = world.random.nanoseconds(100_000...1_000_000) * condition(from, to).slowness
+        if world.random.happens(stallChance) { latency += world.random.nanoseconds(10 * Nanoseconds.millisecond...3 * Nanoseconds.second) }
+        return latency
+    }
+
+    // MARK: Ports
+
+    func listen(_ host: String, _ port: Int, _ entry: Port) throws(NetworkError) -> Int {
+        var number = port
+        if port == 0 {
+            nextFreePort += 1
+            number = nextFreePort
+        }
+        let name = "\(host):\(number)"
+        guard ports[name] == nil else {
+            throw NetworkError("cannot listen on \(name): address in use; is another server running there? Choose another port or address")
+        }
+        ports[name] = entry
+        return number
+    }
+
+    func closePort(_ host: String, _ port: Int, of network: SimulatedNetwork) {
+        let name = "\(host):\(port)"
+        if ports[name]?.network === network { ports[name] = nil }
+    }
+
+    /// Closes all ports of a process's network.
+    func closePorts(of network: SimulatedNetwork) { ports = ports.filter { $0.value.network !== network } }
+
+    // MARK: Connections
+
+    func connect(from network: SimulatedNetwork, loop: SimulatedLoop, host: String, port: Int) -> SimulatedConnection {
+        connectionCount += 1
+        nextEphemeralPort = nextEphemeralPort >= 60_999 ? 32_768 : nextEphemeralPort + 1
+        let connection = SimulatedConnection(
+            loop: loop, fabric: self, incarnation: network.incarnation, peer: "\(host):\(port)", acknowledgement: nil, isAccepted: false)
+        let origin = "\(network.incarnation.machine.address):\(nextEphemeralPort)"
+        connections.append(connection)
+        let name = "\(host):\(port)"
+        guard let target = machines[host] else {
+            world.after(world.random.nanoseconds(50_000...500_000)) { connection.breakSoon() }
+            return connection
+        }
+        world.after(latency(network.incarnation.machine, target)) { [self] in
+            if connection.isGone { return }
+            let isDeaf =
+                condition(network.incarnation.machine, target).isBlocked || condition(target, network.incarnation.machine).isBlocked
+                || target.pausedUntil > world.now || world.random.happens(refusalChance / 2)
+            if isDeaf {
+                world.after(NetworkFabric.connectTimeout) { connection.breakSoon() }
+                return
+            }
+            guard var entry = ports[name], entry.network.incarnation.isAlive, !world.random.happens(refusalChance / 2) else {
+                connection.breakSoon()
+                return
+            }
+            let chosen = entry.nextLoop % entry.network.loops
+            entry.nextLoop += 1
+            ports[name] = entry
+            let accepted = SimulatedConnection(
+                loop: entry.network.loopStates[chosen], fabric: self, incarnation: entry.network.incarnation, peer: origin,
+                acknowledgement: entry.acknowledgement, isAccepted: true)
+            connections.append(accepted)
+            let make = entry.makeHandler
+            accepted.loopState.execute { accepted.begin(make(accepted)) }
+            SimulatedConnection.join(connection, accepted)
+        }
+        return connection
+    }
+
+    func forget(_ connection: SimulatedConnection) { connections.removeAll { $0 === connection } }
+
+    /// Breaks each connection that `choose` picks, at both ends.
+    func breakConnections(_ choose: (SimulatedConnection) -> Bool) {
+        for connection in connections where !connection.isGone && choose(connection) {
+            breakCount += 1
+            connection.breakBoth()
+        }
+    }
+
+    /// A process is gone: its ports are closed at once, and its peers hear of it soon, or late when the machine lost its power.
+    func processEnded(_ incarnation: Incarnation, losesPower: Bool) {
+        ports = ports.filter { $0.value.network.incarnation !== incarnation }
+        for connection in connections where connection.incarnation === incarnation {
+            connection.isGone = true
+            guard let other = connection.other else { continue }
+            let delay =
+                losesPower
+                ? world.random.nanoseconds(Nanoseconds.second...20 * Nanoseconds.second) : latency(connection.machine, other.machine)
+            world.after(delay) { other.breakSoon() }
+        }
+        connections.removeAll { $0.incarnation === incarnation }
+    }
+}

@@ -1,0 +1,58 @@
+import Platform
+
+/// Connections of one process over the simulated wires, with the meaning of `LoopNetwork`.
+///
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+public final class SimulatedNetwork: Network, @unchecked Sendable {
+    let fabric: NetworkFabric
+    let incarnation: Incarnation
+    let loopStates: [SimulatedLoop]
+
+    public var loops: Int { loopStates.count }
+
+    /// - Parameter onFibers: whether what the loops run may be abandoned in the middle, as a node's code may.
+    init(fabric: NetworkFabric, incarnation: Incarnation, loops: Int, onFibers: Bool = true) {
+        self.fabric = fabric
+        self.incarnation = incarnation
+        loopStates = (0..<loops).map { SimulatedLoop(index: $0, incarnation: incarnation, onFibers: onFibers) }
+    }
+
+    private struct OpenPort: Listener {
+        let network: SimulatedNetwork
+        let host: String
+        let port: Int
+        func close() { network.fabric.closePort(host, port, of: network) }
+    }
+
+    public func listen(
+        host: String, port: Int, acknowledgement: (any Acknowledgement)?,
+        _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
+    ) throws(NetworkError) -> any Listener {
+        let number = try fabric.listen(
+            host, port, NetworkFabric.Port(network: self, acknowledgement: acknowledgement, makeHandler: makeHandler))
+        return OpenPort(network: self, host: host, port: number)
+    }
+
+    public func connect(
+        host: String, port: Int, loop: Int, _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
+    ) {
+        let connection = fabric.connect(from: self, loop: loopStates[loop], host: host, port: port)
+        connection.begin(makeHandler(connection))
+    }
+
+    public func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void) { loopStates[loop].execute(work) }
+
+    public func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void) {
+        let state = loopStates[loop]
+        incarnation.world.add(after: nanoseconds, on: incarnation, .call { state.execute(work) })
+    }
+
+    public func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void) {
+        loopStates[loop].whenSafe(acknowledgement, work)
+    }
+
+    public func stop() {
+        fabric.breakConnections { $0.incarnation === incarnation }
+        fabric.closePorts(of: self)
+    }
+}

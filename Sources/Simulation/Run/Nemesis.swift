@@ -1,0 +1,230 @@
+/// Makes things go wrong, as the seed has it, until it is told to heal everything.
+///
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+final class Nemesis: @unchecked Sendable {
+    private let cluster: SimulatedCluster
+    private let kinds: [FaultKind]
+    private var isOver = false
+    private(set) var faultCount = 0
+    /// Longest time between two faults.
+    private let pace: UInt64
+    private var world: SimulatedWorld { cluster.world }
+
+    init(cluster: SimulatedCluster, kinds: [FaultKind]) {
+        self.cluster = cluster
+        // A loss of power may cost what a periodic sync has not reached; killing the process may not.
+        self.kinds = cluster.survivesPowerLoss ? kinds : kinds.filter { $0 != .crash }
+        pace = cluster.world.random.pick([1, 2, 4, 8]) * Nanoseconds.second
+    }
+
+    func begin() {
+        if kinds.isEmpty { return }
+        world.after(world.random.nanoseconds(0...3 * Nanoseconds.second)) { [self] in next() }
+    }
+
+    private func next() {
+        if isOver { return }
+        strike(world.random.pick(kinds))
+        world.after(world.random.nanoseconds(50 * Nanoseconds.millisecond...pace)) { [self] in next() }
+    }
+
+    /// Ends all faults and starts what is down.
+    func heal() {
+        isOver = true
+        world.tell("heal: all faults end, and all nodes are started")
+        cluster.fabric.heal()
+        for node in cluster.nodes {
+            node.machine.disk.faults = SimulatedDisk.Faults()
+            node.machine.disk.death = nil
+            node.machine.pausedUntil = 0
+            node.machine.skewMicroseconds = max(-100_000, min(100_000, node.machine.skewMicroseconds))
+            node.isWanted = true
+            node.start()
+        }
+    }
+
+    private func seconds(_ range: ClosedRange<Double>) -> UInt64 {
+        world.random.nanoseconds(UInt64(range.lowerBound * 1e9)...UInt64(range.upperBound * 1e9))
+    }
+
+    /// Lets something end after a time, unless everything has ended by then.
+    private func later(_ delay: UInt64, _ work: @escaping () -> Void) {
+        world.after(delay) { [self] in if !isOver { work() } }
+    }
+
+    private func restart(_ node: SimulatedNode, after delay: UInt64) {
+        // What was being stopped when everything healed.
+        if isOver { return node.start() }
+        node.isWanted = false
+        later(delay) { node.start() }
+    }
+
+    func strike(_ kind: FaultKind) {
+        faultCount += 1
+        let node = world.random.pick(cluster.nodes)
+        switch kind {
+        case .crash: crash(node)
+        case .kill:
+            node.kill(losesPower: false)
+            restart(node, after: seconds(0.01...10))
+        case .restart:
+            let delay = seconds(0.01...5)
+            node.stop { [self] in restart(node, after: delay) }
+        case .blackout:
+            let losesPower = cluster.survivesPowerLoss && world.random.happens(0.5)
+            world.tell("fault: blackout")
+            for node in cluster.nodes {
+                later(seconds(0...0.01)) { [self] in
+                    node.kill(losesPower: losesPower)
+                    restart(node, after: seconds(0.1...3))
+                }
+            }
+        case .pause:
+            let duration = seconds(0.05...8)
+            world.tell("\(node.name): stands still for \(duration / 1_000_000) ms")
+            node.machine.pausedUntil = max(node.machine.pausedUntil, world.now + duration)
+        case .partition, .oneway, .flap, .slow, .breaks: strikeNetwork(kind, node)
+        case .skew:
+            let skew = Int64(world.random.int(-400_000...400_000))
+            world.tell("\(node.name): its clock is wrong by \(skew / 1000) ms")
+            node.machine.skewMicroseconds = skew
+        case .jump:
+            let jump = Int64(world.random.int(-5_000_000...5_000_000))
+            world.tell("\(node.name): its clock jumps by \(jump / 1000) ms")
+            node.machine.skewMicroseconds += jump
+            later(seconds(1...20)) { node.machine.skewMicroseconds = 0 }
+        case .readerrors, .writeerrors, .syncerrors, .full, .slowdisk, .cold, .rot: strikeDisk(kind, node)
+        }
+    }
+
+    private func crash(_ node: SimulatedNode) {
+        let delay = seconds(0.05...10)
+        // Half of them while the disk is used.
+        if world.random.happens(0.5), node.state != .down {
+            let operations = world.random.int(0...60)
+            node.machine.disk.death = (
+                operations,
+                { [self] in
+                    world.tell("\(node.name): is at its disk")
+                    node.kill(losesPower: true)
+                    restart(node, after: delay)
+                }
+            )
+        } else {
+            node.kill(losesPower: true)
+            restart(node, after: delay)
+        }
+    }
+
+    private func strikeNetwork(_ kind: FaultKind, _ node: SimulatedNode) {
+        let fabric = cluster.fabric
+        let machine = node.machine
+        let others = (cluster.nodes.map(\.machine) + [cluster.clientMachine]).filter { $0 !== machine }
+        let other = world.random.pick(others)
+        let duration = seconds(0.1...15)
+        switch kind {
+        case .partition:
+            // A side of one, or of some; clients see both.
+            let nodes = world.random.shuffled(cluster.nodes.map(\.machine))
+            let side = Array(nodes.prefix(world.random.int(1...max(1, nodes.count / 2))))
+            let rest = nodes.count == side.count ? [cluster.clientMachine] : Array(nodes.dropFirst(side.count))
+            world.tell("fault: \(side.map(\.index).sorted()) are cut off from \(rest.map(\.index).sorted())")
+            for a in side { for b in rest { block(a, b, true) } }
+            later(duration) { [self] in
+                world.tell("fault: the cut of \(side.map(\.index).sorted()) heals")
+                for a in side { for b in rest { block(a, b, false) } }
+            }
+        case .oneway:
+            world.tell("fault: nothing arrives from \(machine.index) at \(other.index)")
+            fabric.set(machine, other) { $0.isBlocked = true }
+            later(duration) { fabric.set(machine, other) { $0.isBlocked = false } }
+        case .flap:
+            world.tell("fault: the link of \(machine.index) and \(other.index) flaps")
+            flap(machine, other, times: world.random.int(3...12))
+        case .slow:
+            let slowness = world.random.nanoseconds(10...500)
+            world.tell("fault: the links of \(machine.index) are \(slowness) times slower")
+            for other in others {
+                fabric.set(machine, other) { $0.slowness = slowness }
+                fabric.set(other, machine) { $0.slowness = slowness }
+            }
+            later(duration) {
+                for other in others {
+                    fabric.set(machine, other) { $0.slowness = 1 }
+                    fabric.set(other, machine) { $0.slowness = 1 }
+                }
+            }
+        default:
+            world.tell("fault: connections of \(machine.index) break, others stall or are refused")
+            fabric.breakConnections { [self] in $0.machine === machine && world.random.happens(0.7) }
+            fabric.stallChance = 0.02
+            fabric.refusalChance = 0.2
+            later(duration) {
+                fabric.stallChance = 0
+                fabric.refusalChance = 0
+            }
+        }
+    }
+
+    private func block(_ a: Machine, _ b: Machine, _ isBlocked: Bool) {
+        cluster.fabric.set(a, b) { $0.isBlocked = isBlocked }
+        cluster.fabric.set(b, a) { $0.isBlocked = isBlocked }
+        // Some connections do not outlive it.
+        if isBlocked {
+            cluster.fabric.breakConnections { [self] in
+                ($0.machine === a && $0.other?.machine === b || $0.machine === b && $0.other?.machine === a) && world.random.happens(0.3)
+            }
+        }
+    }
+
+    private func flap(_ a: Machine, _ b: Machine, times: Int) {
+        if times == 0 { return }
+        block(a, b, true)
+        later(seconds(0.05...1)) { [self] in
+            block(a, b, false)
+            later(seconds(0.05...1)) { [self] in flap(a, b, times: times - 1) }
+        }
+    }
+
+    private func strikeDisk(_ kind: FaultKind, _ node: SimulatedNode) {
+        let disk = node.machine.disk
+        let duration = seconds(0.1...15)
+        let chance = world.random.pick([0.001, 0.01, 0.1, 0.5])
+        switch kind {
+        case .readerrors:
+            world.tell("\(node.name): reads fail with a chance of \(chance)")
+            disk.faults.readErrors = chance
+            later(duration) { disk.faults.readErrors = 0 }
+        case .writeerrors:
+            world.tell("\(node.name): writes fail with a chance of \(chance)")
+            disk.faults.writeErrors = chance
+            later(duration) { disk.faults.writeErrors = 0 }
+        case .syncerrors:
+            world.tell("\(node.name): syncs fail with a chance of \(chance)")
+            disk.faults.syncErrors = chance
+            later(duration) { [self] in
+                disk.faults.syncErrors = 0
+                // A log that could not be synced takes no more writes until the server is started again: somebody sees to it.
+                node.kill(losesPower: false)
+                restart(node, after: seconds(0.1...3))
+            }
+        case .full:
+            world.tell("\(node.name): its disk is full")
+            disk.faults.isFull = true
+            later(duration) { disk.faults.isFull = false }
+        case .slowdisk:
+            let delay = world.random.nanoseconds(Nanoseconds.millisecond...500 * Nanoseconds.millisecond)
+            world.tell("\(node.name): its disk takes up to \(delay / 1_000_000) ms")
+            disk.faults.delayNanoseconds = delay
+            later(duration) { disk.faults.delayNanoseconds = 0 }
+        case .rot:
+            if let path = disk.rot(under: SimulatedNode.dataDirectory + "/data", suffix: ".sst") {
+                world.tell("\(node.name): a bit of \(path) turns")
+            }
+        default:
+            world.tell("\(node.name): a part of its reads would have to wait")
+            disk.faults.coldReads = world.random.pick([0.05, 0.3, 0.9])
+            later(duration) { disk.faults.coldReads = 0 }
+        }
+    }
+}

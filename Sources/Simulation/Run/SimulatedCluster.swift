@@ -1,0 +1,68 @@
+import Node
+
+/// Nodes that are one cluster, the clients' machine, and the wires between them.
+///
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+final class SimulatedCluster: @unchecked Sendable {
+    let world: SimulatedWorld
+    let fabric: NetworkFabric
+    let nodes: [SimulatedNode]
+    let clientMachine: Machine
+    let clientNetwork: SimulatedNetwork
+    /// Runs the clients' fibers.
+    let clientIncarnation: Incarnation
+    /// Whether what is acknowledged was synced.
+    let survivesPowerLoss: Bool
+
+    static let linePort = 9043
+    static let storagePort = 7000
+
+    init(world: SimulatedWorld, nodeCount: Int) {
+        self.world = world
+        let fabric = NetworkFabric(world: world)
+        self.fabric = fabric
+        let mode = world.random.pick(["batch", "batch", "group", "periodic"])
+        survivesPowerLoss = mode != "periodic"
+        let machines = (1...nodeCount).map { Machine(index: $0, address: "127.0.0.\($0)", world: world) }
+        let clients = Machine(index: 0, address: "127.0.1.1", world: world)
+        for machine in machines + [clients] { fabric.add(machine) }
+        clientMachine = clients
+        clientIncarnation = clients.begin()
+        clientNetwork = SimulatedNetwork(fabric: fabric, incarnation: clientIncarnation, loops: 1, onFibers: false)
+        var common = [
+            "data_directory=\(SimulatedNode.dataDirectory)", "cluster_name=simulated", "loops=2", "commitlog_sync=\(mode)",
+            "commitlog_segment_size=\(world.random.pick(["1MiB", "2MiB"]))",
+            "commitlog_total_space=\(world.random.pick(["8MiB", "16MiB"]))",
+            "max_mutation_size=256KiB", "memtable_space=\(world.random.pick(["1MiB", "2MiB", "8MiB"]))",
+            "cache_space=\(world.random.pick(["0", "1MiB"]))", "line_port=\(SimulatedCluster.linePort)", "native_transport_port=9042",
+            "http_port=9180",
+            // What takes long here takes no real time, and would be told on standard error.
+            "slow_query_log_timeout=1h",
+            "compaction_throughput=\(world.random.pick(["0", "1MiB/s"]))",
+        ]
+        world.tell("settings: " + common.joined(separator: " "))
+        if ConfigurationKey.all.contains(where: { $0.name == "seeds" }) {
+            let seeds = machines.prefix(2).map { "\($0.address):\(SimulatedCluster.storagePort)" }.joined(separator: ",")
+            common += ["seeds=\(seeds)", "storage_port=\(SimulatedCluster.storagePort)"]
+        }
+        nodes = machines.map { machine in
+            SimulatedNode(
+                machine: machine, fabric: fabric,
+                settings: common + ["listen_address=\(machine.address)", "http_address=\(machine.address)"])
+        }
+    }
+
+    /// Whether this version's nodes find each other; if not, each is a cluster of its own.
+    static var isCluster: Bool { ConfigurationKey.all.contains { $0.name == "seeds" } }
+
+    /// Runs a client's code on a fiber.
+    func run(_ work: @escaping () -> Void) { world.add(after: 1_000, on: clientIncarnation, .begin(.background, work)) }
+
+    /// A client that may speak to these nodes.
+    func session(_ number: Int, nodes: [SimulatedNode]) -> ClientSession {
+        ClientSession(
+            number: number, world: world,
+            clients: nodes.map { LineClient(network: clientNetwork, host: $0.machine.address, port: SimulatedCluster.linePort) },
+            names: nodes.map(\.name))
+    }
+}

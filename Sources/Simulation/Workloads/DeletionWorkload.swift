@@ -1,0 +1,90 @@
+/// Rows that come and go: what was deleted does not come back.
+///
+/// Each row has one writer. A deletion is of the row, of its cell, of a slice of the partition or of the partition, all of whose rows the writer owns.
+///
+/// SAFETY: `@unchecked Sendable` as `Workload` says.
+public final class DeletionWorkload: Workload, @unchecked Sendable {
+    public let name = "deletions"
+    private let clients: Int
+    /// By partition, which is a client's, and row.
+    private var rows: [[VersionedHistory]]
+    /// The writer's clock: one for a partition, for deletions may be of several rows.
+    private var stamps: [Int]
+    public private(set) var violations: [Violation] = []
+
+    static let rowsPerPartition = 6
+
+    public init(clients: Int) {
+        self.clients = clients
+        rows = (0..<clients).map { partition in
+            (0..<DeletionWorkload.rowsPerPartition).map { VersionedHistory(name: "row \(partition).\($0)") }
+        }
+        stamps = [Int](repeating: 0, count: clients)
+    }
+
+    public var tables: [String] { ["CREATE TABLE IF NOT EXISTS sim.deletions (k int, c int, v int, PRIMARY KEY (k, c))"] }
+
+    public func step(_ session: ClientSession) {
+        let world = session.world
+        if world.random.happens(0.4) { return read(session) }
+        let partition = session.number
+        stamps[partition] += 1
+        let stamp = stamps[partition]
+        let row = world.random.int(0...DeletionWorkload.rowsPerPartition - 1)
+        let last = DeletionWorkload.rowsPerPartition - 1
+        switch world.random.int(0...9) {
+        case 0...4:
+            // Unique values: the row's next version.
+            let value = rows[partition][row].nextValue
+            write(
+                session, "INSERT INTO sim.deletions (k, c, v) VALUES (\(partition), \(row), \(value)) USING TIMESTAMP \(stamp)", [row],
+                value)
+        case 5...6: write(session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c = \(row)", [row], nil)
+        case 7:
+            write(
+                session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c >= \(row)", Array(row...last), nil
+            )
+        case 8:
+            write(
+                session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c < \(row)", Array(0..<row), nil)
+        default: write(session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition)", Array(0...last), nil)
+        }
+    }
+
+    private func write(_ session: ClientSession, _ statement: String, _ affected: [Int], _ state: Int?) {
+        let partition = session.number
+        let versions = affected.map { rows[partition][$0].begin(state) }
+        let called = session.now
+        let reply = session.run(statement)
+        for (row, version) in zip(affected, versions) {
+            rows[partition][row].ended(version, isAcknowledged: reply.isDone, called: called, now: session.now)
+        }
+        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
+    }
+
+    private func read(_ session: ClientSession) {
+        let partition = session.world.random.int(0...clients - 1)
+        let floors = rows[partition].map(\.floor)
+        let called = session.now
+        let reply = session.run("SELECT c, v FROM sim.deletions WHERE k = \(partition)")
+        if let found = reply.rows { saw(partition, found, floors, called, session.now) }
+    }
+
+    private func saw(_ partition: Int, _ found: [[String]], _ floors: [Int], _ called: UInt64, _ now: UInt64) {
+        for row in rows[partition].indices {
+            let value = found.first { $0.first == String(row) }.flatMap { $0.count > 1 ? Int($0[1]) : nil }
+            if let violation = rows[partition][row].saw(value, floor: floors[row], called: called, now: now) {
+                violations.append(violation)
+            }
+        }
+    }
+
+    public func finish(_ session: ClientSession, _ readers: FinalReaders) {
+        for partition in 0..<clients {
+            let floors = rows[partition].map(\.floor)
+            let called = session.now
+            guard let found = readers.agreed("SELECT c, v FROM sim.deletions WHERE k = \(partition)") else { continue }
+            saw(partition, found, floors, called, session.now)
+        }
+    }
+}

@@ -1,0 +1,59 @@
+/// Registers written and read at `QUORUM`: no acknowledged write is lost, no read goes back, and everybody reads what was written.
+///
+/// Each register has one writer, which puts its versions as values and as timestamps; rows are padded, so that memtables fill and tables are compacted.
+///
+/// SAFETY: `@unchecked Sendable` as `Workload` says.
+public final class RegisterWorkload: Workload, @unchecked Sendable {
+    public let name = "registers"
+    private let clients: Int
+    private var registers: [VersionedHistory]
+    public private(set) var violations: [Violation] = []
+
+    static let registersPerClient = 5
+
+    public init(clients: Int) {
+        self.clients = clients
+        registers = (0..<clients * RegisterWorkload.registersPerClient).map { VersionedHistory(name: "register \($0)") }
+    }
+
+    public var tables: [String] { ["CREATE TABLE IF NOT EXISTS sim.registers (k int PRIMARY KEY, v int, pad text)"] }
+
+    public func step(_ session: ClientSession) {
+        let world = session.world
+        if world.random.happens(0.5) {
+            let key = session.number * RegisterWorkload.registersPerClient + world.random.int(0...RegisterWorkload.registersPerClient - 1)
+            let value = registers[key].nextValue
+            let version = registers[key].begin(value)
+            let called = session.now
+            let pad = String(repeating: "x", count: world.random.happens(0.2) ? world.random.int(0...8000) : 8)
+            let reply = session.run(
+                "INSERT INTO sim.registers (k, v, pad) VALUES (\(key), \(value), '\(pad)') USING TIMESTAMP \(version)")
+            registers[key].ended(version, isAcknowledged: reply.isDone, called: called, now: session.now)
+            check(reply)
+        } else {
+            let key = world.random.int(0...registers.count - 1)
+            let floor = registers[key].floor
+            let called = session.now
+            let reply = session.run("SELECT v FROM sim.registers WHERE k = \(key)")
+            if let rows = reply.rows { saw(key, rows, floor, called, session.now) }
+            check(reply)
+        }
+    }
+
+    private func saw(_ key: Int, _ rows: [[String]], _ floor: Int, _ called: UInt64, _ now: UInt64) {
+        let value = rows.first.flatMap { $0.first }.map { Int($0) ?? -1 }
+        if let violation = registers[key].saw(value, floor: floor, called: called, now: now) { violations.append(violation) }
+    }
+
+    private func check(_ reply: LineReply) {
+        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
+    }
+
+    public func finish(_ session: ClientSession, _ readers: FinalReaders) {
+        for key in registers.indices {
+            let floor = registers[key].floor
+            let called = session.now
+            if let rows = readers.agreed("SELECT v FROM sim.registers WHERE k = \(key)") { saw(key, rows, floor, called, session.now) }
+        }
+    }
+}

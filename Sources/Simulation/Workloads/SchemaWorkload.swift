@@ -1,0 +1,71 @@
+/// Tables made by several clients at once: one of them makes it, all nodes know the same, and what was acknowledged stays.
+///
+/// SAFETY: `@unchecked Sendable` as `Workload` says.
+public final class SchemaWorkload: Workload, @unchecked Sendable {
+    public let name = "schema"
+    private let clients: Int
+    /// Tables whose making was acknowledged.
+    private var acknowledged: Set<Int> = []
+    /// Per client, the round it took part in last.
+    private var rounds: [Int]
+    public private(set) var violations: [Violation] = []
+
+    /// How often the clients make a table.
+    static let period = 8 * Nanoseconds.second
+    static let rounds = 20
+
+    public init(clients: Int) {
+        self.clients = clients
+        rounds = [Int](repeating: 0, count: clients)
+    }
+
+    public var tables: [String] { [] }
+
+    public func step(_ session: ClientSession) {
+        let round = Int(session.now / SchemaWorkload.period)
+        guard round > rounds[session.number], round <= SchemaWorkload.rounds else { return }
+        rounds[session.number] = round
+        let reply = session.run("CREATE TABLE IF NOT EXISTS sim.made_\(round) (k int PRIMARY KEY, by_\(session.number) int, pad text)")
+        if reply.isDone {
+            acknowledged.insert(round)
+            // Who was told that it is there may use it at once, through the same node.
+            let use = session.run("INSERT INTO sim.made_\(round) (k, pad) VALUES (\(session.number), 'x')")
+            if use.isMeaningless, !use.text.contains("made_") {
+                violations.append(Violation("\(name): refused as meaningless", history: [use.text]))
+            }
+        } else if reply.isMeaningless {
+            violations.append(Violation("\(name): refused as meaningless", history: [reply.text]))
+        }
+    }
+
+    public func finish(_ session: ClientSession, _ readers: FinalReaders) {
+        compare(session, readers, "SELECT keyspace_name, table_name, id FROM system_schema.tables WHERE keyspace_name = 'sim'") { rows in
+            for round in self.acknowledged.sorted() where !rows.contains(where: { $0.count > 1 && $0[1] == "\"made_\(round)\"" }) {
+                self.violations.append(Violation("the table sim.made_\(round) was acknowledged and is not there in the end"))
+            }
+        }
+        compare(session, readers, "SELECT table_name, column_name, type FROM system_schema.columns WHERE keyspace_name = 'sim'") { _ in }
+    }
+
+    /// Asks every node, which tells what it knows itself, until all say the same or the time is up.
+    private func compare(_ session: ClientSession, _ readers: FinalReaders, _ statement: String, _ check: ([[String]]) -> Void) {
+        let deadline = session.now + 60 * Nanoseconds.second
+        while true {
+            let all = (0..<session.nodeCount).compactMap {
+                readers.rows(statement, "ONE", node: $0)?.sorted { $0.lexicographicallyPrecedes($1) }
+            }
+            guard all.count == session.nodeCount, let first = all.first else { return }
+            guard let other = all.firstIndex(where: { $0 != first }) else { return check(first) }
+            if session.now > deadline {
+                let missing = first.filter { !all[other].contains($0) }.prefix(4)
+                let extra = all[other].filter { !first.contains($0) }.prefix(4)
+                violations.append(
+                    Violation(
+                        "nodes differ in the schema in the end: \(statement)",
+                        history: ["only node 1 has \(missing)", "only node \(other + 1) has \(extra)"]))
+                return
+            }
+            session.sleep(Nanoseconds.second)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+/// Something clients do to a cluster, and what must hold of it.
+///
+/// `step` and `finish` are called on fibers. SAFETY: implementations are touched by who has the world's baton.
+public protocol Workload: AnyObject, Sendable {
+    var name: String { get }
+    /// Statements that make its tables.
+    var tables: [String] { get }
+    /// Does one thing.
+    func step(_ session: ClientSession)
+    /// What was violated until now.
+    var violations: [Violation] { get }
+    /// Checks what is left when all is well again: every node must answer, and all the same.
+    func finish(_ session: ClientSession, _ readers: FinalReaders)
+}
+
+/// Reads of the end: every node is asked, until it answers or the time is up.
+public final class FinalReaders {
+    private let session: ClientSession
+    private let patience: UInt64
+    private(set) var violations: [Violation] = []
+
+    init(session: ClientSession, patience: UInt64) {
+        self.session = session
+        self.patience = patience
+    }
+
+    /// The answer of a node; nil when it gives none in time, which is a violation.
+    func rows(_ statement: String, _ consistency: String, node: Int) -> [[String]]? {
+        let deadline = session.now + patience
+        while true {
+            let reply = session.run(statement, consistency, node: node)
+            if let rows = reply.rows { return rows }
+            if session.now >= deadline || reply.isMeaningless {
+                violations.append(
+                    Violation(
+                        "node \(node + 1) does not answer though all is well again: \(statement) at \(consistency)", history: [reply.text]))
+                return nil
+            }
+            session.sleep(200 * Nanoseconds.millisecond)
+        }
+    }
+
+    /// What all nodes answer at `ALL`, then at `ONE`, when they agree; a violation when they do not.
+    func agreed(_ statement: String) -> [[String]]? {
+        var first: [[String]]?
+        for level in ["ALL", "ONE"] {
+            for node in 0..<session.nodeCount {
+                guard let rows = rows(statement, level, node: node) else { return nil }
+                guard let expected = first else {
+                    first = rows
+                    continue
+                }
+                if rows != expected {
+                    violations.append(
+                        Violation(
+                            "nodes differ in the end: \(statement)",
+                            history: ["node 1 at ALL: \(expected)", "node \(node + 1) at \(level): \(rows)"]))
+                    return nil
+                }
+            }
+        }
+        return first
+    }
+}

@@ -1,0 +1,51 @@
+import Platform
+
+/// Background work of one process, on fibers; as many at once for each kind as `ThreadPools` has threads.
+///
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+public final class SimulatedBackground: Background, @unchecked Sendable {
+    private let incarnation: Incarnation
+    private var waiting: [[@Sendable () -> Void]]
+    private var running: [Int]
+
+    public init(incarnation: Incarnation) {
+        self.incarnation = incarnation
+        waiting = BackgroundKind.allCases.map { _ in [] }
+        running = BackgroundKind.allCases.map { _ in 0 }
+    }
+
+    /// Threads of a kind.
+    static func limit(_ kind: BackgroundKind) -> Int {
+        switch kind {
+        case .flush, .compaction: 1
+        case .sync: 4
+        case .read, .replica: 8
+        case .control: 16
+        }
+    }
+
+    public func run(_ kind: BackgroundKind, _ work: @escaping @Sendable () -> Void) {
+        waiting[kind.rawValue].append(work)
+        startNext(kind)
+    }
+
+    private func startNext(_ kind: BackgroundKind) {
+        guard running[kind.rawValue] < SimulatedBackground.limit(kind), !waiting[kind.rawValue].isEmpty else { return }
+        running[kind.rawValue] += 1
+        let work = waiting[kind.rawValue].removeFirst()
+        let world = incarnation.world
+        var delay = world.random.nanoseconds(1_000...60_000)
+        if kind != .control { delay += incarnation.machine.disk.delay(&world.random) }
+        world.add(
+            after: delay, on: incarnation,
+            .begin(.background) { [self] in
+                work()
+                running[kind.rawValue] -= 1
+                startNext(kind)
+            })
+    }
+
+    public func sleep(nanoseconds: UInt64) { incarnation.world.sleep(nanoseconds) }
+
+    public func wait(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void) { incarnation.world.park(register) }
+}

@@ -1,0 +1,151 @@
+import Primitives
+
+/// Units of simulated time, in nanoseconds.
+enum Nanoseconds {
+    static let microsecond: UInt64 = 1_000
+    static let millisecond: UInt64 = 1_000_000
+    static let second: UInt64 = 1_000_000_000
+}
+
+/// Simulated time, chance, and everything that happens, one thing after the other: all of it follows from the seed.
+///
+/// 1. What will happen stands in a queue, by time and, at one time, by the order it was put there.
+/// 2. `run` takes the first event, sets the time to its, and lets it happen: on its own thread, or on a fiber, whose code is a node's.
+/// 3. The code of a fiber takes no simulated time. It ends its turn by being done, or by waiting, which puts an event into the queue.
+///
+/// **Thread safety**: exactly one thread runs at a time, so nothing here is locked.
+/// SAFETY: `@unchecked` for that reason: whoever touches it has the baton.
+public final class SimulatedWorld: @unchecked Sendable {
+    public let seed: UInt64
+    public var random: Chance
+    /// Nanoseconds since the beginning.
+    public private(set) var now: UInt64 = 0
+    public private(set) var eventCount = 0
+    public let log: SimulationLog
+    private var queue = EventQueue()
+    private var order: UInt64 = 0
+    private var idle: [Fiber] = []
+    private var running: Fiber?
+    /// Fibers of nodes that crashed while they waited or ran.
+    public private(set) var abandonedFibers = 0
+    private var parked: Set<ObjectIdentifier> = []
+
+    public init(seed: UInt64, log: SimulationLog) {
+        self.seed = seed
+        self.log = log
+        random = Chance(seed: seed)
+    }
+
+    // MARK: Events
+
+    func add(after delay: UInt64, on incarnation: Incarnation?, _ action: Event.Action) {
+        queue.add(Event(time: now &+ delay, order: order, incarnation: incarnation, action: action))
+        order += 1
+    }
+
+    /// Lets `work` happen after a time.
+    func after(_ delay: UInt64, _ work: @escaping () -> Void) { add(after: delay, on: nil, .call(work)) }
+
+    /// Runs until `isDone`, which is asked after every event.
+    /// - Returns: false when the time is up, or nothing is left to happen.
+    @discardableResult public func run(atMost limit: UInt64, until isDone: () -> Bool = { false }) -> Bool {
+        let end = now &+ limit
+        while !isDone() {
+            guard let first = queue.first, first.time <= end else {
+                now = end
+                return false
+            }
+            step()
+        }
+        return true
+    }
+
+    private func step() {
+        guard var event = queue.removeFirst() else { return }
+        now = max(now, event.time)
+        if let incarnation = event.incarnation {
+            if !incarnation.isAlive { return drop(event) }
+            if incarnation.machine.pausedUntil > now {
+                event.time = incarnation.machine.pausedUntil
+                return queue.add(event)
+            }
+        }
+        eventCount += 1
+        switch event.action {
+        case .call(let work): work()
+        case .begin(let role, let work):
+            guard let incarnation = event.incarnation else { preconditionFailure("a fiber runs on behalf of somebody") }
+            let fiber = idle.popLast() ?? Fiber()
+            give(fiber) { fiber.begin(incarnation, role, work) }
+        case .resume(let fiber):
+            parked.remove(ObjectIdentifier(fiber))
+            give(fiber) { fiber.resume() }
+        }
+    }
+
+    private func drop(_ event: Event) {
+        if case .resume(let fiber) = event.action, parked.remove(ObjectIdentifier(fiber)) != nil { abandonedFibers += 1 }
+    }
+
+    private func give(_ fiber: Fiber, _ turn: () -> Fiber.Turn) {
+        precondition(running == nil, "two fibers at once")
+        running = fiber
+        let outcome = turn()
+        running = nil
+        switch outcome {
+        case .finished: idle.append(fiber)
+        case .parked: parked.insert(ObjectIdentifier(fiber))
+        case .abandoned: abandonedFibers += 1
+        }
+    }
+
+    // MARK: Called on a fiber
+
+    /// The fiber that runs now.
+    var current: Fiber? { running }
+
+    /// Lets the running fiber wait until `register` has it resumed.
+    func park(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void) {
+        guard let fiber = running, let incarnation = fiber.incarnation else {
+            preconditionFailure("only background work may wait, and this is the world's own thread")
+        }
+        precondition(fiber.role == .background, "a loop must not wait")
+        let once = Once()
+        register { [self] in
+            guard once.isFirst() else { return }
+            add(after: random.nanoseconds(1_000...20_000), on: incarnation, .resume(fiber))
+        }
+        fiber.park()
+    }
+
+    /// Lets the running fiber wait for a time.
+    func sleep(_ nanoseconds: UInt64) {
+        guard let fiber = running, let incarnation = fiber.incarnation else { preconditionFailure("only background work may sleep") }
+        precondition(fiber.role == .background, "a loop must not sleep")
+        add(after: max(1, nanoseconds), on: incarnation, .resume(fiber))
+        fiber.park()
+    }
+
+    /// Ends the running fiber for ever, when its node is dead.
+    func abandonIfDead() {
+        guard let fiber = running, let incarnation = fiber.incarnation, !incarnation.isAlive else { return }
+        fiber.abandon()
+    }
+
+    /// Ends the threads that wait for work; nothing may run after it.
+    public func end() {
+        for fiber in idle { fiber.end() }
+        idle = []
+        queue = EventQueue()
+    }
+
+    /// True the first time.
+    private final class Once: @unchecked Sendable {
+        // SAFETY: touched by who has the baton.
+        private var isSpent = false
+        func isFirst() -> Bool {
+            defer { isSpent = true }
+            return !isSpent
+        }
+    }
+}

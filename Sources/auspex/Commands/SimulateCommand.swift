@@ -1,0 +1,126 @@
+import ArgumentParser
+import Glibc
+import Primitives
+import Simulation
+
+struct SimulateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "simulate", abstract: "A whole cluster in one process, from a seed, with faults.",
+        discussion: """
+            Real nodes on simulated time, disks, network and scheduling, and clients that check what they are told. The same seed gives the same log, to \
+            the byte. Exits 1 when a promise was not kept, and says which.
+            """)
+
+    @Option(help: "The run to make.")
+    var seed: UInt64?
+
+    @Option(help: "Runs to make, as A..B, each in a process of its own.")
+    var seeds: String?
+
+    @Option(help: "Nodes.")
+    var nodes = 5
+
+    @Option(help: "Simulated minutes under faults.")
+    var minutes = 1.0
+
+    @Option(help: "all, none, or some, separated by commas: \(FaultKind.allCases.map(\.rawValue).joined(separator: ",")).")
+    var faults = "all"
+
+    @Option(help: "Clients at once.")
+    var clients = 6
+
+    @Option(help: "Workloads, separated by commas: \(Simulation.workloadNames.joined(separator: ",")). All without it.")
+    var workloads: String?
+
+    @Option(help: "A defect the product is to have, to see that it is found; may be given again.")
+    var bug: [String] = []
+
+    @Option(help: "Most real seconds of one run of --seeds.")
+    var secondsLimit = 900
+
+    @Flag(name: .shortAndLong, help: "Print every request and what the nodes say.")
+    var verbose = false
+
+    @Flag(help: "Print the result only.")
+    var resultOnly = false
+
+    func run() throws {
+        let bugs = try bug.map { name in
+            guard let bug = PlantedBug(rawValue: name) else {
+                throw ValidationError("unknown bug \(name); there are \(PlantedBug.allCases.map(\.rawValue).joined(separator: ", "))")
+            }
+            return bug
+        }
+        guard let kinds = FaultKind.parse(faults) else {
+            throw ValidationError(
+                "unknown faults \(faults); there are all, none, \(FaultKind.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        guard (1...100).contains(nodes), minutes > 0, clients > 0 else {
+            throw ValidationError("--nodes, --minutes and --clients are above 0")
+        }
+        let chosen = workloads.map { $0.split(separator: ",").map(String.init) } ?? []
+        if let unknown = chosen.first(where: { !Simulation.workloadNames.contains($0) }) {
+            throw ValidationError("unknown workload \(unknown); there are \(Simulation.workloadNames.joined(separator: ", "))")
+        }
+        if let seeds {
+            let bounds = seeds.split(separator: ".", omittingEmptySubsequences: true).map { UInt64($0) }
+            guard bounds.count == 2, let first = bounds[0], let last = bounds[1], first <= last else {
+                throw ValidationError("--seeds is A..B")
+            }
+            return try runAll(first...last)
+        }
+        guard let seed else { throw ValidationError("--seed N or --seeds A..B says which runs to make") }
+        if let reason = SeedProcess.beginAnew() {
+            diagnostic("auspex simulate: cannot start again with tables in order: \(reason)")
+            throw ExitCode(1)
+        }
+        PlantedBugs.set(bugs)
+        var options = SimulationOptions()
+        options.seed = seed
+        options.nodes = nodes
+        options.seconds = max(1, Int(minutes * 60))
+        options.faults = kinds
+        options.clients = clients
+        options.workloads = chosen
+        options.detail = verbose ? .everything : resultOnly ? .result : .story
+        let result = Simulation(options) { print($0) }.run()
+        if result.violations.isEmpty {
+            print("seed \(seed): ok, \(result.summary)")
+        } else {
+            for violation in result.violations.prefix(5) { print("seed \(seed): VIOLATED: \(violation)") }
+            print("seed \(seed): \(result.violations.count) violations, \(result.summary)")
+        }
+        fflush(nil)
+        // Threads of nodes that crashed stay where they were.
+        _exit(result.violations.isEmpty ? 0 : 1)
+    }
+
+    /// One process for each seed.
+    private func runAll(_ seeds: ClosedRange<UInt64>) throws {
+        var failed: [UInt64] = []
+        for seed in seeds where try !runAlone(seed) { failed.append(seed) }
+        let names = failed.map(String.init).joined(separator: " ")
+        print("\(seeds.count - failed.count) of \(seeds.count) seeds ok" + (failed.isEmpty ? "" : "; not ok: \(names)"))
+        if !failed.isEmpty { throw ExitCode(1) }
+    }
+
+    private func runAlone(_ seed: UInt64) throws -> Bool {
+        var arguments = CommandLine.arguments
+        if let index = arguments.firstIndex(of: "--seeds") {
+            arguments[index] = "--seed"
+            arguments[index + 1] = String(seed)
+        } else if let index = arguments.firstIndex(where: { $0.hasPrefix("--seeds=") }) {
+            arguments[index] = "--seed=\(seed)"
+        }
+        if !verbose && !resultOnly { arguments.append("--result-only") }
+        switch SeedProcess.run(arguments, secondsLimit: secondsLimit) {
+        case .exited(let status): return status == 0
+        case .died(let signal): print("seed \(seed): VIOLATED: the process died of signal \(signal)")
+        case .hung: print("seed \(seed): VIOLATED: it hangs; it was ended after \(secondsLimit) s")
+        case .notStarted(let reason):
+            diagnostic("auspex simulate: cannot start a process: \(reason)")
+            throw ExitCode(1)
+        }
+        return false
+    }
+}
