@@ -137,8 +137,8 @@ final class ClusterService: Sendable {
             } else {
                 next = ClusterView(
                     ring: metadata.ring, local: hostID, isAlive: alive, distance: alive.map { _ in 0 },
-                    keyspaces: schema.keyspaces.mapValues(\.replication), tables: schema.tables.mapValues(\.keyspace), epoch: metadata.epoch
-                )
+                    keyspaces: schema.keyspaces.mapValues(\.replication), tables: schema.tables.mapValues(\.keyspace),
+                    epoch: metadata.epoch, former: metadata.formerRing)
             }
             current = (next, schema.version)
             // Under the lock, so that every loop gets views in their order.
@@ -173,7 +173,7 @@ final class ClusterService: Sendable {
     /// A version came into force: what clients and requests see follows it. Called in the order of versions.
     func took(_ before: ClusterMetadata?, _ next: ClusterMetadata, _ schema: Schema, _ difference: SchemaDifference) {
         guard let queries else { return }
-        isOut.store(next.member(hostID) == nil, ordering: .releasing)
+        isOut.store(next.member(hostID).map { $0.node.state == .left } ?? true, ordering: .releasing)
         describe(next, schema: schema)
         if !difference.isEmpty { queries.install(schema, difference) }
         for table in difference.altered { storage.table(table.id)?.options = TableStoreOptions(table.options) }
@@ -226,7 +226,7 @@ final class ClusterService: Sendable {
             }
         }
         for member in before.members where next.member(member.node.id) == nil {
-            if let client = ClusterService.client(member), member.node.state.owns { events.announce(.topology(.removedNode, client)) }
+            if let client = ClusterService.client(member), member.node.state != .joining { events.announce(.topology(.removedNode, client)) }
             hints.forget(member.node.id)
         }
     }
@@ -254,6 +254,20 @@ final class ClusterService: Sendable {
             }
         }
         return box.withLock { $0 }
+    }
+
+    /// Whether requests to replicas have no reply yet; on a background thread.
+    func hasRequestsUnderWay() -> Bool {
+        drivers.contains { driver in
+            let count = Mutex(0)
+            background.wait { resume in
+                network.onLoop(driver.loop) {
+                    count.withLock { $0 = driver.coordinator.outstandingCount }
+                    resume()
+                }
+            }
+            return count.withLock { $0 } > 0
+        }
     }
 
     /// Says something for the operator, the same at most once a minute.
