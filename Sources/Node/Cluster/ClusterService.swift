@@ -53,7 +53,9 @@ final class ClusterService: Sendable {
     let changes = ChangeQueue()
     let isFetching = Atomic<Bool>(false)
     let isStopped = Atomic<Bool>(false)
-    private let connections = Mutex<[ObjectIdentifier: any Connection]>([:])
+    /// Other nodes' connections with their numbers, in the order they were accepted.
+    private let connections = Mutex<[ObjectIdentifier: (number: Int, connection: any Connection)]>([:])
+    private let connectionCount = Atomic<Int>(0)
     let told = Mutex<[String: Int64]>([:])
     /// Since when nodes are down, in seconds since 1970.
     let downSince = Mutex<[UUID: UInt32]>([:])
@@ -281,7 +283,10 @@ final class ClusterService: Sendable {
         if isNew { log.log(level: level, "\(text)") }
     }
 
-    func opened(_ connection: any Connection) { connections.withLock { $0[ObjectIdentifier(connection)] = connection } }
+    func opened(_ connection: any Connection) {
+        let number = connectionCount.add(1, ordering: .relaxed).newValue
+        connections.withLock { $0[ObjectIdentifier(connection)] = (number, connection) }
+    }
 
     /// Whether the node has left the cluster, or was removed: it serves nobody then.
     var hasLeft: Bool { isOut.load(ordering: .relaxed) }
@@ -310,7 +315,9 @@ final class ClusterService: Sendable {
     func stop() {
         isStopped.store(true, ordering: .relaxed)
         for driver in drivers { network.onLoop(driver.loop) { driver.links.closeAll() } }
-        for connection in connections.withLock({ Array($0.values) }) { connection.onLoop { connection.closeAfterOutput() } }
+        // In the order they came: the order of a table of addresses would differ from run to run.
+        let connections = connections.withLock { $0.values.sorted { $0.number < $1.number } }
+        for (_, connection) in connections { connection.onLoop { connection.closeAfterOutput() } }
         hints.close()
     }
 
