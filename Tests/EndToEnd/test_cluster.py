@@ -1,9 +1,8 @@
 """Several real processes on 127.0.0.1, 127.0.0.2, ...: they meet, stay available while one is dead, grow and shrink, and lose nothing."""
 import json
 import shutil
-import signal
 import socket
-import tempfile
+import subprocess
 import threading
 import time
 import unittest
@@ -15,6 +14,7 @@ from cassandra.policies import DCAwareRoundRobinPolicy, RoundRobinPolicy, TokenA
 from cassandra.query import SimpleStatement
 
 import node
+from test_tools import FLIGHT_COLUMNS
 
 
 def free_ports(count):
@@ -272,6 +272,36 @@ class ClusterTest(unittest.TestCase):
         self.assertEqual(self.held_by(3), set(numbers[100:]))
         again = ring.admin(3, "repair")[0]
         self.assertEqual((again["rows_sent"], again["complete"]), (0, True), again)
+
+    @unittest.skipUnless((node.FLIGHTS / "flights.csv.xz").exists(), "the flights are not at hand")
+    def test_flights_load_while_one_dies_and_another_joins(self):
+        ring = self.ring
+        ring.start(1, 2, 3)
+        with ring.ask(1) as line:
+            line.do("CREATE KEYSPACE t WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 3}")
+            line.do(f"CREATE TABLE t.flights ({FLIGHT_COLUMNS})")
+        reject = ring.nodes[1].work / "rejected"
+        load = subprocess.Popen(
+            [str(node.BINARY), "load", str(node.FLIGHTS / "flights.csv.xz"), "--into", "t.flights", "--null", "NA", "--consistency", "QUORUM",
+             "--host", "127.0.0.1", "--port", str(ring.native), "--reject-file", str(reject)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ring.nodes[1].work)
+        time.sleep(2)
+        ring.kill(3)
+        ring.start(4)
+        output = load.communicate(timeout=600)[0]
+        self.assertEqual(load.returncode, 0, output)
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "DN", "127.0.0.4": "UN"})
+        for number in (1, 2, 4):
+            with ring.ask(number) as line:
+                line.do("\\consistency QUORUM")
+                self.assertEqual(line.rows("SELECT count(*) FROM t.flights"), [[336776]], f"node {number}")
+        ring.start(3)
+        ring.wait_for(1, {f"127.0.0.{number}": "UN" for number in (1, 2, 3, 4)})
+        with ring.ask(3) as line:
+            line.do("\\consistency QUORUM")
+            self.assertEqual(line.rows("SELECT count(*) FROM t.flights"), [[336776]])
+            self.assertEqual(
+                line.rows("SELECT count(dep_time), min(dep_delay), max(dep_delay) FROM t.flights"), [[328521, -43.0, 1301.0]])
 
     def test_two_creators_make_one_table(self):
         ring = self.ring
