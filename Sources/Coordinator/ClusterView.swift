@@ -24,9 +24,10 @@ public final class ClusterView: Sendable {
     ///   - isAlive: by index; this node always is.
     ///   - keyspaces: replication options of each, as the schema keeps them.
     ///   - tables: the keyspace of every table.
+    ///   - former: who owned what before the last change, as long as not all nodes know it.
     public init(
         ring: Ring, local: UUID, isAlive: [Bool], distance: [Int], keyspaces: [String: [String: String]], tables: [UUID: String],
-        epoch: UInt64 = 0
+        epoch: UInt64 = 0, former: Ring? = nil
     ) {
         guard let index = ring.index(of: local) else { preconditionFailure("this node is not in its own ring") }
         self.ring = ring
@@ -43,7 +44,7 @@ public final class ClusterView: Sendable {
             } catch { strategy = .simple(factor: 1) }  // the planner refuses such options before they are kept
             placements[name] = (
                 Replication(options: options, dataCenter: here, dataCenters: ring.dataCenters),
-                ReplicaTable(ring: ring, strategy: strategy, local: local)
+                ReplicaTable(ring: ring, strategy: strategy, local: local, former: former)
             )
         }
         self.placements = placements

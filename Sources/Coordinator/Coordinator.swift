@@ -58,6 +58,8 @@ public final class Coordinator {
     public var hasEffects: Bool { !effects.isEmpty }
     /// Operations begun and not finished.
     public var activeCount: Int { active }
+    /// Requests that have no reply yet, also of operations that have their result.
+    public var outstandingCount: Int { asked.count }
     /// When `advance` wants to be called next, in monotonic microseconds.
     public var nextDeadline: Int64? { timers.first }
 

@@ -159,8 +159,9 @@ class ClusterTest(unittest.TestCase):
             if not missing:
                 return
             if time.monotonic() > deadline:
-                self.fail(f"{len(missing)} of {len(expected)} rows have not come to node {number}: "
-                          f"{self.ring.admin(1, 'listhints')}\n{self.ring.log(number)}")
+                hints = {other: self.ring.admin(other, "listhints") for other, one in self.ring.nodes.items() if one.process}
+                self.fail(f"{sorted(missing)[:20]}, {len(missing)} of {len(expected)} rows, have not come to node {number}: "
+                          f"{hints}\n{self.ring.log(number)}")
             time.sleep(0.2)
 
     def test_a_quorum_goes_on_and_hints_arrive(self):

@@ -41,6 +41,21 @@ import Testing
 
     @Test func aWorkloadBesideOthersIsChosenByName() { #expect(run(1, [], seconds: 3, workloads: ["registers"]).violations.isEmpty) }
 
+    @Test func threeNodesAreOneCluster() {
+        var options = SimulationOptions()
+        options.seed = 4
+        options.nodes = 3
+        options.seconds = 8
+        options.faults = [.crash, .kill, .pause, .partition, .breaks]
+        // Batches are atomic on one node only.
+        options.workloads = Simulation.workloadNames.filter { $0 != "batches" }
+        options.detail = .result
+        let result = Simulation(options) { _ in }.run()
+        #expect(result.violations.map(\.description) == [])
+        #expect(result.requests > 100)
+        #expect(result.faults > 0)
+    }
+
     // MARK: The command
 
     /// Runs `auspex simulate`, which lies beside the tests.
@@ -69,6 +84,16 @@ import Testing
     @Test func aDiskThatForgetsIsFound() throws {
         let found = try simulate(
             ["--seeds", "1..3", "--nodes", "1", "--minutes", "0.5", "--faults", "crash", "--bug", "disk-forgets-syncs"])
+        #expect(found.status == 1)
+        #expect(String(decoding: found.output, as: UTF8.self).contains("VIOLATED"))
+    }
+
+    @Test func oneAnswerWhereAMajorityWasPromisedIsFound() throws {
+        let found = try simulate(
+            [
+                "--seeds", "1..2", "--nodes", "3", "--minutes", "0.3", "--bug", "one-is-enough", "--workloads",
+                "registers,counters,deletions",
+            ])
         #expect(found.status == 1)
         #expect(String(decoding: found.output, as: UTF8.self).contains("VIOLATED"))
     }

@@ -53,7 +53,7 @@ import Testing
         var random = SeededRandom(seed: 1)
         for rate in [0.1, 0.01, 0.001] {
             let hashes = (0..<50_000).map { _ in random.next() }
-            let filter = BloomFilter(hashes: hashes, falsePositiveRate: rate)
+            let filter = BloomFilter(hashes: hashes, count: hashes.count, falsePositiveRate: rate)
             for hash in hashes { #expect(filter.mayContain(hash)) }
             let wrong = (0..<200_000).reduce(0) { count, _ in count + (filter.mayContain(random.next()) ? 1 : 0) }
             let measured = Double(wrong) / 200_000

@@ -4,7 +4,8 @@ import Primitives
 /// What all nodes agree on: who the members are, which tokens they own, and the schema. One version follows another (`epoch`), each chosen by
 /// Paxos among the members of the one before, so that all nodes see the same versions in the same order.
 ///
-///     metadata := "AXMD" format(1) epoch strategy count change(8)* count member* schema
+///     metadata := "AXMD" format(1) epoch strategy count change(8)* count member* count former* schema
+///     former   := host id (16) claims
 ///     member   := host id (16) address port native-port data-center rack state claims heirs replaced(16)
 ///
 /// Texts and bytes stand behind their count, numbers are varints.
@@ -25,6 +26,9 @@ public struct ClusterMetadata: Sendable, Equatable {
     public var strategy: TokenStrategy
     /// In the order of their host ids.
     public var members: [Member]
+    /// Who owned what before the last change of the ring was finished, while nodes may not know yet that it was: those owners still get writes, so that
+    /// a quorum of the ones and a quorum of the others have a node in common. Empty when all know.
+    public var former: [UUID: [TokenClaim]] = [:]
     /// The encoded schema of the users' keyspaces.
     public var schema: [UInt8]
     /// Numbers of the changes that were made last, the newest at the end: a node whose change another node has finished recognizes it.
@@ -47,6 +51,18 @@ public struct ClusterMetadata: Sendable, Equatable {
     }
 
     public var ring: Ring { Ring(nodes: members.map(\.node), partitions: strategy.ringPartitions) }
+
+    /// The ring of the owners before, of those members that are left; nil when all know the present one.
+    public var formerRing: Ring? {
+        if former.isEmpty { return nil }
+        let nodes = members.map { member in
+            var node = member.node
+            node.claims = former[node.id] ?? []
+            node.state = node.claims.isEmpty ? .joining : .normal
+            return node
+        }
+        return Ring(nodes: nodes, partitions: strategy.ringPartitions)
+    }
 
     public func member(_ id: UUID) -> Member? { members.first { $0.node.id == id } }
 
@@ -87,6 +103,11 @@ public struct ClusterMetadata: Sendable, Equatable {
         for change in recentChanges { out.writeLE(change) }
         out.writeVarint(members.count)
         for member in members { member.encode(into: &out) }
+        out.writeVarint(former.count)
+        for (id, claims) in former.sorted(by: { $0.key < $1.key }) {
+            out.write(id)
+            out.writeCounted(TokenClaim.encode(claims))
+        }
         out.writeCounted(schema)
         return out.toArray()
     }
@@ -121,10 +142,19 @@ public struct ClusterMetadata: Sendable, Equatable {
             guard count <= 10_000 else { throw .malformedVarint(offset: reader.offset) }
             var members: [Member] = []
             for _ in 0..<count { members.append(try Member(from: &reader)) }
+            var former: [UUID: [TokenClaim]] = [:]
+            let formerCount = try reader.readCount()
+            guard formerCount <= 10_000 else { throw .malformedVarint(offset: reader.offset) }
+            for _ in 0..<formerCount {
+                let id = try reader.readUUID()
+                guard let claims = TokenClaim.decode(try reader.readCounted()) else { throw .malformedVarint(offset: reader.offset) }
+                former[id] = claims
+            }
             let schema = try reader.readCounted()
             guard reader.isAtEnd else { throw .malformedVarint(offset: reader.offset) }
             var metadata = ClusterMetadata(epoch: epoch, strategy: strategy, members: members, schema: schema)
             metadata.recentChanges = recent
+            metadata.former = former
             return metadata
         }
     }

@@ -4,8 +4,8 @@ import Primitives
 /// One step in which the members of a cluster change: what a node asks a member to have chosen.
 ///
 /// A change of the ring has two steps. The first names the node that joins, leaves, is removed or takes another's place: from then on
-/// writes go to old and new owners. When the new owners hold the data, `finish` makes them the owners. One change of the ring is under
-/// way at a time.
+/// writes go to old and new owners. When the new owners hold the data, `finish` makes them the owners, and when enough nodes know that, `settle`
+/// ends the writes to the owners of before. One change of the ring is under way at a time.
 public enum MemberChange: Sendable, Hashable {
     /// A node wants to own its share. Its claims and its state are chosen where the change is made.
     case join(ClusterMetadata.Member)
@@ -15,6 +15,8 @@ public enum MemberChange: Sendable, Hashable {
     case leave(UUID)
     /// What the member was about is done.
     case finish(UUID)
+    /// Everybody whom it concerns knows that the last change is done.
+    case settle
     /// What the member was about is given up: who joined is forgotten, who left stays.
     case abort(UUID)
     /// The member is reached elsewhere.
@@ -39,6 +41,7 @@ public enum MemberChange: Sendable, Hashable {
         case .abort(let id):
             out.write(5)
             out.write(id)
+        case .settle: out.write(7)
         case .move(let id, let endpoint, let nativePort):
             out.write(6)
             out.write(id)
@@ -67,6 +70,7 @@ public enum MemberChange: Sendable, Hashable {
                     throw .malformedVarint(offset: reader.offset)
                 }
                 change = .move(id, Endpoint(address: address, port: port), nativePort: native)
+            case 7: change = .settle
             default: throw .malformedVarint(offset: reader.offset - 1)
             }
             guard reader.isAtEnd else { throw .malformedVarint(offset: reader.offset) }
@@ -97,6 +101,7 @@ public enum MemberChange: Sendable, Hashable {
                 throw .isMember(member.node.id)
             }
             guard let old = metadata.member(dead) else { throw .notAMember(dead) }
+            try checkNothingUnderWay(in: metadata)
             guard old.node.state == .normal else { throw .changeUnderWay(dead) }
             try checkRoom(for: member, in: metadata, except: dead)
             member.node.claims = []
@@ -114,10 +119,20 @@ public enum MemberChange: Sendable, Hashable {
             next.set(member)
         case .finish(let id):
             guard let member = metadata.member(id), member.node.state != .normal else { return nil }
-            let ring = metadata.ring.after { $0.id == id }
-            next.members = ring.nodes.filter { $0.state != .left }.compactMap { node in
+            let before = metadata.ring
+            let ring = before.after { $0.id == id }
+            // A node that gives its place to another is dead, and not waited for; one that leaves is there until all know.
+            var replaced: UUID?
+            if case .replacing(let dead) = member.node.state { replaced = dead }
+            next.members = ring.nodes.filter { $0.id != replaced }.compactMap { node in
                 metadata.member(node.id).map { ClusterMetadata.Member(node: node, nativePort: $0.nativePort) }
             }
+            next.former = [:]
+            for node in before.nodes where node.state.owns && node.id != replaced { next.former[node.id] = before.claims(heldBy: node.id) }
+        case .settle:
+            if metadata.former.isEmpty { return nil }
+            next.former = [:]
+            next.members.removeAll { $0.node.state == .left }
         case .abort(let id):
             guard var member = metadata.member(id) else { return nil }
             switch member.node.state {
@@ -151,6 +166,7 @@ public enum MemberChange: Sendable, Hashable {
 
     private func checkNothingUnderWay(in metadata: ClusterMetadata) throws(MemberChangeError) {
         if let busy = metadata.ring.changing.first { throw .changeUnderWay(busy) }
+        if let busy = metadata.former.keys.min() { throw .changeUnderWay(busy) }
     }
 }
 

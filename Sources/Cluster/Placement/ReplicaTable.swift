@@ -17,14 +17,20 @@ public struct ReplicaTable: Sendable {
     private let starts: [Int32]
     private let members: [Int32]
 
-    /// - Parameter local: this node, which is what `ReplicationStrategy.local` means.
-    public init(ring: Ring, strategy: ReplicationStrategy, local: UUID? = nil) {
+    /// - Parameters:
+    ///   - local: this node, which is what `ReplicationStrategy.local` means.
+    ///   - former: the ring before the last change was finished, while not all nodes know that it was: its owners count as pending.
+    public init(ring: Ring, strategy: ReplicationStrategy, local: UUID? = nil, former: Ring? = nil) {
         self.ring = ring
         self.strategy = strategy
         var natural = ReplicaPlacement(ring: ring, strategy: strategy, local: local)
         var stages = ReplicaTable.stages(of: ring).map { ReplicaPlacement(ring: $0, strategy: strategy, local: local) }
         var all = natural.boundaries
         for stage in stages { all += stage.boundaries }
+        var before = former.map { ReplicaPlacement(ring: $0, strategy: strategy, local: local) }
+        if let before { all += before.boundaries }
+        // Both rings are of the same members, in the order of their ids.
+        precondition(former.map { $0.nodes.count == ring.nodes.count } ?? true, "the owners of before are members")
         all.sort()
         var boundaries: [Int64] = []
         for token in all where boundaries.last != token { boundaries.append(token) }
@@ -38,6 +44,11 @@ public struct ReplicaTable: Sendable {
             for index in stages.indices {
                 planned.removeAll(keepingCapacity: true)
                 stages[index].appendReplicas(of: token, to: &planned)
+                for node in planned where !members[first...].contains(node) { members.append(node) }
+            }
+            if before != nil {
+                planned.removeAll(keepingCapacity: true)
+                before?.appendReplicas(of: token, to: &planned)
                 for node in planned where !members[first...].contains(node) { members.append(node) }
             }
             starts.append(Int32(members.count))

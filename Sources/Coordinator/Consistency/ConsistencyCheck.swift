@@ -1,4 +1,5 @@
 import DataModel
+import Primitives
 
 /// How many replicas a consistency level asks for, and whether they are there.
 public enum ConsistencyCheck {
@@ -13,7 +14,8 @@ public enum ConsistencyCheck {
 
     /// Replicas that must answer.
     public static func required(_ consistency: Consistency, _ replication: Replication) -> Int {
-        switch consistency {
+        if PlantedBugs.isOn(.oneIsEnough) { return 1 }
+        return switch consistency {
         case .any, .one, .localOne: 1
         case .two: 2
         case .three: 3

@@ -111,7 +111,7 @@ final class PrepareOperation: Operation {
             return prepare(now: now)
         }
         let accepted = given.compactMap(\.promise.accepted).filter { $0.ballot > newest.ballot }
-        unfinished = accepted.max { $0.ballot < $1.ballot }
+        unfinished = PlantedBugs.isOn(.paxosForgetsAccepted) ? nil : accepted.max { $0.ballot < $1.ballot }
         behind = Set(given.filter { $0.promise.committed.ballot < newest.ballot }.map(\.node))
         answers = Set(given.map(\.node)).subtracting(behind)
         if behind.isEmpty { return proceed(now: now) }

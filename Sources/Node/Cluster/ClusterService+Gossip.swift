@@ -58,6 +58,7 @@ extension ClusterService {
         if hasStopped { return }
         carryOut(gossip.withLock { $0?.tick(now: now, wall: time.wallMicroseconds()) ?? [] })
         if round % 10 == 9 { catchUp() }
+        if round % 30 == 29 { settleLater() }
         if round % 60 == 10 {
             let bytes = load
             gossip.withLock { $0?.setLocal(.load, "\(bytes)") }

@@ -38,7 +38,7 @@ extension ClusterService {
     func start() throws(NodeError) {
         let generation = try nextGeneration()
         if let known = metadata.current {
-            guard let own = known.member(hostID) else {
+            guard let own = known.member(hostID), own.node.state != .left else {
                 throw .identity(
                     "node \(hostID) was removed from the cluster \"\(configuration.clusterName)\"; to join again it needs an empty data directory"
                 )
@@ -179,12 +179,12 @@ extension ClusterService {
     private func finishJoining() throws(NodeError) {
         log.info("joining the cluster \"\(configuration.clusterName)\"")
         do throws(ServerError) {
-            try settleMembers(moving: hostID)
+            try settleMembers()
             try move(for: hostID)
             var attempt = 0
             while true {
                 do throws(ServerError) {
-                    try change(.finish(hostID))
+                    try finish(hostID)
                     break
                 } catch {
                     attempt += 1

@@ -127,7 +127,7 @@ extension ClusterService {
         try change(.leave(hostID))
         say(.leaving)
         do throws(ServerError) {
-            try settleMembers(moving: hostID)
+            try settleMembers()
             try move(for: hostID)
             try batches.handOver(self)
         } catch {
@@ -135,7 +135,7 @@ extension ClusterService {
             say(.normal)
             throw error
         }
-        try change(.finish(hostID))
+        try finish(hostID)
         hints.sendRest(for: 60)
         carryOut(gossip.withLock { $0?.leave(wall: time.wallMicroseconds()) ?? [] })
     }
@@ -151,9 +151,9 @@ extension ClusterService {
             try change(.abort(dead))
         } else {
             try change(.leave(dead))
-            try settleMembers(moving: dead)
+            try settleMembers()
             try move(for: dead)
-            try change(.finish(dead))
+            try finish(dead)
         }
         let effects = gossip.withLock { gossiper -> [GossipEffect] in
             do throws(GossipRemovalError) {
@@ -163,25 +163,71 @@ extension ClusterService {
         carryOut(effects)
     }
 
-    /// Waits until all live members go by the present version: only then do all writes go to the new owners as well.
-    func settleMembers(moving id: UUID) throws(ServerError) {
+    /// Makes the new owners the owners, and ends the writes to those of before when that is safe.
+    func finish(_ id: UUID) throws(ServerError) {
+        try change(.finish(id))
+        do throws(ServerError) {
+            try settleMembers()
+            try change(.settle)
+        } catch {
+            // The change is done; what is left of it is made up for by whoever comes to it (`settleLater`).
+            tell("the owners of before get writes for a while yet: \(error.message)")
+        }
+    }
+
+    /// Ends a change that whoever made it did not live to end: the member with the smallest id among those that live does.
+    func settleLater() {
+        guard let known = metadata.current, !known.former.isEmpty, known.voters.first(where: { isAlive($0) }) == hostID else { return }
+        background.run(.control) { [self] in
+            do throws(ServerError) {
+                try settleMembers()
+                try change(.settle)
+            } catch { tell("the owners of before get writes for a while yet: \(error.message)") }
+        }
+    }
+
+    /// Waits until all live members go by the present version, and of the replicas of each range a majority, dead ones counted: then no quorum can be met
+    /// by those who do not, since each of the others refuses what goes by other members.
+    func settleMembers() throws(ServerError) {
         let epoch = metadata.epoch
-        for attempt in 0..<30 {
-            let late = (metadata.current?.members ?? []).filter { member in
-                guard member.node.id != hostID, member.node.id != id || member.node.state.owns else { return false }
-                guard gossip.withLock({ $0?.isAlive(member.node.endpoint) ?? false }) else { return false }
+        for _ in 0..<30 {
+            var aware: Set<UUID> = [hostID]
+            var isLate = false
+            for member in metadata.current?.members ?? [] where member.node.id != hostID && isAlive(member.node.id) {
                 let reply = ask(
                     .metadata(.fetch(after: epoch)), at: member.node.endpoint, wanted: member.node.id, timeout: 2_000_000)
-                if case .metadata(.current(let known, _)) = reply { return known < epoch }
-                return true
+                if case .metadata(.current(let known, _)) = reply, known >= epoch {
+                    aware.insert(member.node.id)
+                } else {
+                    isLate = true
+                }
             }
-            if late.isEmpty { return }
-            if attempt == 29 {
-                throw ServerError(
-                    .serverError, "members \(late.map(\.node.endpoint.description).joined(separator: ", ")) do not take the change over")
-            }
+            if !isLate && isMajority(aware) { return }
             background.sleep(nanoseconds: 1_000_000_000)
+            if hasStopped { break }
         }
+        throw ServerError(.unavailable, "too few members have taken the change of the ring over within 30 seconds")
+    }
+
+    /// Whether these nodes are a majority of the replicas of every range, as it is owned now and as it was.
+    private func isMajority(_ aware: Set<UUID>) -> Bool {
+        guard let metadata = metadata.current, let schema = queries?.schema else { return false }
+        let rings = [metadata.ring] + (metadata.formerRing.map { [$0] } ?? [])
+        for keyspace in schema.keyspaces.values where !keyspace.isVirtual && !Schema.isSystem(keyspace.name) {
+            for ring in rings {
+                let strategy: ReplicationStrategy
+                do throws(PlacementError) {
+                    strategy = try ReplicationStrategy(options: keyspace.replication, dataCenters: ring.dataCenters)
+                } catch { continue }
+                let table = ReplicaTable(ring: ring, strategy: strategy)
+                for index in 0..<table.rangeCount {
+                    let replicas = table.replicaIDs(for: table.range(at: index).through)
+                    // A single copy, or one of two, may be on a dead node: then nothing can be read there either.
+                    if replicas.count > 2 && 2 * replicas.count(where: aware.contains) <= replicas.count { return false }
+                }
+            }
+        }
+        return true
     }
 }
 

@@ -54,7 +54,9 @@ final class ClusterService: Sendable {
     let changes = ChangeQueue()
     let isFetching = Atomic<Bool>(false)
     let isStopped = Atomic<Bool>(false)
-    private let connections = Mutex<[ObjectIdentifier: any Connection]>([:])
+    /// Other nodes' connections with their numbers, in the order they were accepted.
+    private let connections = Mutex<[ObjectIdentifier: (number: Int, connection: any Connection)]>([:])
+    private let connectionCount = Atomic<Int>(0)
     let told = Mutex<[String: Int64]>([:])
     /// Since when nodes are down, in seconds since 1970.
     let downSince = Mutex<[UUID: UInt32]>([:])
@@ -139,8 +141,8 @@ final class ClusterService: Sendable {
             } else {
                 next = ClusterView(
                     ring: metadata.ring, local: hostID, isAlive: alive, distance: alive.map { _ in 0 },
-                    keyspaces: schema.keyspaces.mapValues(\.replication), tables: schema.tables.mapValues(\.keyspace), epoch: metadata.epoch
-                )
+                    keyspaces: schema.keyspaces.mapValues(\.replication), tables: schema.tables.mapValues(\.keyspace),
+                    epoch: metadata.epoch, former: metadata.formerRing)
             }
             current = (next, schema.version)
             // Under the lock, so that every loop gets views in their order.
@@ -175,7 +177,7 @@ final class ClusterService: Sendable {
     /// A version came into force: what clients and requests see follows it. Called in the order of versions.
     func took(_ before: ClusterMetadata?, _ next: ClusterMetadata, _ schema: Schema, _ difference: SchemaDifference) {
         guard let queries else { return }
-        isOut.store(next.member(hostID) == nil, ordering: .releasing)
+        isOut.store(next.member(hostID).map { $0.node.state == .left } ?? true, ordering: .releasing)
         describe(next, schema: schema)
         if !difference.isEmpty { queries.install(schema, difference) }
         for table in difference.altered { storage.table(table.id)?.options = TableStoreOptions(table.options) }
@@ -228,7 +230,7 @@ final class ClusterService: Sendable {
             }
         }
         for member in before.members where next.member(member.node.id) == nil {
-            if let client = ClusterService.client(member), member.node.state.owns { events.announce(.topology(.removedNode, client)) }
+            if let client = ClusterService.client(member), member.node.state != .joining { events.announce(.topology(.removedNode, client)) }
             hints.forget(member.node.id)
         }
     }
@@ -258,6 +260,20 @@ final class ClusterService: Sendable {
         return box.withLock { $0 }
     }
 
+    /// Whether requests to replicas have no reply yet; on a background thread.
+    func hasRequestsUnderWay() -> Bool {
+        drivers.contains { driver in
+            let count = Mutex(0)
+            background.wait { resume in
+                network.onLoop(driver.loop) {
+                    count.withLock { $0 = driver.coordinator.outstandingCount }
+                    resume()
+                }
+            }
+            return count.withLock { $0 } > 0
+        }
+    }
+
     /// Says something for the operator, the same at most once a minute.
     func tell(_ text: String, level: Logger.Level = .warning) {
         let isNew = told.withLock { told in
@@ -269,7 +285,10 @@ final class ClusterService: Sendable {
         if isNew { log.log(level: level, "\(text)") }
     }
 
-    func opened(_ connection: any Connection) { connections.withLock { $0[ObjectIdentifier(connection)] = connection } }
+    func opened(_ connection: any Connection) {
+        let number = connectionCount.add(1, ordering: .relaxed).newValue
+        connections.withLock { $0[ObjectIdentifier(connection)] = (number, connection) }
+    }
 
     /// Whether the node has left the cluster, or was removed: it serves nobody then.
     var hasLeft: Bool { isOut.load(ordering: .relaxed) }
@@ -298,7 +317,9 @@ final class ClusterService: Sendable {
     func stop() {
         isStopped.store(true, ordering: .relaxed)
         for driver in drivers { network.onLoop(driver.loop) { driver.links.closeAll() } }
-        for connection in connections.withLock({ Array($0.values) }) { connection.onLoop { connection.closeAfterOutput() } }
+        // In the order they came: the order of a table of addresses would differ from run to run.
+        let connections = connections.withLock { $0.values.sorted { $0.number < $1.number } }
+        for (_, connection) in connections { connection.onLoop { connection.closeAfterOutput() } }
         hints.close()
     }
 

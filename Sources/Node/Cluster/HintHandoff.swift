@@ -124,7 +124,8 @@ final class HintHandoff: @unchecked Sendable {
     func sendRest(for seconds: Int) {
         for attempt in 0..<seconds * 10 {
             let waiting = store.targets().filter { cluster?.isAlive($0.id) ?? false }
-            if waiting.isEmpty { return }
+            // A request that has no reply yet may leave a hint.
+            if waiting.isEmpty && cluster?.hasRequestsUnderWay() != true { return }
             if attempt % 10 == 0 { for target in waiting { isUp(target.id) } }
             background.sleep(nanoseconds: 100_000_000)
         }

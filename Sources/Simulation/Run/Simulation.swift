@@ -77,7 +77,7 @@ public final class Simulation: @unchecked Sendable {
 
     private static func workloads(_ options: SimulationOptions) -> [any Workload] {
         let all: [any Workload] = [
-            RegisterWorkload(clients: options.clients), TransactionWorkload(), CounterWorkload(), BatchWorkload(clients: options.clients),
+            RegisterWorkload(clients: options.clients), TransactionWorkload(), CounterWorkload(), BatchWorkload(),
             DeletionWorkload(clients: options.clients), SchemaWorkload(clients: options.clients),
         ]
         return options.workloads.isEmpty ? all : all.filter { options.workloads.contains($0.name) }

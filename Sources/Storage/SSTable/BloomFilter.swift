@@ -46,9 +46,10 @@ public final class BloomFilter: @unchecked Sendable {
 
     /// - Parameters:
     ///   - hashes: one per partition.
+    ///   - count: how many there are.
     ///   - falsePositiveRate: `bloom_filter_fp_chance`; 1 or more makes a filter that answers yes to everything.
-    public init(hashes: [UInt64], falsePositiveRate: Double) {
-        let size = BloomFilter.size(keys: hashes.count, falsePositiveRate: falsePositiveRate)
+    public init(hashes: some Sequence<UInt64>, count: Int, falsePositiveRate: Double) {
+        let size = BloomFilter.size(keys: count, falsePositiveRate: falsePositiveRate)
         let byteCount = max(1, size.lines) * BloomFilter.lineBytes
         lines = Lines(base: .allocate(byteCount: byteCount, alignment: 64), count: size.lines, probes: size.probes)
         memset(lines.base, 0, byteCount)

@@ -45,7 +45,9 @@ public final class SSTableWriter {
     /// Bytes written to the file, and with those that still wait in `buffer`.
     private var written = 0
     private var digest: UInt64 = 0
-    private var hashes: [UInt64] = []
+    /// Of the partitions so far, in pieces: one array would need three times its bytes whenever it grows.
+    private var hashes: [[UInt64]] = []
+    private var hashCount = 0
     private var partition = ByteWriter(capacity: 128)
     private var partitionBytes = 0
     private var lastKey = ByteWriter(capacity: 256)
@@ -114,7 +116,7 @@ public final class SSTableWriter {
         statistics.seeTimestamp(tombstone.deletion.timestamp)
         statistics.seeLocalDeletion(tombstone.deletion.localDeletion)
         tombstone.start.withUnsafeBytes { start in
-            hashes.append(BloomFilter.hash(UnsafeRawBufferPointer(rebasing: start[..<KeyView.partitionCount(of: start)])))
+            addHash(UnsafeRawBufferPointer(rebasing: start[..<KeyView.partitionCount(of: start)]))
             tombstone.encodedValue.withUnsafeBytes { tombstones.add(key: start, value: $0) }
         }
         if tombstonesFirst == nil { tombstonesFirst = tombstone.start }
@@ -134,7 +136,17 @@ public final class SSTableWriter {
         statistics.partitionCount += 1
         partition.removeAll()
         partition.write(bytes)
-        hashes.append(BloomFilter.hash(bytes))
+        addHash(bytes)
+    }
+
+    private func addHash(_ partition: UnsafeRawBufferPointer) {
+        let pieceCount = 8192
+        if hashCount % pieceCount == 0 {
+            hashes.append([])
+            hashes[hashes.count - 1].reserveCapacity(hashes.count == 1 ? 0 : pieceCount)
+        }
+        hashes[hashes.count - 1].append(BloomFilter.hash(partition))
+        hashCount += 1
     }
 
     private func endBlock() throws(StorageError) {
@@ -216,7 +228,7 @@ public final class SSTableWriter {
         if let end = tombstonesEnd, statistics.rowCount == 0 || compareBytes(end, statistics.lastKey) > 0 { statistics.lastKey = end }
         let rootHandle = try index.finish { (bytes) throws(StorageError) in try self.append(bytes, codec: .none) }
         let tombstoneHandle = try tombstoneIndex.finish { (bytes) throws(StorageError) in try self.append(bytes, codec: .none) }
-        let filter = BloomFilter(hashes: hashes, falsePositiveRate: options.bloomFalsePositiveRate)
+        let filter = BloomFilter(hashes: hashes.joined(), count: hashCount, falsePositiveRate: options.bloomFalsePositiveRate)
         statistics.filterRateReached = filter.reachedRate
         var filterBytes = ByteWriter(capacity: filter.byteCount + 16)
         filter.encode(into: &filterBytes)
