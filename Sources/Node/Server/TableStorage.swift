@@ -32,7 +32,8 @@ struct TableStorage: Sendable {
     /// Removes what a crash left of tables that are not in the schema.
     func removeLeftovers(_ schema: Schema) {
         engine.removeLeftovers(
-            tables: Set(TableStorage.stored(schema).map { TableStorage.directoryName($0) } + [PaxosAcceptor.directoryName, BatchLog.directoryName]),
+            tables: Set(
+                TableStorage.stored(schema).map { TableStorage.directoryName($0) } + [PaxosAcceptor.directoryName, BatchLog.directoryName]),
             keyspaces: Set(schema.sortedKeyspaces.map(\.name) + ["system"]))
     }
 
