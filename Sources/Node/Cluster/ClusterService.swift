@@ -230,7 +230,9 @@ final class ClusterService: Sendable {
             }
         }
         for member in before.members where next.member(member.node.id) == nil {
-            if let client = ClusterService.client(member), member.node.state != .joining { events.announce(.topology(.removedNode, client)) }
+            if let client = ClusterService.client(member), member.node.state != .joining {
+                events.announce(.topology(.removedNode, client))
+            }
             hints.forget(member.node.id)
         }
     }
