@@ -61,7 +61,7 @@ let package = Package(
         room("Client", ["NativeProtocol", "CLinux"]),
         room("Shell", ["Client"]),
         room("BulkLoader", ["Client", "Query", "Storage", "LinuxPlatform"]),
-        room("SSTableTool", ["Storage"]),
+        room("SSTableTool", ["Storage", "Cluster"]),
         room("Admin", ["Client"]),
         room("Stress", ["Client"]),
         room("Simulation", ["Node"]),

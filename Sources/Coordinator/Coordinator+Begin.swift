@@ -4,14 +4,26 @@ import Primitives
 
 /// The operations a request may begin. Each gives the id under which its result comes as `Effect.finished`.
 extension Coordinator {
-    /// Writes whole encoded mutations, of any number of partitions.
+    /// Writes whole encoded mutations, of any number of partitions; a logged batch of more than one by way of the batchlog.
     public func write(
         _ mutations: UnsafeRawBufferPointer, consistency: Consistency, type: WriteType, cluster: ClusterView, now: Int64
     ) throws(ServerError) -> UInt64 {
         let parts = try split(mutations)
+        if type == .batch && parts.count > 1 {
+            return begin(
+                BatchOperation(
+                    self, cluster: cluster, mutations: [UInt8](mutations), parts: parts, consistency: consistency,
+                    deadline: now + limits.writeTimeout), now: now)
+        }
         return begin(
             WriteOperation(
                 self, cluster: cluster, parts: parts, consistency: consistency, type: type, deadline: now + limits.writeTimeout), now: now)
+    }
+
+    /// Applies a logged batch that was found in the batchlog; when it succeeds, the batch can be removed.
+    public func replay(_ mutations: [UInt8], cluster: ClusterView, now: Int64) throws(ServerError) -> UInt64 {
+        let parts = try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in try split(bytes) }
+        return begin(ReplayOperation(self, cluster: cluster, parts: parts, deadline: now + limits.writeTimeout), now: now)
     }
 
     /// Sends to the other replicas what this node, leading a counter's update, has written already; its own answer is counted.

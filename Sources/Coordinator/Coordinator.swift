@@ -104,6 +104,19 @@ public final class Coordinator {
             .send(request, to: operation.cluster.ring.nodes[node].id, id: id, timeout: max(1, operation.deadline - now)))
     }
 
+    /// Asks a node for something whose answer nobody waits for.
+    func tell(_ request: PeerRequest, to node: UUID) {
+        effects.append(.send(request, to: node, id: nextID, timeout: limits.writeTimeout))
+        nextID += 1
+    }
+
+    /// Gives an operation more time.
+    func postpone(_ operation: Operation, until deadline: Int64) {
+        timers.removeExpiry(of: operation)
+        operation.deadline = deadline
+        timers.add(deadline, operation, isExpiry: true)
+    }
+
     func hint(_ mutations: [UInt8], for node: UUID) {
         guard limits.hintedHandoff else { return }
         counters.hints += 1

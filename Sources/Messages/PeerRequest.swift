@@ -23,11 +23,15 @@ public enum PeerRequest: Sendable, Equatable {
     case gossip([UInt8])
     /// Hash a stretch of tokens. Reads all of it: minutes, for much data.
     case tree(TreeCommand)
+    /// Keep a logged batch until its coordinator has it removed, or apply it when that does not come.
+    case storeBatch(LoggedBatch)
+    /// The batch is applied: forget it.
+    case removeBatch(BatchKey)
 
     /// What the queue of a peer, its counters and its limits call it.
     public enum Verb: UInt8, Sendable, CaseIterable {
         case write = 1, hint = 2, repair = 3, read = 4, digest = 5, count = 6, prepare = 7, propose = 8, commit = 9, metadata = 10,
-            truncate = 11, gossip = 12, tree = 13
+            truncate = 11, gossip = 12, tree = 13, storeBatch = 14, removeBatch = 15
     }
 
     public var verb: Verb {
@@ -45,6 +49,8 @@ public enum PeerRequest: Sendable, Equatable {
         case .truncate: .truncate
         case .gossip: .gossip
         case .tree: .tree
+        case .storeBatch: .storeBatch
+        case .removeBatch: .removeBatch
         }
     }
 
@@ -67,6 +73,10 @@ public enum PeerRequest: Sendable, Equatable {
         case .truncate(let table): out.write(table)
         case .gossip(let bytes): out.writeCounted(bytes)
         case .tree(let command): command.encode(into: &out)
+        case .storeBatch(let batch):
+            batch.key.encode(into: &out)
+            out.writeCounted(batch.mutations)
+        case .removeBatch(let key): key.encode(into: &out)
         }
     }
 
@@ -89,6 +99,9 @@ public enum PeerRequest: Sendable, Equatable {
         case .truncate: self = .truncate(table: try reader.readUUID())
         case .gossip: self = .gossip(try reader.readCounted())
         case .tree: self = .tree(try TreeCommand(from: &reader))
+        case .storeBatch:
+            self = .storeBatch(LoggedBatch(key: try BatchKey(from: &reader), mutations: try PeerRequest.mutations(&reader)))
+        case .removeBatch: self = .removeBatch(try BatchKey(from: &reader))
         }
     }
 

@@ -9,9 +9,11 @@ import Storage
 public struct ReplicaService: Sendable {
     public let replica: LocalReplica
     public let acceptor: PaxosAcceptor
+    public let batchLog: BatchLog
 
     public init(replica: LocalReplica) {
         self.replica = replica
+        batchLog = BatchLog(replica: replica)
         acceptor = PaxosAcceptor(replica: replica)
     }
 
@@ -77,6 +79,12 @@ public struct ReplicaService: Sendable {
         case .tree(let command):
             guard io == .blocking else { throw .wouldBlock }
             return Result(reply: .tree(try replica.tree(command)))
+        case .storeBatch(let batch):
+            try batchLog.store(batch, io: io)
+            return Result(reply: .done)
+        case .removeBatch(let key):
+            try batchLog.remove(key, io: io)
+            return Result(reply: .done)
         case .metadata, .gossip: return Result(reply: .failed(.unknown, "not for the replica"))
         }
     }

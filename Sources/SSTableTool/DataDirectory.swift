@@ -1,3 +1,4 @@
+import Cluster
 import DataModel
 import Platform
 import Primitives
@@ -32,6 +33,15 @@ struct DataDirectory {
         return found
     }
 
+    /// The schema in a node's data directory; nil when it is none.
+    private func schema(of directory: String) -> Schema? {
+        let file = directory + "/metadata"
+        guard system.exists(file), let bytes = try? system.readAll(file), let acceptor = try? MetadataAcceptor(decoding: bytes) else {
+            return nil
+        }
+        return try? Schema(decoding: acceptor.current.schema)
+    }
+
     /// The table a file belongs to, by the schema of its data directory, or the one beside it; nil when there is none.
     func table(of path: String) -> TableMetadata? {
         var parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
@@ -41,10 +51,7 @@ struct DataDirectory {
         guard let directory = parts.last, let dash = directory.lastIndex(of: "-") else { return nil }
         let id = directory[directory.index(after: dash)...]
         for depth in stride(from: parts.count - 1, through: 0, by: -1) {
-            let candidate = (depth == 0 ? "." : parts[..<depth].joined(separator: "/")) + "/schema"
-            guard system.exists(candidate), let bytes = try? system.readAll(candidate), let schema = try? Schema(decoding: bytes) else {
-                continue
-            }
+            guard let schema = schema(of: depth == 0 ? "." : parts[..<depth].joined(separator: "/")) else { continue }
             for keyspace in schema.sortedKeyspaces {
                 for table in keyspace.tables.values where table.id.description.filter({ $0 != "-" }) == id { return table }
             }

@@ -27,6 +27,8 @@ import Testing
             .propose(key, ballot(2), value: mutations), .commit(key, ballot(3), value: []), .truncate(table: VirtualCluster.table),
             .gossip([1, 2, 3]), .metadata(.fetch(after: 300)), .metadata(.prepare(epoch: 3, ballot(4))),
             .metadata(.accept(epoch: .max, ballot(5), value: [1, 2])), .metadata(.chosen(epoch: 0, value: [])), .metadata(.change([7])),
+            .storeBatch(LoggedBatch(key: BatchKey(created: 77, id: VirtualCluster.id(3)), mutations: mutations)),
+            .removeBatch(BatchKey(created: .max, id: VirtualCluster.id(4))),
         ]
     }()
 
@@ -117,7 +119,7 @@ import Testing
             var bytes: [UInt8]
             if random.next() % 4 == 0 {
                 bytes = (0..<Int(random.next() % 64)).map { _ in UInt8(truncatingIfNeeded: random.next() >> 24) }
-                if let first = bytes.indices.first { bytes[first] = UInt8(random.next() % 14) }
+                if let first = bytes.indices.first { bytes[first] = UInt8(random.next() % 17) }
             } else {
                 bytes = valid[Int(random.next() % UInt64(valid.count))]
                 for _ in 0...Int(random.next() % 4) where !bytes.isEmpty {

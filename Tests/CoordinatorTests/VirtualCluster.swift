@@ -94,6 +94,8 @@ final class VirtualCluster {
     var sent: [PeerRequest.Verb: Int] = [:]
     /// Decides about a request before `faults` do; nil: they decide.
     var fate: ((_ from: Int, _ to: Int, _ request: PeerRequest) -> Fate?)?
+    /// Whether what a node has sent and nobody has got yet is lost when it crashes.
+    var losesInFlight = false
     private var heap: [Event] = []
     private var order: UInt64 = 0
 
@@ -200,7 +202,8 @@ final class VirtualCluster {
         node.waiting = [:]
         node.timerAt = .max
         node.coordinator = Coordinator(
-            local: node.id, clock: node.clock, limits: limits, seed: seed &+ node.generation, firstID: node.generation << 40)
+            local: node.id, clock: node.clock, limits: limits, seed: (seed + 1) << 32 | UInt64(index) << 16 | node.generation,
+            firstID: node.generation << 40)
         for (_, then) in waiting { then(nil) }
     }
 
@@ -292,22 +295,22 @@ final class VirtualCluster {
         }
         if let fate = fate?(from.index, target.index, request) {
             switch fate {
-            case .deliver: deliver(bytes, to: target, after: 200) { bring($0, after: 200) }
+            case .deliver: deliver(bytes, from: from, to: target, after: 200) { bring($0, after: 200) }
             case .lose: break
-            case .loseReply: deliver(bytes, to: target, after: 200) { _ in }
+            case .loseReply: deliver(bytes, from: from, to: target, after: 200) { _ in }
             case .fail(let reason): bring(.failed(reason, "fails"), after: 300)
-            case .delay(let delay): deliver(bytes, to: target, after: delay) { bring($0, after: 200) }
+            case .delay(let delay): deliver(bytes, from: from, to: target, after: delay) { bring($0, after: 200) }
             }
             return
         }
-        if target === from { return deliver(bytes, to: target, after: 1) { bring($0, after: 1) } }
+        if target === from { return deliver(bytes, from: from, to: target, after: 1) { bring($0, after: 1) } }
         func lost() { if chance(faults.reported) { bring(.failed(.connectionLost, "lost"), after: delay()) } }
         if chance(faults.loss) { return lost() }
         // A copy of a request is carried out as well. What is answered is what came of the first to arrive: a refusal must not stand for a
         // proposal of which another copy was accepted.
         var isAnswered = false
         for _ in 0..<(chance(faults.duplicates) ? 2 : 1) {
-            deliver(bytes, to: target, after: delay()) { [self] reply in
+            deliver(bytes, from: from, to: target, after: delay()) { [self] reply in
                 if isAnswered { return }
                 isAnswered = true
                 if chance(faults.loss) { return lost() }
@@ -322,9 +325,12 @@ final class VirtualCluster {
         }
     }
 
-    private func deliver(_ bytes: [UInt8], to node: VirtualNode, after delay: Int64, _ reply: @escaping (PeerReply) -> Void) {
+    private func deliver(
+        _ bytes: [UInt8], from: VirtualNode, to node: VirtualNode, after delay: Int64, _ reply: @escaping (PeerReply) -> Void
+    ) {
+        let generation = from.generation
         at(now + delay) { [self] in
-            guard node.isUp else { return }
+            guard node.isUp, !losesInFlight || from.generation == generation else { return }
             switch VirtualCluster.decode(bytes, PeerRequest.init(from:)) {
             case .metadata(let request):
                 let (answer, hasChanged) = node.acceptor.handle(request)

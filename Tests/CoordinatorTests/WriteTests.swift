@@ -23,9 +23,9 @@ import Testing
             Sample.put(Sample.key(token: ends[0], 1, []), 1, at: 5) + Sample.put(Sample.key(token: ends[1], 2, []), 2, at: 5)
             + Sample.put(Sample.key(token: ends[0], 3, []), 3, at: 5)
         cluster.fate = { _, to, _ in to == shared[0] || to == only[0] ? .deliver : .lose }
-        let result = cluster.write(on: first[0], batch, .quorum, type: .batch)
+        let result = cluster.write(on: first[0], batch, .quorum, type: .unloggedBatch)
         #expect(
-            result?.error?.detail == .writeTimeout(consistency: .quorum, received: 1, required: 2, writeType: "BATCH"),
+            result?.error?.detail == .writeTimeout(consistency: .quorum, received: 1, required: 2, writeType: "UNLOGGED_BATCH"),
             "\(String(describing: result))")
     }
 

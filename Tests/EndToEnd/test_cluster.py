@@ -1,12 +1,14 @@
 """Several real processes on 127.0.0.1, 127.0.0.2, ...: they meet, stay available while one is dead, grow and shrink, and lose nothing."""
+import csv
 import json
+import lzma
 import shutil
-import signal
 import socket
-import tempfile
+import subprocess
 import threading
 import time
 import unittest
+import urllib.request
 from pathlib import Path
 
 from cassandra import ConsistencyLevel, OperationTimedOut, ReadTimeout, Unavailable, WriteTimeout
@@ -15,6 +17,7 @@ from cassandra.policies import DCAwareRoundRobinPolicy, RoundRobinPolicy, TokenA
 from cassandra.query import SimpleStatement
 
 import node
+from test_tools import FLIGHT_COLUMNS
 
 
 def free_ports(count):
@@ -104,7 +107,7 @@ class Load:
         self.stopping = False
         self.next = 0
         self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(threads)]
         for thread in self.threads:
             thread.start()
 
@@ -172,9 +175,11 @@ class ClusterTest(unittest.TestCase):
         self.addCleanup(cluster.shutdown)
         self.table(session)
         load = Load(session)
+        self.addCleanup(load.stop)
         time.sleep(1)
         ring.kill(3)
-        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "DN"})
+        for number in (1, 2):
+            ring.wait_for(number, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "DN"})
         before = len(load.acknowledged)
         time.sleep(2)
         self.assertGreater(len(load.acknowledged), before + 100, "writes at QUORUM stopped with one node dead")
@@ -199,6 +204,7 @@ class ClusterTest(unittest.TestCase):
         self.addCleanup(cluster.shutdown)
         self.table(session)
         load = Load(session)
+        self.addCleanup(load.stop)
         time.sleep(1)
         ring.start(4)
         ring.wait_for(1, {f"127.0.0.{number}": "UN" for number in (1, 2, 3, 4)})
@@ -272,6 +278,113 @@ class ClusterTest(unittest.TestCase):
         self.assertEqual(self.held_by(3), set(numbers[100:]))
         again = ring.admin(3, "repair")[0]
         self.assertEqual((again["rows_sent"], again["complete"]), (0, True), again)
+
+    @unittest.skipUnless((node.FLIGHTS / "flights.csv.xz").exists(), "the flights are not at hand")
+    def test_flights_load_while_one_dies_and_another_joins(self):
+        rows = 60_000
+        # A binary that was not optimized counts slowly.
+        ring = self.ring = Ring("range_request_timeout=120s", "slow_query_log_timeout=0s")
+        self.addCleanup(ring.close)
+        ring.start(1, 2, 3)
+        with ring.ask(1) as line:
+            line.do("CREATE KEYSPACE t WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 3}")
+            line.do(f"CREATE TABLE t.flights ({FLIGHT_COLUMNS})")
+        reject = ring.nodes[1].work / "rejected"
+        # As many as a binary that was not optimized loads in a quarter of a minute.
+        part = ring.nodes[1].work / "flights.csv"
+        with lzma.open(node.FLIGHTS / "flights.csv.xz", "rt") as lines, open(part, "w") as out:
+            for line, _ in zip(lines, range(rows + 1)):
+                out.write(line)
+        load = subprocess.Popen(
+            [str(node.BINARY), "load", str(part), "--into", "t.flights", "--null", "NA", "--consistency", "QUORUM",
+             "--host", "127.0.0.1", "--port", str(ring.native), "--reject-file", str(reject)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ring.nodes[1].work)
+        time.sleep(2)
+        ring.kill(3)
+        ring.start(4)
+        output = load.communicate(timeout=600)[0]
+        self.assertEqual(load.returncode, 0, output)
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "DN", "127.0.0.4": "UN"})
+        for number in (1, 2, 4):
+            with ring.ask(number) as line:
+                line.do("\\consistency QUORUM")
+                self.assertEqual(line.rows("SELECT count(*) FROM t.flights"), [[rows]], f"node {number}")
+        ring.start(3)
+        ring.wait_for(1, {f"127.0.0.{number}": "UN" for number in (1, 2, 3, 4)})
+        with ring.ask(3) as line:
+            line.do("\\consistency QUORUM")
+            self.assertEqual(line.rows("SELECT count(*) FROM t.flights"), [[rows]])
+            with open(part) as lines:
+                departed = [row["dep_time"] for row in csv.DictReader(lines) if row["dep_time"] != "NA"]
+            self.assertEqual(line.rows("SELECT count(dep_time) FROM t.flights"), [[len(departed)]])
+
+    def metric(self, number, name):
+        with urllib.request.urlopen(f"http://127.0.0.{number}:{self.ring.http}/metrics", timeout=10) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.split(" ")[0].endswith(name):
+                    return int(line.split(" ")[1])
+        self.fail(f"there is no metric {name}")
+
+    def test_a_logged_batch_is_whole_when_a_node_is_killed(self):
+        ring = self.ring
+        ring.start(1, 2, 3)
+        cluster, session = ring.driver(1, 2, 3, consistency=ConsistencyLevel.ONE)
+        self.addCleanup(cluster.shutdown)
+        # One replica each: what is of one node only is as likely to be lost as it can be.
+        self.table(session, factor=1)
+        session.execute("CREATE TABLE k.u (a int PRIMARY KEY, b text)")
+        batch = "BEGIN BATCH INSERT INTO k.t (a, b) VALUES (?, ?); INSERT INTO k.u (a, b) VALUES (?, ?); INSERT INTO k.u (a, b) VALUES (?, ?) APPLY BATCH"
+        prepared = session.prepare(batch)
+        lock = threading.Lock()
+        begun, acknowledged, stopping = [], [], []
+
+        def write():
+            while not stopping:
+                with lock:
+                    number = len(begun)
+                    begun.append(number)
+                text = f"value {number}"
+                try:
+                    session.execute(prepared, (number, text, number + 1_000_000, text, number + 2_000_000, text))
+                    acknowledged.append(number)
+                except Exception:
+                    time.sleep(0.01)
+
+        threads = [threading.Thread(target=write) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for killed in (3, 2):
+            time.sleep(2)
+            ring.kill(killed)
+            time.sleep(2)
+            ring.start(killed)
+            ring.wait_for(1, {f"127.0.0.{number}": "UN" for number in (1, 2, 3)})
+        time.sleep(1)
+        stopping.append(True)
+        for thread in threads:
+            thread.join()
+        self.assertGreater(len(acknowledged), 500)
+        self.assertGreater(sum(self.metric(number, "batchlog_stored_total") for number in (1, 2, 3)), 500)
+
+        def read(table):
+            rows = session.execute(SimpleStatement(f"SELECT a FROM {table}", consistency_level=ConsistencyLevel.ALL, fetch_size=1000), timeout=60)
+            return {row.a for row in rows}
+
+        deadline = time.monotonic() + 90
+        while True:
+            first, others = read("k.t"), read("k.u")
+            second = {number - 1_000_000 for number in others if number < 2_000_000}
+            third = {number - 2_000_000 for number in others if number >= 2_000_000}
+            if first == second == third:
+                break
+            self.assertLess(time.monotonic(), deadline, f"half batches: {sorted(first ^ second | first ^ third)[:20]}")
+            time.sleep(1)
+        self.assertEqual([number for number in acknowledged if number not in first], [])
+        # What the killed nodes coordinated and did not finish is applied by those who kept it.
+        while any(self.metric(number, "batchlog_pending") for number in (1, 2, 3)):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(1)
+        self.assertGreater(sum(self.metric(number, "batchlog_replayed_total") for number in (1, 2, 3)), 0)
 
     def test_two_creators_make_one_table(self):
         ring = self.ring

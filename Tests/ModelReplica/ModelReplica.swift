@@ -18,6 +18,8 @@ package struct ModelReplica {
 
     private var tables: [UUID: Table] = [:]
     private var acceptors: [PaxosKey: Acceptor] = [:]
+    /// Logged batches by their keys; empty: removed.
+    private var batches: [BatchKey: [UInt8]] = [:]
     private let merger = RowMerger()
 
     package init() {}
@@ -76,6 +78,13 @@ package struct ModelReplica {
     package func rows(_ id: UUID, _ range: KeyRange, reversed: Bool = false) -> [(key: [UInt8], row: [UInt8])] {
         guard let table = tables[id] else { return [] }
         return ModelReplica.keys(table, range, reversed: reversed).compactMap { key in read(table, key, nil).map { (key, $0) } }
+    }
+
+    /// The logged batches that were created before a time, in order.
+    package func batches(before limit: Int64 = .max) -> [LoggedBatch] {
+        batches.filter { $0.key.created < limit && !$0.value.isEmpty }.sorted { $0.key < $1.key }.map {
+            LoggedBatch(key: $0.key, mutations: $0.value)
+        }
     }
 
     package func deletions(_ id: UUID) -> RangeDeletions { tables[id]?.deletions ?? RangeDeletions() }
@@ -200,6 +209,12 @@ package struct ModelReplica {
             tables[table] = nil
             return .done
         case .tree(let command): return .tree(tree(command))
+        case .storeBatch(let batch):
+            if batches[batch.key] == nil { batches[batch.key] = batch.mutations }
+            return .done
+        case .removeBatch(let key):
+            batches[key] = []
+            return .done
         case .count, .metadata, .gossip: return .failed(.unknown, "not for the replica")
         }
     }

@@ -54,7 +54,8 @@ final class MetadataOperation: Operation {
         self.base = base
         self.change = change
         self.learned = learned
-        number = coordinator.random.next()
+        // No two nodes may take the same number, even with the same seed.
+        number = Checksum.xxh3(coordinator.local.bytes, seed: coordinator.random.next() ^ UInt64(bitPattern: coordinator.clock.next()))
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 

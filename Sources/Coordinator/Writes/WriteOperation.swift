@@ -8,25 +8,10 @@ import Primitives
 /// 2. With too few live replicas for some group nothing is sent: Unavailable.
 /// 3. One message goes to every live replica with all it gets; a hint is kept for each that is dead.
 /// 4. When every group has its level, the write is done. Replicas that fail, or are silent until the deadline, get a hint, also after that.
-final class WriteOperation: Operation {
-    /// The mutations of one partition, or of several with the same replicas.
-    private struct Group {
-        var replicas: [Int]
-        var count: AnswerCount
-        var failures = 0
-    }
-
-    private struct Target {
-        let node: Int
-        let mutations: [UInt8]
-        let groups: [Int]
-        var isSettled = false
-    }
-
+class WriteOperation: Operation {
     private let consistency: Consistency
     private let type: WriteType
-    private var groups: [Group] = []
-    private var targets: [Target] = []
+    private var plan = WritePlan()
     private let parts: [PartitionedMutations.Part]
 
     init(
@@ -39,45 +24,26 @@ final class WriteOperation: Operation {
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
+    private var isMetByHints: Bool { consistency == .any && coordinator.limits.hintedHandoff }
+
+    /// Finds out who gets what.
+    final func makePlan() throws(ServerError) {
+        plan = try WritePlan(parts, consistency, cluster, isMetByHints: isMetByHints)
+    }
+
+    /// Whether every group has been applied by a replica, beside what hints there are.
+    final var isAppliedSomewhere: Bool { plan.groups.allSatisfy { $0.applied > 0 } }
+
     override func start(now: Int64) {
-        var order: [Int] = []
-        var payloads: [Int: (mutations: [UInt8], groups: [Int])] = [:]
-        for part in parts {
-            guard let placement = cluster.placement(of: part.table) else {
-                return finish(.failure(.invalid("table \(part.table) does not exist any more")))
-            }
-            let replicas = placement.table.writeReplicas(for: part.token).map { Int($0) }
-            let pending = placement.table.pendingReplicas(for: part.token).map { Int($0) }
-            let count = AnswerCount(
-                consistency, placement.replication, near: cluster.dataCenter(cluster.local), pending: pending.map(cluster.dataCenter))
-            let alive = replicas.filter { cluster.isAlive[$0] }
-            let counted = alive.filter { count.counts(isNear: cluster.isNear[$0]) }
-            let isMetByHints = consistency == .any && coordinator.limits.hintedHandoff
-            if !isMetByHints, !count.couldBeMet(with: alive.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) {
-                return finish(.failure(CoordinatorErrors.unavailable(consistency, required: count.required, alive: counted.count)))
-            }
-            let index: Int
-            if let same = groups.firstIndex(where: { $0.replicas == replicas && $0.count == count }) {
-                index = same
-            } else {
-                index = groups.count
-                groups.append(Group(replicas: replicas, count: count))
-            }
-            for node in replicas {
-                if payloads[node] == nil { order.append(node) }
-                payloads[node, default: ([], [])].mutations += part.mutations
-                // Once, also when the group's partitions come with others between them: an answer counts once for a group.
-                if payloads[node]?.groups.contains(index) == false { payloads[node]?.groups.append(index) }
-            }
-        }
-        // Others first: they work while this node does.
-        for node in order.filter({ $0 != cluster.local }) + order.filter({ $0 == cluster.local }) {
-            guard let payload = payloads[node] else { continue }
-            targets.append(Target(node: node, mutations: payload.mutations, groups: payload.groups))
-        }
-        for index in targets.indices {
-            if cluster.isAlive[targets[index].node] {
-                ask(targets[index].node, .write(targets[index].mutations), tag: index, now: now)
+        do throws(ServerError) { try makePlan() } catch { return finish(.failure(error)) }
+        send(now: now)
+    }
+
+    /// Carries the plan out.
+    final func send(now: Int64) {
+        for index in plan.targets.indices {
+            if cluster.isAlive[plan.targets[index].node] {
+                ask(plan.targets[index].node, .write(plan.targets[index].mutations), tag: index, now: now)
             } else {
                 keepHint(index)
             }
@@ -86,34 +52,36 @@ final class WriteOperation: Operation {
     }
 
     private func keepHint(_ index: Int) {
-        let target = targets[index]
-        targets[index].isSettled = true
+        let target = plan.targets[index]
+        plan.targets[index].isSettled = true
         coordinator.hint(target.mutations, for: cluster.ring.nodes[target.node].id)
-        guard consistency == .any, coordinator.limits.hintedHandoff else { return }
-        for group in target.groups { groups[group].count.add(dataCenter: cluster.dataCenter(target.node), isNear: true) }
+        guard isMetByHints else { return }
+        for group in target.groups { plan.groups[group].count.add(dataCenter: cluster.dataCenter(target.node), isNear: true) }
     }
 
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
-        let target = targets[tag]
         if case .failed = reply {
             keepHint(tag)
-            for group in target.groups { groups[group].failures += 1 }
+            for group in plan.targets[tag].groups { plan.groups[group].failures += 1 }
         } else {
-            targets[tag].isSettled = true
-            for group in target.groups {
-                groups[group].count.add(dataCenter: cluster.dataCenter(node), isNear: cluster.isNear[node])
-            }
+            plan.apply(tag, cluster)
         }
         settle()
-        if outstanding == 0 { targets = [] }
+        if outstanding == 0 { plan.targets = [] }
     }
+
+    /// All groups have their level; the client hears of it next.
+    func reachedLevel() {}
 
     /// Ends the operation when all groups have their level, or one cannot get it any more.
     private func settle() {
         if isFinished { return }
-        if groups.allSatisfy(\.count.isMet) { return finish(.success(.done)) }
-        for (index, group) in groups.enumerated() where !group.count.isMet && group.failures > 0 {
-            let waiting = targets.filter { !$0.isSettled && $0.groups.contains(index) && cluster.isAlive[$0.node] }
+        if plan.groups.allSatisfy(\.count.isMet) {
+            reachedLevel()
+            return finish(.success(.done))
+        }
+        for (index, group) in plan.groups.enumerated() where !group.count.isMet && group.failures > 0 {
+            let waiting = plan.targets.filter { !$0.isSettled && $0.groups.contains(index) && cluster.isAlive[$0.node] }
             if group.count.couldBeMet(with: waiting.map { (cluster.dataCenter($0.node), cluster.isNear[$0.node]) }) { continue }
             return finish(
                 .failure(
@@ -124,10 +92,13 @@ final class WriteOperation: Operation {
 
     override func expire(now: Int64) {
         // First: at ANY a hint is as good as an answer.
-        for index in targets.indices where !targets[index].isSettled { keepHint(index) }
-        targets = []
+        for index in plan.targets.indices where !plan.targets[index].isSettled { keepHint(index) }
+        plan.targets = []
         if isFinished { return }
-        guard let late = groups.first(where: { !$0.count.isMet }) else { return finish(.success(.done)) }
+        guard let late = plan.groups.first(where: { !$0.count.isMet }) else {
+            reachedLevel()
+            return finish(.success(.done))
+        }
         coordinator.count { $0.timeouts += 1 }
         finish(.failure(CoordinatorErrors.writeTimeout(consistency, type, received: late.count.total, required: late.count.required)))
     }

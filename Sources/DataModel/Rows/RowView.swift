@@ -82,3 +82,13 @@ public struct RowView {
         }
     }
 }
+
+extension RowView {
+    /// The newest timestamp of anything in the row; `Int64.min` when there is nothing.
+    public var newestTimestamp: Int64 {
+        var newest = max(livenessTimestamp, deletion.timestamp)
+        var cursor = cells
+        while cursor.advance() { newest = max(newest, cursor.timestamp) }
+        return newest
+    }
+}

@@ -71,5 +71,10 @@ struct Metrics {
         metric("hints_replayed_total", "counter", "Hints that have arrived.", hints.replayed)
         metric("hints_refused_total", "counter", "Hints that no limit had room for.", hints.refused)
         metric("hints_bytes", "gauge", "Bytes of hints that wait.", cluster.hints.store.storedBytes)
+        let batches = cluster.batches
+        metric("batchlog_stored_total", "counter", "Logged batches kept for their coordinators.", batches.log.stored)
+        metric("batchlog_replayed_total", "counter", "Logged batches applied from the batchlog.", batches.replayed.load(ordering: .relaxed))
+        metric("batchlog_expired_total", "counter", "Logged batches too old to be applied.", batches.expired.load(ordering: .relaxed))
+        metric("batchlog_pending", "gauge", "Logged batches the last look could not apply.", batches.pending.load(ordering: .relaxed))
     }
 }

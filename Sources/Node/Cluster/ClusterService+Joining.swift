@@ -48,6 +48,7 @@ extension ClusterService {
             try join(generation)
         }
         hints.start()
+        batches.start(self)
     }
 
     private func takePlace(_ own: ClusterMetadata.Member, _ generation: Int64) throws(NodeError) {

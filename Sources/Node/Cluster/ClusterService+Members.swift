@@ -129,6 +129,7 @@ extension ClusterService {
         do throws(ServerError) {
             try settleMembers()
             try move(for: hostID)
+            try batches.handOver(self)
         } catch {
             do throws(ServerError) { try change(.abort(hostID)) } catch { tell("leaving could not be given up: \(error.message)") }
             say(.normal)

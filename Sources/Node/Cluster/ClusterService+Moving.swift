@@ -25,7 +25,7 @@ extension ClusterService {
     /// Copies to its new owners what changes hands when the change of `id` is done; on a background thread.
     ///
     /// Rows are read from those who lose a stretch, so that a new owner holds what they held, whatever its level of consistency; where one of them is
-    /// dead, from all others that live. They come with their timestamps and tombstones, beside the writes that go to old and new owners meanwhile.
+    /// dead, from all others, if what was acknowledged at QUORUM must be on one of them. They come with their timestamps and tombstones, beside the writes that go to old and new owners meanwhile.
     func move(for id: UUID) throws(ServerError) {
         let moves = try plannedMoves(for: id)
         activity.withLock { $0 = "moving \(moves.count) stretches" }
@@ -105,18 +105,22 @@ extension ClusterService {
         of transfer: RangeTransfer, losing: [UUID], alive: Set<UUID>, departing: Set<UUID>, keyspace: String
     ) throws(ServerError) -> [UUID] {
         if !losing.isEmpty && losing.allSatisfy(alive.contains) { return losing }
-        if let dead = losing.first(where: { !alive.contains($0) && !departing.contains($0) }) {
+        let living = transfer.sources.filter(alive.contains)
+        // What a majority has acknowledged is on one of the living, as long as fewer than a majority are dead.
+        let dead = transfer.sources.filter { !alive.contains($0) }
+        let isCovered = dead.count < transfer.sources.count / 2 + 1
+        if !isCovered, let lost = dead.first(where: { !departing.contains($0) }) {
             throw ServerError(
                 .unavailable,
-                "\(dead) is down, and what it alone may hold would be lost when it gives up a range; bring it back or remove it, then try again"
+                "\(lost) is down, and what it alone may hold would be lost when it gives up a range; bring it back or remove it, then try again"
             )
         }
-        let living = transfer.sources.filter(alive.contains)
         if living.isEmpty {
             tell("keyspace \(keyspace): no replica of a range that changes hands lives; its rows are lost", level: .error)
-        } else if transfer.sources.contains(where: { !alive.contains($0) && !departing.contains($0) }) {
+        } else if !dead.allSatisfy(departing.contains) {
             tell(
-                "keyspace \(keyspace): replicas of a range that changes hands do not live; run auspex admin repair when the change is done")
+                "keyspace \(keyspace): a replica of ranges that change hands is down; what was written at less than QUORUM may be on it alone: "
+                    + "bring it back and run auspex admin repair")
         }
         return living
     }

@@ -36,6 +36,7 @@ final class ClusterService: Sendable {
     let replica: LocalReplica
     let acknowledgement: LogAcknowledgement
     let hints: HintHandoff
+    let batches: BatchReplay
     let drivers: [LoopDriver]
     private let engineBox = Mutex<QueryEngine?>(nil)
 
@@ -98,6 +99,7 @@ final class ClusterService: Sendable {
         limits.truncateTimeout = configuration.truncateRequestTimeout.microseconds
         limits.hintedHandoff = configuration.hintedHandoffEnabled
         let service = ReplicaService(replica: replica)
+        batches = BatchReplay(log: service.batchLog, minimumAge: 2 * limits.writeTimeout)
         drivers = (0..<network.loops).map { loop in
             LoopDriver(
                 loop: loop,
@@ -228,7 +230,9 @@ final class ClusterService: Sendable {
             }
         }
         for member in before.members where next.member(member.node.id) == nil {
-            if let client = ClusterService.client(member), member.node.state != .joining { events.announce(.topology(.removedNode, client)) }
+            if let client = ClusterService.client(member), member.node.state != .joining {
+                events.announce(.topology(.removedNode, client))
+            }
             hints.forget(member.node.id)
         }
     }

@@ -60,7 +60,8 @@ final class HintHandoff: @unchecked Sendable {
         }
     }
 
-    private func write() {
+    /// Writes what is kept; waits for the disk.
+    func write() {
         do { try store.sync() } catch { cluster?.tell("hints cannot be written: \(error)", level: .error) }
     }
 
@@ -79,7 +80,7 @@ final class HintHandoff: @unchecked Sendable {
     }
 
     /// The smallest `gc_grace_seconds` of the tables: after that the hint could bring a deleted row back.
-    private func grace(of mutations: UnsafeRawBufferPointer) -> UInt32 {
+    func grace(of mutations: UnsafeRawBufferPointer) -> UInt32 {
         var least = UInt32.max
         var reader = MutationReader(mutations)
         do throws(ByteError) {

@@ -226,8 +226,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             return
         }
         switch request {
-        case .read, .digest, .gossip, .metadata, .tree: return done(result.reply)
-        case .write, .hint, .repair, .count, .prepare, .propose, .commit, .truncate: break
+        // A removal that is lost with the power only has the batch applied again.
+        case .read, .digest, .gossip, .metadata, .tree, .removeBatch: return done(result.reply)
+        case .write, .hint, .repair, .count, .prepare, .propose, .commit, .truncate, .storeBatch: break
         }
         if result.needsSync { platform.acknowledgement.demandSync() }
         let reply = result.reply

@@ -54,7 +54,8 @@ final class PeerLinks: @unchecked Sendable {
         case .propose(_, _, let bytes), .commit(_, _, let bytes): bytes.count >= largeFrom ? .large : .small
         case .read(let command): command.rowLimit > 256 ? .large : .small
         case .tree: .large
-        case .digest, .prepare, .truncate: .small
+        case .storeBatch(let batch): batch.mutations.count >= largeFrom ? .large : .small
+        case .digest, .prepare, .truncate, .removeBatch: .small
         }
     }
 

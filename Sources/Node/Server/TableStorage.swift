@@ -19,6 +19,7 @@ struct TableStorage: Sendable {
     /// Opens the storage of every table of a schema, and the node's own.
     func open(_ schema: Schema) throws(StorageError) {
         try PaxosAcceptor.open(engine)
+        try BatchLog.open(engine)
         for table in TableStorage.stored(schema) {
             try engine.openTable(table.id, name: TableStorage.directoryName(table), options: TableStoreOptions(table.options))
         }
@@ -31,7 +32,8 @@ struct TableStorage: Sendable {
     /// Removes what a crash left of tables that are not in the schema.
     func removeLeftovers(_ schema: Schema) {
         engine.removeLeftovers(
-            tables: Set(TableStorage.stored(schema).map { TableStorage.directoryName($0) } + [PaxosAcceptor.directoryName]),
+            tables: Set(
+                TableStorage.stored(schema).map { TableStorage.directoryName($0) } + [PaxosAcceptor.directoryName, BatchLog.directoryName]),
             keyspaces: Set(schema.sortedKeyspaces.map(\.name) + ["system"]))
     }
 

@@ -20,6 +20,8 @@ struct ConditionalExecutor {
         var exists: Bool
         /// The values of all columns of the table.
         var cells: [[UInt8]?]
+        /// The newest timestamp of what was read.
+        var newest: Int64
     }
 
     /// - Parameter nextTimestamp: called under the lock, so that the write is newer than what was read.
@@ -76,7 +78,9 @@ struct ConditionalExecutor {
             }
         }
         guard applies else { return .rows(refusal(table, rows)) }
-        let timestamp = port.transactionTimestamp ?? nextTimestamp()
+        // Also after a clock that went back while the node was down the write is newer than what it was decided upon.
+        let newest = rows.reduce(Int64.min) { max($0, $1.newest) }
+        let timestamp = port.transactionTimestamp ?? max(nextTimestamp(), newest == .max ? newest : newest + 1)
         space.mutations.removeAll()
         for item in items {
             let encoder = ModificationEncoder(compiled: item.compiled, port: port, io: io, limits: limits)
@@ -100,6 +104,7 @@ struct ConditionalExecutor {
         _ slots: inout RowSlots, _ space: inout Workspace
     ) throws(QueryFailure) -> Row {
         var failure: QueryFailure?
+        var newest = Int64.min
         do throws(KeyError) {
             try partition.withUnsafeBytesTyped { (raw) throws(KeyError) in try slots.enterPartition(raw) }
         } catch { throw QueryFailure(error) }
@@ -109,6 +114,7 @@ struct ConditionalExecutor {
             KeyEncoding.beginStatic(into: &space.key)
             do throws(ReplicaError) {
                 try port.get(table: table.id, key: space.key, io: io) { row in
+                    newest = max(newest, row.newestTimestamp)
                     do throws(KeyError) { try slots.loadStatic(row, now: now) } catch { failure = QueryFailure(error) }
                 }
             } catch { throw QueryFailure(error) }
@@ -133,13 +139,14 @@ struct ConditionalExecutor {
             let key = space.key.bytes
             do throws(ReplicaError) {
                 try port.get(table: table.id, key: space.key, io: io) { row in
+                    newest = max(newest, row.newestTimestamp)
                     do throws(KeyError) { exists = try slots.load(key: key, row: row, now: now) } catch { failure = QueryFailure(error) }
                     if exists { cells = copy(slots) }
                 }
             } catch { throw QueryFailure(error) }
             if let failure { throw failure }
         }
-        return Row(key: space.key.toArray(), exists: exists, cells: cells)
+        return Row(key: space.key.toArray(), exists: exists, cells: cells, newest: newest)
     }
 
     /// `[applied]` false and what stands there instead.
@@ -164,7 +171,7 @@ struct ConditionalExecutor {
         if !found.isEmpty {
             specs += columns.map { ColumnSpec(keyspace: table.keyspace, table: table.name, name: $0.name, type: $0.type) }
         }
-        for row in found.isEmpty ? [Row(key: [], exists: false, cells: [])] : found {
+        for row in found.isEmpty ? [Row(key: [], exists: false, cells: [], newest: .min)] : found {
             cells.writeBE(Int32(1))
             cells.write(0)
             guard !found.isEmpty else { continue }

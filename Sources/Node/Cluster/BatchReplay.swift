@@ -1,0 +1,166 @@
+import Cluster
+import Coordinator
+import DataModel
+import Messages
+import Platform
+import Primitives
+import Replica
+import Synchronization
+
+/// Applies the logged batches that this node keeps and whose coordinators have not had them removed.
+///
+/// 1. At the start and every `period` it looks for batches older than `minimumAge`: their coordinators have given up or died by then.
+/// 2. Each goes to all its replicas through the coordinator of loop 0 (`ReplayOperation`), some at a time, at most `bytesPerSecond`.
+/// 3. It is removed when that succeeded and the hints that were made for it are on the disk. One that could not be applied is left for the next look.
+/// 4. One that is older than its tables keep deletions is removed without being applied: it could bring deleted rows back.
+///
+/// **Thread safety**: all methods, from any thread.
+final class BatchReplay: Sendable {
+    let log: BatchLog
+    /// Microseconds.
+    private let minimumAge: Int64
+    private let isLooking = Atomic<Bool>(false)
+    let replayed = Atomic<Int>(0)
+    let expired = Atomic<Int>(0)
+    /// Batches the last look left.
+    let pending = Atomic<Int>(0)
+
+    /// In nanoseconds.
+    static let period: UInt64 = 10_000_000_000
+    static let bytesPerSecond = 4 << 20
+    static let pageBytes = 1 << 20
+    static let pageCount = 64
+
+    /// - Parameter minimumAge: as long as a coordinator may take, in microseconds.
+    init(log: BatchLog, minimumAge: Int64) {
+        self.log = log
+        self.minimumAge = minimumAge
+    }
+
+    /// Begins to look, now and then.
+    func start(_ cluster: ClusterService) {
+        cluster.background.run(.control) { [weak self, weak cluster] in
+            guard let self, let cluster, !cluster.hasStopped else { return }
+            self.lookNow(cluster, before: cluster.time.wallMicroseconds() - self.minimumAge)
+            cluster.network.schedule(loop: 0, nanoseconds: BatchReplay.period) { [weak self, weak cluster] in
+                guard let self, let cluster, !cluster.hasStopped else { return }
+                self.start(cluster)
+            }
+        }
+    }
+
+    /// Applies what is kept, whatever its age, and gives what cannot be applied to others: this node leaves. On a background thread.
+    ///
+    /// Nobody asks a node that leaves to keep a batch.
+    func handOver(_ cluster: ClusterService) throws(ServerError) {
+        for attempt in 0..<10 {
+            if attempt > 0 { cluster.background.sleep(nanoseconds: 1_000_000_000) }
+            if lookNow(cluster, before: .max) == 0 { return }
+        }
+        waitForTurn(cluster)
+        defer { isLooking.store(false, ordering: .releasing) }
+        do throws(ReplicaError) {
+            try log.look(before: .max, pageBytes: BatchReplay.pageBytes, pageCount: BatchReplay.pageCount) { page throws(ReplicaError) in
+                for batch in page {
+                    try give(batch, cluster)
+                    try log.remove(batch.key, io: .blocking)
+                }
+                return .next
+            }
+        } catch {
+            if case .server(let error) = error { throw error }
+            throw ServerError(.serverError, "logged batches that this node keeps cannot be handed over: \(error)")
+        }
+    }
+
+    /// Has another node keep a batch.
+    private func give(_ batch: LoggedBatch, _ cluster: ClusterService) throws(ReplicaError) {
+        guard let view = cluster.view else { return }
+        var random = SeededRandom(seed: batch.key.id.low)
+        var last = "no other node lives"
+        for node in view.chooseLogNodes(random: &random) {
+            let other = view.ring.nodes[node]
+            switch cluster.ask(.storeBatch(batch), at: other.endpoint, wanted: other.id, timeout: 10_000_000) {
+            case .done: return
+            case .failed(_, let text): last = text
+            case let other: last = "\(other)"
+            }
+        }
+        throw .server(ServerError(.serverError, "a logged batch that this node keeps cannot be handed over: \(last)"))
+    }
+
+    private func waitForTurn(_ cluster: ClusterService) {
+        while isLooking.exchange(true, ordering: .acquiring) { cluster.background.sleep(nanoseconds: 10_000_000) }
+    }
+
+    /// Applies what was created before `limit`.
+    /// - Returns: batches that are left.
+    @discardableResult private func lookNow(_ cluster: ClusterService, before limit: Int64) -> Int {
+        waitForTurn(cluster)
+        defer { isLooking.store(false, ordering: .releasing) }
+        var left = 0
+        do throws(ReplicaError) {
+            try log.look(before: limit, pageBytes: BatchReplay.pageBytes, pageCount: BatchReplay.pageCount) { page throws(ReplicaError) in
+                if cluster.hasStopped { return .stop }
+                let began = cluster.now
+                left += try replay(page, cluster)
+                let bytes = page.reduce(0) { $0 + $1.mutations.count }
+                let ahead = Int64(bytes) * 1_000_000 / Int64(BatchReplay.bytesPerSecond) - (cluster.now - began)
+                if ahead > 0 { cluster.background.sleep(nanoseconds: UInt64(min(ahead, 10_000_000)) * 1000) }
+                return .next
+            }
+            pending.store(left, ordering: .relaxed)
+        } catch {
+            cluster.tell("logged batches cannot be applied: \(error)", level: .error)
+            left += 1
+        }
+        return left
+    }
+
+    /// - Returns: batches of the page that are left.
+    private func replay(_ page: [LoggedBatch], _ cluster: ClusterService) throws(ReplicaError) -> Int {
+        let now = cluster.time.wallMicroseconds()
+        var current: [LoggedBatch] = []
+        for batch in page {
+            let grace = batch.mutations.withUnsafeBytes { cluster.hints.grace(of: $0) }
+            guard batch.hasExpired(now: now, graceSeconds: grace) else {
+                current.append(batch)
+                continue
+            }
+            cluster.tell("a logged batch is older than gc_grace_seconds of its tables (\(grace) s) and is not applied")
+            expired.add(1, ordering: .relaxed)
+            try log.remove(batch.key, io: .blocking)
+        }
+        let applied = apply(current, cluster)
+        if applied.isEmpty { return current.count }
+        // Without its hints on the disk the stored batch is all that a replica will get it from.
+        if cluster.hints.store.bufferedBytes > 0 { cluster.hints.write() }
+        for index in applied { try log.remove(current[index].key, io: .blocking) }
+        replayed.add(applied.count, ordering: .relaxed)
+        return current.count - applied.count
+    }
+
+    /// - Returns: places of those that were applied.
+    private func apply(_ batches: [LoggedBatch], _ cluster: ClusterService) -> [Int] {
+        guard !batches.isEmpty, let view = cluster.view else { return [] }
+        let outcome = Mutex((applied: [Int](), left: batches.count))
+        let driver = cluster.drivers[0]
+        cluster.background.wait { resume in
+            cluster.network.onLoop(0) {
+                for (index, batch) in batches.enumerated() {
+                    driver.run({ (coordinator) throws(ServerError) in
+                        try coordinator.replay(batch.mutations, cluster: view, now: driver.now)
+                    }) { result in
+                        let isLast = outcome.withLock { outcome in
+                            if case .success = result { outcome.applied.append(index) }
+                            outcome.left -= 1
+                            return outcome.left == 0
+                        }
+                        if isLast { resume() }
+                    }
+                }
+            }
+        }
+        return outcome.withLock { $0.applied }
+    }
+}

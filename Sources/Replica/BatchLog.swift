@@ -1,0 +1,168 @@
+import DataModel
+import Messages
+import Primitives
+import Storage
+import Synchronization
+
+/// The batchlog of this node: logged batches of other coordinators, kept until those have them removed.
+///
+/// 1. `store` keeps a batch, `remove` forgets it. A copy of a batch that comes after its removal is not kept: the removal is a deletion with the
+///    batch's own time, which wins.
+/// 2. `look` finds what is still there: batches whose coordinators have died, or did not reach a replica.
+/// 3. Batches lie in the order of their creation. A look begins where the last one found the first batch; a batch that comes with a time before
+///    that takes the next look back to it. So what was removed long ago is not read again each time.
+///
+/// **Thread safety**: all methods, from any thread; one `look` at a time.
+public final class BatchLog: Sendable {
+    /// The table that holds the batches, of this node only. Part of the file format; do not change.
+    public static let table = UUID(high: 0x6175_7370_6578_4241, low: 0x8054_4348_0000_0001)
+    public static let directoryName = "system/batches-" + String(table.description.filter { $0 != "-" })
+    /// Until when a copy of a removed batch may come, in seconds; the removal is remembered for as long.
+    static let graceSeconds: UInt32 = 3600
+    /// The form of a stored batch. Part of the file format; do not change.
+    private static let version: UInt8 = 1
+
+    private struct Place {
+        /// No batch is older.
+        var first = Int64.min
+        /// The oldest batch that came during the present look.
+        var late = Int64.max
+    }
+
+    private let replica: LocalReplica
+    private let place = Mutex(Place())
+    private let storedCount = Atomic<Int>(0)
+
+    public init(replica: LocalReplica) { self.replica = replica }
+
+    /// Batches kept since the start.
+    public var stored: Int { storedCount.load(ordering: .relaxed) }
+
+    /// Opens the table of the batches.
+    public static func open(_ engine: StorageEngine) throws(StorageError) {
+        var options = TableStoreOptions()
+        options.gcGraceSeconds = graceSeconds
+        try engine.openTable(table, name: directoryName, options: options)
+    }
+
+    /// - Throws: `unknownTable` when this node does not know a table of the batch: it would take it for one that was dropped.
+    ///   `wouldBlock` where the storage would have to wait and `io` is `.nonBlocking`.
+    public func store(_ batch: LoggedBatch, io: IOMode) throws(ReplicaError) {
+        if let unknown = unknownTable(batch.mutations) { throw .unknownTable(unknown) }
+        var mutation = MutationWriter(capacity: batch.mutations.count + 128)
+        mutation.beginTable(BatchLog.table)
+        mutation.beginRow(key: BatchLog.rowKey(batch.key), timestamp: batch.key.created, liveness: false)
+        var cell = ByteWriter(capacity: batch.mutations.count + 1)
+        cell.write(BatchLog.version)
+        cell.write(batch.mutations)
+        mutation.cell(column: 0, timestamp: batch.key.created, value: cell.bytes)
+        mutation.endRow()
+        mutation.endTable()
+        try replica.apply(mutation, io: io)
+        storedCount.add(1, ordering: .relaxed)
+        // After it is there: a look that began before either finds it, or is followed by one that does.
+        place.withLock { place in
+            place.first = min(place.first, batch.key.created)
+            place.late = min(place.late, batch.key.created)
+        }
+    }
+
+    private func unknownTable(_ mutations: [UInt8]) -> UUID? {
+        mutations.withUnsafeBytes { bytes in
+            var reader = MutationReader(bytes)
+            do throws(ByteError) {
+                while try reader.nextTable() { if replica.engine.table(reader.table) == nil { return reader.table } }
+            } catch { return nil }  // not reached: the request was checked when it came
+            return nil
+        }
+    }
+
+    /// - Throws: `wouldBlock` where the storage would have to wait and `io` is `.nonBlocking`.
+    public func remove(_ key: BatchKey, io: IOMode) throws(ReplicaError) {
+        var mutation = MutationWriter(capacity: 128)
+        mutation.beginTable(BatchLog.table)
+        let deletion = DeletionTime(timestamp: key.created, localDeletion: UInt32(clamping: key.created / 1_000_000))
+        mutation.beginRow(key: BatchLog.rowKey(key), timestamp: .min, liveness: false, deletion: deletion)
+        mutation.endRow()
+        mutation.endTable()
+        try replica.apply(mutation, io: io)
+    }
+
+    /// Visits the batches that were created before `limit`, in order, some at a time. Waits for the disk.
+    /// - Parameters:
+    ///   - pageBytes: after which a page is full; it has one batch at least.
+    ///   - pageCount: the most batches of a page.
+    ///   - visit: gets a page, may remove its batches, and says whether it wants the next.
+    public func look(
+        before limit: Int64, pageBytes: Int, pageCount: Int, _ visit: ([LoggedBatch]) throws(ReplicaError) -> ScanStep
+    ) throws(ReplicaError) {
+        let start = place.withLock { place in
+            place.late = .max
+            return place.first
+        }
+        guard start < limit else { return }
+        var range = KeyRange(start: BatchLog.prefix(start), end: limit == .max ? KeyRange.all.end : BatchLog.prefix(limit))
+        var first: Int64?
+        while true {
+            let page = try read(&range, pageBytes, pageCount)
+            guard let oldest = page.first else { break }
+            if first == nil { first = oldest.key.created }
+            if try visit(page) == .stop || range.isEmpty { break }
+        }
+        place.withLock { $0.first = min(first ?? limit, $0.late) }
+    }
+
+    /// Reads a page, and leaves in `range` what comes after it.
+    private func read(_ range: inout KeyRange, _ pageBytes: Int, _ pageCount: Int) throws(ReplicaError) -> [LoggedBatch] {
+        var page: [LoggedBatch] = []
+        var bytes = 0
+        var last: [UInt8]?
+        var failure: ByteError?
+        try replica.scan(table: BatchLog.table, range: range, reversed: false, io: .blocking) { key, row in
+            var cursor = row.cells
+            while cursor.advance() {
+                guard cursor.column == 0, !cursor.isTombstone else { continue }
+                do throws(ByteError) {
+                    let batch = try BatchLog.batch(key: key, value: cursor.value)
+                    bytes += batch.mutations.count
+                    page.append(batch)
+                } catch { failure = error }
+            }
+            guard bytes >= pageBytes || page.count >= pageCount else { return .next }
+            last = [UInt8](key)
+            return .stop
+        }
+        if let failure { throw .storage("a logged batch does not parse: \(failure)") }
+        range.start = last.map { $0 + [0] } ?? range.end
+        return page
+    }
+
+    // MARK: Form
+
+    /// The first bytes of the keys of batches created at a time: what is a token elsewhere.
+    private static func prefix(_ created: Int64) -> [UInt8] {
+        var out = ByteWriter(capacity: 8)
+        out.writeBE(UInt64(bitPattern: created) ^ (1 << 63))
+        return out.toArray()
+    }
+
+    private static func rowKey(_ key: BatchKey) -> ByteWriter {
+        var out = ByteWriter(capacity: 32)
+        out.write(prefix(key.created))
+        out.writeBE(UInt16(16))
+        out.write(key.id.bytes)
+        out.write(KeyView.rowKind)
+        return out
+    }
+
+    private static func batch(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) throws(ByteError) -> LoggedBatch {
+        var reader = ByteReader(key)
+        let created = Int64(bitPattern: try reader.readBE() ^ (1 << 63))
+        let count: UInt16 = try reader.readBE()
+        guard count == 16 else { throw .malformedVarint(offset: 8) }
+        let id = try reader.readUUID()
+        var cell = ByteReader(value)
+        guard try cell.readU8() == version else { throw .malformedVarint(offset: 0) }
+        return LoggedBatch(key: BatchKey(created: created, id: id), mutations: try cell.readArray(cell.remaining))
+    }
+}
