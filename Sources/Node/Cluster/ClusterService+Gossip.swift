@@ -154,7 +154,11 @@ extension ClusterService {
     }
 
     private func member(at endpoint: Endpoint) -> ClusterMetadata.Member? {
-        metadata.current?.members.first { $0.node.endpoint == endpoint }
+        let members = metadata.current?.members.filter { $0.node.endpoint == endpoint } ?? []
+        guard members.count > 1 else { return members.first }
+        // One takes the place of the other.
+        let id = gossip.withLock { $0?.state(of: endpoint)?.hostID }
+        return members.first { $0.node.id == id }
     }
 
     /// Says to all at once what version of the metadata this node has now.

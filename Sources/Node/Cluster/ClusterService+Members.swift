@@ -144,7 +144,7 @@ extension ClusterService {
     func remove(_ dead: UUID) throws(ServerError) {
         guard dead != hostID else { throw .invalid("this node is alive; it leaves by decommission") }
         guard let member = metadata.current?.member(dead) else { throw .invalid("no member has host id \(dead)") }
-        guard gossip.withLock({ !($0?.isAlive(member.node.endpoint) ?? false) }) else {
+        guard gossip.withLock({ !($0?.isAlive(member) ?? false) }) else {
             throw .invalid("\(dead) at \(member.node.endpoint) is alive; let it leave itself (decommission)")
         }
         if !member.node.state.owns || member.node.state == .joining {

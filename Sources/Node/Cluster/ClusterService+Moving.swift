@@ -77,7 +77,7 @@ extension ClusterService {
         let departing = Set(before.nodes.map(\.id)).subtracting(after.nodes.filter { $0.state != .left }.map(\.id))
         let alive = Set(
             metadata.members.filter { member in
-                member.node.id == hostID || gossip.withLock { $0?.isAlive(member.node.endpoint) ?? false }
+                member.node.id == hostID || gossip.withLock { $0?.isAlive(member) ?? false }
             }.map(\.node.id))
         for keyspace in schema.sortedKeyspaces where !keyspace.isVirtual && !Schema.isSystem(keyspace.name) {
             let strategy: ReplicationStrategy

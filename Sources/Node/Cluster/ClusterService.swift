@@ -131,7 +131,7 @@ final class ClusterService: Sendable {
         guard let metadata = metadata.current, metadata.member(hostID) != nil, let schema = queries?.schema else { return }
         let alive = gossip.withLock { gossiper in
             metadata.members.map { member in
-                member.node.id == hostID || gossiper?.isAlive(member.node.endpoint) ?? false
+                member.node.id == hostID || gossiper?.isAlive(member) ?? false
             }
         }
         viewBox.withLock { current in
@@ -297,8 +297,8 @@ final class ClusterService: Sendable {
 
     /// Whether a member counts as alive.
     func isAlive(_ id: UUID) -> Bool {
-        guard let endpoint = endpoint(of: id) else { return false }
-        return gossip.withLock { $0?.isAlive(endpoint) ?? false }
+        guard let member = metadata.current?.member(id) else { return false }
+        return gossip.withLock { $0?.isAlive(member) ?? false }
     }
 
     /// What a node says of itself.
@@ -335,6 +335,13 @@ final class ClusterCounters: Sendable {
     let staleRequests = Atomic<Int>(0)
     let bytesSent = Atomic<Int>(0)
     let connectionsRefused = Atomic<Int>(0)
+}
+
+extension Gossiper {
+    /// Whether a member counts as alive: its address may be that of the node which takes its place.
+    func isAlive(_ member: ClusterMetadata.Member) -> Bool {
+        isAlive(member.node.endpoint) && state(of: member.node.endpoint)?.hostID ?? member.node.id == member.node.id
+    }
 }
 
 extension Duration {

@@ -6,6 +6,8 @@ public final class ClientSession: @unchecked Sendable {
     let world: SimulatedWorld
     private let clients: [LineClient]
     private let names: [String]
+    /// Which of the nodes are there now.
+    private let serving: () -> [Int]
     private var current = 0
     private(set) var requests = 0
     /// Requests of unknown outcome.
@@ -13,22 +15,29 @@ public final class ClientSession: @unchecked Sendable {
     /// Longest wait for an answer.
     var timeout = 12 * Nanoseconds.second
 
-    init(number: Int, world: SimulatedWorld, clients: [LineClient], names: [String]) {
+    init(number: Int, world: SimulatedWorld, clients: [LineClient], names: [String], serving: @escaping () -> [Int]) {
         self.number = number
         self.world = world
         self.clients = clients
         self.names = names
+        self.serving = serving
     }
 
-    var nodeCount: Int { clients.count }
+    /// Nodes that are there; those numbered from 0 below it are what `run` takes.
+    var nodeCount: Int { serving().count }
+    func name(of node: Int) -> String {
+        let serving = serving()
+        return node < serving.count ? names[serving[node]] : "a node that has left"
+    }
     var now: UInt64 { world.now }
 
     /// Goes on through another node, chosen at random.
-    func moveOn() { current = world.random.int(0...clients.count - 1) }
+    func moveOn() { current = world.random.pick(serving()) }
 
-    /// Runs a statement through the node of the moment, or that one.
+    /// Runs a statement through the node of the moment, or that one of those that are there.
     func run(_ statement: String, _ consistency: String = "QUORUM", node: Int? = nil) -> LineReply {
-        let index = node ?? current
+        let present = serving()
+        let index = node.map { present[min($0, present.count - 1)] } ?? current
         let called = world.now
         let reply = clients[index].run(statement, consistency: consistency, timeout: timeout)
         requests += 1

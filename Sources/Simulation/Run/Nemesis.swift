@@ -4,8 +4,12 @@
 final class Nemesis: @unchecked Sendable {
     private let cluster: SimulatedCluster
     private let kinds: [FaultKind]
+    /// Changes the members, when that is among the faults.
+    let members: MemberChanges
+    private let changesMembers: Bool
     private var isOver = false
-    private(set) var faultCount = 0
+    private var strikes = 0
+    var faultCount: Int { strikes + members.count }
     /// Longest time between two faults.
     private let pace: UInt64
     private var world: SimulatedWorld { cluster.world }
@@ -13,17 +17,20 @@ final class Nemesis: @unchecked Sendable {
     init(cluster: SimulatedCluster, kinds: [FaultKind]) {
         self.cluster = cluster
         // A loss of power may cost what a periodic sync has not reached; killing the process may not.
-        self.kinds = cluster.survivesPowerLoss ? kinds : kinds.filter { $0 != .crash }
+        self.kinds = kinds.filter { ($0 != .crash || cluster.survivesPowerLoss) && $0 != .members }
+        changesMembers = kinds.contains(.members)
+        members = MemberChanges(cluster: cluster)
         pace = cluster.world.random.pick([1, 2, 4, 8]) * Nanoseconds.second
     }
 
     func begin() {
+        if changesMembers { members.begin() }
         if kinds.isEmpty { return }
         world.after(world.random.nanoseconds(0...3 * Nanoseconds.second)) { [self] in next() }
     }
 
     private func next() {
-        if isOver { return }
+        if isOver || cluster.members.isEmpty { return }
         strike(world.random.pick(kinds))
         world.after(world.random.nanoseconds(50 * Nanoseconds.millisecond...pace)) { [self] in next() }
     }
@@ -33,12 +40,12 @@ final class Nemesis: @unchecked Sendable {
         isOver = true
         world.tell("heal: all faults end, and all nodes are started")
         cluster.fabric.heal()
-        for node in cluster.nodes {
+        members.heal()
+        for node in cluster.members {
             node.machine.disk.faults = SimulatedDisk.Faults()
             node.machine.disk.death = nil
             node.machine.pausedUntil = 0
             node.machine.skewMicroseconds = max(-100_000, min(100_000, node.machine.skewMicroseconds))
-            node.isWanted = true
             node.start()
         }
     }
@@ -60,8 +67,8 @@ final class Nemesis: @unchecked Sendable {
     }
 
     func strike(_ kind: FaultKind) {
-        faultCount += 1
-        let node = world.random.pick(cluster.nodes)
+        strikes += 1
+        let node = world.random.pick(cluster.members)
         switch kind {
         case .crash: crash(node)
         case .kill:
@@ -73,7 +80,7 @@ final class Nemesis: @unchecked Sendable {
         case .blackout:
             let losesPower = cluster.survivesPowerLoss && world.random.happens(0.5)
             world.tell("fault: blackout")
-            for node in cluster.nodes {
+            for node in cluster.members {
                 later(seconds(0...0.01)) { [self] in
                     node.kill(losesPower: losesPower)
                     restart(node, after: seconds(0.1...3))
@@ -94,6 +101,7 @@ final class Nemesis: @unchecked Sendable {
             node.machine.skewMicroseconds += jump
             later(seconds(1...20)) { node.machine.skewMicroseconds = 0 }
         case .readerrors, .writeerrors, .syncerrors, .full, .slowdisk, .cold, .rot: strikeDisk(kind, node)
+        case .members: break  // not reached: they have their own times
         }
     }
 
@@ -119,13 +127,13 @@ final class Nemesis: @unchecked Sendable {
     private func strikeNetwork(_ kind: FaultKind, _ node: SimulatedNode) {
         let fabric = cluster.fabric
         let machine = node.machine
-        let others = (cluster.nodes.map(\.machine) + [cluster.clientMachine]).filter { $0 !== machine }
+        let others = (cluster.present.map(\.machine) + [cluster.clientMachine]).filter { $0 !== machine }
         let other = world.random.pick(others)
         let duration = seconds(0.1...15)
         switch kind {
         case .partition:
             // A side of one, or of some; clients see both.
-            let nodes = world.random.shuffled(cluster.nodes.map(\.machine))
+            let nodes = world.random.shuffled(cluster.present.map(\.machine))
             let side = Array(nodes.prefix(world.random.int(1...max(1, nodes.count / 2))))
             let rest = nodes.count == side.count ? [cluster.clientMachine] : Array(nodes.dropFirst(side.count))
             world.tell("fault: \(side.map(\.index).sorted()) are cut off from \(rest.map(\.index).sorted())")

@@ -13,17 +13,21 @@ final class SimulatedCluster: @unchecked Sendable {
     let clientIncarnation: Incarnation
     /// Whether what is acknowledged was synced.
     let survivesPowerLoss: Bool
+    /// Copies of each row.
+    let replicas: Int
 
     static let linePort = 9043
     static let storagePort = 7000
 
-    init(world: SimulatedWorld, nodeCount: Int) {
+    /// - Parameter spares: machines that run no node at first.
+    init(world: SimulatedWorld, nodeCount: Int, spares: Int) {
         self.world = world
         let fabric = NetworkFabric(world: world)
         self.fabric = fabric
         let mode = world.random.pick(["batch", "batch", "group", "periodic"])
         survivesPowerLoss = mode != "periodic"
-        let machines = (1...nodeCount).map { Machine(index: $0, address: "127.0.0.\($0)", world: world) }
+        replicas = min(3, nodeCount)
+        let machines = (1...nodeCount + spares).map { Machine(index: $0, address: "127.0.0.\($0)", world: world) }
         let clients = Machine(index: 0, address: "127.0.1.1", world: world)
         for machine in machines + [clients] { fabric.add(machine) }
         clientMachine = clients
@@ -41,28 +45,34 @@ final class SimulatedCluster: @unchecked Sendable {
             "compaction_throughput=\(world.random.pick(["0", "1MiB/s"]))",
         ]
         world.tell("settings: " + common.joined(separator: " "))
-        if ConfigurationKey.all.contains(where: { $0.name == "seeds" }) {
-            let seeds = machines.prefix(2).map { "\($0.address):\(SimulatedCluster.storagePort)" }.joined(separator: ",")
-            common += ["seeds=\(seeds)", "storage_port=\(SimulatedCluster.storagePort)"]
-        }
+        common.append("storage_port=\(SimulatedCluster.storagePort)")
+        let seeds = SimulatedCluster.seeds(Array(machines.prefix(min(2, nodeCount))))
         nodes = machines.map { machine in
             SimulatedNode(
                 machine: machine, fabric: fabric,
-                settings: common + ["listen_address=\(machine.address)", "http_address=\(machine.address)"])
+                settings: common + ["listen_address=\(machine.address)", "http_address=\(machine.address)"],
+                ownSettings: machine.index <= nodeCount ? [seeds] : nil)
         }
     }
 
-    /// Whether this version's nodes find each other; if not, each is a cluster of its own.
-    static var isCluster: Bool { ConfigurationKey.all.contains { $0.name == "seeds" } }
+    /// Those that are members, or are to be.
+    var members: [SimulatedNode] { nodes.filter { $0.role == .member } }
+    /// Those that run or may run.
+    var present: [SimulatedNode] { nodes.filter { $0.role != .vacant } }
+
+    /// The setting that names machines as seeds.
+    static func seeds(_ machines: [Machine]) -> String {
+        "seeds=" + machines.map { "\($0.address):\(SimulatedCluster.storagePort)" }.joined(separator: ",")
+    }
 
     /// Runs a client's code on a fiber.
     func run(_ work: @escaping () -> Void) { world.add(after: 1_000, on: clientIncarnation, .begin(.background, work)) }
 
-    /// A client that may speak to these nodes.
-    func session(_ number: Int, nodes: [SimulatedNode]) -> ClientSession {
+    /// A client that may speak to all nodes.
+    func session(_ number: Int) -> ClientSession {
         ClientSession(
             number: number, world: world,
             clients: nodes.map { LineClient(network: clientNetwork, host: $0.machine.address, port: SimulatedCluster.linePort) },
-            names: nodes.map(\.name))
+            names: nodes.map(\.name), serving: { [nodes] in nodes.indices.filter { nodes[$0].role != .vacant } })
     }
 }

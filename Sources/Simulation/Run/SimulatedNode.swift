@@ -2,18 +2,36 @@ import Logging
 import Node
 import Platform
 
+import Primitives
+
 /// One node of a simulated cluster: its machine, and the real server while it runs.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
 final class SimulatedNode: @unchecked Sendable {
     enum State { case down, starting, up, stopping }
+    /// What its operator wants of it.
+    enum Role {
+        /// The machine runs no node.
+        case vacant
+        /// It is a member, or is to be one.
+        case member
+        /// It is not started again: others take its place.
+        case condemned
+    }
 
     let machine: Machine
     private let fabric: NetworkFabric
     private let settings: [String]
+    /// Seeds, and what else its start has of its own.
+    private var ownSettings: [String]
+    private(set) var role: Role
     private(set) var state = State.down
     private(set) var server: NodeServer?
     private var background: SimulatedBackground?
+    /// Of the node that runs, or ran last, on the disk.
+    private(set) var hostID: UUID?
+    /// A version of the metadata in which it is a member.
+    private(set) var memberEpoch: UInt64?
     /// Why the last start failed.
     private(set) var startFailure: String?
     private(set) var starts = 0
@@ -22,11 +40,15 @@ final class SimulatedNode: @unchecked Sendable {
 
     static let dataDirectory = "/data"
 
-    /// - Parameter settings: of its configuration, as `key=value`.
-    init(machine: Machine, fabric: NetworkFabric, settings: [String]) {
+    /// - Parameters:
+    ///   - settings: of its configuration, as `key=value`.
+    ///   - ownSettings: those that another node on this machine would not have; nil: it runs none yet.
+    init(machine: Machine, fabric: NetworkFabric, settings: [String], ownSettings: [String]?) {
         self.machine = machine
         self.fabric = fabric
         self.settings = settings
+        self.ownSettings = ownSettings ?? []
+        role = ownSettings == nil ? .vacant : .member
     }
 
     private var world: SimulatedWorld { machine.world }
@@ -34,7 +56,7 @@ final class SimulatedNode: @unchecked Sendable {
 
     /// Starts a process, whose code runs on fibers; it is up when its `listen` has returned.
     func start() {
-        guard state == .down else { return }
+        guard state == .down, role == .member else { return }
         isWanted = true
         state = .starting
         starts += 1
@@ -47,13 +69,15 @@ final class SimulatedNode: @unchecked Sendable {
         world.tell("\(name): starts")
         background.run(.control) { [self] in
             do {
-                let configuration = try NodeConfiguration.load(path: nil, environment: [:], overrides: settings)
+                let configuration = try NodeConfiguration.load(path: nil, environment: [:], overrides: settings + ownSettings)
                 let server = try NodeServer(
                     configuration: configuration, system: machine.disk, time: SimulatedTime(machine: machine), background: background,
                     network: network, boot: machine.boot, seed: seed,
                     log: Logger(label: name, factory: { _ in WorldLogHandler(world: self.world, name: self.name) }))
+                hostID = server.hostID
                 try server.listen()
                 self.server = server
+                memberEpoch = server.metadataEpoch
                 state = .up
                 world.tell("\(name): serves; replayed \(server.replay.records) records of its commit log")
             } catch {
@@ -64,6 +88,36 @@ final class SimulatedNode: @unchecked Sendable {
                 retry()
             }
         }
+    }
+
+    /// Begins a node anew, on an empty disk.
+    func renew(_ ownSettings: [String]) {
+        retire()
+        self.ownSettings = ownSettings
+        role = .member
+        start()
+    }
+
+    /// It is not to be started again.
+    func condemn() {
+        role = .condemned
+        isWanted = false
+    }
+
+    /// Ends what runs; the disk is emptied, and the machine free for another node.
+    func retire() {
+        condemn()
+        kill(losesPower: false)
+        machine.replaceDisk()
+        hostID = nil
+        memberEpoch = nil
+        role = .vacant
+    }
+
+    /// Runs an operator's command on a fiber of the process that runs.
+    func administer(_ work: @escaping @Sendable (NodeServer) -> Void) {
+        guard state == .up, let server, let background else { return }
+        background.run(.control) { work(server) }
     }
 
     private func retry() {

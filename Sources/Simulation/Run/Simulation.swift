@@ -1,3 +1,4 @@
+import Node
 import Primitives
 
 /// What a run is asked to do.
@@ -22,13 +23,15 @@ public struct SimulationResult: Sendable {
     public var requests: Int
     public var unknown: Int
     public var faults: Int
+    /// Changes of the members, which are faults too.
+    public var changes: Int
     public var starts: Int
     public var events: Int
     public var seconds: UInt64
     public var fingerprint: UInt64
 
     public var summary: String {
-        "\(requests) requests, \(unknown) of unknown outcome, \(faults) faults, \(starts) starts, \(events) events in \(seconds) s, "
+        "\(requests) requests, \(unknown) of unknown outcome, \(faults) faults, \(changes) changes of members, \(starts) starts, \(events) events in \(seconds) s, "
             + "fingerprint \(String(fingerprint, radix: 16))"
     }
 }
@@ -37,22 +40,17 @@ public struct SimulationResult: Sendable {
 ///
 /// 1. All nodes start, and the workloads' tables are made.
 /// 2. Clients work while things go wrong.
-/// 3. Everything heals: all nodes must be up and answer within `progressLimit`.
-/// 4. The clients stop, and the workloads check what is left.
+/// 3. Everything heals: all nodes must be up and answer within `progressLimit`, and the members be those that are there.
+/// 4. The clients stop, and the workloads check what is left, before or after a repair of everything, as the seed has it. After it the replicas are
+///    equal, and the checks hold again.
 ///
 /// It ends at the first violation. SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
 public final class Simulation: @unchecked Sendable {
-    /// Nodes that are one cluster, and what is done to them.
-    private struct Group {
-        let nodes: [SimulatedNode]
-        let workloads: [any Workload]
-    }
-
     private let options: SimulationOptions
     public let world: SimulatedWorld
     private let cluster: SimulatedCluster
     private let nemesis: Nemesis
-    private let groups: [Group]
+    private let workloads: [any Workload]
     private var violations: [Violation] = []
     private var clientsRunning = 0
     private var clientsStop = false
@@ -61,55 +59,66 @@ public final class Simulation: @unchecked Sendable {
 
     /// How long nodes may take to start and answer when nothing goes wrong.
     static let progressLimit = 300 * Nanoseconds.second
+    /// How long a change of the members may take to come to its end then.
+    static let membersLimit = 900 * Nanoseconds.second
+    /// Machines for nodes that join.
+    static let spares = 2
 
     /// - Parameter write: takes the lines of the log.
     public init(_ options: SimulationOptions, write: @escaping (String) -> Void) {
         self.options = options
         world = SimulatedWorld(seed: options.seed, log: SimulationLog(detail: options.detail, write: write))
-        cluster = SimulatedCluster(world: world, nodeCount: options.nodes)
+        cluster = SimulatedCluster(
+            world: world, nodeCount: options.nodes, spares: options.faults.contains(.members) ? Simulation.spares : 0)
         nemesis = Nemesis(cluster: cluster, kinds: options.faults)
-        let members = SimulatedCluster.isCluster ? [cluster.nodes] : cluster.nodes.map { [$0] }
-        groups = members.map { Group(nodes: $0, workloads: Simulation.workloads(options)) }
+        workloads = Simulation.workloads(options)
     }
 
     /// Names of all workloads.
-    public static var workloadNames: [String] { workloads(SimulationOptions()).map(\.name) }
+    public static var workloadNames: [String] {
+        var alone = SimulationOptions()
+        alone.nodes = 1
+        alone.faults = []
+        return workloads(alone).map(\.name)
+    }
 
     private static func workloads(_ options: SimulationOptions) -> [any Workload] {
         let all: [any Workload] = [
             RegisterWorkload(clients: options.clients), TransactionWorkload(), CounterWorkload(), BatchWorkload(),
             DeletionWorkload(clients: options.clients), SchemaWorkload(clients: options.clients),
         ]
-        return options.workloads.isEmpty ? all : all.filter { options.workloads.contains($0.name) }
+        if !options.workloads.isEmpty { return all.filter { options.workloads.contains($0.name) } }
+        // Batches are atomic on one node only.
+        return options.nodes == 1 && !options.faults.contains(.members) ? all : all.filter { $0.name != "batches" }
     }
 
     /// Runs it to its end.
     public func run() -> SimulationResult {
         phases()
-        for group in groups { for workload in group.workloads { violations += workload.violations } }
+        for workload in workloads { violations += workload.violations }
         world.end()
         return SimulationResult(
             seed: options.seed, violations: violations, requests: requests, unknown: unknown, faults: nemesis.faultCount,
-            starts: cluster.nodes.reduce(0) { $0 + $1.starts }, events: world.eventCount, seconds: world.now / Nanoseconds.second,
-            fingerprint: world.log.fingerprint)
+            changes: nemesis.members.count, starts: cluster.nodes.reduce(0) { $0 + $1.starts }, events: world.eventCount,
+            seconds: world.now / Nanoseconds.second, fingerprint: world.log.fingerprint)
     }
 
-    private var isViolated: Bool { !violations.isEmpty || groups.contains { $0.workloads.contains { !$0.violations.isEmpty } } }
+    private var isViolated: Bool { !violations.isEmpty || workloads.contains { !$0.violations.isEmpty } }
 
     private func phases() {
         world.tell("seed \(options.seed): \(options.nodes) nodes start")
-        for node in cluster.nodes {
+        for node in cluster.members {
             world.after(world.random.nanoseconds(0...2 * Nanoseconds.second)) { node.start() }
         }
         guard awaitNodes("the first start") else { return }
-        guard inAllGroups("making the tables", { self.makeTables($0, $1) }) else { return }
-        world.tell("load: \(options.clients) clients a cluster, faults \(options.faults.map(\.rawValue).joined(separator: ","))")
+        guard inTime("making the tables", { self.makeTables($0) }) else { return }
+        world.tell("load: \(options.clients) clients, faults \(options.faults.map(\.rawValue).joined(separator: ","))")
         startClients()
         nemesis.begin()
         world.run(atMost: UInt64(options.seconds) * Nanoseconds.second) { self.isViolated }
         if isViolated { return }
         nemesis.heal()
-        guard awaitNodes("everything healed") else { return }
+        guard awaitMembers(), awaitNodes("everything healed") else { return }
         seeToFailedDisks()
         guard awaitNodes("failed disks were seen to") else { return }
         world.run(atMost: 5 * Nanoseconds.second) { self.isViolated }
@@ -119,18 +128,28 @@ public final class Simulation: @unchecked Sendable {
             return
         }
         if isViolated { return }
+        guard settleMembers() else { return }
         world.tell("progress: every node must take writes")
-        guard inAllGroups("progress", { self.progress($0, $1) }) else { return }
-        world.tell("checks")
-        _ = inAllGroups("the checks", limit: 7200 * Nanoseconds.second) { self.check($0, $1) }
+        guard inTime("progress", { self.progress($0) }) else { return }
+        if world.random.happens(0.5) {
+            guard checks("checks") else { return }
+        }
+        world.tell("repair of everything")
+        guard inTime("the repair", limit: 3600 * Nanoseconds.second, { self.repair($0) }) else { return }
+        _ = checks("checks after the repair")
+    }
+
+    private func checks(_ text: String) -> Bool {
+        world.tell(text)
+        return inTime("the checks", limit: 7200 * Nanoseconds.second) { self.check($0) }
     }
 
     /// Runs until all nodes are up.
     private func awaitNodes(_ after: String) -> Bool {
-        let isUp = world.run(atMost: Simulation.progressLimit) { self.isViolated || self.cluster.nodes.allSatisfy { $0.state == .up } }
+        let isUp = world.run(atMost: Simulation.progressLimit) { self.isViolated || self.cluster.members.allSatisfy { $0.state == .up } }
         if isViolated { return false }
         if !isUp {
-            for node in cluster.nodes where node.state != .up {
+            for node in cluster.members where node.state != .up {
                 violations.append(
                     Violation(
                         "\(node.name) is not up \(Simulation.progressLimit / Nanoseconds.second) s after \(after)",
@@ -140,10 +159,39 @@ public final class Simulation: @unchecked Sendable {
         return isUp
     }
 
+    /// Runs until the change of the members that is under way has come to its end.
+    private func awaitMembers() -> Bool {
+        let isDone = world.run(atMost: Simulation.membersLimit) { self.isViolated || self.nemesis.members.isIdle }
+        if isViolated { return false }
+        if !isDone {
+            violations.append(
+                Violation(
+                    "a change of the members is not done \(Simulation.membersLimit / Nanoseconds.second) s after everything healed: "
+                        + "\(nemesis.members.underWay ?? "none")",
+                    history: nemesis.members.description + cluster.members.compactMap { node in node.startFailure.map { "\(node.name): \($0)" } }))
+        }
+        return isDone
+    }
+
+    /// Has the members know each other and no others.
+    private func settleMembers() -> Bool {
+        let members = nemesis.members
+        guard inTime("settling the members", limit: 2 * Simulation.progressLimit, { _ in
+            members.settle(until: self.world.now + Simulation.progressLimit)
+        }) else { return false }
+        if !members.isSettled {
+            violations.append(
+                Violation(
+                    "the members are not those that are there \(Simulation.progressLimit / Nanoseconds.second) s after everything healed",
+                    history: members.description))
+        }
+        return !isViolated
+    }
+
     /// Starts nodes again whose storage says that it needs it.
     private func seeToFailedDisks() {
         world.run(atMost: 15 * Nanoseconds.second) { self.isViolated }
-        for node in cluster.nodes {
+        for node in cluster.members {
             guard let server = node.server, let failure = server.storage.failure else { continue }
             world.tell("\(node.name): is started again, for it says: \(failure)")
             node.kill(losesPower: false)
@@ -151,28 +199,25 @@ public final class Simulation: @unchecked Sendable {
         }
     }
 
-    /// Runs a client's work in each cluster, until all of it is done.
-    private func inAllGroups(
-        _ what: String, limit: UInt64 = Simulation.progressLimit, _ work: @escaping (Group, ClientSession) -> Void
-    ) -> Bool {
-        var left = groups.count
-        for (index, group) in groups.enumerated() {
-            let session = cluster.session(1000 + index, nodes: group.nodes)
-            cluster.run {
-                work(group, session)
-                session.close()
-                left -= 1
-            }
+    /// Runs a client's work until it is done.
+    private func inTime(_ what: String, limit: UInt64 = Simulation.progressLimit, _ work: @escaping (ClientSession) -> Void) -> Bool {
+        var isDone = false
+        let session = cluster.session(1000)
+        cluster.run {
+            work(session)
+            session.close()
+            isDone = true
         }
-        let isDone = world.run(atMost: limit) { left == 0 || !self.violations.isEmpty }
-        if !isDone { violations.append(Violation("\(what) took longer than \(limit / Nanoseconds.second) s of simulated time")) }
+        if !world.run(atMost: limit, until: { isDone || !self.violations.isEmpty }) {
+            violations.append(Violation("\(what) took longer than \(limit / Nanoseconds.second) s of simulated time"))
+        }
         return !isViolated
     }
 
-    private func makeTables(_ group: Group, _ session: ClientSession) {
+    private func makeTables(_ session: ClientSession) {
         let keyspace =
-            "CREATE KEYSPACE IF NOT EXISTS sim WITH replication = {'class': 'SimpleStrategy', 'replication_factor': \(min(3, group.nodes.count))}"
-        for statement in [keyspace] + group.workloads.flatMap({ $0.tables }) {
+            "CREATE KEYSPACE IF NOT EXISTS sim WITH replication = {'class': 'SimpleStrategy', 'replication_factor': \(cluster.replicas)}"
+        for statement in [keyspace] + workloads.flatMap({ $0.tables }) {
             while true {
                 let reply = session.run(statement, "ONE", node: 0)
                 if reply.isDone { break }
@@ -186,41 +231,62 @@ public final class Simulation: @unchecked Sendable {
     }
 
     private func startClients() {
-        for group in groups {
-            for number in 0..<options.clients {
-                clientsRunning += 1
-                let session = cluster.session(number, nodes: group.nodes)
-                session.moveOn()
-                session.timeout = world.random.nanoseconds(3 * Nanoseconds.second...14 * Nanoseconds.second)
-                cluster.run { [self] in
-                    while !clientsStop && !isViolated {
-                        let workload = world.random.pick(group.workloads)
-                        workload.step(session)
-                        if world.random.happens(0.05) { session.moveOn() }
-                        session.sleep(world.random.nanoseconds(Nanoseconds.millisecond...150 * Nanoseconds.millisecond))
-                    }
-                    requests += session.requests
-                    unknown += session.unknown
-                    session.close()
-                    clientsRunning -= 1
+        for number in 0..<options.clients {
+            clientsRunning += 1
+            let session = cluster.session(number)
+            session.moveOn()
+            session.timeout = world.random.nanoseconds(3 * Nanoseconds.second...14 * Nanoseconds.second)
+            cluster.run { [self] in
+                while !clientsStop && !isViolated {
+                    let workload = world.random.pick(workloads)
+                    workload.step(session)
+                    if world.random.happens(0.05) { session.moveOn() }
+                    session.sleep(world.random.nanoseconds(Nanoseconds.millisecond...150 * Nanoseconds.millisecond))
                 }
+                requests += session.requests
+                unknown += session.unknown
+                session.close()
+                clientsRunning -= 1
             }
         }
     }
 
-    private func progress(_ group: Group, _ session: ClientSession) {
+    private func progress(_ session: ClientSession) {
         while !session.run("CREATE TABLE IF NOT EXISTS sim.progress (k int PRIMARY KEY, v int)", "ONE", node: 0).isDone {
             session.sleep(500 * Nanoseconds.millisecond)
         }
-        for node in group.nodes.indices {
+        for node in 0..<session.nodeCount {
             while !session.run("INSERT INTO sim.progress (k, v) VALUES (\(node), \(node))", "ALL", node: node).isDone {
                 session.sleep(500 * Nanoseconds.millisecond)
             }
         }
     }
 
-    private func check(_ group: Group, _ session: ClientSession) {
-        for workload in group.workloads {
+    /// Makes all replicas equal through one node; another then finds no difference.
+    private func repair(_ session: ClientSession) {
+        let nodes = world.random.shuffled(cluster.members)
+        guard let first = nodes.first, let last = nodes.last else { return }
+        guard let outcome = command("the repair", of: first, isPreview: false) else { return }
+        world.tell("\(first.name) has repaired: \(outcome.differing) stretches differed, \(outcome.rowsSent) rows were sent")
+        guard let again = command("a second repair", of: last, isPreview: true) else { return }
+        if again.differing > 0 {
+            violations.append(Violation("replicas differ after a repair: a second one finds \(again.differing) stretches"))
+        }
+    }
+
+    private func command(_ what: String, of node: SimulatedNode, isPreview: Bool) -> NodeServer.RepairOutcome? {
+        switch nemesis.members.command(node, { try $0.repairEverything(isPreview: isPreview) }) {
+        case .success(let outcome) where outcome.isComplete: return outcome
+        case .success(let outcome):
+            violations.append(Violation("\(what) by \(node.name) is not complete", history: Array(outcome.failures.prefix(8))))
+        case .failure(let error): violations.append(Violation("\(what) by \(node.name) fails: \(error)"))
+        case nil: violations.append(Violation("\(what) by \(node.name) came to no end"))
+        }
+        return nil
+    }
+
+    private func check(_ session: ClientSession) {
+        for workload in workloads {
             let readers = FinalReaders(session: session, patience: 120 * Nanoseconds.second)
             workload.finish(session, readers)
             violations += readers.violations

@@ -62,7 +62,7 @@ public final class SchemaWorkload: Workload, @unchecked Sendable {
                 violations.append(
                     Violation(
                         "nodes differ in the schema in the end: \(statement)",
-                        history: ["only node 1 has \(missing)", "only node \(other + 1) has \(extra)"]))
+                        history: ["only \(session.name(of: 0)) has \(missing)", "only \(session.name(of: other)) has \(extra)"]))
                 return
             }
             session.sleep(Nanoseconds.second)

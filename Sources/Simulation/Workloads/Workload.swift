@@ -33,7 +33,7 @@ public final class FinalReaders {
             if session.now >= deadline || reply.isMeaningless {
                 violations.append(
                     Violation(
-                        "node \(node + 1) does not answer though all is well again: \(statement) at \(consistency)", history: [reply.text]))
+                        "\(session.name(of: node)) does not answer though all is well again: \(statement) at \(consistency)", history: [reply.text]))
                 return nil
             }
             session.sleep(200 * Nanoseconds.millisecond)
@@ -54,7 +54,7 @@ public final class FinalReaders {
                     violations.append(
                         Violation(
                             "nodes differ in the end: \(statement)",
-                            history: ["node 1 at ALL: \(expected)", "node \(node + 1) at \(level): \(rows)"]))
+                            history: ["\(session.name(of: 0)) at ALL: \(expected)", "\(session.name(of: node)) at \(level): \(rows)"]))
                     return nil
                 }
             }

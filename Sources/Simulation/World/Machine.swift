@@ -7,7 +7,7 @@ public final class Machine: @unchecked Sendable {
     public let index: Int
     public let address: String
     public let world: SimulatedWorld
-    let disk: SimulatedDisk
+    private(set) var disk: SimulatedDisk
     /// Nothing happens on the machine until then.
     var pausedUntil: UInt64 = 0
     /// By how much the wall clock is wrong, in microseconds.
@@ -28,6 +28,13 @@ public final class Machine: @unchecked Sendable {
         self.address = address
         self.world = world
         monotonicStart = world.random.nanoseconds(1...1_000_000) * Nanoseconds.second
+        disk = SimulatedDisk(seed: world.random.next())
+        disk.world = world
+    }
+
+    /// Puts an empty disk in the place of the one there was.
+    func replaceDisk() {
+        precondition(incarnation?.isAlive != true, "a process uses the disk")
         disk = SimulatedDisk(seed: world.random.next())
         disk.world = world
     }
