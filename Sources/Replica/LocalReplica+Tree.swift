@@ -4,9 +4,10 @@ import Primitives
 import Storage
 
 extension LocalReplica {
-    /// Stretches a tree is read in. Each is a scan of its own, so that no file or memtable is held on to for the whole time, and range
-    /// tombstones are in memory for one at a time.
+    /// The most stretches a tree is read in, and about how many bytes of the table each has. Each is a scan of its own, so that no file or memtable is
+    /// held on to for the whole time, and range tombstones are in memory for one at a time.
     private static let treeParts = 128
+    private static let treePartBytes = 16 << 20
 
     /// Hashes what this node holds of a stretch of tokens, as `answer` would give it: for a repair that compares it with what others hold.
     ///
@@ -16,7 +17,8 @@ extension LocalReplica {
         guard let table = engine.table(command.table) else { throw .unknownTable(command.table) }
         let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)
         var builder = TreeBuilder(command)
-        for part in builder.parts(atMost: LocalReplica.treeParts) {
+        let bytes = table.memtableBytes + table.tables.reduce(0) { $0 + $1.fileBytes }
+        for part in builder.parts(atMost: min(LocalReplica.treeParts, 1 + bytes / LocalReplica.treePartBytes)) {
             do throws(StorageError) {
                 try table.scan(part.keys, reversed: false, mayBlock: true, purge: purge, isBulk: true) { key, row in
                     builder.add(key: key, row: row)

@@ -54,7 +54,8 @@ extension ClusterService {
             } catch { continue }
             if case .local = strategy { continue }
             let placement = ReplicaTable(ring: ring, strategy: strategy)
-            let ranges = RepairJob.ranges(of: placement, node: request.isEverywhere ? nil : hostID, within: request.tokens)
+            let ranges = ClusterService.joined(
+                RepairJob.ranges(of: placement, node: request.isEverywhere ? nil : hostID, within: request.tokens))
             let tables = keyspace.sortedTables.filter { request.table ?? $0.name == $0.name }.map { repairTable($0, ring: ring) }
             if tables.isEmpty || ranges.isEmpty { continue }
             let job = RepairJob(tables: tables, ranges: ranges, mode: request.isPreview ? .preview : .full, now: began)
@@ -71,6 +72,21 @@ extension ClusterService {
             for target in hints.store.targets() { hints.store.clearNeedsRepair(target.id, upTo: began) }
         }
         return reports
+    }
+
+    /// Neighbours with the same replicas as one range: one tree instead of many.
+    private static func joined(_ ranges: [RepairRange]) -> [RepairRange] {
+        var joined: [RepairRange] = []
+        for range in ranges {
+            if let last = joined.last, !last.tokens.wraps, !range.tokens.wraps, last.tokens.through == range.tokens.after,
+                last.replicas.sorted() == range.replicas.sorted()
+            {
+                joined[joined.count - 1].tokens = TokenRange(after: last.tokens.after, through: range.tokens.through)
+            } else {
+                joined.append(range)
+            }
+        }
+        return joined
     }
 
     private func repairTable(_ table: TableMetadata, ring: Ring) -> RepairTable {

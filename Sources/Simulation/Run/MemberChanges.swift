@@ -54,7 +54,8 @@ final class MemberChanges: @unchecked Sendable {
         let ids = Set(members.compactMap(\.hostID))
         return members.allSatisfy { node in
             guard let server = node.server else { return false }
-            return server.isRingSettled && Set(server.memberStates.map(\.id)) == ids && server.memberStates.allSatisfy { $0.state == "normal" }
+            return server.isRingSettled && Set(server.memberStates.map(\.id)) == ids
+                && server.memberStates.allSatisfy { $0.state == "normal" }
         }
     }
 

@@ -168,7 +168,8 @@ public final class Simulation: @unchecked Sendable {
                 Violation(
                     "a change of the members is not done \(Simulation.membersLimit / Nanoseconds.second) s after everything healed: "
                         + "\(nemesis.members.underWay ?? "none")",
-                    history: nemesis.members.description + cluster.members.compactMap { node in node.startFailure.map { "\(node.name): \($0)" } }))
+                    history: nemesis.members.description
+                        + cluster.members.compactMap { node in node.startFailure.map { "\(node.name): \($0)" } }))
         }
         return isDone
     }
@@ -176,9 +177,13 @@ public final class Simulation: @unchecked Sendable {
     /// Has the members know each other and no others.
     private func settleMembers() -> Bool {
         let members = nemesis.members
-        guard inTime("settling the members", limit: 2 * Simulation.progressLimit, { _ in
-            members.settle(until: self.world.now + Simulation.progressLimit)
-        }) else { return false }
+        guard
+            inTime(
+                "settling the members", limit: 2 * Simulation.progressLimit,
+                { _ in
+                    members.settle(until: self.world.now + Simulation.progressLimit)
+                })
+        else { return false }
         if !members.isSettled {
             violations.append(
                 Violation(

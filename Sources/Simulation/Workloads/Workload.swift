@@ -33,7 +33,8 @@ public final class FinalReaders {
             if session.now >= deadline || reply.isMeaningless {
                 violations.append(
                     Violation(
-                        "\(session.name(of: node)) does not answer though all is well again: \(statement) at \(consistency)", history: [reply.text]))
+                        "\(session.name(of: node)) does not answer though all is well again: \(statement) at \(consistency)",
+                        history: [reply.text]))
                 return nil
             }
             session.sleep(200 * Nanoseconds.millisecond)
