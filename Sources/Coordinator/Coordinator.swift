@@ -11,10 +11,11 @@ import Primitives
 /// **Thread safety**: its loop only.
 public final class Coordinator {
     public enum Effect {
-        /// Ask a node; `id` comes back with its reply. After `timeout` microseconds nobody waits for it.
-        case send(PeerRequest, to: UUID, id: UInt64, timeout: Int64)
-        /// Keep mutations for a node that missed them.
-        case hint(UUID, mutations: [UInt8])
+        /// Ask a node; `id` comes back with its reply. After `timeout` microseconds nobody waits for it. `epoch` is the version of the metadata
+        /// by which it was chosen, nil when it does not matter.
+        case send(PeerRequest, to: UUID, id: UInt64, timeout: Int64, epoch: UInt64?)
+        /// Keep mutations for a node that missed them; `writtenAt`, in seconds since 1970, when that is not now.
+        case hint(UUID, mutations: [UInt8], writtenAt: UInt32?, operation: UInt64)
         /// The operation has its result.
         case finished(operation: UInt64, Result<Outcome, ServerError>)
     }
@@ -87,6 +88,11 @@ public final class Coordinator {
 
     func finished(_ operation: Operation, _ result: Result<Outcome, ServerError>) {
         active -= 1
+        var result = result
+        if operation.wasRefusedByNewerMembers, case .failure(var error) = result {
+            error.membersChanged = true
+            result = .failure(error)
+        }
         settle(operation)
         if let done = operation.whenFinished {
             operation.whenFinished = nil
@@ -101,12 +107,14 @@ public final class Coordinator {
         asked[id] = Asked(operation: operation, node: node, tag: tag)
         operation.requests.append(id)
         effects.append(
-            .send(request, to: operation.cluster.ring.nodes[node].id, id: id, timeout: max(1, operation.deadline - now)))
+            .send(
+                request, to: operation.cluster.ring.nodes[node].id, id: id, timeout: max(1, operation.deadline - now),
+                epoch: operation.cluster.epoch))
     }
 
     /// Asks a node for something whose answer nobody waits for.
     func tell(_ request: PeerRequest, to node: UUID) {
-        effects.append(.send(request, to: node, id: nextID, timeout: limits.writeTimeout))
+        effects.append(.send(request, to: node, id: nextID, timeout: limits.writeTimeout, epoch: nil))
         nextID += 1
     }
 
@@ -117,10 +125,10 @@ public final class Coordinator {
         timers.add(deadline, operation, isExpiry: true)
     }
 
-    func hint(_ mutations: [UInt8], for node: UUID) {
+    func hint(_ mutations: [UInt8], for node: UUID, of operation: Operation, writtenAt: UInt32? = nil) {
         guard limits.hintedHandoff else { return }
         counters.hints += 1
-        effects.append(.hint(node, mutations: mutations))
+        effects.append(.hint(node, mutations: mutations, writtenAt: writtenAt, operation: operation.id))
     }
 
     func wake(_ operation: Operation, at time: Int64) { timers.add(time, operation, isExpiry: false) }
@@ -134,6 +142,7 @@ public final class Coordinator {
         guard let asked = asked.removeValue(forKey: id) else { return }
         time = now
         asked.operation.outstanding -= 1
+        if case .failed(.ringChanged, _) = reply { asked.operation.wasRefusedByNewerMembers = true }
         asked.operation.receive(reply, tag: asked.tag, from: asked.node, now: now)
         settle(asked.operation)
     }

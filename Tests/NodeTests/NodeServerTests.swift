@@ -109,6 +109,32 @@ import Testing
         #expect(throws: NodeError.self) { try Self.start(system) }
     }
 
+    /// A node that takes the cluster's schema for the first time may die when the tables' directories are there and `metadata` is not: nothing is lost.
+    @Test func aNodeThatDiesOverItsFirstVersionStartsAgain() throws {
+        let (node, network) = try Self.start(MemoryFileSystem())
+        let client = network.lineClient()
+        #expect(client.ask("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}").hasPrefix(". "))
+        node.drain()
+        let first = try #require(node.cluster.metadata.current)
+        let other = MemoryFileSystem()
+        try other.createDirectory("other")
+        let store = MetadataStore(system: other, directory: "other")
+        store.onChange(
+            MetadataStore.Effects(prepare: { _, _ in
+                try other.createDirectory("other/data")
+                try other.createDirectory("other/data/k")
+                throw NodeError.schema("the machine dies here")
+            }))
+        #expect(throws: NodeError.self) { try store.begin(first) }
+        let again = MetadataStore(system: other, directory: "other")
+        try again.open()
+        #expect(again.current == nil)
+        try again.begin(first)
+        #expect(!other.exists("other/metadata.first"))
+        try other.remove("other/metadata")
+        #expect(throws: NodeError.self) { try MetadataStore(system: other, directory: "other").open() }
+    }
+
     /// The schema no longer names a table, and the node dies before its directory is removed: the next start removes it, and nothing else.
     @Test func directoriesOfDroppedTablesAreRemovedAtTheStart() throws {
         final class Death: Sendable {
