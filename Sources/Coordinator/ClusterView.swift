@@ -12,8 +12,8 @@ public final class ClusterView: Sendable {
     public let isAlive: [Bool]
     /// Same data center as this node.
     public let isNear: [Bool]
-    /// A greater number is asked later; from the dynamic snitch.
-    public let distance: [Int]
+    /// Who is asked first, as of this view.
+    public let order: ReplicaOrder
     /// The version of the cluster's metadata it shows.
     public let epoch: UInt64
     private let placements: [String: (replication: Replication, table: ReplicaTable)]
@@ -22,6 +22,7 @@ public final class ClusterView: Sendable {
     /// - Parameters:
     ///   - local: this node's host id, which the ring names.
     ///   - isAlive: by index; this node always is.
+    ///   - distance: by index; a greater number is asked later.
     ///   - keyspaces: replication options of each, as the schema keeps them.
     ///   - tables: the keyspace of every table.
     ///   - former: who owned what before the last change, as long as not all nodes know it.
@@ -33,9 +34,9 @@ public final class ClusterView: Sendable {
         self.ring = ring
         self.local = index
         self.isAlive = isAlive
-        self.distance = distance
         let here = ring.nodes[index].location.dataCenter
         isNear = ring.nodes.map { $0.location.dataCenter == here }
+        order = ReplicaOrder(distance: distance, isNear: isNear)
         var placements: [String: (replication: Replication, table: ReplicaTable)] = [:]
         for (name, options) in keyspaces {
             let strategy: ReplicationStrategy
@@ -52,19 +53,22 @@ public final class ClusterView: Sendable {
         self.epoch = epoch
     }
 
-    private init(_ other: ClusterView, isAlive: [Bool], distance: [Int]) {
+    private init(_ other: ClusterView, isAlive: [Bool], order: ReplicaOrder) {
         ring = other.ring
         local = other.local
         self.isAlive = isAlive
         isNear = other.isNear
-        self.distance = distance
+        self.order = order
         placements = other.placements
         keyspaces = other.keyspaces
         epoch = other.epoch
     }
 
-    /// The same members and tables, of whom others live or are near.
-    public func with(isAlive: [Bool], distance: [Int]) -> ClusterView { ClusterView(self, isAlive: isAlive, distance: distance) }
+    /// The same members and tables, of whom others live and are fast.
+    /// - Parameter scores: by index, as `ReplicaOrder` has them.
+    public func with(isAlive: [Bool], scores: [Double], badnessThreshold: Double) -> ClusterView {
+        ClusterView(self, isAlive: isAlive, order: order.with(scores: scores, badnessThreshold: badnessThreshold))
+    }
 
     public func placement(of table: UUID) -> (replication: Replication, table: ReplicaTable)? {
         keyspaces[table].flatMap { placements[$0] }
@@ -82,24 +86,30 @@ public final class ClusterView: Sendable {
         return placement.table.replicas(for: ClusterView.token(key)).contains(Int32(local))
     }
 
-    /// Replicas in the order in which they are asked: this node, then near ones, then the rest, each by distance.
-    func sorted(_ nodes: some Sequence<Int32>) -> [Int] {
-        nodes.map { Int($0) }.sorted { a, b in
-            if (a == local) != (b == local) { return a == local }
-            if isNear[a] != isNear[b] { return isNear[a] }
-            if distance[a] != distance[b] { return distance[a] < distance[b] }
-            return a < b
+    /// Replicas that live, in the order in which they are asked.
+    ///
+    /// - Parameter ofOneToken: equals stay as the ring has them, the primary first, so that each node is asked for its own share. Else equals are in
+    ///   an order of all nodes, so that the same replicas of another range come in the same order.
+    func sorted(_ nodes: some Sequence<Int32>, ofOneToken: Bool) -> [Int] {
+        var result: [Int] = []
+        for node in nodes where isAlive[Int(node)] { result.append(Int(node)) }
+        if !ofOneToken {
+            // Each coordinator begins with its neighbor: all together spread their reads.
+            let count = ring.nodes.count
+            result.sort { ($0 - local + count) % count < ($1 - local + count) % count }
         }
+        order.sort(&result)
+        return result
     }
 
     func dataCenter(_ node: Int) -> String { ring.nodes[node].location.dataCenter }
 
-    /// A range in stretches of equal replicas, in order.
+    /// A range in stretches of equal live replicas, in order.
     func stretches(table: UUID, _ range: KeyRange) -> [(range: KeyRange, replicas: [Int])] {
         guard let placement = placement(of: table) else { return [] }
         let first = range.start.withUnsafeBytes { $0.count >= 8 ? ClusterView.token($0) : .min }
         let last = range.end.withUnsafeBytes { $0.count >= 8 ? ClusterView.token($0) : .max }
-        if first == last { return [(range, sorted(placement.table.replicas(for: first)))] }
+        if first == last { return [(range, sorted(placement.table.replicas(for: first), ofOneToken: true))] }
         var result: [(range: KeyRange, replicas: [Int])] = []
         // The ring's first range wraps: its tokens above the last boundary belong to it as well.
         var position = range.start
@@ -107,7 +117,7 @@ public final class ClusterView: Sendable {
             let isLast = index == placement.table.rangeCount
             let through = isLast ? Int64.max : placement.table.range(at: index).through
             if through < first { continue }
-            let replicas = sorted(placement.table.replicas(for: isLast ? .max : through))
+            let replicas = sorted(placement.table.replicas(for: isLast ? .max : through), ofOneToken: false)
             let stop = isLast ? KeyRange.all.end : KeyRange.tokens(after: .min, through: through).end
             let end = compareBytes(range.end, stop) < 0 ? range.end : stop
             guard compareBytes(position, end) < 0 else { continue }

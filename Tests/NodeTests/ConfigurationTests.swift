@@ -106,7 +106,8 @@ import Testing
         let simple = try load("data_center: a\nrack: b")
         #expect(simple.dataCenter == "a" && simple.rack == "b")
         let gossiping = try load(
-            "endpoint_snitch: GossipingPropertyFileSnitch", ["cassandra-rackdc.properties": "# here\ndc=dc1\nrack = r1\nprefer_local=true\n"])
+            "endpoint_snitch: GossipingPropertyFileSnitch",
+            ["cassandra-rackdc.properties": "# here\ndc=dc1\nrack = r1\nprefer_local=true\n"])
         #expect(gossiping.dataCenter == "dc1" && gossiping.rack == "r1")
         let named = try load(
             "endpoint_snitch: PropertyFileSnitch\nlisten_address: 10.0.0.2",
@@ -120,7 +121,10 @@ import Testing
     @Test(arguments: [
         ("endpoint_snitch: GossipingPropertyFileSnitch", "", "cassandra-rackdc.properties: No such file or directory"),
         ("endpoint_snitch: GossipingPropertyFileSnitch", "dc=a", "rack is missing; expected dc=NAME and rack=NAME"),
-        ("endpoint_snitch: GossipingPropertyFileSnitch", "dc=a\nrak=b", "line 2: 'rak' is unknown; dc, rack, prefer_local, dc_suffix are known"),
+        (
+            "endpoint_snitch: GossipingPropertyFileSnitch", "dc=a\nrak=b",
+            "line 2: 'rak' is unknown; dc, rack, prefer_local, dc_suffix are known"
+        ),
         ("endpoint_snitch: GossipingPropertyFileSnitch", "dc=a\ndc=b", "line 2: dc stands there twice"),
         ("endpoint_snitch: GossipingPropertyFileSnitch\nrack: c", "dc=a\nrack=b", "leave rack out"),
         ("endpoint_snitch: PropertyFileSnitch", "10.0.0.1=a:b", "neither 127.0.0.1, the listen_address, nor a line default=DC:RACK"),

@@ -119,7 +119,10 @@ import Testing
         #expect(describe(network).contains("SimpleSnitch"))
         node.drain()
         for (what, change) in [
-            ("data center (dc2) differs from previous data center (dc1)", { (configuration: inout NodeConfiguration) in configuration.dataCenter = "dc2" }),
+            (
+                "data center (dc2) differs from previous data center (dc1)",
+                { (configuration: inout NodeConfiguration) in configuration.dataCenter = "dc2" }
+            ),
             (
                 "rack (r2) differs from previous rack (rack1)",
                 { configuration in

@@ -95,6 +95,9 @@ final class ReadOperation: Operation {
             return wake(at: reconcilingSince + coordinator.limits.speculativeDelay)
         }
         coordinator.count { $0.speculativeReads += 1 }
+        for source in sources where source.digest == nil && !source.hasFailed {
+            coordinator.isSilent(source.node, in: cluster, for: coordinator.limits.speculativeDelay, now: now)
+        }
         askFirst(candidates.removeFirst(), rows: true, now: now)
         if !candidates.isEmpty { wake(at: now + coordinator.limits.speculativeDelay) }
     }

@@ -36,7 +36,8 @@ extension ClusterService {
         func refuse(_ what: String, _ now: String, _ before: String) -> NodeError {
             .identity(
                 "Cannot start node if snitch's \(what) (\(now)) differs from previous \(what) (\(before)): the data of its ranges would be "
-                    + "looked for elsewhere. Set \(before) again, or decommission this node and let it join anew with an empty data directory")
+                    + "looked for elsewhere. Set \(before) again, or decommission this node and let it join anew with an empty data directory"
+            )
         }
         if known.dataCenter != configuration.dataCenter { throw refuse("data center", configuration.dataCenter, known.dataCenter) }
         if known.rack != configuration.rack { throw refuse("rack", configuration.rack, known.rack) }

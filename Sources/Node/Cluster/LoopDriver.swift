@@ -172,6 +172,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             }
             links.send(request, to: endpoint, wanted: node, id: id, timeout: timeout, epoch: cluster?.epoch ?? 0)
         case .hint(let node, let mutations): cluster?.keepHint(for: node, mutations)
+        case .latencies(let latencies): cluster?.answered(latencies)
         case .finished(let operation, let result):
             if operation == beginning { immediate = result }
             if let completion = completions.removeValue(forKey: operation) { finished.append((completion, result)) }
@@ -275,6 +276,8 @@ protocol DriverCluster: AnyObject, Sendable {
     func endpoint(of node: UUID) -> Endpoint?
     /// Keeps mutations for a node that missed them.
     func keepHint(for node: UUID, _ mutations: [UInt8])
+    /// Nodes answered reads of a loop so fast.
+    func answered(_ latencies: [ReadLatency])
     /// Others know newer members.
     func isBehind()
     /// Answers a question about the metadata; `done` is called on the loop.
