@@ -86,7 +86,7 @@ struct SchemaScript {
         } catch {
             switch error {
             case .server(let problem): throw problem
-            case .wouldBlock, .pending, .restart: throw ServerError(.serverError, "the statement would have to wait")
+            case .wouldBlock, .pending, .pendingWrite, .restart: throw ServerError(.serverError, "the statement would have to wait")
             }
         }
     }

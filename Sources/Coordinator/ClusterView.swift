@@ -2,6 +2,33 @@ import Cluster
 import DataModel
 import Primitives
 
+/// What a coordinator knows of a table, from the schema.
+public struct TableRules: Sendable {
+    public var keyspace: String
+    public var speculativeRetry: SpeculativeRetry
+    /// Whether replicas that answered a read with old data are repaired before it is answered: reads at QUORUM are monotonic then.
+    public var repairsReads: Bool
+
+    public init(keyspace: String, speculativeRetry: SpeculativeRetry = .percentile(99), repairsReads: Bool = true) {
+        self.keyspace = keyspace
+        self.speculativeRetry = speculativeRetry
+        self.repairsReads = repairsReads
+    }
+}
+
+/// Where a table's rows are, and how they are read.
+public final class TablePlacement: Sendable {
+    public let replication: Replication
+    public let table: ReplicaTable
+    public let rules: TableRules
+
+    init(replication: Replication, table: ReplicaTable, rules: TableRules) {
+        self.replication = replication
+        self.table = table
+        self.rules = rules
+    }
+}
+
 /// The cluster as a request sees it: members, who owns what, who is alive. Immutable; a change makes a new one.
 ///
 /// A node is named by its index in `ring.nodes`, which means nothing in another view.
@@ -12,63 +39,68 @@ public final class ClusterView: Sendable {
     public let isAlive: [Bool]
     /// Same data center as this node.
     public let isNear: [Bool]
-    /// A greater number is asked later; from the dynamic snitch.
-    public let distance: [Int]
+    /// Who is asked first, as of this view.
+    public let order: ReplicaOrder
     /// The version of the cluster's metadata it shows.
     public let epoch: UInt64
-    private let placements: [String: (replication: Replication, table: ReplicaTable)]
-    private let keyspaces: [UUID: String]
+    private let placements: [UUID: TablePlacement]
 
     /// - Parameters:
     ///   - local: this node's host id, which the ring names.
     ///   - isAlive: by index; this node always is.
+    ///   - distance: by index; a greater number is asked later.
     ///   - keyspaces: replication options of each, as the schema keeps them.
-    ///   - tables: the keyspace of every table.
+    ///   - tables: all of them.
     ///   - former: who owned what before the last change, as long as not all nodes know it.
     public init(
-        ring: Ring, local: UUID, isAlive: [Bool], distance: [Int], keyspaces: [String: [String: String]], tables: [UUID: String],
+        ring: Ring, local: UUID, isAlive: [Bool], distance: [Int], keyspaces: [String: [String: String]],
+        tables: [UUID: TableRules],
         epoch: UInt64 = 0, former: Ring? = nil
     ) {
         guard let index = ring.index(of: local) else { preconditionFailure("this node is not in its own ring") }
         self.ring = ring
         self.local = index
         self.isAlive = isAlive
-        self.distance = distance
         let here = ring.nodes[index].location.dataCenter
         isNear = ring.nodes.map { $0.location.dataCenter == here }
-        var placements: [String: (replication: Replication, table: ReplicaTable)] = [:]
+        order = ReplicaOrder(distance: distance, isNear: isNear)
+        var owners: [String: (replication: Replication, table: ReplicaTable)] = [:]
         for (name, options) in keyspaces {
             let strategy: ReplicationStrategy
             do throws(PlacementError) {
                 strategy = try ReplicationStrategy(options: options, dataCenters: ring.dataCenters)
             } catch { strategy = .simple(factor: 1) }  // the planner refuses such options before they are kept
-            placements[name] = (
+            owners[name] = (
                 Replication(options: options, dataCenter: here, dataCenters: ring.dataCenters),
                 ReplicaTable(ring: ring, strategy: strategy, local: local, former: former)
             )
         }
+        var placements: [UUID: TablePlacement] = [:]
+        for (id, rules) in tables {
+            guard let (replication, table) = owners[rules.keyspace] else { continue }
+            placements[id] = TablePlacement(replication: replication, table: table, rules: rules)
+        }
         self.placements = placements
-        self.keyspaces = tables
         self.epoch = epoch
     }
 
-    private init(_ other: ClusterView, isAlive: [Bool], distance: [Int]) {
+    private init(_ other: ClusterView, isAlive: [Bool], order: ReplicaOrder) {
         ring = other.ring
         local = other.local
         self.isAlive = isAlive
         isNear = other.isNear
-        self.distance = distance
+        self.order = order
         placements = other.placements
-        keyspaces = other.keyspaces
         epoch = other.epoch
     }
 
-    /// The same members and tables, of whom others live or are near.
-    public func with(isAlive: [Bool], distance: [Int]) -> ClusterView { ClusterView(self, isAlive: isAlive, distance: distance) }
-
-    public func placement(of table: UUID) -> (replication: Replication, table: ReplicaTable)? {
-        keyspaces[table].flatMap { placements[$0] }
+    /// The same members and tables, of whom others live and are fast.
+    /// - Parameter scores: by index, as `ReplicaOrder` has them.
+    public func with(isAlive: [Bool], scores: [Double], badnessThreshold: Double) -> ClusterView {
+        ClusterView(self, isAlive: isAlive, order: order.with(scores: scores, badnessThreshold: badnessThreshold))
     }
+
+    public func placement(of table: UUID) -> TablePlacement? { placements[table] }
 
     /// Whether this node is the only one: nothing has to be asked of anybody.
     public var isSingle: Bool { ring.nodes.count == 1 }
@@ -82,24 +114,30 @@ public final class ClusterView: Sendable {
         return placement.table.replicas(for: ClusterView.token(key)).contains(Int32(local))
     }
 
-    /// Replicas in the order in which they are asked: this node, then near ones, then the rest, each by distance.
-    func sorted(_ nodes: some Sequence<Int32>) -> [Int] {
-        nodes.map { Int($0) }.sorted { a, b in
-            if (a == local) != (b == local) { return a == local }
-            if isNear[a] != isNear[b] { return isNear[a] }
-            if distance[a] != distance[b] { return distance[a] < distance[b] }
-            return a < b
+    /// Replicas that live, in the order in which they are asked.
+    ///
+    /// - Parameter ofOneToken: equals stay as the ring has them, the primary first, so that each node is asked for its own share. Else equals are in
+    ///   an order of all nodes, so that the same replicas of another range come in the same order.
+    func sorted(_ nodes: some Sequence<Int32>, ofOneToken: Bool) -> [Int] {
+        var result: [Int] = []
+        for node in nodes where isAlive[Int(node)] { result.append(Int(node)) }
+        if !ofOneToken {
+            // Each coordinator begins with its neighbor: all together spread their reads.
+            let count = ring.nodes.count
+            result.sort { ($0 - local + count) % count < ($1 - local + count) % count }
         }
+        order.sort(&result)
+        return result
     }
 
     func dataCenter(_ node: Int) -> String { ring.nodes[node].location.dataCenter }
 
-    /// A range in stretches of equal replicas, in order.
+    /// A range in stretches of equal live replicas, in order.
     func stretches(table: UUID, _ range: KeyRange) -> [(range: KeyRange, replicas: [Int])] {
         guard let placement = placement(of: table) else { return [] }
         let first = range.start.withUnsafeBytes { $0.count >= 8 ? ClusterView.token($0) : .min }
         let last = range.end.withUnsafeBytes { $0.count >= 8 ? ClusterView.token($0) : .max }
-        if first == last { return [(range, sorted(placement.table.replicas(for: first)))] }
+        if first == last { return [(range, sorted(placement.table.replicas(for: first), ofOneToken: true))] }
         var result: [(range: KeyRange, replicas: [Int])] = []
         // The ring's first range wraps: its tokens above the last boundary belong to it as well.
         var position = range.start
@@ -107,7 +145,7 @@ public final class ClusterView: Sendable {
             let isLast = index == placement.table.rangeCount
             let through = isLast ? Int64.max : placement.table.range(at: index).through
             if through < first { continue }
-            let replicas = sorted(placement.table.replicas(for: isLast ? .max : through))
+            let replicas = sorted(placement.table.replicas(for: isLast ? .max : through), ofOneToken: false)
             let stop = isLast ? KeyRange.all.end : KeyRange.tokens(after: .min, through: through).end
             let end = compareBytes(range.end, stop) < 0 ? range.end : stop
             guard compareBytes(position, end) < 0 else { continue }

@@ -27,7 +27,8 @@ extension Coordinator {
         _ mutations: [UInt8], writtenAt: UInt32, cluster: ClusterView, now: Int64
     ) throws(ServerError) -> UInt64 {
         let parts = try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in try split(bytes) }
-        return begin(ReplayOperation(self, cluster: cluster, parts: parts, writtenAt: writtenAt, deadline: now + limits.writeTimeout), now: now)
+        return begin(
+            ReplayOperation(self, cluster: cluster, parts: parts, writtenAt: writtenAt, deadline: now + limits.writeTimeout), now: now)
     }
 
     /// Sends to the other replicas what this node, leading a counter's update, has written already; its own answer is counted.
@@ -56,10 +57,12 @@ extension Coordinator {
     public func read(_ command: ReadCommand, consistency: Consistency, cluster: ClusterView, isByKey: Bool, now: Int64) -> UInt64 {
         if isByKey, let placement = cluster.placement(of: command.table) {
             let token = command.range.start.withUnsafeBytes { ClusterView.token($0) }
+            let replicas = cluster.sorted(placement.table.replicas(for: token), ofOneToken: true)
             return begin(
                 ReadOperation(
-                    self, cluster: cluster, command: command, replicas: cluster.sorted(placement.table.replicas(for: token)),
-                    replication: placement.replication, consistency: consistency, deadline: now + limits.readTimeout), now: now)
+                    self, cluster: cluster, command: command, replicas: replicas, placement: placement,
+                    latencies: latencies(of: command.table, placement), consistency: consistency, deadline: now + limits.readTimeout),
+                now: now)
         }
         return begin(
             RangeOperation(

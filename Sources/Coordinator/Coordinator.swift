@@ -16,6 +16,8 @@ public final class Coordinator {
         case send(PeerRequest, to: UUID, id: UInt64, timeout: Int64, epoch: UInt64?)
         /// Keep mutations for a node that missed them; `writtenAt`, in seconds since 1970, when that is not now.
         case hint(UUID, mutations: [UInt8], writtenAt: UInt32?, operation: UInt64)
+        /// Nodes answered reads so fast.
+        case latencies([ReadLatency])
         /// The operation has its result.
         case finished(operation: UInt64, Result<Outcome, ServerError>)
     }
@@ -24,6 +26,8 @@ public final class Coordinator {
         let operation: Operation
         let node: Int
         let tag: Int
+        /// When, where the time until its reply is measured; else -1.
+        let sentAt: Int64
     }
 
     public var limits: CoordinatorLimits
@@ -38,6 +42,9 @@ public final class Coordinator {
     /// Of the last event.
     private var time: Int64 = 0
     private var timers = DeadlineQueue()
+    private var latencies = ReadLatencies()
+    /// Of reads by key, whole, by table.
+    private var tableLatencies: [UUID: TableLatencies] = [:]
     /// For metrics: read repairs done, speculative reads sent, hints made.
     public private(set) var counters = CoordinatorCounters()
 
@@ -104,7 +111,7 @@ public final class Coordinator {
     func send(_ request: PeerRequest, of operation: Operation, to node: Int, tag: Int, now: Int64) {
         let id = nextID
         nextID += 1
-        asked[id] = Asked(operation: operation, node: node, tag: tag)
+        asked[id] = Asked(operation: operation, node: node, tag: tag, sentAt: limits.latencyInterval > 0 && request.isRead ? now : -1)
         operation.requests.append(id)
         effects.append(
             .send(
@@ -141,6 +148,7 @@ public final class Coordinator {
     public func receive(_ reply: PeerReply, id: UInt64, now: Int64) {
         guard let asked = asked.removeValue(forKey: id) else { return }
         time = now
+        if asked.sentAt >= 0 { measure(asked, reply, now: now) }
         asked.operation.outstanding -= 1
         if case .failed(.ringChanged, _) = reply { asked.operation.wasRefusedByNewerMembers = true }
         asked.operation.receive(reply, tag: asked.tag, from: asked.node, now: now)
@@ -161,14 +169,55 @@ public final class Coordinator {
                 continue
             }
             operation.expire(now: now)
-            forget(operation)
+            forget(operation, now: now)
         }
     }
 
     /// Nobody waits for what an operation still has outstanding.
-    private func forget(_ operation: Operation) {
+    private func forget(_ operation: Operation, now: Int64) {
         guard operation.outstanding > 0 else { return }
-        for id in operation.requests { asked[id] = nil }
+        for id in operation.requests {
+            guard let asked = asked.removeValue(forKey: id), asked.sentAt >= 0 else { continue }
+            latencies.add(now - asked.sentAt, of: asked.node, in: operation.cluster)
+        }
+        tellLatencies(operation.cluster, now: now)
+    }
+
+    // MARK: Latencies
+
+    /// How long reads of a table take, as far as its option wants to know.
+    func latencies(of table: UUID, _ placement: TablePlacement) -> TableLatencies {
+        let policy = placement.rules.speculativeRetry
+        if let known = tableLatencies[table], known.follows(policy) { return known }
+        // Tables that were dropped are forgotten with the rest.
+        if tableLatencies.count >= Coordinator.tablesMeasured { tableLatencies = [:] }
+        let fresh = TableLatencies(policy, otherwise: limits.speculativeDelay)
+        tableLatencies[table] = fresh
+        return fresh
+    }
+
+    private static let tablesMeasured = 4096
+
+    private func measure(_ asked: Asked, _ reply: PeerReply, now: Int64) {
+        var latency = now - asked.sentAt
+        if case .failed(let reason, _) = reply {
+            // No fault of its own; and what fails at once must not pass for fast.
+            if reason == .ringChanged || reason == .unknownTable { return }
+            latency = max(latency, limits.speculativeDelay)
+        }
+        latencies.add(latency, of: asked.node, in: asked.operation.cluster)
+        tellLatencies(asked.operation.cluster, now: now)
+    }
+
+    /// A node has not answered a read for so long: the next read need not wait for it again.
+    func isSilent(_ node: Int, in cluster: ClusterView, for time: Int64, now: Int64) {
+        guard limits.latencyInterval > 0 else { return }
+        latencies.add(time, of: node, in: cluster)
+        tellLatencies(cluster, now: now)
+    }
+
+    private func tellLatencies(_ cluster: ClusterView, now: Int64) {
+        if let news = latencies.take(every: limits.latencyInterval, in: cluster, now: now) { effects.append(.latencies(news)) }
     }
 }
 

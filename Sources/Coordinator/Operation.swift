@@ -25,6 +25,8 @@ public struct CoordinatorLimits: Sendable {
     public var truncateTimeout: Int64 = 60_000_000
     /// After which a replica that is silent is no longer waited for alone.
     public var speculativeDelay: Int64 = 50_000
+    /// How often it is told how fast replicas answer (`Effect.latencies`); 0: never, and nothing is measured.
+    public var latencyInterval: Int64 = 0
     /// Operations at once on one loop; beyond it the node sheds.
     public var operations = 20_000
     /// Whether replicas that miss a write get it later.

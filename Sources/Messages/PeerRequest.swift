@@ -57,6 +57,14 @@ public enum PeerRequest: Sendable, Equatable {
         }
     }
 
+    /// Whether it asks for rows, or for what sums them up.
+    public var isRead: Bool {
+        switch self {
+        case .read, .digest: true
+        default: false
+        }
+    }
+
     public func encode(into out: inout ByteWriter) {
         out.write(verb.rawValue)
         switch self {

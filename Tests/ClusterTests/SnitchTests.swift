@@ -31,39 +31,85 @@ import Testing
         }
     }
 
+    @Test func aRackFileIsRead() throws {
+        #expect(
+            try RackProperties(parsing: "# here\r\ndc=DC1\r\n rack = r 1 \nprefer_local=true\ndc_suffix=\n").location.description
+                == "DC1:r 1")
+        for (line, wrong) in ["", "\n", "dc=a\nrack", "dc=a\n\nrack=", "dc=a\nrack=b\n\ndc=c", "\n\n\n\nRack=b"].enumerated() {
+            let error = #expect(throws: SnitchError.self) { try RackProperties(parsing: wrong) }
+            #expect(error?.line == (line < 2 ? 0 : line), "\(wrong)")
+        }
+    }
+
     private let ring = Ring(nodes: [
         node(1, [1], rack: "a"), node(2, [2], rack: "b"), node(3, [3], rack: "a"), node(4, [4], dc: "dc2"), node(5, [5], dc: "dc2"),
     ])
 
-    private func sorted(_ snitch: DynamicSnitch, _ replicas: [Int32], now: Int64 = 0) -> [Int32] {
-        var result = replicas
-        snitch.sort(&result, in: ring, now: now)
+    /// Numbers of nodes as the first asks them.
+    private func sorted(_ replicas: [Int], _ scores: [Double] = [], badnessThreshold: Double = 0.1) -> [Int] {
+        let here = ring.nodes[0].location.dataCenter
+        let order = ReplicaOrder(
+            distance: ring.distances(from: 0), isNear: ring.nodes.map { $0.location.dataCenter == here }, scores: scores,
+            badnessThreshold: badnessThreshold)
+        var result = replicas.map { $0 - 1 }
+        order.sort(&result)
         return result.map { $0 + 1 }
     }
 
     @Test func nearOnesComeFirst() {
-        let snitch = DynamicSnitch(local: ring.nodes[0].id, location: ring.nodes[0].location)
-        #expect(sorted(snitch, [4, 3, 1, 2, 0]) == [1, 3, 2, 5, 4])
-        #expect(sorted(snitch, []) == [])
+        #expect(ring.distances(from: 0) == [0, 2, 1, 3, 3])
+        #expect(sorted([5, 4, 2, 3, 1]) == [1, 3, 2, 5, 4])
+        #expect(sorted([]) == [])
+        #expect(sorted([5, 4, 2, 3, 1], [7, 7, 7, 7, 7]) == [1, 3, 2, 5, 4])
     }
 
     @Test func slowOnesComeLaterWithinTheirDataCenter() {
-        var snitch = DynamicSnitch(local: ring.nodes[0].id, location: ring.nodes[0].location)
-        let id = { (number: Int) in ring.nodes[number - 1].id }
-        for (number, latency) in [(1, 1_000), (3, 1_050), (2, 1_000), (4, 10), (5, 500)] {
-            for step in 0..<20 { snitch.record(id(number), latency: Int64(latency), now: Int64(step) * 100_000) }
-        }
         // A twentieth slower is not bad enough; another data center does not come first however fast it is.
-        #expect(sorted(snitch, [4, 3, 1, 2, 0], now: 2_000_000) == [1, 3, 2, 4, 5])
+        #expect(sorted([5, 4, 2, 3, 1], [1_000, 1_000, 1_050, 10, 500]) == [1, 3, 2, 4, 5])
+        #expect(sorted([1, 2, 3], [5_000, 1_000, 1_050, 10, 500]) == [2, 3, 1])
+        #expect(sorted([1, 2, 3], [5_000, 1_000, 1_050, 10, 500], badnessThreshold: 10) == [1, 3, 2])
+        #expect(sorted([1, 2, 3], [5_000, 1_000, 1_050, 10, 500], badnessThreshold: 3.9) == [2, 3, 1])
+        // This node is always fastest; of the others the near one is slow.
+        #expect(sorted([1, 2, 3], [30, 300, 700, 0, 0], badnessThreshold: 1) == [1, 2, 3])
+        #expect(sorted([1, 2, 3], [30, 300, 590, 0, 0], badnessThreshold: 1) == [1, 3, 2])
+        // Who is unknown is tried.
+        #expect(sorted([1, 2, 3], [30, 0, 500, 0, 0], badnessThreshold: 1) == [2, 1, 3])
+    }
+
+    /// The rule place by place, against a plain one, and all orders of equals.
+    @Test func theThresholdIsJudgedPlaceByPlace() {
+        var random = SeededRandom(seed: 7)
+        for _ in 0..<2_000 {
+            let scores = (0..<6).map { _ in Double(random.next() % 8 * 100) }
+            let order = ReplicaOrder(
+                distance: [0, 1, 1, 2, 2, 2], isNear: [Bool](repeating: true, count: 6), scores: scores, badnessThreshold: 0.5)
+            var sorted = Array(0..<6)
+            order.sort(&sorted)
+            let byScore = scores.sorted()
+            let isBad = (0..<6).contains { scores[$0] > byScore[$0] * 1.5 }
+            #expect(isBad ? sorted.map { scores[$0] } == byScore : sorted == Array(0..<6), "\(scores)")
+        }
+    }
+
+    @Test func latenciesDecay() throws {
+        var snitch = DynamicSnitch()
+        let id = { (number: Int) in ring.nodes[number - 1].id }
+        func score(_ now: Int64) -> Double { snitch.score(of: id(1), now: now) ?? 0 }
+        for step in 0..<20 { snitch.record(id(1), latency: 1_000, now: Int64(step) * 100_000) }
+        #expect(abs(score(2_000_000) - 1_000) < 1)
         for step in 20..<60 { snitch.record(id(1), latency: 5_000, now: Int64(step) * 100_000) }
-        #expect(sorted(snitch, [0, 1, 2], now: 6_000_000) == [2, 3, 1])
-        let lenient = DynamicSnitch(local: id(1), location: ring.nodes[0].location, badnessThreshold: 10)
-        #expect(sorted(lenient, [0, 1, 2]) == [1, 3, 2])
+        #expect(score(6_000_000) > 4_500)
         // It recovers, or is forgotten and tried again.
         for step in 60..<400 { snitch.record(id(1), latency: 900, now: Int64(step) * 100_000) }
-        #expect(sorted(snitch, [0, 1, 2], now: 40_000_000) == [1, 3, 2])
-        #expect(snitch.score(of: id(4), now: 700_000_000) == nil)
+        #expect(score(40_000_000) < 910)
+        // One hiccup among many counts for little, many together for more.
+        snitch.record(id(1), latency: 10_000, count: 1, now: 40_000_000)
+        #expect(score(40_000_000) < 1_600)
+        snitch.record(id(1), latency: 10_000, count: 500, now: 40_100_000)
+        #expect(score(40_100_000) > 6_000)
+        #expect(snitch.score(of: id(1), now: 700_000_000) == nil)
+        #expect(snitch.scores(of: ring, now: 41_000_000).dropFirst().allSatisfy { $0 == 0 })
         snitch.forget(id(1))
-        #expect(snitch.score(of: id(1), now: 40_000_000) == nil)
+        #expect(snitch.score(of: id(1), now: 40_100_000) == nil)
     }
 }

@@ -372,7 +372,7 @@ extension VirtualCluster {
         for batch in node.replica.batches(before: VirtualTime.epoch + now - 2 * limits.writeTimeout) {
             do throws(ServerError) {
                 try begin(on: node.index) { (coordinator, view, now) throws(ServerError) in
-                    try coordinator.replay(batch.mutations, cluster: view, now: now)
+                    try coordinator.replay(batch.mutations, writtenAt: 0, cluster: view, now: now)
                 } then: { result in
                     if result?.value != nil { _ = node.replica.handle(.removeBatch(batch.key)) }
                 }

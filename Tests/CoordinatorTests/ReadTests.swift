@@ -102,6 +102,94 @@ import Testing
                 == cluster.nodes[2].replica.rows(VirtualCluster.table, .all).map(\.row))
     }
 
+    /// A slow replica is asked a few times, then the others are; it is tried again when it was not asked for long.
+    @Test func aSlowReplicaIsAskedNoMore() {
+        var limits = CoordinatorLimits()
+        limits.latencyInterval = 100_000
+        let cluster = VirtualCluster(3, seed: 1, limits: limits)
+        for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, 7, at: 7)) }
+        var asked = [0, 0, 0]
+        var slowness: Int64 = 20_000
+        cluster.fate = { _, to, _ in
+            asked[to] += 1
+            return to == 1 ? .delay(slowness) : .deliver
+        }
+        func read(_ count: Int) -> [Int] {
+            asked = [0, 0, 0]
+            for _ in 0..<count {
+                #expect(Self.read(cluster, on: 0, .quorum)?.value.flatMap { Sample.value($0) } == 7)
+                cluster.run(for: 10_000)
+            }
+            return asked
+        }
+        // 1 is nearer than 2.
+        let first = read(100)
+        #expect(first[1] > 0 && first[1] < 15, "\(first)")
+        #expect(read(300)[1] == 0)
+        // It is forgotten after a minute, tried, and back when it is well.
+        slowness = 200
+        cluster.run(for: 60_000_000)
+        let later = read(200)
+        #expect(later[1] > 150, "\(later)")
+        // One that says nothing at all costs one read its patience.
+        slowness = 40_000_000
+        let silent = read(100)
+        #expect(silent[1] < 15, "\(silent)")
+        #expect(cluster.nodes[0].coordinator.counters.speculativeReads < 15)
+    }
+
+    /// What fails at once does not pass for fast.
+    @Test func aFailingReplicaIsAskedNoMore() {
+        var limits = CoordinatorLimits()
+        limits.latencyInterval = 100_000
+        let cluster = VirtualCluster(3, seed: 1, limits: limits)
+        for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, 7, at: 7)) }
+        var asked = 0
+        cluster.fate = { _, to, _ in
+            if to == 1 { asked += 1 }
+            return to == 1 ? .fail(.storage) : .deliver
+        }
+        for _ in 0..<100 {
+            #expect(Self.read(cluster, on: 0, .quorum)?.value.flatMap { Sample.value($0) } == 7)
+            cluster.run(for: 10_000)
+        }
+        #expect(asked > 0 && asked < 15)
+    }
+
+    @Test func localLevelsStayInTheirDataCenter() {
+        let locations = (0..<6).map { Location(dataCenter: $0 < 3 ? "a" : "b", rack: "r") }
+        var limits = CoordinatorLimits()
+        limits.latencyInterval = 100_000
+        let cluster = VirtualCluster(
+            6, seed: 1, options: ["class": "NetworkTopologyStrategy", "a": "3", "b": "3"], locations: locations, limits: limits)
+        for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, 7, at: 7)) }
+        var asked: Set<Int> = []
+        cluster.fate = { _, to, _ in
+            asked.insert(to)
+            // All of the own data center are slow, none of the other.
+            return to < 3 ? .delay(30_000) : .deliver
+        }
+        for level in [Consistency.localOne, .localQuorum, .one, .two] {
+            for _ in 0..<50 {
+                #expect(Self.read(cluster, on: 0, level)?.value.flatMap { Sample.value($0) } == 7)
+                cluster.run(for: 10_000)
+            }
+            #expect(asked.allSatisfy { $0 < 3 }, "\(level)")
+        }
+    }
+
+    /// The same replicas come in the same order wherever they are asked, so that a scan of all is one stretch where all hold all.
+    @Test func equalReplicasMakeOneStretch() {
+        let cluster = VirtualCluster(3, seed: 1, tokensPerNode: 4)
+        for node in 0..<3 {
+            let stretches = cluster.view(node).stretches(table: VirtualCluster.table, .all)
+            #expect(stretches.count == 1 && stretches.first?.replicas.first == node)
+        }
+        // Of one key the primary is asked first by who holds none.
+        let single = VirtualCluster(6, seed: 1, options: Self.replication(2), locations: [], tokensPerNode: 4)
+        #expect(Set((0..<6).map { single.view($0).stretches(table: VirtualCluster.table, .all).count }).min() ?? 0 > 6)
+    }
+
     @Test func eachQuorumReplacesWithinTheDataCenter() {
         let locations = (0..<6).map { Location(dataCenter: $0 < 3 ? "a" : "b", rack: "r") }
         let cluster = VirtualCluster(

@@ -1,5 +1,9 @@
+import DataModel
+import Messages
+import Primitives
 import Testing
 
+@testable import Cluster
 @testable import Coordinator
 
 @Suite struct SpeculativeRetryTests {
@@ -46,11 +50,67 @@ import Testing
         #expect(SpeculativeRetry.always.delay(histogram, otherwise: 1) == 0)
         for _ in 0..<1000 { histogram.note(1000) }
         #expect(SpeculativeRetry.least(.percentile(99), .after(100)).delay(histogram, otherwise: 1) == 100)
-        #expect(SpeculativeRetry.most(.percentile(99), .after(100)).delay(histogram, otherwise: 1).map { (1000...1130).contains($0) } == true)
+        #expect(
+            SpeculativeRetry.most(.percentile(99), .after(100)).delay(histogram, otherwise: 1).map { (1000...1130).contains($0) } == true)
         #expect(SpeculativeRetry.least(.never, .after(100)).delay(histogram, otherwise: 1) == 100)
         #expect(SpeculativeRetry.most(.never, .after(100)).delay(histogram, otherwise: 1) == nil)
         let latencies = TableLatencies(.percentile(99), otherwise: 50_000)
         for _ in 0..<1024 { latencies.note(2000) }
         #expect(latencies.delay.map { (2000...2260).contains($0) } == true)
+    }
+
+    // MARK: In a cluster
+
+    private static let key = Sample.key(token: 1, 1, [])
+
+    private static func read(_ cluster: VirtualCluster, _ consistency: Consistency) -> Result<Outcome, ServerError>? {
+        cluster.wait(on: 0) { coordinator, view, now in
+            coordinator.read(Sample.one(key), consistency: consistency, cluster: view, isByKey: true, now: now)
+        }
+    }
+
+    @Test func alwaysAsksOneMore() {
+        let cluster = VirtualCluster(3, seed: 1)
+        cluster.rules.speculativeRetry = .always
+        #expect(Self.read(cluster, .one)?.value != nil)
+        #expect(cluster.sent == [.read: 1, .digest: 1])
+        // The one that is asked first does not answer, and is not waited for.
+        cluster.fate = { _, to, request in
+            if case .read = request, to == 0 { return .lose }
+            return .deliver
+        }
+        cluster.sent = [:]
+        _ = Self.read(cluster, .all)
+        #expect(cluster.sent[.read] == 1, "nobody is left to ask")
+    }
+
+    @Test func neverWaitsForWhoWasAsked() {
+        let cluster = VirtualCluster(3, seed: 1)
+        cluster.rules.speculativeRetry = .never
+        cluster.fate = { _, to, _ in to == 0 ? .lose : .deliver }
+        #expect(Self.read(cluster, .one)?.error?.code == .readTimeout)
+        #expect(cluster.sent == [.read: 1])
+    }
+
+    @Test func aPercentileFollowsWhatReadsTake() {
+        let cluster = VirtualCluster(3, seed: 1)
+        cluster.rules.speculativeRetry = .percentile(99)
+        for _ in 0..<300 { #expect(Self.read(cluster, .quorum)?.value != nil) }
+        let usual = cluster.now / 300
+        cluster.fate = { _, to, _ in to == 0 ? .lose : .deliver }
+        let before = cluster.now
+        #expect(Self.read(cluster, .quorum)?.value != nil)
+        #expect(cluster.now - before < 6 * usual && cluster.now - before < 10_000, "\(cluster.now - before) us, usually \(usual)")
+        #expect(cluster.nodes[0].coordinator.counters.speculativeReads >= 1)
+    }
+
+    @Test func readRepairIsLeftOutWhereTheTableSaysSo() {
+        for repairs in [true, false] {
+            let cluster = VirtualCluster(3, seed: 1)
+            cluster.rules.repairsReads = repairs
+            for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index) + 1)) }
+            #expect(Self.read(cluster, .all)?.value != nil)
+            #expect((cluster.sent[.repair] ?? 0) == (repairs ? 2 : 0))
+        }
     }
 }

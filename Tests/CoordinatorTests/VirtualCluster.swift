@@ -51,6 +51,7 @@ final class VirtualNode {
     fileprivate var generation: UInt64 = 1
     fileprivate var waiting: [UInt64: (Result<Outcome, ServerError>?) -> Void] = [:]
     fileprivate var timerAt = Int64.max
+    fileprivate var snitch = DynamicSnitch(forgetAfter: 60_000_000)
     /// Every version of the metadata this node took over.
     var versions: [ClusterMetadata] = []
 
@@ -88,6 +89,8 @@ final class VirtualCluster {
     var ringNodes: [RingNode]
     let options: [String: String]
     var otherOptions: [String: String]?
+    /// Of `table`: replicas are joined by others after a fixed time, unless a test wants it otherwise.
+    var rules = TableRules(keyspace: "ks", speculativeRetry: .after(50_000))
     /// Nodes all others hold for dead.
     var dead: Set<Int> = []
     var hints: [(to: UUID, mutations: [UInt8], writtenAt: UInt32?)] = []
@@ -182,15 +185,16 @@ final class VirtualCluster {
     func view(_ index: Int) -> ClusterView {
         let ring = Ring(nodes: ringNodes)
         var keyspaces = ["ks": options]
-        var tables = [VirtualCluster.table: "ks"]
+        var tables = [VirtualCluster.table: rules]
         if let otherOptions {
             keyspaces["other"] = otherOptions
-            tables[VirtualCluster.otherTable] = "other"
+            tables[VirtualCluster.otherTable] = TableRules(keyspace: "other")
         }
-        return ClusterView(
-            ring: ring, local: VirtualCluster.id(index),
-            isAlive: ring.nodes.map { node in node.id == VirtualCluster.id(index) || !dead.contains { VirtualCluster.id($0) == node.id } },
-            distance: ring.nodes.indices.map { abs($0 - index) }, keyspaces: keyspaces, tables: tables)
+        let isAlive = ring.nodes.map { node in node.id == VirtualCluster.id(index) || !dead.contains { VirtualCluster.id($0) == node.id } }
+        let view = ClusterView(
+            ring: ring, local: VirtualCluster.id(index), isAlive: isAlive, distance: ring.nodes.indices.map { abs($0 - index) },
+            keyspaces: keyspaces, tables: tables)
+        return view.with(isAlive: isAlive, scores: nodes[index].snitch.scores(of: ring, now: now), badnessThreshold: 1)
     }
 
     func stop(_ index: Int) {
@@ -254,6 +258,8 @@ final class VirtualCluster {
                 switch effect {
                 case .send(let request, let to, let id, _, _): send(request, from: node, to: to, id: id)
                 case .hint(let to, let mutations, let writtenAt, _): hints.append((to, mutations, writtenAt))
+                case .latencies(let latencies):
+                    for one in latencies { node.snitch.record(one.node, latency: one.mean, count: one.count, now: now) }
                 case .finished(let operation, let result):
                     // Within the caller's `begin` nobody has registered yet.
                     at(now) { node.waiting.removeValue(forKey: operation)?(result) }

@@ -197,9 +197,9 @@ import Testing
         var limits = CoordinatorLimits()
         limits.operations = 1
         let cluster = VirtualCluster(3, seed: 1, limits: limits)
-        // A read is two operations, one within the other.
+        // A read of a range is two operations, one within the other.
         let result = cluster.wait(on: 0) { coordinator, view, now in
-            coordinator.read(Sample.one(Self.key), consistency: .one, cluster: view, isByKey: true, now: now)
+            coordinator.read(Sample.one(Self.key), consistency: .one, cluster: view, isByKey: false, now: now)
         }
         #expect(result?.error?.code == .overloaded)
         #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 5), .all)?.value != nil)

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import Node
@@ -35,6 +36,9 @@ import Testing
                 "commitlog_sync": "group", "commitlog_replay": "skip", "seeds": "10.0.0.1:7001,10.0.0.2",
                 "replace_node": "11111111-2222-3333-4444-555555555555", "token_strategy": "random", "ring_partitions": "64",
                 "internode_compression": "all", "phi_convict_threshold": "5.5", "hinted_handoff_enabled": "false",
+                "stream_entire_sstables": "false",
+                "endpoint_snitch": "org.apache.cassandra.locator.PropertyFileSnitch", "dynamic_snitch": "false",
+                "dynamic_snitch_badness_threshold": "0.1",
             ]
             let current = key.text(in: NodeConfiguration())
             let changed =
@@ -73,6 +77,10 @@ import Testing
         ),
         ("cache_space: -1MiB", "test.yaml: cache_space is '-1MiB'; it must be a size from 0 to 16384GiB, such as 32MiB"),
         ("line_port: 70000", "test.yaml: line_port is '70000'; it must be a whole number from 0 to 65535"),
+        (
+            "endpoint_snitch: Ec2Snitch",
+            "test.yaml: endpoint_snitch is 'Ec2Snitch'; it must be one of SimpleSnitch, GossipingPropertyFileSnitch, PropertyFileSnitch"
+        ),
         ("line_port: [1]", "test.yaml: line_port is 'a list or mapping'; it must be one value"),
         ("[1, 2]", "test.yaml is not a YAML mapping of keys to values: the top level is not a mapping"),
         ("cluster_name: ''", "test.yaml: cluster_name is ''; it must be a text that is not empty"),
@@ -82,6 +90,51 @@ import Testing
         var said = "nothing"
         do throws(ConfigurationError) { try configuration.apply(yaml: yaml, path: "test.yaml") } catch { said = error.description }
         #expect(said == message)
+    }
+
+    /// A configuration file, and what the snitch reads beside it.
+    private func load(_ yaml: String, _ files: [String: String] = [:]) throws -> NodeConfiguration {
+        let directory = NSTemporaryDirectory() + "auspex-place-\(UInt64.random(in: 0...UInt64.max))"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        defer { #expect(throws: Never.self) { try FileManager.default.removeItem(atPath: directory) } }
+        for (name, text) in files.merging(["auspex.yaml": yaml], uniquingKeysWith: { _, last in last }) {
+            try text.write(toFile: directory + "/" + name, atomically: false, encoding: .utf8)
+        }
+        return try NodeConfiguration.load(path: directory + "/auspex.yaml", environment: [:], overrides: [])
+    }
+
+    @Test func theSnitchReadsTheFilesOfCassandrasUsers() throws {
+        let simple = try load("data_center: a\nrack: b")
+        #expect(simple.dataCenter == "a" && simple.rack == "b")
+        let gossiping = try load(
+            "endpoint_snitch: GossipingPropertyFileSnitch",
+            ["cassandra-rackdc.properties": "# here\ndc=dc1\nrack = r1\nprefer_local=true\n"])
+        #expect(gossiping.dataCenter == "dc1" && gossiping.rack == "r1")
+        let named = try load(
+            "endpoint_snitch: PropertyFileSnitch\nlisten_address: 10.0.0.2",
+            ["cassandra-topology.properties": "10.0.0.1=a:b\n10.0.0.2=c:d\n"])
+        #expect(named.dataCenter == "c" && named.rack == "d")
+        let other = try load(
+            "endpoint_snitch: PropertyFileSnitch", ["cassandra-topology.properties": "10.0.0.1=a:b\ndefault=e:f\n"])
+        #expect(other.dataCenter == "e" && other.rack == "f")
+    }
+
+    @Test(arguments: [
+        ("endpoint_snitch: GossipingPropertyFileSnitch", "", "cassandra-rackdc.properties: No such file or directory"),
+        ("endpoint_snitch: GossipingPropertyFileSnitch", "dc=a", "rack is missing; expected dc=NAME and rack=NAME"),
+        (
+            "endpoint_snitch: GossipingPropertyFileSnitch", "dc=a\nrak=b",
+            "line 2: 'rak' is unknown; dc, rack, prefer_local, dc_suffix are known"
+        ),
+        ("endpoint_snitch: GossipingPropertyFileSnitch", "dc=a\ndc=b", "line 2: dc stands there twice"),
+        ("endpoint_snitch: GossipingPropertyFileSnitch\nrack: c", "dc=a\nrack=b", "leave rack out"),
+        ("endpoint_snitch: PropertyFileSnitch", "10.0.0.1=a:b", "neither 127.0.0.1, the listen_address, nor a line default=DC:RACK"),
+        ("endpoint_snitch: PropertyFileSnitch", "10.0.0.1=a", "line 1: expected data-center:rack after '='"),
+    ])
+    func filesThatDoNotSayWhere(yaml: String, text: String, message: String) {
+        let file = yaml.contains("Gossiping") ? NodeConfiguration.rackFile : NodeConfiguration.topologyFile
+        let error = #expect(throws: ConfigurationError.self) { try load(yaml, text.isEmpty ? [:] : [file: text]) }
+        #expect(error?.description.contains(message) == true, "\(error?.description ?? "")")
     }
 
     @Test func contradictions() {

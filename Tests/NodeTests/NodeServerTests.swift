@@ -63,8 +63,11 @@ import Testing
         }
     }
 
-    static func start(_ system: MemoryFileSystem) throws -> (NodeServer, DirectNetwork) {
+    static func start(
+        _ system: MemoryFileSystem, _ change: (inout NodeConfiguration) -> Void = { _ in }
+    ) throws -> (NodeServer, DirectNetwork) {
         var configuration = NodeConfiguration()
+        change(&configuration)
         configuration.dataDirectory = "data"
         configuration.commitlogSync = .batch
         let network = DirectNetwork()
@@ -133,6 +136,37 @@ import Testing
         #expect(!other.exists("other/metadata.first"))
         try other.remove("other/metadata")
         #expect(throws: NodeError.self) { try MetadataStore(system: other, directory: "other").open() }
+    }
+
+    @Test func aMemberStaysWhereItIsRegistered() throws {
+        let system = MemoryFileSystem()
+        func describe(_ network: DirectNetwork) -> String { network.lineClient().ask("DESCRIBE CLUSTER") }
+        let (node, network) = try Self.start(system) { $0.dataCenter = "dc1" }
+        #expect(describe(network).contains("SimpleSnitch"))
+        node.drain()
+        for (what, change) in [
+            (
+                "data center (dc2) differs from previous data center (dc1)",
+                { (configuration: inout NodeConfiguration) in configuration.dataCenter = "dc2" }
+            ),
+            (
+                "rack (r2) differs from previous rack (rack1)",
+                { configuration in
+                    configuration.dataCenter = "dc1"
+                    configuration.rack = "r2"
+                }
+            ),
+        ] as [(String, (inout NodeConfiguration) -> Void)] {
+            let error = #expect(throws: NodeError.self) { try Self.start(system, change) }
+            #expect("\(error as Any)".contains("Cannot start node if snitch's \(what)"), "\(error as Any)")
+        }
+        let (again, other) = try Self.start(system) {
+            $0.dataCenter = "dc1"
+            $0.endpointSnitch = "GossipingPropertyFileSnitch"
+        }
+        #expect(describe(other).contains("GossipingPropertyFileSnitch"))
+        #expect(other.lineClient().ask("SELECT data_center, rack FROM system.local").contains("[\"dc1\",\"rack1\"]"))
+        again.drain()
     }
 
     /// The schema no longer names a table, and the node dies before its directory is removed: the next start removes it, and nothing else.

@@ -109,7 +109,7 @@ import Testing
             }
         } catch {
             switch error {
-            case .wouldBlock, .pending, .restart: output += "! would block\n"
+            case .wouldBlock, .pending, .pendingWrite, .restart: output += "! would block\n"
             case .server(let error): output += "! \(error.code.name): \(error.message)\n"
             }
         }

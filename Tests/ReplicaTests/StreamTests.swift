@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<20) func theReceiverHoldsWhatTheSourceHeld(seed: Int) throws {
+    @Test(arguments: 0..<8) func theReceiverHoldsWhatTheSourceHeld(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         let source = try LocalTreeTests.Node(0)
         let receiver = try LocalTreeTests.Node(1)
@@ -73,7 +73,10 @@ import Testing
         #expect(try receiver.tree().differences(from: source.tree()).isEmpty)
         #expect(try source.service.handle(.stream(.close(session: Self.session)), io: .blocking).reply == .done)
         guard case .failed = try source.service.handle(.stream(.piece(session: Self.session, file: 1, offset: 0)), io: .blocking).reply
-        else { return Issue.record("a closed session answers") }
+        else {
+            Issue.record("a closed session answers")
+            return
+        }
     }
 
     @Test func onlyFilesWhollyWithinTheTokensAreSetAside() throws {
@@ -95,10 +98,11 @@ import Testing
         let receiver = try LocalTreeTests.Node(1)
         for step in 0..<200 { try source.apply(LocalTreeTests.mutation(&random, step: step)) }
         let file = try #require(try Self.open(source, [Self.all]).first)
-        for _ in 0..<50 {
+        for _ in 0..<16 {
             let place = Int(random.next() % UInt64(file.bytes))
             #expect(throws: StorageError.self) {
-                try Self.pull(file, from: source, to: receiver) { piece in if place < piece.count { piece[place] ^= 1 << UInt8(place % 8) } }
+                try Self.pull(file, from: source, to: receiver) { piece in if place < piece.count { piece[place] ^= 1 << UInt8(place % 8) }
+                }
             }
         }
         let table = try #require(receiver.engine.table(LocalTreeTests.table))

@@ -49,7 +49,7 @@ public struct PropertyFileSnitch: Hashable, Sendable {
     /// Where the node at this endpoint stands; nil when the text does not say and has no default.
     public func location(of endpoint: Endpoint) -> Location? { byEndpoint[endpoint] ?? byAddress[endpoint.address] ?? fallback }
 
-    private static func trim(_ text: Substring) -> Substring {
+    static func trim(_ text: Substring) -> Substring {
         let blank: (Character) -> Bool = { $0 == " " || $0 == "\t" || $0 == "\r" }
         guard let end = text.lastIndex(where: { !blank($0) }) else { return "" }
         return text[...end].drop(while: blank)

@@ -1,6 +1,6 @@
-/// A line of a topology file that says nothing that can be understood.
+/// What cannot be understood in a file that says where nodes stand.
 public struct SnitchError: Error, Hashable, CustomStringConvertible {
-    /// Counted from 1.
+    /// Counted from 1; 0: the file as a whole.
     public let line: Int
     public let reason: String
 
@@ -9,5 +9,5 @@ public struct SnitchError: Error, Hashable, CustomStringConvertible {
         self.reason = reason
     }
 
-    public var description: String { "line \(line): \(reason)" }
+    public var description: String { line == 0 ? reason : "line \(line): \(reason)" }
 }

@@ -113,6 +113,11 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         told?()
     }
 
+    /// Why the last step failed; nil when it did not.
+    public var lastFailure: ServerError? {
+        if case .failure(let error) = finished.last?.result { error } else { nil }
+    }
+
     /// The result of the request's next step.
     /// - Parameter command: what the step reads; nil for other steps.
     private func run(_ step: @autoclosure () -> Step, reading command: ReadCommand? = nil) throws(ReplicaError) -> Outcome {

@@ -55,7 +55,7 @@ final class RangeOperation: Operation {
             var part = command
             part.range = stretches[index].range
             let read = ReadOperation(
-                coordinator, cluster: cluster, command: part, replicas: stretches[index].replicas, replication: placement.replication,
+                coordinator, cluster: cluster, command: part, replicas: stretches[index].replicas, placement: placement, latencies: nil,
                 consistency: consistency, deadline: deadline)
             coordinator.beginInner(read, now: now) { result, now in self.read(index, result, now: now) }
             if isFinished { return }

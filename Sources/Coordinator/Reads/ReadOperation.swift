@@ -5,7 +5,7 @@ import Primitives
 /// Reads one stretch of keys that has the same replicas throughout.
 ///
 /// 1. As many live replicas as the level needs are asked, the nearest for the rows, the others for a digest. Too few: Unavailable.
-/// 2. A replica that fails is replaced by the next; one that is silent for `speculativeDelay` is joined by the next.
+/// 2. A replica that fails is replaced by the next; one that is silent for as long as the table's `speculative_retry` says is joined by the next.
 /// 3. With enough answers, at least one of them rows, and all digests equal, that answer stands.
 /// 4. Else all that answered are asked for rows. When as many as the level needs have given them, what they hold is reconciled.
 /// 5. Replicas that lack something are sent it, and the answer waits until as many as the level needs hold it all: a later read at the same
@@ -42,14 +42,23 @@ final class ReadOperation: Operation {
     /// Tags are places in `sources`; those of repairs have the attempt above.
     private static let attemptStep = 1 << 16
 
-    /// - Parameter replicas: natural replicas in the order in which they are asked.
+    private let placement: TablePlacement
+    private let latencies: TableLatencies?
+    private var startedAt: Int64 = 0
+    private var isMeasured = false
+
+    /// - Parameters:
+    ///   - replicas: natural replicas in the order in which they are asked.
+    ///   - latencies: of reads of this kind; nil: not measured, and `speculativeDelay` is when a replica is joined.
     init(
-        _ coordinator: Coordinator, cluster: ClusterView, command: ReadCommand, replicas: [Int], replication: Replication,
-        consistency: Consistency, deadline: Int64
+        _ coordinator: Coordinator, cluster: ClusterView, command: ReadCommand, replicas: [Int], placement: TablePlacement,
+        latencies: TableLatencies?, consistency: Consistency, deadline: Int64
     ) {
         self.command = command
         self.consistency = consistency
-        level = AnswerCount(consistency, replication, near: cluster.dataCenter(cluster.local))
+        self.placement = placement
+        self.latencies = latencies
+        level = AnswerCount(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
         candidates = replicas.filter { cluster.isAlive[$0] && AnswerCount.mayAnswer(consistency, isNear: cluster.isNear[$0]) }
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
@@ -68,8 +77,22 @@ final class ReadOperation: Operation {
             chosen.append(node)
         }
         candidates.removeAll { chosen.contains($0) }
+        startedAt = now
+        let delay = latencies.map(\.delay) ?? coordinator.limits.speculativeDelay
+        if delay == 0 && !candidates.isEmpty {
+            coordinator.count { $0.speculativeReads += 1 }
+            chosen.append(candidates.removeFirst())
+        }
         for (index, node) in chosen.enumerated() { askFirst(node, rows: index == 0, now: now) }
-        if !isFinished, !candidates.isEmpty { wake(at: now + coordinator.limits.speculativeDelay) }
+        // After the one that is always asked, the next only if all of them are silent.
+        if let delay, !isFinished, !candidates.isEmpty { wake(at: now + (delay == 0 ? coordinator.limits.speculativeDelay : delay)) }
+    }
+
+    /// The first time there are enough answers, or none came in time.
+    private func measure(now: Int64) {
+        if isMeasured { return }
+        isMeasured = true
+        latencies?.note(now - startedAt)
     }
 
     private func askFirst(_ node: Int, rows: Bool, now: Int64) {
@@ -95,6 +118,9 @@ final class ReadOperation: Operation {
             return wake(at: reconcilingSince + coordinator.limits.speculativeDelay)
         }
         coordinator.count { $0.speculativeReads += 1 }
+        for source in sources where source.digest == nil && !source.hasFailed {
+            coordinator.isSilent(source.node, in: cluster, for: now - startedAt, now: now)
+        }
         askFirst(candidates.removeFirst(), rows: true, now: now)
         if !candidates.isEmpty { wake(at: now + coordinator.limits.speculativeDelay) }
     }
@@ -178,7 +204,9 @@ final class ReadOperation: Operation {
 
     /// With enough answers: the same from all, or rows from all.
     private func compare(now: Int64) {
-        guard answered.isMet, let data = sources.first(where: { $0.answer != nil }), let answer = data.answer else { return }
+        guard answered.isMet else { return }
+        measure(now: now)
+        guard let data = sources.first(where: { $0.answer != nil }), let answer = data.answer else { return }
         if sources.allSatisfy({ $0.digest == nil || $0.digest == data.digest }) { return finish(.success(.read([answer]))) }
         coordinator.count { $0.digestMismatches += 1 }
         phase = .reconciling
@@ -201,7 +229,7 @@ final class ReadOperation: Operation {
         phase = .repairing
         attempt += 1
         for (place, index) in given.enumerated() {
-            if outcome.lacking[place].isEmpty || PlantedBugs.isOn(.readRepairOff) {
+            if outcome.lacking[place].isEmpty || !placement.rules.repairsReads || PlantedBugs.isOn(.readRepairOff) {
                 sources[index].isWhole = true
                 continue
             }
@@ -224,6 +252,7 @@ final class ReadOperation: Operation {
     override func expire(now: Int64) {
         if isFinished { return }
         coordinator.count { $0.timeouts += 1 }
+        measure(now: now)
         let received: AnswerCount
         switch phase {
         case .asking: received = answered

@@ -23,7 +23,7 @@ final class CounterOperation: Operation {
             return .failure(.invalid("table \(part.table) does not exist any more"))
         }
         let count = AnswerCount(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
-        let alive = cluster.sorted(placement.table.replicas(for: part.token)).filter { cluster.isAlive[$0] }
+        let alive = cluster.sorted(placement.table.replicas(for: part.token), ofOneToken: true)
         guard let leader = alive.first, count.couldBeMet(with: alive.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) else {
             let counted = alive.filter { count.counts(isNear: cluster.isNear[$0]) }
             return .failure(CoordinatorErrors.unavailable(consistency, required: count.required, alive: counted.count))

@@ -106,6 +106,7 @@ extension ClusterService {
             log.info("\(endpoint) is up")
             if let member = member(at: endpoint) {
                 downSince.withLock { $0[member.node.id] = nil }
+                forgetSpeed(of: member.node.id)
                 if let client = ClusterService.client(member) { events.announce(.status(.up, client)) }
                 hints.isUp(member.node.id)
             }

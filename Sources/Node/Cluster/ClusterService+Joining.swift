@@ -30,6 +30,19 @@ extension ClusterService {
             epoch: 1, strategy: strategy, members: [ClusterMetadata.Member(node: node, nativePort: configuration.nativeTransportPort)])
     }
 
+    /// A member stays where it is registered: the replicas of its ranges were chosen by it.
+    static func checkPlace(_ configuration: NodeConfiguration, hostID: UUID, _ metadata: ClusterMetadata?) throws(NodeError) {
+        guard let known = metadata?.member(hostID)?.node.location else { return }
+        func refuse(_ what: String, _ now: String, _ before: String) -> NodeError {
+            .identity(
+                "Cannot start node if snitch's \(what) (\(now)) differs from previous \(what) (\(before)): the data of its ranges would be "
+                    + "looked for elsewhere. Set \(before) again, or decommission this node and let it join anew with an empty data directory"
+            )
+        }
+        if known.dataCenter != configuration.dataCenter { throw refuse("data center", configuration.dataCenter, known.dataCenter) }
+        if known.rack != configuration.rack { throw refuse("rack", configuration.rack, known.rack) }
+    }
+
     /// Takes the node's place in its cluster, which exists or is founded; returns when the node owns its share. On a background thread.
     ///
     /// 1. A node that is a member gossips again; it tells where it is reached now, when that has changed.

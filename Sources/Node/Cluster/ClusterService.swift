@@ -18,8 +18,8 @@ import Synchronization
 /// 2. Gossip tells who lives. Requests see both as an immutable `ClusterView`, of which every loop has the newest.
 /// 3. A node alone has a view of itself, through which nothing is asked of others.
 ///
-/// **Thread safety**: all methods, from any thread, but for those that say otherwise. The gossiper's lock and the view's are held for
-/// computation only; `MetadataStore` may be entered holding neither.
+/// **Thread safety**: all methods, from any thread, but for those that say otherwise. The gossiper's lock, the view's and the snitch's, which
+/// comes after the view's, are held for computation only; `MetadataStore` may be entered holding none.
 final class ClusterService: Sendable {
     let configuration: NodeConfiguration
     let hostID: UUID
@@ -48,7 +48,7 @@ final class ClusterService: Sendable {
     /// Why a node did not want this one.
     let seedRefusal = Mutex<String?>(nil)
     private let isOut = Atomic<Bool>(false)
-    let snitch: Mutex<DynamicSnitch>
+    private let snitch: Mutex<DynamicSnitch>
     private let viewBox = Mutex<(view: ClusterView, schema: UUID)?>(nil)
     /// Changes of the metadata that wait for those before them; on loop 0.
     let changes = ChangeQueue()
@@ -87,8 +87,8 @@ final class ClusterService: Sendable {
         self.log = log
         self.seed = seed
         endpointBox = Mutex(Endpoint(address: configuration.listenAddress, port: configuration.storagePort))
-        snitch = Mutex(
-            DynamicSnitch(local: hostID, location: Location(dataCenter: configuration.dataCenter, rack: configuration.rack)))
+        let reset = configuration.dynamicSnitchResetInterval.microseconds
+        snitch = Mutex(DynamicSnitch(forgetAfter: reset > 0 ? reset : .max))
         let platform = DriverPlatform(
             network: network, background: background, time: time, acknowledgement: acknowledgement,
             byteLimit: configuration.internodeMaxRequestDataInFlight)
@@ -100,6 +100,7 @@ final class ClusterService: Sendable {
         limits.casContentionTimeout = configuration.casContentionTimeout.microseconds
         limits.truncateTimeout = configuration.truncateRequestTimeout.microseconds
         limits.hintedHandoff = configuration.hintedHandoffEnabled
+        if configuration.dynamicSnitch { limits.latencyInterval = max(1, configuration.dynamicSnitchUpdateInterval.microseconds) }
         let service = ReplicaService(replica: replica)
         batches = BatchReplay(log: service.batchLog, minimumAge: 2 * limits.writeTimeout)
         drivers = (0..<network.loops).map { loop in
@@ -137,20 +138,51 @@ final class ClusterService: Sendable {
             }
         }
         viewBox.withLock { current in
-            let next: ClusterView
+            let known: ClusterView
             if let (view, version) = current, view.epoch == metadata.epoch, version == schema.version {
-                next = view.with(isAlive: alive, distance: view.distance)
+                known = view
             } else {
-                next = ClusterView(
-                    ring: metadata.ring, local: hostID, isAlive: alive, distance: alive.map { _ in 0 },
-                    keyspaces: schema.keyspaces.mapValues(\.replication), tables: schema.tables.mapValues(\.keyspace),
+                let ring = metadata.ring
+                known = ClusterView(
+                    ring: ring, local: hostID, isAlive: alive, distance: ring.index(of: hostID).map { ring.distances(from: $0) } ?? [],
+                    keyspaces: schema.keyspaces.mapValues(\.replication),
+                    tables: schema.tables.mapValues { table in
+                        TableRules(
+                            keyspace: table.keyspace, speculativeRetry: SpeculativeRetry(option: table.options.speculativeRetry),
+                            repairsReads: table.options.readRepair != "NONE")
+                    },
                     epoch: metadata.epoch, former: metadata.formerRing)
             }
+            let next = known.with(
+                isAlive: alive, scores: snitch.withLock { $0.scores(of: known.ring, now: now) },
+                badnessThreshold: configuration.dynamicSnitchBadnessThreshold)
             current = (next, schema.version)
-            // Under the lock, so that every loop gets views in their order.
-            for driver in drivers { network.onLoop(driver.loop) { driver.view = next } }
+            give(next)
         }
     }
+
+    /// Gives every loop a view; under the lock, so that each gets them in their order.
+    private func give(_ view: ClusterView) { for driver in drivers { network.onLoop(driver.loop) { driver.view = view } } }
+
+    /// Takes over how fast nodes answered the reads of a loop: once an interval of each loop, while it reads.
+    func answered(_ latencies: [ReadLatency]) {
+        viewBox.withLock { current in
+            guard let (view, version) = current else { return }
+            let now = now
+            let scores = snitch.withLock { snitch in
+                for one in latencies { snitch.record(one.node, latency: one.mean, count: one.count, now: now) }
+                return snitch.scores(of: view.ring, now: now)
+            }
+            if view.order.isClose(to: scores) { return }
+            let next = view.with(
+                isAlive: view.isAlive, scores: scores, badnessThreshold: configuration.dynamicSnitchBadnessThreshold)
+            current = (next, version)
+            give(next)
+        }
+    }
+
+    /// A node that comes back, or is gone, is not what it was.
+    func forgetSpeed(of node: UUID) { snitch.withLock { $0.forget(node) } }
 
     /// Before anything listens: the loops do not run yet.
     func placeFirstView() {
@@ -237,6 +269,7 @@ final class ClusterService: Sendable {
             }
             // Those who have become owners in its place get them.
             hints.isUp(member.node.id)
+            forgetSpeed(of: member.node.id)
         }
     }
 

@@ -87,7 +87,8 @@ final class HintHandoff: @unchecked Sendable {
         do throws(StorageError) {
             let isKept = try mutations.withUnsafeBytesTyped { (bytes) throws(StorageError) in
                 try store.add(
-                    target: node, mutations: bytes, createdAt: writtenAt ?? time.wallSeconds(), graceSeconds: grace(of: bytes), downSince: downSince)
+                    target: node, mutations: bytes, createdAt: writtenAt ?? time.wallSeconds(), graceSeconds: grace(of: bytes),
+                    downSince: downSince)
             }
             // A node that is up has only been slow: it gets what it missed soon.
             if isKept && downSince == nil { isUpSoon(node) }
@@ -195,7 +196,7 @@ final class HintHandoff: @unchecked Sendable {
         let driver = cluster.drivers[0]
         guard let view = driver.view else { return handle(.failed(node, batch: batch)) }
         let left = Countdown(hints.count)
-        func delivered(_ isDelivered: Bool) {
+        @Sendable func delivered(_ isDelivered: Bool) {
             if !isDelivered { left.hasFailed = true }
             left.count -= 1
             if left.count > 0 { return }
@@ -221,7 +222,8 @@ final class HintHandoff: @unchecked Sendable {
         }
     }
 
-    private final class Countdown {
+    /// SAFETY: `@unchecked` because it is touched on loop 0 only.
+    private final class Countdown: @unchecked Sendable {
         var count: Int
         var hasFailed = false
         init(_ count: Int) { self.count = count }

@@ -13,7 +13,7 @@ import Replica
 ///
 /// SAFETY: `@unchecked Sendable` because everything is touched on the loop only.
 final class LoopDriver: StepRunner, @unchecked Sendable {
-    typealias Completion = (Result<Outcome, ServerError>) -> Void
+    typealias Completion = @Sendable (Result<Outcome, ServerError>) -> Void
 
     let loop: Int
     let coordinator: Coordinator
@@ -79,7 +79,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     // MARK: Newer members
 
-    private func ended(_ step: Step, _ port: ClusterPort, began: Int64, _ result: Result<Outcome, ServerError>, _ done: @escaping Completion) {
+    private func ended(
+        _ step: Step, _ port: ClusterPort, began: Int64, _ result: Result<Outcome, ServerError>, _ done: @escaping Completion
+    ) {
         if case .success(.hinted) = result { return finishWithHints(done) }
         if mayBeginAnew(step, result, began: began) {
             beginAnew(step, port, began: began, after: result, done)
@@ -242,6 +244,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         case .hint(let node, let mutations, let writtenAt, let operation):
             let isKept = cluster?.keepHint(for: node, mutations, writtenAt: writtenAt) ?? false
             if !isKept && (operation == beginning || completions[operation] != nil) { lackingHints.insert(operation) }
+        case .latencies(let latencies): cluster?.answered(latencies)
         case .finished(let operation, var result):
             if !lackingHints.isEmpty, lackingHints.remove(operation) != nil, case .success(.hinted) = result {
                 result = .failure(LoopDriver.notHinted("hints are limited, or the node has been down for longer than max_hint_window"))
@@ -360,6 +363,8 @@ protocol DriverCluster: AnyObject, Sendable {
     /// Waits until what is kept is on the disk.
     /// - Returns: why it is not.
     func syncHints() -> String?
+    /// Nodes answered reads of a loop so fast.
+    func answered(_ latencies: [ReadLatency])
     /// Others know newer members.
     func isBehind()
     /// Fetches a file from another node; `done` is called on the loop.

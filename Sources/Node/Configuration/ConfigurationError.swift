@@ -22,6 +22,8 @@ public enum ConfigurationError: Error, Sendable, Equatable, CustomStringConverti
     /// An override that is not `key=value`.
     case malformedOverride(String)
     case contradiction(String)
+    /// The file from which the snitch takes where this node stands.
+    case snitchFile(String, snitch: String, reason: String)
 
     public var description: String {
         switch self {
@@ -36,6 +38,8 @@ public enum ConfigurationError: Error, Sendable, Equatable, CustomStringConverti
         case .invalidValue(let key, let value, let expected, let source): "\(source): \(key) is '\(value)'; it must be \(expected)"
         case .malformedOverride(let text): "--set \(text): expected key=value"
         case .contradiction(let text): text
+        case .snitchFile(let path, let snitch, let reason):
+            "endpoint_snitch \(snitch) cannot tell where this node stands from \(path): \(reason)"
         }
     }
 }

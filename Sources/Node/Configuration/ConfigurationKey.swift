@@ -12,6 +12,8 @@ public struct ConfigurationKey: Sendable {
         /// Addresses and ids, or nothing.
         case optionalText(WritableKeyPath<NodeConfiguration, String> & Sendable, isGood: @Sendable (String) -> Bool, expected: String)
         case choice(WritableKeyPath<NodeConfiguration, String> & Sendable, [String])
+        /// The name of one of Cassandra's classes, with its package or without.
+        case className(WritableKeyPath<NodeConfiguration, String> & Sendable, [String])
         case boolean(WritableKeyPath<NodeConfiguration, Bool> & Sendable)
         case decimal(WritableKeyPath<NodeConfiguration, Double> & Sendable, ClosedRange<Double>)
         case number(WritableKeyPath<NodeConfiguration, Int> & Sendable, ClosedRange<Int>)
@@ -46,6 +48,13 @@ public struct ConfigurationKey: Sendable {
         ConfigurationKey(name: "cluster_name", place: .text(\.clusterName)),
         ConfigurationKey(name: "data_center", place: .text(\.dataCenter)),
         ConfigurationKey(name: "rack", place: .text(\.rack)),
+        ConfigurationKey(
+            name: "endpoint_snitch",
+            place: .className(\.endpointSnitch, ["SimpleSnitch", "GossipingPropertyFileSnitch", "PropertyFileSnitch"])),
+        ConfigurationKey(name: "dynamic_snitch", place: .boolean(\.dynamicSnitch)),
+        time("dynamic_snitch_update_interval", \.dynamicSnitchUpdateInterval),
+        time("dynamic_snitch_reset_interval", \.dynamicSnitchResetInterval),
+        ConfigurationKey(name: "dynamic_snitch_badness_threshold", place: .decimal(\.dynamicSnitchBadnessThreshold, 0...1000)),
         ConfigurationKey(
             name: "seeds",
             place: .optionalText(\.seeds, isGood: { NodeConfiguration.endpoints($0) != nil }, expected: "IP:PORT,... with no spaces")),
@@ -121,7 +130,8 @@ public struct ConfigurationKey: Sendable {
     /// The value of the key in `configuration`, as YAML would write it.
     public func text(in configuration: NodeConfiguration) -> String {
         switch place {
-        case .text(let path), .optionalText(let path, _, _), .choice(let path, _): configuration[keyPath: path]
+        case .text(let path), .optionalText(let path, _, _), .choice(let path, _), .className(let path, _):
+            configuration[keyPath: path]
         case .boolean(let path): configuration[keyPath: path] ? "true" : "false"
         case .decimal(let path, _): "\(configuration[keyPath: path])"
         case .number(let path, _): String(configuration[keyPath: path])
@@ -148,6 +158,11 @@ public struct ConfigurationKey: Sendable {
         case .choice(let path, let choices):
             guard choices.contains(text) else { throw refuse("one of " + choices.joined(separator: ", ")) }
             configuration[keyPath: path] = text
+        case .className(let path, let names):
+            let package = "org.apache.cassandra.locator."
+            let name = text.hasPrefix(package) ? String(text.dropFirst(package.count)) : text
+            guard names.contains(name) else { throw refuse("one of " + names.joined(separator: ", ")) }
+            configuration[keyPath: path] = name
         case .boolean(let path):
             guard text == "true" || text == "false" else { throw refuse("true or false") }
             configuration[keyPath: path] = text == "true"

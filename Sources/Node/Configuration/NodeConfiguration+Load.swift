@@ -22,6 +22,7 @@ extension NodeConfiguration {
             let key = try ConfigurationKey.named(String(override[..<equals]), source: .commandLine)
             try key.set(String(override[override.index(after: equals)...]), in: &configuration, source: .commandLine)
         }
+        try configuration.findPlace(beside: path)
         try configuration.validate()
         return configuration
     }

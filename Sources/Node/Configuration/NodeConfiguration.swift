@@ -9,6 +9,15 @@ public struct NodeConfiguration: Sendable, Equatable {
     public var clusterName = "Auspex"
     public var dataCenter = "datacenter1"
     public var rack = "rack1"
+    /// Who says where this node stands: SimpleSnitch (`dataCenter` and `rack`), GossipingPropertyFileSnitch or PropertyFileSnitch (their files).
+    public var endpointSnitch = "SimpleSnitch"
+    /// Whether replicas that answer slowly are asked after those that answer fast.
+    public var dynamicSnitch = true
+    public var dynamicSnitchUpdateInterval = Duration.milliseconds(100)
+    /// After which a replica that was not asked counts as unknown again; 0: never.
+    public var dynamicSnitchResetInterval = Duration.seconds(600)
+    /// How much slower a nearer replica may be: 1.0 is twice as slow.
+    public var dynamicSnitchBadnessThreshold = 1.0
     /// Tokens of this node, where the cluster's strategy chooses them at random.
     public var numTokens = 16
     /// How the cluster that this node founds divides the ring: equal_partitions, random or random_over_partitions.

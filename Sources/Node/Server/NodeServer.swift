@@ -69,6 +69,7 @@ public final class NodeServer: Sendable {
         hostID = try NodeIdentity.read(system, directory: directory, clusterName: configuration.clusterName, seed: seed)
         let metadata = MetadataStore(system: system, directory: directory)
         try metadata.open()
+        try ClusterService.checkPlace(configuration, hostID: hostID, metadata.current)
         let own = Endpoint(address: configuration.listenAddress, port: configuration.storagePort)
         if metadata.current == nil, configuration.seedEndpoints.allSatisfy({ $0 == own }) {
             let founded = try ClusterService.founding(configuration, hostID: hostID, seed: seed)
@@ -107,10 +108,11 @@ public final class NodeServer: Sendable {
             configuration: configuration, hostID: hostID, system: system, time: time, background: background, network: network,
             storage: storage, metadata: metadata, replica: replica, clock: clock, acknowledgement: acknowledgement, hints: hints,
             events: events, log: log, seed: seed)
-        let node = NodeInfo(
+        var node = NodeInfo(
             clusterName: configuration.clusterName, dataCenter: configuration.dataCenter, rack: configuration.rack, hostID: hostID,
             address: configuration.listenAddress, nativePort: configuration.nativeTransportPort, storagePort: configuration.storagePort,
             tokens: [], settings: ConfigurationKey.all.map { ($0.name, $0.text(in: configuration)) })
+        node.snitch = configuration.endpointSnitch
         queries = QueryEngine(
             replica: replica, host: ClusterSchemaHost(cluster: cluster), clock: clock, node: node, schema: schema,
             limits: NodeServer.queryLimits(configuration))
@@ -284,6 +286,8 @@ public final class NodeServer: Sendable {
             do { try storage.close() } catch { storage.report("closing: \(error)") }
             services.closeConnections()
             wait(atMostMilliseconds: NodeServer.closeLimitMilliseconds) { !services.hasConnections }
+            // Nothing is written any more: whoever takes the directory over need not wait for the process to end.
+            lock.close()
         }
     }
 

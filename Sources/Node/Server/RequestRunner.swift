@@ -60,9 +60,9 @@ final class RequestRunner: Sendable {
     ///   - attempt: executes the request from its start.
     ///   - done: called once, on the loop, with its result.
     /// - Returns: false when too many requests, or bytes of them, wait already.
-    func finish<R: Sendable>(
-        after failure: QueryFailure, port: ClusterPort?, bytes: Int, loop: Int, attempt: @escaping WaitingRequest<R>.Attempt,
-        _ done: @escaping (Result<R, ServerError>) -> Void
+    func finish(
+        after failure: QueryFailure, port: ClusterPort?, bytes: Int, loop: Int, attempt: @escaping WaitingRequest.Attempt,
+        _ done: @escaping (Result<Answer, ServerError>) -> Void
     ) -> Bool {
         guard let deadline = room.enter(bytes: bytes) else { return false }
         WaitingRequest(runner: self, port: port, bytes: bytes, loop: loop, deadline: deadline, attempt: attempt, done: done)
@@ -77,9 +77,9 @@ final class RequestRunner: Sendable {
     fileprivate func leave(bytes: Int) { room.leave(bytes: bytes) }
 
     /// Runs `work` on the I/O pool with a scratch of its own and makes what it wrote safe to acknowledge.
-    fileprivate func onPool<R: Sendable>(
-        deadline: UInt64, _ work: @escaping @Sendable (ExecutionScratch) -> Result<R, ServerError>,
-        _ done: @escaping @Sendable (Result<R, ServerError>) -> Void
+    fileprivate func onPool(
+        deadline: UInt64, _ work: @escaping @Sendable (ExecutionScratch) -> Result<Answer, ServerError>,
+        _ done: @escaping @Sendable (Result<Answer, ServerError>) -> Void
     ) {
         pooled.add(1, ordering: .relaxed)
         background.run(.read) { [self] in
@@ -111,8 +111,8 @@ final class RequestRunner: Sendable {
 /// A request that waits for the disk or for other nodes, and is executed again from its start when it need not any more.
 ///
 /// SAFETY: `@unchecked Sendable` because it is touched by one thread at a time: its loop, or the thread of the pool that runs it.
-final class WaitingRequest<R: Sendable>: @unchecked Sendable {
-    typealias Attempt = @Sendable (IOMode, ExecutionScratch) throws(QueryFailure) -> R
+final class WaitingRequest: @unchecked Sendable {
+    typealias Attempt = @Sendable (IOMode, ExecutionScratch) throws(QueryFailure) -> Answer
 
     private let runner: RequestRunner
     private let port: ClusterPort?
@@ -120,16 +120,16 @@ final class WaitingRequest<R: Sendable>: @unchecked Sendable {
     private let loop: Int
     private let deadline: UInt64
     private let attempt: Attempt
-    private let done: (Result<R, ServerError>) -> Void
+    private let done: (Result<Answer, ServerError>) -> Void
     private var attempts = 0
     private var restarts = 0
 
     /// A request with more steps goes on where it may wait for each, instead of being executed again.
-    static var attemptsOnLoop: Int { 4 }
+    static let attemptsOnLoop = 4
 
     init(
         runner: RequestRunner, port: ClusterPort?, bytes: Int, loop: Int, deadline: UInt64, attempt: @escaping Attempt,
-        done: @escaping (Result<R, ServerError>) -> Void
+        done: @escaping (Result<Answer, ServerError>) -> Void
     ) {
         self.runner = runner
         self.port = port
@@ -146,6 +146,8 @@ final class WaitingRequest<R: Sendable>: @unchecked Sendable {
         case .server(let error): end(.failure(error))
         case .wouldBlock: runOnPool()
         case .pending: port?.whenComplete = { [self] in again() }
+        case .pendingWrite:
+            port?.whenComplete = { [self] in end(port?.lastFailure.map { .failure($0) } ?? .success(Answer(result: .void))) }
         case .restart: rest { [self] in again() }
         }
     }
@@ -177,7 +179,7 @@ final class WaitingRequest<R: Sendable>: @unchecked Sendable {
                     case .restart:
                         restarts += 1
                         runner.sleep(nanoseconds: runner.random(below: UInt64(1_000_000) << UInt64(min(restarts, 6))))
-                    case .wouldBlock, .pending:
+                    case .wouldBlock, .pending, .pendingWrite:
                         return .failure(ServerError(.serverError, "the request had to wait where it may not; this is a defect"))
                     }
                 }
@@ -187,7 +189,7 @@ final class WaitingRequest<R: Sendable>: @unchecked Sendable {
         }
     }
 
-    private func end(_ result: Result<R, ServerError>) {
+    private func end(_ result: Result<Answer, ServerError>) {
         runner.leave(bytes: bytes)
         done(result)
     }

@@ -270,7 +270,7 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
     /// Answers a request that has to wait when it is done.
     private func later(
         _ stream: Int16, _ failure: QueryFailure, _ options: Query.QueryOptions, bytes: Int, skipMetadata: Bool, _ changed: [UInt8]?,
-        _ attempt: @escaping WaitingRequest<Answer>.Attempt
+        _ attempt: @escaping WaitingRequest.Attempt
     ) {
         waiting += 1
         waitingBytes += bytes

@@ -186,6 +186,7 @@ public final class MemoryFileSystem: FileSystem {
         let file = try open(path, .readWrite)
         let taken = state.withLock { $0.locks.insert(path).inserted }
         if !taken { throw FileError("lock", path: path, reason: .locked(by: nil)) }
+        (file as? MemoryFile)?.holdsLock.store(true, ordering: .relaxed)
         return file
     }
 
@@ -203,6 +204,7 @@ private final class MemoryFile: File {
     let path: String
     let content: MemoryFileSystem.Content
     let system: MemoryFileSystem
+    let holdsLock = Atomic<Bool>(false)
 
     init(path: String, content: MemoryFileSystem.Content, system: MemoryFileSystem) {
         self.path = path
@@ -266,5 +268,6 @@ private final class MemoryFile: File {
     }
 
     func forgetCached(from offset: Int, count: Int) {}
-    func close() { system.unlock(path) }
+    func close() { if holdsLock.exchange(false, ordering: .relaxed) { system.unlock(path) } }
+    deinit { close() }
 }

@@ -6,6 +6,8 @@ public struct NodeInfo: Sendable {
     public var clusterName: String
     public var dataCenter: String
     public var rack: String
+    /// The name of what says where nodes stand.
+    public var snitch = "SimpleSnitch"
     public var hostID: UUID
     /// As text: IPv4 or IPv6.
     public var address: String

@@ -22,12 +22,12 @@ extension QueryEngine {
         space.beginMutations()
         try encoder.encode(values, times, space: &space)
         let isCount = compiled.plan.isCounter && compiled.plan.kind != .delete
-        try apply(space.mutations, isCounter: isCount, type: .simple, options, io)
+        try apply(space.mutations, isCounter: isCount, type: .simple, isLast: true, options, io)
         return .void
     }
 
     @inline(__always) private func apply(
-        _ mutations: borrowing MutationWriter, isCounter: Bool, type: WriteType, _ options: QueryOptions, _ io: IOMode
+        _ mutations: borrowing MutationWriter, isCounter: Bool, type: WriteType, isLast: Bool, _ options: QueryOptions, _ io: IOMode
     ) throws(QueryFailure) {
         guard mutations.count > 0 else { return }
         // Counting is not done twice: what may stop in the middle is only begun where it need not.
@@ -35,7 +35,10 @@ extension QueryEngine {
         do throws(ReplicaError) {
             let port = port(options)
             if isCounter { try port.applyCounters(mutations, io: io) } else { try port.apply(mutations, type: type, io: io) }
-        } catch { throw QueryFailure(error) }
+        } catch {
+            if isLast, case .pending = error { throw .pendingWrite }
+            throw QueryFailure(error)
+        }
     }
 
     @inline(__always) private func checkWritable(_ table: TableMetadata) throws(QueryFailure) {
@@ -92,7 +95,7 @@ extension QueryEngine {
             return answer
         } catch {
             if !error.isForAgain { traces.finish(trace) }
-            throw error
+            throw error == .pendingWrite ? .pending : error
         }
     }
 
@@ -127,12 +130,12 @@ extension QueryEngine {
         }
         let warnings = try verifySize(kind, items, space.mutations)
         // Either all of them delete or none does.
-        try applyTogether(kind, deletes: BatchShape.deletesFirst(items), options, io, space.mutations)
+        try applyTogether(kind, deletes: BatchShape.deletesFirst(items), isLast: warnings.isEmpty, options, io, space.mutations)
         return Answer(result: .void, warnings: warnings)
     }
 
     @inline(never) private func applyTogether(
-        _ kind: BatchPlan.Kind, deletes: Bool, _ options: QueryOptions, _ io: IOMode, _ mutations: borrowing MutationWriter
+        _ kind: BatchPlan.Kind, deletes: Bool, isLast: Bool, _ options: QueryOptions, _ io: IOMode, _ mutations: borrowing MutationWriter
     ) throws(QueryFailure) {
         let type: WriteType
         switch kind {
@@ -140,7 +143,7 @@ extension QueryEngine {
         case .unlogged: type = .unloggedBatch
         case .counter: type = .counter
         }
-        try apply(mutations, isCounter: kind == .counter && !deletes, type: type, options, io)
+        try apply(mutations, isCounter: kind == .counter && !deletes, type: type, isLast: isLast, options, io)
     }
 
     // Not inlined, like the other parts of a batch: with one inside the other the optimizer of Swift 6.3.1 fails.

@@ -142,7 +142,7 @@ public final class QueryEngine: Sendable {
         } catch {
             // Run again, it is traced then.
             if !error.isForAgain { traces.finish(trace) }
-            throw error
+            throw error == .pendingWrite ? .pending : error
         }
     }
 

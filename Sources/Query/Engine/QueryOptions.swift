@@ -45,13 +45,15 @@ public enum QueryFailure: Error, Sendable, Equatable {
     case wouldBlock
     /// Other nodes have been asked; run the same request again, with the same options, when the port has their answer.
     case pending
+    /// As `pending`, for a write that is the last thing the request does: when the port has its answer, and that is no failure, the result is void.
+    case pendingWrite
     /// Another transaction came first: run the same request again at once, with the same options.
     case restart
     /// For the client.
     case server(ServerError)
 
     /// The request is run again: nothing is decided.
-    var isForAgain: Bool { self == .wouldBlock || self == .pending || self == .restart }
+    var isForAgain: Bool { self == .wouldBlock || self == .pending || self == .pendingWrite || self == .restart }
 
     static func invalid(_ message: String) -> QueryFailure { .server(.invalid(message)) }
 

@@ -106,7 +106,7 @@ struct DescribeExecutor {
         var cells = ByteWriter(capacity: 1024)
         write(NativeValue.text(node.clusterName), &cells)
         write(NativeValue.text("Murmur3Partitioner"), &cells)
-        write(NativeValue.text("SimpleSnitch"), &cells)
+        write(NativeValue.text(node.snitch), &cells)
         if let keyspaceInUse, !Schema.isSystem(keyspaceInUse) {
             columns.append(("range_ownership", .map(.text, .list(.text))))
             let owners = NativeValue.texts([node.address])
