@@ -19,13 +19,21 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio", condition: .when(traits: ["TLS"]))
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["TLS"]))
+
 let package = Package(
     name: "auspex",
     products: [
         .executable(name: "auspex", targets: ["auspex"]),
         .library(name: "StorageEngine", targets: ["Storage", "LinuxPlatform", "DataModel", "Primitives", "Platform"]),
     ],
+    traits: [
+        .trait(name: "TLS", description: "Encrypted connections; without it BoringSSL, the larger part of a clean build, is not compiled."),
+        .default(enabledTraits: ["TLS"]),
+    ],
     dependencies: [
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -40,6 +48,7 @@ let package = Package(
         room("Primitives", ["CXXHash", "CLinux"]),
         room("Platform", ["Primitives"]),
         room("LinuxPlatform", ["Platform", "CLinux", nioCore, nioPosix]),
+        room("TLS", [nioCore, nioTLS, nioSSL]),
         room("Compression", ["Primitives", "CLZ4", "CSnappy", "CZstd"]),
         room("DataModel", ["Primitives"]),
         room("Storage", ["Platform", "Compression", "DataModel"]),
@@ -58,7 +67,7 @@ let package = Package(
                 "Query", "Cluster", "Repair", "Replica", "NativeProtocol", "LineProtocol",
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ]),
-        room("Client", ["NativeProtocol", "CLinux"]),
+        room("Client", ["NativeProtocol", "CLinux", "TLS"]),
         room("Shell", ["Client"]),
         room("BulkLoader", ["Client", "Query", "Storage", "LinuxPlatform"]),
         room("SSTableTool", ["Storage", "Cluster"]),
@@ -68,7 +77,7 @@ let package = Package(
         .executableTarget(
             name: "auspex",
             dependencies: [
-                "Node", "LinuxPlatform", "Shell", "BulkLoader", "SSTableTool", "Admin", "Stress", "Simulation",
+                "Node", "LinuxPlatform", "TLS", "Shell", "BulkLoader", "SSTableTool", "Admin", "Stress", "Simulation",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: fast),
         tests("PrimitivesTests", ["Primitives"]),
@@ -76,9 +85,10 @@ let package = Package(
         tests("DataModelTypesTests", ["DataModel"]),
         tests("DataModelTests", ["DataModel"]),
         tests("StorageTests", ["Storage", "LinuxPlatform"]),
-        tests("LinuxPlatformTests", ["LinuxPlatform"]),
+        tests("LinuxPlatformTests", ["LinuxPlatform", nioCore]),
+        tests("TLSTests", ["TLS"]),
         tests("ReplicaTests", ["Replica", "Repair", "LinuxPlatform"]),
-        tests("NodeTests", ["Node"]),
+        tests("NodeTests", ["Node", "Cluster", "Platform"]),
         tests("ClusterTests", ["Cluster"]),
         .target(name: "ModelReplica", dependencies: ["Messages"], path: "Tests/ModelReplica"),
         tests("CoordinatorTests", ["Coordinator", "ModelReplica", "Simulation"]),

@@ -5,7 +5,7 @@ import PackageDescription
 let package = Package(
     name: "auspex-benchmarks",
     dependencies: [
-        .package(name: "auspex", path: ".."),
+        .package(name: "auspex", path: "..", traits: []),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
     targets: [

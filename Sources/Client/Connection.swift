@@ -1,6 +1,7 @@
 import DataModel
 import NativeProtocol
 import Primitives
+import TLS
 
 /// Where and how to connect.
 public struct ConnectionOptions: Sendable {
@@ -18,6 +19,8 @@ public struct ConnectionOptions: Sendable {
     /// The largest answer accepted, in bytes.
     public var maxFrameBytes = FrameDecoder.absoluteMaxFrameBytes
     public var driverName = "auspex"
+    /// Encrypts the connection; nil: it is plain.
+    public var tls: TLSContext?
 
     public init() {}
 }
@@ -37,14 +40,18 @@ public final class Connection {
     /// What the server says it is and supports.
     public var address: String { socket.address }
 
-    private let socket: Socket
+    let socket: Socket
+    /// nil: bytes go as they are.
+    private var tls: TLSSession?
     public private(set) var encoder: RequestEncoder
     private var decoder: FrameDecoder
     private var segments: SegmentEncoder?
     /// Frames not sent yet, and the same as they go out.
     private var frames = ByteWriter(capacity: 64 << 10)
     private var wire = ByteWriter(capacity: 64 << 10)
-    private var received = ReceiveBuffer()
+    var received = ReceiveBuffer()
+    /// What came encrypted; it grows where the connection is.
+    var encrypted = ReceiveBuffer(capacity: 64)
     private var nextStream: Int16 = 0
 
     /// Connects and shakes hands.
@@ -65,6 +72,7 @@ public final class Connection {
         socket.setReadTimeout(options.requestTimeout)
         encoder = RequestEncoder(version: version)
         decoder = FrameDecoder(direction: .responses, maxFrameBytes: options.maxFrameBytes)
+        if let context = options.tls { tls = try beginEncryption(context) }
         try shakeHands()
     }
 
@@ -134,6 +142,12 @@ public final class Connection {
     }
 
     private func send(_ bytes: UnsafeRawBufferPointer) throws(ClientError) {
+        guard let tls else { return try sendAsIs(bytes) }
+        tls.send(bytes)
+        try sendEncrypted(tls)
+    }
+
+    func sendAsIs(_ bytes: UnsafeRawBufferPointer) throws(ClientError) {
         var sent = 0
         while sent < bytes.count {
             switch try socket.write(UnsafeRawBufferPointer(rebasing: bytes[sent...])) {
@@ -148,6 +162,7 @@ public final class Connection {
 
     /// Reads what there is; false when there was nothing.
     private func read(isWaiting: Bool) throws(ClientError) -> Bool {
+        if let tls { return try readEncrypted(tls, isWaiting: isWaiting) }
         let outcome = try received.fill(wanted: 32 << 10) { (room) throws(ClientError) -> (count: Int, result: Socket.Outcome) in
             let outcome = try socket.read(into: room, isWaiting: isWaiting)
             if case .moved(let count) = outcome { return (count, outcome) }
@@ -160,7 +175,7 @@ public final class Connection {
         }
     }
 
-    private func timedOut() -> ClientError { .timeout(address: address, after: options.requestTimeout ?? .zero) }
+    func timedOut() -> ClientError { .timeout(address: address, after: options.requestTimeout ?? .zero) }
 
     /// The next answer that has arrived as a whole; its body is valid until the next call of this connection.
     public func nextBuffered() throws(ClientError) -> Frame? {

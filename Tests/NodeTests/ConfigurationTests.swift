@@ -1,4 +1,6 @@
+import Cluster
 import Foundation
+import Platform
 import Testing
 
 @testable import Node
@@ -23,8 +25,14 @@ import Testing
     @Test func everyKeyIsDocumentedInOrder() throws {
         var documented: [String] = []
         let file = try NodeConfiguration.readFile(Self.documented)
-        for line in file.split(separator: "\n") where !line.hasPrefix("#") {
-            documented.append(String(line.prefix { $0 != ":" }))
+        var group = ""
+        for line in file.split(separator: "\n") where !line.drop(while: { $0 == " " }).hasPrefix("#") {
+            let name = String(line.prefix { $0 != ":" })
+            if line.hasSuffix(":") {
+                group = name
+            } else {
+                documented.append(name.hasPrefix("  ") ? group + "." + name.dropFirst(2) : name)
+            }
         }
         #expect(documented == ConfigurationKey.all.map(\.name))
     }
@@ -39,10 +47,13 @@ import Testing
                 "stream_entire_sstables": "false",
                 "endpoint_snitch": "org.apache.cassandra.locator.PropertyFileSnitch", "dynamic_snitch": "false",
                 "dynamic_snitch_badness_threshold": "0.1",
+                "server_encryption_options.internode_encryption": "dc",
             ]
             let current = key.text(in: NodeConfiguration())
             let changed =
-                others[key.name] ?? (current.hasSuffix("s") && !current.hasSuffix("/s") ? "7s" : Int(current) != nil ? "17" : "48MiB")
+                others[key.name]
+                ?? (current == "false"
+                    ? "true" : current.hasSuffix("s") && !current.hasSuffix("/s") ? "7s" : Int(current) != nil ? "17" : "48MiB")
             var configuration = NodeConfiguration()
             try key.set(changed, in: &configuration, source: .commandLine)
             for other in ConfigurationKey.all {
@@ -81,6 +92,17 @@ import Testing
             "endpoint_snitch: Ec2Snitch",
             "test.yaml: endpoint_snitch is 'Ec2Snitch'; it must be one of SimpleSnitch, GossipingPropertyFileSnitch, PropertyFileSnitch"
         ),
+        (
+            "server_encryption_options: {internode_encryptio: all}",
+            "test.yaml: unknown configuration key 'server_encryption_options.internode_encryptio'; did you mean "
+                + "'server_encryption_options.internode_encryption'?"
+        ),
+        (
+            "client_encryption_options: true",
+            "test.yaml: client_encryption_options is 'not a mapping'; it must be a mapping of keys to values"
+        ),
+        ("client_encryption_options: {enabled: yes}", "test.yaml: client_encryption_options.enabled is 'yes'; it must be true or false"),
+        ("line_port: {a: 1}", "test.yaml: line_port is 'a list or mapping'; it must be one value"),
         ("line_port: [1]", "test.yaml: line_port is 'a list or mapping'; it must be one value"),
         ("[1, 2]", "test.yaml is not a YAML mapping of keys to values: the top level is not a mapping"),
         ("cluster_name: ''", "test.yaml: cluster_name is ''; it must be a text that is not empty"),
@@ -147,6 +169,70 @@ import Testing
         #expect(throws: ConfigurationError.self) {
             try NodeConfiguration.load(path: "/nonexistent/auspex.yaml", environment: [:], overrides: [])
         }
+    }
+
+    /// Groups of keys: as a mapping, with dots, and as one word in the environment.
+    @Test func groups() throws {
+        var configuration = NodeConfiguration()
+        try configuration.apply(
+            yaml: """
+                server_encryption_options:
+                  internode_encryption: dc
+                  keystore: a.pem
+                  truststore:
+                client_encryption_options.optional: true
+                """, path: "test.yaml")
+        #expect(configuration.serverEncryption.internodeEncryption == "dc")
+        #expect(configuration.serverEncryption.keystore == "a.pem")
+        #expect(configuration.serverEncryption.truststore == "")
+        #expect(configuration.clientEncryption.optional)
+        let loaded = try NodeConfiguration.load(
+            path: Self.documented,
+            environment: [
+                "AUSPEX_CLIENT_ENCRYPTION_OPTIONS_ENABLED": "true", "AUSPEX_CLIENT_ENCRYPTION_OPTIONS_KEYSTORE": "c.pem",
+            ],
+            overrides: [
+                "server_encryption_options.optional=true", "server_encryption_options.keystore=s.pem",
+                "server_encryption_options.truststore=t.pem",
+            ])
+        #expect(loaded.clientEncryption.enabled)
+        #expect(loaded.clientEncryption.keystore == "c.pem")
+        #expect(loaded.serverEncryption.optional)
+    }
+
+    /// What is encrypted to whom, and what a node takes, for each value of the keys.
+    @Test func encryptionBetweenNodes() {
+        let own = Location(dataCenter: "a", rack: "1")
+        let others: [(String, Location?)] = [
+            ("own rack", own), ("own data center", Location(dataCenter: "a", rack: "2")), ("far", Location(dataCenter: "b", rack: "1")),
+            ("unknown", nil),
+        ]
+        let expected: [String: (encrypted: [String], listening: Encryption)] = [
+            "none": ([], .none), "all": (["own rack", "own data center", "far", "unknown"], .required(.nodes)),
+            "dc": (["far", "unknown"], .optional(.nodes)), "rack": (["own data center", "far", "unknown"], .optional(.nodes)),
+        ]
+        for (value, (encrypted, listening)) in expected {
+            var options = ServerEncryptionOptions()
+            options.internodeEncryption = value
+            #expect(others.filter { other in options.encrypts(to: { other.1 }, from: own) }.map(\.0) == encrypted, "\(value)")
+            #expect(options.listening == listening, "\(value)")
+            options.optional = true
+            #expect(options.listening == .optional(.nodes), "\(value)")
+        }
+    }
+
+    @Test(arguments: [
+        ["server_encryption_options.internode_encryption=all"],
+        ["server_encryption_options.optional=true", "server_encryption_options.keystore=a"],
+        ["client_encryption_options.enabled=true"],
+        [
+            "client_encryption_options.enabled=true", "client_encryption_options.keystore=a",
+            "client_encryption_options.require_client_auth=true",
+        ],
+        ["native_transport_port_ssl=9142"],
+    ])
+    func encryptionWithoutCertificates(overrides: [String]) {
+        #expect(throws: ConfigurationError.self) { try NodeConfiguration.load(path: nil, environment: [:], overrides: overrides) }
     }
 
     @Test func quantities() {

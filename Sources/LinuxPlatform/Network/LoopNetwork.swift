@@ -8,10 +8,17 @@ public final class LoopNetwork: Network {
     private let group: MultiThreadedEventLoopGroup
     private let ticks: [LoopTick]
     public let loops: Int
+    private let clients: ChannelEncryption?
+    private let nodes: ChannelEncryption?
 
-    /// - Parameter loops: threads that serve connections; one per core is best.
-    public init(loops: Int) {
+    /// - Parameters:
+    ///   - loops: threads that serve connections; one per core is best.
+    ///   - clients: how connections of clients are encrypted; nil: they cannot be.
+    ///   - nodes: the same of connections between nodes.
+    public init(loops: Int, clients: ChannelEncryption? = nil, nodes: ChannelEncryption? = nil) {
         self.loops = max(1, loops)
+        self.clients = clients
+        self.nodes = nodes
         group = MultiThreadedEventLoopGroup(numberOfThreads: self.loops)
         var ticks: [LoopTick] = []
         for (index, loop) in group.makeIterator().enumerated() { ticks.append(LoopTick(index: index, loop: loop)) }
@@ -24,11 +31,35 @@ public final class LoopNetwork: Network {
         func close() { channel.close(mode: .all, promise: nil) }
     }
 
+    /// What encrypts connections of a realm.
+    private func encryption(_ realm: Encryption.Realm) -> ChannelEncryption? {
+        switch realm {
+        case .clients: clients
+        case .nodes: nodes
+        }
+    }
+
     public func listen(
         host: String, port: Int, acknowledgement: (any Acknowledgement)?,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
     ) throws(NetworkError) -> any Listener {
+        try listen(host: host, port: port, encryption: .none, acknowledgement: acknowledgement, makeHandler)
+    }
+
+    public func listen(
+        host: String, port: Int, encryption: Encryption, acknowledgement: (any Acknowledgement)?,
+        _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
+    ) throws(NetworkError) -> any Listener {
         let ticks = ticks
+        let opening: (tls: ChannelEncryption, plain: Bool)?
+        switch encryption {
+        case .none: opening = nil
+        case .required(let realm), .optional(let realm):
+            guard let tls = self.encryption(realm) else {
+                throw NetworkError("connections to \(host):\(port) are to be encrypted, and there are no certificates for it")
+            }
+            opening = (tls, encryption == .optional(realm))
+        }
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -44,6 +75,9 @@ public final class LoopNetwork: Network {
                     guard let tick = ticks.first(where: { $0.loop === channel.eventLoop }) else { return }
                     let connection = ChannelConnection(channel: channel, tick: tick, acknowledgement: acknowledgement)
                     connection.handler = makeHandler(connection)
+                    if let (tls, takesPlain) = opening {
+                        try channel.pipeline.syncOperations.addHandler(OpeningHandler(tls, takesPlain: takesPlain, connection))
+                    }
                     try channel.pipeline.syncOperations.addHandler(connection)
                 }
             }
@@ -59,6 +93,20 @@ public final class LoopNetwork: Network {
     public func connect(
         host: String, port: Int, loop: Int, _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
     ) {
+        connect(host: host, port: port, loop: loop, encryption: .none, makeHandler)
+    }
+
+    public func connect(
+        host: String, port: Int, loop: Int, encryption: Encryption,
+        _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
+    ) {
+        let tls: ChannelEncryption?
+        switch encryption {
+        case .none: tls = nil
+        case .required(let realm), .optional(let realm):
+            tls = self.encryption(realm)
+            precondition(tls != nil, "whoever asks for encrypted connections gives the network certificates")
+        }
         let tick = ticks[loop]
         let made = MadeConnection()
         let bootstrap = ClientBootstrap(group: tick.loop)
@@ -73,6 +121,9 @@ public final class LoopNetwork: Network {
                     let connection = ChannelConnection(channel: channel, tick: tick, acknowledgement: nil, isOutgoing: true)
                     connection.handler = makeHandler(connection)
                     made.connection = connection
+                    if let tls {
+                        try channel.pipeline.syncOperations.addHandlers(tls.connecting(host) { [weak connection] in connection?.fail($0) })
+                    }
                     try channel.pipeline.syncOperations.addHandler(connection)
                 }
             }
@@ -303,6 +354,12 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    /// Tells the handler that the connection is not encrypted as it should be.
+    func fail(_ reason: String, otherIsPlain: Bool = false) {
+        handler?.encryptionFailed(EncryptionFailure(reason, otherIsPlain: otherIsPlain))
+        if otherIsPlain { closeAfterOutput() }
+    }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         guard let handler else { return }

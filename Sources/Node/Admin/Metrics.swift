@@ -23,6 +23,9 @@ struct Metrics {
         metric(
             "protocol_errors_total", "counter", "Connections closed over malformed frames.",
             services.counters.protocolErrors.load(ordering: .relaxed))
+        metric(
+            "encryption_failures_total", "counter", "Client connections that were not encrypted as they should be.",
+            services.counters.encryptionFailures.load(ordering: .relaxed))
         metric("requests_total", "counter", "Requests received.", services.runner.requests.load(ordering: .relaxed))
         metric("requests_pooled_total", "counter", "Requests that ran on the I/O pool.", services.runner.pooled.load(ordering: .relaxed))
         metric("requests_failed_total", "counter", "Requests answered with an error.", services.runner.failures.load(ordering: .relaxed))

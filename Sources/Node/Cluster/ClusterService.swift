@@ -398,10 +398,18 @@ extension ClusterService: DriverCluster {
 
     var hello: PeerHello { PeerHello(clusterName: configuration.clusterName, hostID: hostID, endpoint: endpoint, wanted: nil) }
 
-    func wasRefused(by endpoint: Endpoint, _ why: String) {
+    func wasRefused(by endpoint: Endpoint, _ why: PeerError) {
+        // Certificates can be put right while this node goes on trying.
+        if case .encryption(let reason) = why { return tell("no TLS connection to \(endpoint): \(reason)", level: .error) }
         let text = "\(endpoint) refused this node: \(why)"
         seedRefusal.withLock { if $0 == nil { $0 = text } }
         tell(text, level: .error)
+    }
+
+    func encryption(_ other: Endpoint) -> Encryption {
+        configuration.serverEncryption.encrypts(
+            to: { metadata.current?.members.first { $0.node.endpoint == other }?.node.location },
+            from: Location(dataCenter: configuration.dataCenter, rack: configuration.rack)) ? .required(.nodes) : .none
     }
 
     func endpoint(of node: UUID) -> Endpoint? { metadata.current?.member(node)?.node.endpoint }

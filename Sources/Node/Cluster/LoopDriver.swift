@@ -349,8 +349,10 @@ protocol DriverCluster: AnyObject, Sendable {
     /// What this node says of itself when it connects.
     var hello: PeerHello { get }
     func compresses(_ endpoint: Endpoint) -> Bool
-    /// The node there does not want this one.
-    func wasRefused(by endpoint: Endpoint, _ why: String)
+    /// How a connection to a node is encrypted.
+    func encryption(_ endpoint: Endpoint) -> Encryption
+    /// The node there does not want this one, or cannot be spoken to.
+    func wasRefused(by endpoint: Endpoint, _ why: PeerError)
     /// The version of the metadata that this node knows.
     var epoch: UInt64 { get }
     /// Whoever knows only versions below this one goes by other members.

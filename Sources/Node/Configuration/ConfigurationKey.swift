@@ -2,7 +2,8 @@ import Primitives
 
 /// One key of the configuration: its name in YAML, what its text means, and where the value goes.
 public struct ConfigurationKey: Sendable {
-    /// Lower case with underscores; Cassandra's name where the meaning is Cassandra's.
+    /// Lower case with underscores; Cassandra's name where the meaning is Cassandra's. A dot separates the name of a group, which in YAML is a
+    /// mapping, from that in it.
     public let name: String
     let place: Place
 
@@ -25,7 +26,38 @@ public struct ConfigurationKey: Sendable {
     }
 
     /// The environment variable that overrides the key.
-    public var environmentName: String { "AUSPEX_" + name.uppercased() }
+    public var environmentName: String { "AUSPEX_" + underscored.uppercased() }
+
+    /// The name as one word.
+    private var underscored: String { String(name.map { $0 == "." ? "_" : $0 }) }
+
+    /// The path of a file, or nothing.
+    private static func file(_ name: String, _ path: WritableKeyPath<NodeConfiguration, String> & Sendable) -> ConfigurationKey {
+        ConfigurationKey(name: name, place: .optionalText(path, isGood: { _ in true }, expected: "a path"))
+    }
+
+    private static func flag(_ name: String, _ path: WritableKeyPath<NodeConfiguration, Bool> & Sendable) -> ConfigurationKey {
+        ConfigurationKey(name: name, place: .boolean(path))
+    }
+
+    /// The keys of encryption, in the order of `conf/auspex.yaml`.
+    private static let encryption: [ConfigurationKey] = [
+        ConfigurationKey(
+            name: "server_encryption_options.internode_encryption",
+            place: .choice(\.serverEncryption.internodeEncryption, ["none", "rack", "dc", "all"])),
+        flag("server_encryption_options.optional", \.serverEncryption.optional),
+        file("server_encryption_options.keystore", \.serverEncryption.keystore),
+        file("server_encryption_options.private_key", \.serverEncryption.privateKey),
+        file("server_encryption_options.truststore", \.serverEncryption.truststore),
+        flag("server_encryption_options.require_client_auth", \.serverEncryption.requireClientAuth),
+        flag("server_encryption_options.require_endpoint_verification", \.serverEncryption.requireEndpointVerification),
+        flag("client_encryption_options.enabled", \.clientEncryption.enabled),
+        flag("client_encryption_options.optional", \.clientEncryption.optional),
+        file("client_encryption_options.keystore", \.clientEncryption.keystore),
+        file("client_encryption_options.private_key", \.clientEncryption.privateKey),
+        file("client_encryption_options.truststore", \.clientEncryption.truststore),
+        flag("client_encryption_options.require_client_auth", \.clientEncryption.requireClientAuth),
+    ]
 
     private static func port(_ name: String, _ path: WritableKeyPath<NodeConfiguration, Int> & Sendable) -> ConfigurationKey {
         ConfigurationKey(name: name, place: .number(path, 0...65_535))
@@ -44,7 +76,9 @@ public struct ConfigurationKey: Sendable {
     }
 
     /// Every key, in the order of `conf/auspex.yaml`.
-    public static let all: [ConfigurationKey] = [
+    public static let all: [ConfigurationKey] = beforeEncryption + encryption + afterEncryption
+
+    private static let beforeEncryption: [ConfigurationKey] = [
         ConfigurationKey(name: "cluster_name", place: .text(\.clusterName)),
         ConfigurationKey(name: "data_center", place: .text(\.dataCenter)),
         ConfigurationKey(name: "rack", place: .text(\.rack)),
@@ -71,6 +105,7 @@ public struct ConfigurationKey: Sendable {
         port("storage_port", \.storagePort),
         ConfigurationKey(name: "http_address", place: .text(\.httpAddress)),
         port("http_port", \.httpPort),
+        port("native_transport_port_ssl", \.nativeTransportPortSSL),
         ConfigurationKey(name: "internode_compression", place: .choice(\.internodeCompression, ["none", "dc", "all"])),
         bytes("internode_max_request_data_in_flight", \.internodeMaxRequestDataInFlight, 1 << 20...1 << 40),
         ConfigurationKey(name: "phi_convict_threshold", place: .decimal(\.phiConvictThreshold, 1...16)),
@@ -81,6 +116,9 @@ public struct ConfigurationKey: Sendable {
         time("hints_flush_period", \.hintsFlushPeriod),
         ConfigurationKey(name: "stream_entire_sstables", place: .boolean(\.streamEntireSSTables)),
         ConfigurationKey(name: "stream_throughput_outbound", place: .bytesPerSecond(\.streamThroughputOutbound)),
+    ]
+
+    private static let afterEncryption: [ConfigurationKey] = [
         ConfigurationKey(name: "data_directory", place: .text(\.dataDirectory)),
         count("loops", \.loops, 0...256),
         count("io_threads", \.ioThreads, 0...1024),
@@ -124,6 +162,8 @@ public struct ConfigurationKey: Sendable {
     /// - Throws: `unknownKey` with the nearest known name.
     static func named(_ name: String, source: ConfigurationSource) throws(ConfigurationError) -> ConfigurationKey {
         if let key = all.first(where: { $0.name == name }) { return key }
+        // The names of environment variables have no dots.
+        if case .environment = source, let key = all.first(where: { $0.underscored == name }) { return key }
         throw .unknownKey(name, nearest: NearestName.of(name, among: all.map(\.name)), source: source)
     }
 

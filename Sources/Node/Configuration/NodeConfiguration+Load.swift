@@ -35,8 +35,26 @@ extension NodeConfiguration {
         if let scalar = root.scalar, scalar.string.isEmpty { return }
         guard let mapping = root.mapping else { throw .malformedYAML(path, reason: "the top level is not a mapping") }
         var seen: Set<String> = []
+        try apply(mapping, group: nil, path, &seen)
+    }
+
+    /// - Parameter group: the key whose value the mapping is; nil: the top level.
+    private mutating func apply(
+        _ mapping: Yams.Node.Mapping, group: String?, _ path: String, _ seen: inout Set<String>
+    ) throws(ConfigurationError) {
         for (keyNode, valueNode) in mapping {
-            guard let name = keyNode.scalar?.string else { throw .malformedYAML(path, reason: "a key is not a plain word") }
+            guard let word = keyNode.scalar?.string else { throw .malformedYAML(path, reason: "a key is not a plain word") }
+            let name = group.map { "\($0).\(word)" } ?? word
+            if group == nil, ConfigurationKey.all.contains(where: { $0.name.hasPrefix(name + ".") }) {
+                if let inner = valueNode.mapping {
+                    try apply(inner, group: name, path, &seen)
+                } else if let scalar = valueNode.scalar, scalar.string.isEmpty || scalar.string == "null" || scalar.string == "~" {
+                    continue
+                } else {
+                    throw .invalidValue(key: name, value: "not a mapping", expected: "a mapping of keys to values", source: .file(path))
+                }
+                continue
+            }
             let key = try ConfigurationKey.named(name, source: .file(path))
             guard seen.insert(name).inserted else { throw .malformedYAML(path, reason: "\(name) stands there twice") }
             guard let scalar = valueNode.scalar else {
@@ -65,6 +83,10 @@ extension NodeConfiguration {
         }
         if tombstoneFailureThreshold < tombstoneWarnThreshold {
             throw .contradiction("tombstone_failure_threshold is below tombstone_warn_threshold; reads would fail before they warn")
+        }
+        if let complaint = serverEncryption.complaint ?? clientEncryption.complaint { throw .contradiction(complaint) }
+        if nativeTransportPortSSL > 0 && !clientEncryption.enabled {
+            throw .contradiction("native_transport_port_ssl needs client_encryption_options with enabled: true and a keystore")
         }
         if batchSizeFailThreshold < batchSizeWarnThreshold {
             throw .contradiction("batch_size_fail_threshold is below batch_size_warn_threshold; batches would fail before they warn")

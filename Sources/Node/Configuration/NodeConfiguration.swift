@@ -38,6 +38,8 @@ public struct NodeConfiguration: Sendable, Equatable {
     public var storagePort = 7000
     public var httpAddress = "127.0.0.1"
     public var httpPort = 9180
+    /// Of clients that speak TLS, while the other ports stay plain; 0: none.
+    public var nativeTransportPortSSL = 0
 
     // MARK: Between nodes
 
@@ -56,6 +58,11 @@ public struct NodeConfiguration: Sendable, Equatable {
     public var streamEntireSSTables = true
     /// Bytes a second of what a node that joins or leaves moves; 0: unlimited.
     public var streamThroughputOutbound = 24 << 20
+
+    // MARK: Encryption
+
+    public var serverEncryption = ServerEncryptionOptions()
+    public var clientEncryption = ClientEncryptionOptions()
 
     // MARK: Machine
 

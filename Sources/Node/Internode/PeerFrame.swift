@@ -1,5 +1,6 @@
 import Compression
 import Messages
+import Platform
 import Primitives
 
 /// The frames of the internode protocol, version 1; `Node.docc/InternodeProtocol.md` is its grammar.
@@ -67,6 +68,14 @@ enum PeerFrame {
         out.write(packed.bytes)
     }
 
+    /// Tells a connection of TLS, which began at a node that takes plain ones only; its first bytes would read as a frame of many megabytes.
+    static func checkOpening(_ input: UnsafeRawBufferPointer) throws(PeerError) {
+        guard input.count >= 2, input[0] == FirstByte.tls, input[1] == 3 else { return }
+        throw .refused(
+            "it speaks TLS, and this node takes only plain connections; give this node certificates and optional: true in server_encryption_options first"
+        )
+    }
+
     /// A frame of the input.
     enum Found {
         case needMore
@@ -109,9 +118,12 @@ enum PeerError: Error, CustomStringConvertible {
     case malformed(String)
     /// The other end does not want this node, or is not who was looked for.
     case refused(String)
+    /// It cannot be encrypted as it should be.
+    case encryption(String)
 
     var description: String {
         switch self {
+        case .encryption(let why): "no TLS connection: \(why)"
         case .malformed(let what): what
         case .refused(let why): why
         }

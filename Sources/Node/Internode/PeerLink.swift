@@ -19,7 +19,7 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
     private var connection: (any Connection)?
     private let compressor: BlockCompressor?
     private let answer: Answer
-    private let ended: (_ refusal: String?, _ wasWelcome: Bool) -> Void
+    private let ended: (_ refusal: PeerError?, _ wasWelcome: Bool) -> Void
     private let byteLimit: Int
     private var out = ByteWriter(capacity: 4096)
     /// Bytes of each request that has no answer.
@@ -27,14 +27,14 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
     private(set) var outstandingBytes = 0
     private(set) var isWelcome = false
     private(set) var hasEnded = false
-    private var refusal: String?
+    private var refusal: PeerError?
 
     /// - Parameters:
     ///   - byteLimit: of requests without an answer.
     ///   - ended: called once, after the last answer; with the reason when the other end refused this node.
     init(
         endpoint: Endpoint, hello: PeerHello, compresses: Bool, byteLimit: Int, answer: @escaping Answer,
-        ended: @escaping (_ refusal: String?, _ wasWelcome: Bool) -> Void
+        ended: @escaping (_ refusal: PeerError?, _ wasWelcome: Bool) -> Void
     ) {
         self.endpoint = endpoint
         self.byteLimit = byteLimit
@@ -104,7 +104,7 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
                 }
             }
         } catch {
-            refusal = error.description
+            refusal = error
             close()
         }
         return input.count
@@ -136,6 +136,11 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
 
     func inputEnded(_ rest: UnsafeRawBufferPointer) { close() }
 
+    func encryptionFailed(_ failure: EncryptionFailure) {
+        refusal = .encryption(failure.reason)
+        close()
+    }
+
     func closed() {
         if hasEnded { return }
         hasEnded = true
@@ -143,7 +148,7 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
         outstanding = [:]
         outstandingBytes = 0
         let reply: PeerReply =
-            refusal.map { .failed(.unknown, $0) } ?? .failed(.connectionLost, "the connection to \(endpoint) broke")
+            refusal.map { .failed(.unknown, $0.description) } ?? .failed(.connectionLost, "the connection to \(endpoint) broke")
         for id in lost { answer(id, reply) }
         ended(refusal, isWelcome)
     }

@@ -84,17 +84,18 @@ final class PeerLinks: @unchecked Sendable {
         guard var hello = cluster?.hello else { return }
         hello.wanted = wanted
         let (sent, compresses) = (hello, cluster?.compresses(key.endpoint) ?? false)
+        let encryption = cluster?.encryption(key.endpoint) ?? Encryption.none
         let link = PeerLink(
             endpoint: key.endpoint, hello: sent, compresses: compresses, byteLimit: byteLimit, answer: answer
         ) { [weak self] refusal, isWelcome in self?.ended(key, refusal, isWelcome) }
         links[key] = link
-        network.connect(host: key.endpoint.address, port: key.endpoint.port, loop: loop) { connection in
+        network.connect(host: key.endpoint.address, port: key.endpoint.port, loop: loop, encryption: encryption) { connection in
             link.opened(connection)
             return link
         }
     }
 
-    private func ended(_ key: Key, _ refusal: String?, _ isWelcome: Bool) {
+    private func ended(_ key: Key, _ refusal: PeerError?, _ isWelcome: Bool) {
         if links[key]?.hasEnded ?? false { links[key] = nil }
         if !isWelcome { failedAt[key.endpoint] = Int64(time.monotonicNanoseconds() / 1000) }
         if let refusal { cluster?.wasRefused(by: key.endpoint, refusal) }

@@ -41,6 +41,7 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
         var consumed = 0
         if hasEnded { return input.count }
         do throws(PeerError) {
+            if peer == nil { try PeerFrame.checkOpening(input) }
             loop: while !isPaused && !hasEnded {
                 let found = try PeerFrame.next(UnsafeRawBufferPointer(rebasing: input[consumed...]))
                 switch found {
@@ -54,16 +55,36 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
                 }
             }
         } catch {
-            hasEnded = true
-            host.peerRefused(peer?.endpoint.description ?? connection.peer, error.description)
-            let text = error.description
-            PeerFrame.write(.refusal, into: &out) { $0.write(text) }
-            connection.closeAfterOutput()
+            refuse(error.description)
             return input.count
         }
         if out.count > 0 { connection.markReady() }
         return consumed
     }
+
+    /// Says why, here and there, and ends the connection.
+    private func refuse(_ why: String) {
+        hasEnded = true
+        host.peerRefused(name, why)
+        PeerFrame.write(.refusal, into: &out) { $0.write(why) }
+        connection.closeAfterOutput()
+    }
+
+    /// The other end, for people: its port says nothing before the hello, and would make every attempt another one.
+    private var name: String {
+        if let peer { return peer.endpoint.description }
+        return connection.peer.lastIndex(of: ":").map { String(connection.peer[..<$0]) } ?? connection.peer
+    }
+
+    func encryptionFailed(_ failure: EncryptionFailure) {
+        if failure.otherIsPlain { return refuse(PeerSession.plainRefusal) }
+        hasEnded = true
+        host.peerRefused(name, failure.reason)
+    }
+
+    static let plainRefusal =
+        "this node takes only TLS connections of other nodes, and this one is plain; set server_encryption_options on the node that connects, "
+        + "or optional: true in those of this one while they are changed over"
 
     private func handle(_ kind: PeerFrame.Kind, _ body: UnsafeRawBufferPointer) throws(PeerError) {
         var reader = ByteReader(body)

@@ -17,6 +17,8 @@ public struct NodePorts: Sendable {
     public var http: Int
     /// Of other nodes; 0 when none can connect.
     public var internode: Int
+    /// Of clients that speak TLS, where that is a port of its own; 0: it is not.
+    public var nativeSSL = 0
 }
 
 /// One node: storage, queries and the ports they are reached through.
@@ -39,7 +41,12 @@ public final class NodeServer: Sendable {
     private let network: any Network
     public let log: Logger
     private let lock: any File
-    private let listeners = Mutex<[any Listener]>([])
+    private struct Listeners {
+        var clients: [any Listener] = []
+        var http: (any Listener)?
+        var internode: (any Listener)?
+    }
+    private let listeners = Mutex(Listeners())
     private let portState = Mutex(NodePorts(native: 0, line: 0, http: 0, internode: 0))
     private let drained = Mutex(false)
     private let acknowledgement: LogAcknowledgement
@@ -199,11 +206,13 @@ public final class NodeServer: Sendable {
         let services = services
         let host = configuration.listenAddress
         do throws(NetworkError) {
-            let native = try network.listen(host: host, port: configuration.nativeTransportPort, acknowledgement: acknowledgement) {
-                connection in
-                NodeServer.accept(connection, services) { NativeSession(connection: connection, server: services) }
-            }
-            let line = try network.listen(host: host, port: configuration.linePort, acknowledgement: acknowledgement) { connection in
+            let clients = configuration.clientEncryption.listening
+            let native = try listenNative(configuration.nativeTransportPort, configuration.nativeTransportPortSSL > 0 ? .none : clients)
+            // A port for TLS of its own leaves the others as they are.
+            let secure = configuration.nativeTransportPortSSL > 0 ? try listenNative(configuration.nativeTransportPortSSL, clients) : nil
+            let line = try network.listen(
+                host: host, port: configuration.linePort, encryption: secure == nil ? clients : .none, acknowledgement: acknowledgement
+            ) { connection in
                 NodeServer.accept(connection, services) { LineSession(connection: connection, server: services) }
             }
             let http = try network.listen(host: configuration.httpAddress, port: configuration.httpPort, acknowledgement: nil) {
@@ -211,9 +220,10 @@ public final class NodeServer: Sendable {
                 HTTPSession(connection: connection, node: self)
             }
             let internode = try listenInternode(host)
-            listeners.withLock { $0 = [native, line, http] + (internode.map { [$0] } ?? []) }
+            listeners.withLock { $0 = Listeners(clients: [native, line] + (secure.map { [$0] } ?? []), http: http, internode: internode) }
             portState.withLock {
-                $0 = NodePorts(native: native.port, line: line.port, http: http.port, internode: internode?.port ?? 0)
+                $0 = NodePorts(
+                    native: native.port, line: line.port, http: http.port, internode: internode?.port ?? 0, nativeSSL: secure?.port ?? 0)
             }
             cluster.nativePort.store(native.port, ordering: .relaxed)
         } catch { throw .network(error) }
@@ -221,10 +231,22 @@ public final class NodeServer: Sendable {
         services.beginServing()
     }
 
+    private func listenNative(_ port: Int, _ encryption: Encryption) throws(NetworkError) -> any Listener {
+        let services = services
+        return try network.listen(
+            host: configuration.listenAddress, port: port, encryption: encryption, acknowledgement: acknowledgement
+        ) { connection in
+            NodeServer.accept(connection, services) { NativeSession(connection: connection, server: services) }
+        }
+    }
+
     private func listenInternode(_ host: String) throws(NetworkError) -> (any Listener)? {
         let cluster = cluster
         do throws(NetworkError) {
-            let listener = try network.listen(host: host, port: configuration.storagePort, acknowledgement: acknowledgement) { connection in
+            let listener = try network.listen(
+                host: host, port: configuration.storagePort, encryption: configuration.serverEncryption.listening,
+                acknowledgement: acknowledgement
+            ) { connection in
                 cluster.opened(connection)
                 return PeerSession(connection: connection, host: cluster)
             }
@@ -249,11 +271,13 @@ public final class NodeServer: Sendable {
     /// - Parameter milliseconds: since the process began.
     public func readyLine(milliseconds: Int) -> String {
         let ports = ports
-        return AdminValue.object([
+        var facts: [(String, AdminValue)] = [
             ("ready", .bool(true)), ("native", .int(ports.native)), ("line", .int(ports.line)),
-            ("internode", .int(ports.internode)),
-            ("http", .int(ports.http)), ("data", .string(configuration.dataDirectory)), ("millis", .int(milliseconds)),
-        ]).json
+            ("internode", .int(ports.internode)), ("http", .int(ports.http)),
+        ]
+        if ports.nativeSSL > 0 { facts.append(("native_ssl", .int(ports.nativeSSL))) }
+        facts += [("data", .string(configuration.dataDirectory)), ("millis", .int(milliseconds))]
+        return AdminValue.object(facts).json
     }
 
     /// Syncs the log now and then, so that a loss of power costs at most the period.
@@ -278,10 +302,10 @@ public final class NodeServer: Sendable {
             isDone = true
             log.info("draining")
             services.beginDraining()
-            for listener in listeners.withLock({ Array($0.prefix(2)) }) { listener.close() }
+            for listener in listeners.withLock({ $0.clients }) { listener.close() }
             wait(atMostMilliseconds: NodeServer.drainLimitMilliseconds) { services.runner.isIdle }
             cluster.sayGoodBye()
-            for listener in listeners.withLock({ Array($0.dropFirst(3)) }) { listener.close() }
+            listeners.withLock { $0.internode }?.close()
             cluster.stop()
             do { try storage.close() } catch { storage.report("closing: \(error)") }
             services.closeConnections()

@@ -13,6 +13,7 @@ final class NodeCounters: Sendable {
     let connectionsAccepted = Atomic<Int>(0)
     let connectionsRefused = Atomic<Int>(0)
     let protocolErrors = Atomic<Int>(0)
+    let encryptionFailures = Atomic<Int>(0)
 }
 
 /// What the sessions of a node share.
@@ -65,6 +66,21 @@ final class NodeServices: Sendable {
         let clients = clients.withLock { $0.values.sorted { $0.number < $1.number } }
         for (_, connection) in clients { connection.onLoop { connection.closeAfterOutput() } }
     }
+
+    /// A client's connection is not encrypted as it should be: counts it, and says so once a minute for each machine.
+    func encryptionFailed(_ connection: any Connection, _ why: String) {
+        counters.encryptionFailures.add(1, ordering: .relaxed)
+        let machine = connection.peer.lastIndex(of: ":").map { String(connection.peer[..<$0]) } ?? connection.peer
+        cluster.tell("client at \(machine): \(why)")
+    }
+
+    /// What a client is told whose bytes are plain.
+    static let plainError = ServerError(
+        .protocolError, "this port takes only TLS connections, and this one is plain; connect with TLS (cqlsh --ssl, auspex shell --ssl)")
+    static let plainSeen =
+        "it speaks plain where TLS is needed; turn TLS on there, or take both here with optional: true in client_encryption_options"
+    static let secureSeen =
+        "it speaks TLS, and this port is plain; turn TLS off there, or on here with enabled: true and certificates in client_encryption_options"
 
     var hasConnections: Bool { clients.withLock { !$0.isEmpty } }
 

@@ -220,5 +220,12 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
         if out.count > LineSession.pauseOutputBytes { out = ByteWriter(capacity: 4096) } else { out.removeAll() }
     }
 
+    func encryptionFailed(_ failure: EncryptionFailure) {
+        isClosing = true
+        guard failure.otherIsPlain else { return server.encryptionFailed(connection, failure.reason) }
+        server.encryptionFailed(connection, NodeServices.plainSeen)
+        writer.error(NodeServices.plainError, into: &out)
+    }
+
     func closed() { server.connectionClosed(connection) }
 }

@@ -66,6 +66,7 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
             while !isPaused && !isClosing, let frame = try decoder.next(input, consumed: &consumed) { handle(frame) }
         } catch {
             server.counters.protocolErrors.add(1, ordering: .relaxed)
+            if !isStarted, input.first == FirstByte.tls { server.encryptionFailed(connection, NodeServices.secureSeen) }
             let start = frames.count
             ResponseEncoder.refusal(error, version: decoder.version, into: &frames)
             if segments == nil { plainCount += frames.count - start }
@@ -346,6 +347,14 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         guard inputHasEnded, waiting == 0 else { return }
         isClosing = true
         connection.closeAfterOutput()
+    }
+
+    func encryptionFailed(_ failure: EncryptionFailure) {
+        isClosing = true
+        guard failure.otherIsPlain else { return server.encryptionFailed(connection, failure.reason) }
+        server.encryptionFailed(connection, NodeServices.plainSeen)
+        encoder.error(NodeServices.plainError, ResponseHead(stream: 0), into: &frames)
+        plainCount = frames.count
     }
 
     func closed() {

@@ -32,6 +32,9 @@ public protocol ConnectionHandler: AnyObject {
     func takeOutput(failure: String?, _ body: (UnsafeRawBufferPointer) -> Void)
     /// The client sends no more; `rest` was not consumed.
     func inputEnded(_ rest: UnsafeRawBufferPointer)
+    /// The connection is not encrypted as it should be, and nothing it sent is presented. When the other end is plain, what is written now reaches
+    /// it; otherwise the connection is about to close.
+    func encryptionFailed(_ failure: EncryptionFailure)
     /// The connection is gone.
     func closed()
 }
@@ -65,9 +68,18 @@ public protocol Network: Sendable {
         host: String, port: Int, acknowledgement: (any Acknowledgement)?,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
     ) throws(NetworkError) -> any Listener
+    /// The same, encrypted or not.
+    func listen(
+        host: String, port: Int, encryption: Encryption, acknowledgement: (any Acknowledgement)?,
+        _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
+    ) throws(NetworkError) -> any Listener
     /// Opens a connection that belongs to `loop`; call it there. The handler is made soon. When there is no way to the other end, or it
     /// ends, the handler is `closed`.
     func connect(host: String, port: Int, loop: Int, _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler)
+    /// The same, encrypted or not.
+    func connect(
+        host: String, port: Int, loop: Int, encryption: Encryption,
+        _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler)
     /// Runs `work` on a loop; from any thread.
     func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void)
     /// Runs `work` on a loop after a time; from any thread.

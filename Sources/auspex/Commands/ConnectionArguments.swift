@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import NativeProtocol
+import TLS
 
 /// Where a tool connects to; the same for all of them.
 struct ConnectionArguments: ParsableArguments {
@@ -25,6 +26,24 @@ struct ConnectionArguments: ParsableArguments {
     @Option(help: "Compression of the connection: none, lz4, or snappy (version 4).")
     var compression = "none"
 
+    @Flag(help: "Connect with TLS.")
+    var ssl = false
+
+    @Option(help: "With --ssl: a PEM file of the authorities that the server's certificate may come from; without it, the system's.")
+    var sslCa: String?
+
+    @Option(help: "With --ssl: a PEM file with this client's certificate and, without --ssl-key, its key.")
+    var sslCert: String?
+
+    @Option(help: "With --ssl: a PEM file with the certificate's key.")
+    var sslKey: String?
+
+    @Option(
+        help:
+            "With --ssl, what is asked of the server's certificate: name (its authority, and that it stands for --host), authority, or none."
+    )
+    var sslVerify: String?
+
     @Option(help: "Seconds to wait for a connection.")
     var connectTimeout = 5
 
@@ -41,6 +60,7 @@ struct ConnectionArguments: ParsableArguments {
             throw ExitCode(1)
         }
         defer { node.close() }
+        options.tls = nil
         options.host = "127.0.0.1"
         options.port = node.port
         return try body(options)
@@ -61,8 +81,34 @@ struct ConnectionArguments: ParsableArguments {
             throw ValidationError("--compression is none, lz4, or with --protocol 4 snappy; not \(compression)")
         }
         options.compression = known
+        options.tls = try tls()
         options.connectTimeout = .seconds(max(1, connectTimeout))
         options.requestTimeout = .seconds(max(1, requestTimeout))
         return options
+    }
+
+    /// What --ssl and its companions say; nil: nothing.
+    private func tls() throws -> TLSContext? {
+        guard ssl else {
+            guard sslCa == nil, sslCert == nil, sslKey == nil, sslVerify == nil else {
+                throw ValidationError("--ssl-ca, --ssl-cert, --ssl-key and --ssl-verify go with --ssl")
+            }
+            return nil
+        }
+        var tls = TLSOptions()
+        tls.authorities = sslCa ?? ""
+        tls.certificate = sslCert ?? ""
+        tls.privateKey = sslKey ?? ""
+        guard sslCert != nil || sslKey == nil else { throw ValidationError("--ssl-key goes with --ssl-cert") }
+        if let sslVerify {
+            guard let known = TLSOptions.Verification(rawValue: sslVerify) else {
+                throw ValidationError("--ssl-verify is name, authority or none; not \(sslVerify)")
+            }
+            tls.verification = known
+        }
+        do throws(TLSError) { return try TLSContext(tls) } catch {
+            diagnostic(error.description)
+            throw ExitCode(1)
+        }
     }
 }

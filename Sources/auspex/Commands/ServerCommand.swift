@@ -4,6 +4,7 @@ import LinuxPlatform
 import Logging
 import Node
 import Primitives
+import TLS
 
 struct ServerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -85,7 +86,14 @@ struct ServerCommand: ParsableCommand {
         let cores = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let background = ThreadPools(
             compaction: configuration.concurrentCompactors, read: configuration.ioThreads > 0 ? configuration.ioThreads : cores * 4)
-        let network = LoopNetwork(loops: configuration.loops > 0 ? configuration.loops : cores)
+        let encryption: NodeEncryption
+        do throws(TLSError) { encryption = try NodeEncryption(configuration) } catch {
+            diagnostic("auspex server: \(error)")
+            throw ExitCode(1)
+        }
+        let network = LoopNetwork(
+            loops: configuration.loops > 0 ? configuration.loops : cores, clients: encryption.clients?.ofChannels,
+            nodes: encryption.nodes?.ofChannels)
         let node: NodeServer
         do {
             node = try NodeServer(
@@ -115,13 +123,17 @@ struct ServerCommand: ParsableCommand {
             let millis = Int((SystemTime().monotonicNanoseconds() - started) / 1_000_000)
             let replay = node.replay
             node.log.info("serving after \(millis) ms; replayed \(replay.records) records of \(replay.segments.count) commit-log segments")
+            encryption.tellExpiry(node.log)
             print(node.readyLine(milliseconds: millis))
             fflush(nil)
         }
         while true {
             var received: Int32 = 0
             guard sigwait(&signals, &received) == 0 else { continue }
-            if received == SIGHUP { continue }
+            if received == SIGHUP {
+                encryption.reload(node.log)
+                continue
+            }
             break
         }
         node.drain()

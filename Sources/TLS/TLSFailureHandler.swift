@@ -1,0 +1,40 @@
+#if TLS
+    import Glibc
+    import NIOCore
+    import NIOSSL
+
+    /// Stands behind the encrypting handler and says in words what it failed at.
+    ///
+    /// An end without a farewell is not a failure here: the protocols of this server state the length of what they send.
+    final class TLSFailureHandler: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        typealias InboundOut = ByteBuffer
+
+        private let tls: NIOSSLHandler
+        private var failed: ((String) -> Void)?
+
+        init(_ tls: NIOSSLHandler, _ failed: @escaping (String) -> Void) {
+            self.tls = tls
+            self.failed = failed
+        }
+
+        func errorCaught(context: ChannelHandlerContext, error: any Error) {
+            switch error {
+            case NIOSSLError.uncleanShutdown, NIOSSLError.shutdownFailed, is NIOSSLCloseTimedOutError: return
+            case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
+                guard let failed else { return }
+                self.failed = nil
+                failed(TLSFailure.text("\(error)", shown: shown, now: time(nil)))
+            default: context.fireErrorCaught(error)
+            }
+        }
+
+        private var shown: TLSFailure.Shown? {
+            tls.peerCertificate.map {
+                TLSFailure.Shown(description: "\($0)", validFrom: Int($0.notValidBefore), validUntil: Int($0.notValidAfter))
+            }
+        }
+
+        func handlerRemoved(context: ChannelHandlerContext) { failed = nil }
+    }
+#endif
