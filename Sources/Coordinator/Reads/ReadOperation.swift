@@ -179,7 +179,8 @@ final class ReadOperation: Operation {
     /// With enough answers: the same from all, or rows from all.
     private func compare(now: Int64) {
         guard answered.isMet, let data = sources.first(where: { $0.answer != nil }), let answer = data.answer else { return }
-        if sources.allSatisfy({ $0.digest == nil || $0.digest == data.digest }) { return finish(.success(.read([answer]))) }
+        let areEqual = sources.allSatisfy { $0.digest == nil || $0.digest == data.digest }
+        if areEqual || PlantedBugs.isOn(.digestsNotCompared) { return finish(.success(.read([answer]))) }
         coordinator.count { $0.digestMismatches += 1 }
         phase = .reconciling
         reconcilingSince = now

@@ -169,7 +169,7 @@ final class HintHandoff: @unchecked Sendable {
         case .send(let node, let batch, let mutations):
             guard let endpoint = cluster.endpoint(of: node) else { return handle(.failed(node, batch: batch)) }
             let left = Countdown(mutations.count)
-            for one in mutations {
+            for one in PlantedBugs.isOn(.hintsRestamped) ? mutations.map({ stamped($0, at: time.wallMicroseconds()) }) : mutations {
                 cluster.drivers[0].ask(.hint(one), at: endpoint, wanted: node, timeout: 10_000_000) { [self] reply in
                     switch reply {
                     // A table that is gone here and there is missed by nobody.
@@ -190,6 +190,26 @@ final class HintHandoff: @unchecked Sendable {
             // What came meanwhile.
             if store.targets().contains(where: { $0.id == node }) { isUp(node) }
         }
+    }
+
+    /// The same rows, written at another time: what `PlantedBug.hintsRestamped` does to them.
+    private func stamped(_ mutations: [UInt8], at time: Int64) -> [UInt8] {
+        var changed = mutations
+        mutations.withUnsafeBytes { bytes in
+            var reader = MutationReader(bytes)
+            do throws(ByteError) {
+                while try reader.nextTable() {
+                    while let operation = try reader.nextOperation() {
+                        guard case .row(_, let row) = operation, RowView(row).flags.contains(.hasBase), let base = bytes.baseAddress,
+                            let start = row.baseAddress
+                        else { continue }
+                        let place = start - base + 1
+                        withUnsafeBytes(of: time.littleEndian) { changed.replaceSubrange(place..<place + 8, with: $0) }
+                    }
+                }
+            } catch {}  // not reached: a coordinator wrote it
+        }
+        return changed
     }
 
     private final class Countdown {

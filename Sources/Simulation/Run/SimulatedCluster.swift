@@ -11,7 +11,7 @@ final class SimulatedCluster: @unchecked Sendable {
     let clientNetwork: SimulatedNetwork
     /// Runs the clients' fibers.
     let clientIncarnation: Incarnation
-    /// Whether what is acknowledged was synced.
+    /// Whether what clients check was synced before it was acknowledged.
     let survivesPowerLoss: Bool
     /// Copies of each row.
     let replicas: Int
@@ -19,13 +19,17 @@ final class SimulatedCluster: @unchecked Sendable {
     static let linePort = 9043
     static let storagePort = 7000
 
-    /// - Parameter spares: machines that run no node at first.
-    init(world: SimulatedWorld, nodeCount: Int, spares: Int) {
+    /// - Parameters:
+    ///   - spares: machines that run no node at first.
+    ///   - commitlogSync: the mode of the log; nil: any.
+    ///   - needsSyncedLog: whether the clients' checks rest on more of the log than every mode syncs before it answers.
+    init(world: SimulatedWorld, nodeCount: Int, spares: Int, commitlogSync: String?, needsSyncedLog: Bool) {
         self.world = world
         let fabric = NetworkFabric(world: world)
         self.fabric = fabric
-        let mode = world.random.pick(["batch", "batch", "group", "periodic"])
-        survivesPowerLoss = mode != "periodic"
+        let anyMode = world.random.pick(["batch", "batch", "group", "periodic"])
+        let mode = commitlogSync ?? anyMode
+        survivesPowerLoss = mode != "periodic" || !needsSyncedLog
         replicas = min(3, nodeCount)
         let machines = (1...nodeCount + spares).map { Machine(index: $0, address: "127.0.0.\($0)", world: world) }
         let clients = Machine(index: 0, address: "127.0.1.1", world: world)
