@@ -63,7 +63,7 @@ public final class Simulation: @unchecked Sendable {
     /// How long nodes may take to start and answer when nothing goes wrong.
     static let progressLimit = 300 * Nanoseconds.second
     /// How long nodes that are up may take to hear of each other.
-    static let meetingLimit = 30 * Nanoseconds.second
+    static let meetingLimit = 20 * Nanoseconds.second
     /// How long a change of the members may take to come to its end then.
     static let membersLimit = 900 * Nanoseconds.second
     /// Machines for nodes that join.
@@ -95,9 +95,7 @@ public final class Simulation: @unchecked Sendable {
             DeletionWorkload(clients: options.clients, forgetsAtOnce: options.nodes == 1 && !options.faults.contains(.members)),
             SchemaWorkload(clients: options.clients),
         ]
-        if !options.workloads.isEmpty { return all.filter { options.workloads.contains($0.name) } }
-        // Batches are atomic on one node only.
-        return options.nodes == 1 && !options.faults.contains(.members) ? all : all.filter { $0.name != "batches" }
+        return options.workloads.isEmpty ? all : all.filter { options.workloads.contains($0.name) }
     }
 
     /// Runs it to its end.
@@ -126,10 +124,9 @@ public final class Simulation: @unchecked Sendable {
         world.run(atMost: UInt64(options.seconds) * Nanoseconds.second) { self.isViolated }
         if isViolated { return }
         nemesis.heal()
-        guard awaitMembers(), awaitNodes("everything healed") else { return }
+        guard awaitMembers(), awaitNodes("everything healed"), meet() else { return }
         seeToFailedDisks()
         guard awaitNodes("failed disks were seen to") else { return }
-        guard meet() else { return }
         world.run(atMost: 5 * Nanoseconds.second) { self.isViolated }
         clientsStop = true
         guard world.run(atMost: Simulation.progressLimit, until: { self.clientsRunning == 0 || self.isViolated }) else {

@@ -61,7 +61,7 @@ struct SimulateCommand: ParsableCommand {
             for bug in PlantedBug.allCases { print("\(bug.rawValue) \(PlantedRun(bug).firstSeed)") }
             return
         }
-        var (options, bugs) = try planted.map(plantedRun) ?? askedFor()
+        let (asked, bugs) = try planted.map(plantedRun) ?? askedFor()
         if let seeds {
             let bounds = seeds.split(separator: ".", omittingEmptySubsequences: true).map { UInt64($0) }
             guard bounds.count == 2, let first = bounds[0], let last = bounds[1], first <= last else {
@@ -75,6 +75,7 @@ struct SimulateCommand: ParsableCommand {
             throw ExitCode(1)
         }
         PlantedBugs.set(bugs)
+        var options = asked
         options.seed = seed
         options.detail = verbose ? .everything : resultOnly ? .result : .story
         let result = Simulation(options) { print($0) }.run()
