@@ -48,7 +48,9 @@ extension NodeServer {
     }
 
     /// Members that this node does not hold for alive.
-    public var deadMembers: [UUID] { (cluster.metadata.current?.members ?? []).map(\.node.id).filter { $0 != hostID && !cluster.isAlive($0) } }
+    public var deadMembers: [UUID] {
+        (cluster.metadata.current?.members ?? []).map(\.node.id).filter { $0 != hostID && !cluster.isAlive($0) }
+    }
 
     /// The version of the members and the schema that this node knows.
     public var metadataEpoch: UInt64 { cluster.metadata.epoch }

@@ -16,7 +16,7 @@ public struct PlantedRun: Sendable {
     public init(_ bug: PlantedBug) {
         switch bug {
         case .diskForgetsSyncs: self.init(bug, nodes: 1, seconds: 20, [.crash], ["registers"])
-        case .acknowledgedBeforeSync: self.init(bug, nodes: 1, seconds: 20, [.crash], ["registers"], commitlogSync: "batch")
+        case .acknowledgedBeforeSync: self.init(bug, nodes: 1, seconds: 20, [.crash], ["registers"], ["commitlog_sync=batch"])
         case .replaySkipsSegment: self.init(bug, nodes: 1, seconds: 20, [.kill], ["registers"])
         case .shadowedDataOverlooked: self.init(bug, nodes: 1, seconds: 40, [.upkeep], ["deletions"])
         case .gcGraceIgnored: self.init(bug, nodes: 3, seconds: 30, [.upkeep, .upkeep, .kill, .partition], ["deletions"])
@@ -28,10 +28,11 @@ public struct PlantedRun: Sendable {
         case .batchlogOff: self.init(bug, nodes: 5, seconds: 40, [.partition, .kill], ["batches"])
         case .batchRemovedEarly: self.init(bug, nodes: 5, seconds: 40, [.partition, .kill], ["batches"])
         case .counterTwice: self.init(bug, nodes: 5, seconds: 20, [.breaks, .kill], ["counters"])
-        case .repairSkipsStretch: self.init(bug, nodes: 3, seconds: 20, [.partition, .kill], ["registers"])
+        case .repairSkipsStretch:
+            self.init(bug, nodes: 3, seconds: 10, [.partition, .kill], ["registers"], ["hinted_handoff_enabled=false"])
         case .paxosForgetsAccepted: self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["transactions"])
         case .paxosForgetsPromise: self.init(bug, nodes: 3, seconds: 15, [.pause], ["transactions"])
-        case .paxosNotSynced: self.init(bug, nodes: 3, seconds: 20, [.crash, .blackout], ["transactions"], commitlogSync: "periodic")
+        case .paxosNotSynced: self.init(bug, nodes: 3, seconds: 20, [.crash, .blackout], ["transactions"], ["commitlog_sync=periodic"])
         case .schemaWithoutMajority: self.init(bug, nodes: 3, seconds: 40, [.partition, .pause], ["schema"])
         case .generationNotRaised: self.init(bug, nodes: 3, seconds: 60, [.kill, .crash], ["registers"])
         case .pendingNotWritten: self.init(bug, nodes: 4, seconds: 40, [.members, .partition, .kill], ["registers"])
@@ -40,7 +41,7 @@ public struct PlantedRun: Sendable {
     }
 
     private init(
-        _ bug: PlantedBug, nodes: Int, seconds: Int, _ faults: [FaultKind], _ workloads: [String], commitlogSync: String? = nil,
+        _ bug: PlantedBug, nodes: Int, seconds: Int, _ faults: [FaultKind], _ workloads: [String], _ settings: [String] = [],
         firstSeed: UInt64 = 1
     ) {
         self.bug = bug
@@ -50,6 +51,6 @@ public struct PlantedRun: Sendable {
         options.seconds = seconds
         options.faults = faults
         options.workloads = workloads
-        options.commitlogSync = commitlogSync
+        options.settings = settings
     }
 }

@@ -9,8 +9,8 @@ public struct SimulationOptions: Sendable {
     public var seconds = 60
     public var faults = FaultKind.usual
     public var clients = 6
-    /// The mode of the commit log; the seed's choice without it.
-    public var commitlogSync: String?
+    /// Settings of the nodes' configuration, as `key=value`; the seed chooses the others.
+    public var settings: [String] = []
     /// Names of workloads; all when empty.
     public var workloads: [String] = []
     public var detail = SimulationLog.Detail.story
@@ -76,7 +76,7 @@ public final class Simulation: @unchecked Sendable {
         workloads = Simulation.workloads(options)
         cluster = SimulatedCluster(
             world: world, nodeCount: options.nodes, spares: options.faults.contains(.members) ? Simulation.spares : 0,
-            commitlogSync: options.commitlogSync, needsSyncedLog: workloads.contains(where: \.needsSyncedLog))
+            settings: options.settings, needsSyncedLog: workloads.contains(where: \.needsSyncedLog))
         nemesis = Nemesis(cluster: cluster, kinds: options.faults)
     }
 

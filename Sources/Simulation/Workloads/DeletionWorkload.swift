@@ -50,7 +50,8 @@ public final class DeletionWorkload: Workload, @unchecked Sendable {
             let pad = String(repeating: "x", count: world.random.happens(0.2) ? world.random.int(0...4000) : 8)
             write(
                 session,
-                "INSERT INTO sim.deletions (k, c, v, pad) VALUES (\(partition), \(row), \(value), '\(pad)') USING TIMESTAMP \(stamp)", [row],
+                "INSERT INTO sim.deletions (k, c, v, pad) VALUES (\(partition), \(row), \(value), '\(pad)') USING TIMESTAMP \(stamp)",
+                [row],
                 value)
         case 5...6: write(session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c = \(row)", [row], nil)
         case 7:

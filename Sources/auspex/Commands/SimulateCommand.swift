@@ -35,7 +35,8 @@ struct SimulateCommand: ParsableCommand {
     @Option(help: "A defect the product is to have, to see that it is found; may be given again.")
     var bug: [String] = []
 
-    @Option(help: "A defect in the runs that find it: stands for --bug and for all options of the cluster and its faults. `list` names them.")
+    @Option(
+        help: "A defect in the runs that find it: stands for --bug and for all options of the cluster and its faults. `list` names them.")
     var planted: String?
 
     @Flag(help: "The runs of --planted without their defect.")
@@ -44,8 +45,8 @@ struct SimulateCommand: ParsableCommand {
     @Flag(help: "Of --seeds, none after the first that is not ok.")
     var untilViolated = false
 
-    @Option(help: "Mode of the commit log: periodic, group or batch. The seed chooses without it.")
-    var commitlogSync: String?
+    @Option(name: .customLong("set"), help: "A setting of the nodes, as key=value, instead of what the seed chooses; may be given again.")
+    var settings: [String] = []
 
     @Option(help: "Most real seconds of one run of --seeds.")
     var secondsLimit = 900
@@ -115,16 +116,14 @@ struct SimulateCommand: ParsableCommand {
         if let unknown = chosen.first(where: { !Simulation.workloadNames.contains($0) }) {
             throw ValidationError("unknown workload \(unknown); there are \(Simulation.workloadNames.joined(separator: ", "))")
         }
-        guard ["periodic", "group", "batch"].contains(commitlogSync ?? "batch") else {
-            throw ValidationError("--commitlog-sync is periodic, group or batch")
-        }
+        if let wrong = settings.first(where: { !$0.contains("=") }) { throw ValidationError("--set takes key=value; found \(wrong)") }
         var options = SimulationOptions()
         options.nodes = nodes
         options.seconds = max(1, Int(minutes * 60))
         options.faults = kinds
         options.clients = clients
         options.workloads = chosen
-        options.commitlogSync = commitlogSync
+        options.settings = settings
         return (options, try bug.map(plantedBug))
     }
 
