@@ -19,17 +19,21 @@ public struct PlantedRun: Sendable {
         case .acknowledgedBeforeSync: self.init(bug, nodes: 1, seconds: 20, [.crash], ["registers"], ["commitlog_sync=batch"])
         case .replaySkipsSegment: self.init(bug, nodes: 1, seconds: 20, [.kill], ["registers"])
         case .shadowedDataOverlooked: self.init(bug, nodes: 1, seconds: 40, [.upkeep], ["deletions"])
-        case .gcGraceIgnored: self.init(bug, nodes: 3, seconds: 30, [.upkeep, .upkeep, .kill, .partition], ["deletions"])
+        case .gcGraceIgnored:
+            self.init(bug, nodes: 3, seconds: 30, [.upkeep, .partition, .kill], ["deletions"], ["hinted_handoff_enabled=false"])
         case .oneIsEnough: self.init(bug, nodes: 3, seconds: 15, [.partition, .pause], ["registers"])
-        case .readRepairOff: self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["registers"])
+        case .readRepairOff:
+            self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["registers"], ["hinted_handoff_enabled=false"])
         case .digestsNotCompared: self.init(bug, nodes: 3, seconds: 15, [.partition, .kill], ["registers"])
         case .shortReads: self.init(bug, nodes: 3, seconds: 10, [.pause], ["deletions"])
-        case .hintsRestamped: self.init(bug, nodes: 3, seconds: 20, [.partition, .kill], ["registers"])
+        case .hintsRestamped:
+            self.init(bug, nodes: 3, seconds: 20, [.partition, .kill], ["registers"], ["hinted_handoff_enabled=true"])
         case .batchlogOff: self.init(bug, nodes: 5, seconds: 40, [.partition, .kill], ["batches"])
         case .batchRemovedEarly: self.init(bug, nodes: 5, seconds: 40, [.partition, .kill], ["batches"])
         case .counterTwice: self.init(bug, nodes: 5, seconds: 20, [.breaks, .kill], ["counters"])
         case .repairSkipsStretch:
-            self.init(bug, nodes: 3, seconds: 10, [.partition, .kill], ["registers"], ["hinted_handoff_enabled=false"])
+            // Nobody reads a batch before the end: no read repairs it.
+            self.init(bug, nodes: 3, seconds: 10, [.partition, .kill], ["batches"], ["hinted_handoff_enabled=false"])
         case .paxosForgetsAccepted: self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["transactions"])
         case .paxosForgetsPromise: self.init(bug, nodes: 3, seconds: 15, [.pause], ["transactions"])
         case .paxosNotSynced: self.init(bug, nodes: 3, seconds: 20, [.crash, .blackout], ["transactions"], ["commitlog_sync=periodic"])

@@ -52,8 +52,9 @@ public final class FinalReaders {
         }
     }
 
-    /// Whether all nodes come to answer the same at `ONE`, before a read at `ALL` makes them.
-    private func areEqual(_ statement: String) -> Bool {
+    /// After a repair: whether all nodes come to answer the same at `ONE`, before a read at `ALL` makes them. True before one.
+    func areEqual(_ statement: String) -> Bool {
+        guard areRepaired else { return true }
         let deadline = session.now + patience
         while true {
             let answers = (0..<session.nodeCount).compactMap { rows(statement, "ONE", node: $0) }
@@ -64,17 +65,19 @@ public final class FinalReaders {
                 session.sleep(Nanoseconds.second)
                 continue
             }
+            let missing = first.filter { !answers[other].contains($0) }.prefix(4)
+            let extra = answers[other].filter { !first.contains($0) }.prefix(4)
             violations.append(
                 Violation(
                     "replicas differ after a repair: \(statement)",
-                    history: ["\(session.name(of: 0)) at ONE: \(first)", "\(session.name(of: other)) at ONE: \(answers[other])"]))
+                    history: ["only \(session.name(of: 0)) has \(missing)", "only \(session.name(of: other)) has \(extra)"]))
             return false
         }
     }
 
     /// What all nodes answer at `ALL`, then at `ONE`, when they agree; a violation when they do not.
     func agreed(_ statement: String) -> [[String]]? {
-        if areRepaired && !areEqual(statement) { return nil }
+        guard areEqual(statement) else { return nil }
         var first: [[String]]?
         for level in ["ALL", "ONE"] {
             for node in 0..<session.nodeCount {
