@@ -124,6 +124,8 @@ public final class Simulation: @unchecked Sendable {
         world.run(atMost: UInt64(options.seconds) * Nanoseconds.second) { self.isViolated }
         if isViolated { return }
         nemesis.heal()
+        // A change of the members that is under way waits for a node whose log has stopped.
+        if options.faults.contains(.members) { seeToFailedDisks() }
         guard awaitMembers(), awaitNodes("everything healed"), meet() else { return }
         seeToFailedDisks()
         guard awaitNodes("failed disks were seen to") else { return }
