@@ -44,7 +44,7 @@ public struct PaxosAcceptor: Sendable {
             guard ballot > state.promised else {
                 return PaxosPromise(isPromised: false, promised: state.promised, accepted: unfinished, committed: state.committed)
             }
-            try write(key, Column.promised, ballot, [], io)
+            if !PlantedBugs.isOn(.paxosForgetsPromise) { try write(key, Column.promised, ballot, [], io) }
             return PaxosPromise(isPromised: true, promised: ballot, accepted: unfinished, committed: state.committed)
         }
     }

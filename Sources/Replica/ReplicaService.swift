@@ -67,10 +67,10 @@ public struct ReplicaService: Sendable {
             try outcome.get()
             return Result(reply: .done, counted: (written, consistency))
         case .prepare(let key, let ballot):
-            return Result(reply: .promise(try acceptor.prepare(key, ballot, io: io)), needsSync: true)
+            return Result(reply: .promise(try acceptor.prepare(key, ballot, io: io)), needsSync: !PlantedBugs.isOn(.paxosNotSynced))
         case .propose(let key, let ballot, let value):
             let answer = try acceptor.propose(key, ballot, value: value, io: io)
-            return Result(reply: .accepted(answer.isAccepted, promised: answer.promised), needsSync: true)
+            return Result(reply: .accepted(answer.isAccepted, promised: answer.promised), needsSync: !PlantedBugs.isOn(.paxosNotSynced))
         case .commit(let key, let ballot, let value):
             try acceptor.commit(key, ballot, value: value, io: io)
             return Result(reply: .done)

@@ -207,7 +207,8 @@ final class ReadOperation: Operation {
         guard answered.isMet else { return }
         measure(now: now)
         guard let data = sources.first(where: { $0.answer != nil }), let answer = data.answer else { return }
-        if sources.allSatisfy({ $0.digest == nil || $0.digest == data.digest }) { return finish(.success(.read([answer]))) }
+        let areEqual = sources.allSatisfy { $0.digest == nil || $0.digest == data.digest }
+        if areEqual || PlantedBugs.isOn(.digestsNotCompared) { return finish(.success(.read([answer]))) }
         coordinator.count { $0.digestMismatches += 1 }
         phase = .reconciling
         reconcilingSince = now

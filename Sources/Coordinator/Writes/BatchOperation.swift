@@ -41,6 +41,7 @@ final class BatchOperation: WriteOperation {
     override func start(now: Int64) {
         do throws(ServerError) { try makePlan() } catch { return finish(.failure(error)) }
         candidates = cluster.chooseLogNodes(random: &coordinator.random)
+        if PlantedBugs.isOn(.batchlogOff) { return beginWriting(now: now) }
         wanted = max(1, min(BatchOperation.logNodes, candidates.count))
         if candidates.isEmpty { return askToStore(cluster.local, now: now) }
         for _ in 0..<wanted { askToStore(candidates.removeFirst(), now: now) }
@@ -70,17 +71,23 @@ final class BatchOperation: WriteOperation {
                 .failure(CoordinatorErrors.writeFailure(level, .batchLog, received: 0, required: wanted, failures: asked.count)))
         }
         guard stored >= wanted else { return }
+        if PlantedBugs.isOn(.batchRemovedEarly) { remove() }
+        beginWriting(now: now)
+    }
+
+    private func beginWriting(now: Int64) {
         isStored = true
         coordinator.postpone(self, until: now + coordinator.limits.writeTimeout)
         send(now: now)
     }
 
+    private func remove() { for node in asked { coordinator.tell(.removeBatch(batch.key), to: cluster.ring.nodes[node].id) } }
+
     /// What errors call the number of nodes that must store it.
     private var level: Consistency { wanted > 1 ? .two : .one }
 
     override func reachedLevel() {
-        guard isAppliedSomewhere else { return }
-        for node in asked { coordinator.tell(.removeBatch(batch.key), to: cluster.ring.nodes[node].id) }
+        if isAppliedSomewhere { remove() }
     }
 
     override func expire(now: Int64) {

@@ -1,4 +1,5 @@
 import DataModel
+import Primitives
 
 /// Which node gets which mutations of a write, and which answers it needs.
 struct WritePlan {
@@ -37,8 +38,11 @@ struct WritePlan {
             guard let placement = cluster.placement(of: part.table) else {
                 throw .invalid("table \(part.table) does not exist any more")
             }
-            let replicas = placement.table.writeReplicas(for: part.token).map { Int($0) }
-            let pending = placement.table.pendingReplicas(for: part.token).map { Int($0) }
+            let isForgotten = PlantedBugs.isOn(.pendingNotWritten)
+            let writers = isForgotten ? placement.table.replicas(for: part.token) : placement.table.writeReplicas(for: part.token)
+            let joining = isForgotten ? writers.suffix(0) : placement.table.pendingReplicas(for: part.token)
+            let replicas = writers.map { Int($0) }
+            let pending = joining.map { Int($0) }
             let count = AnswerCount(
                 consistency, placement.replication, near: cluster.dataCenter(cluster.local), pending: pending.map(cluster.dataCenter))
             let alive = replicas.filter { cluster.isAlive[$0] }

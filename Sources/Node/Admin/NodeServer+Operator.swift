@@ -40,6 +40,18 @@ extension NodeServer {
         return outcome
     }
 
+    /// Writes out what all tables have in memory, and merges the files of each where that is wanted.
+    public func tidyTables(compacts: Bool) throws {
+        for table in storage.allTables.sorted(by: { $0.directory < $1.directory }) {
+            try compacts ? storage.compactAll(table) : storage.flush(table)
+        }
+    }
+
+    /// Members that this node does not hold for alive.
+    public var deadMembers: [UUID] {
+        (cluster.metadata.current?.members ?? []).map(\.node.id).filter { $0 != hostID && !cluster.isAlive($0) }
+    }
+
     /// The version of the members and the schema that this node knows.
     public var metadataEpoch: UInt64 { cluster.metadata.epoch }
 

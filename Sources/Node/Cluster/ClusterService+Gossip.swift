@@ -19,6 +19,7 @@ extension ClusterService {
             if system.exists(path), let number = Int64(String(decoding: try system.readAll(path), as: UTF8.self).prefix { !$0.isNewline }) {
                 last = max(last, number)
             }
+            if PlantedBugs.isOn(.generationNotRaised) && last > known { return last }
             let next = max(last + 1, time.wallMicroseconds() / 1_000_000)
             try system.replace(path, with: Array("\(next)\n".utf8), directory: directory)
             return next

@@ -193,7 +193,7 @@ extension ClusterService {
         log.info("joining the cluster \"\(configuration.clusterName)\"")
         do throws(ServerError) {
             try settleMembers()
-            try move(for: hostID)
+            if !PlantedBugs.isOn(.joinsWithoutCopy) { try move(for: hostID) }
             var attempt = 0
             while true {
                 do throws(ServerError) {

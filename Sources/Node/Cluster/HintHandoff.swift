@@ -212,7 +212,8 @@ final class HintHandoff: @unchecked Sendable {
                 }
                 continue
             }
-            driver.ask(.hint(hint.mutations), at: endpoint, wanted: node, timeout: 10_000_000, epoch: view.epoch) { reply in
+            let mutations = PlantedBugs.isOn(.hintsRestamped) ? stamped(hint.mutations, at: time.wallMicroseconds()) : hint.mutations
+            driver.ask(.hint(mutations), at: endpoint, wanted: node, timeout: 10_000_000, epoch: view.epoch) { reply in
                 switch reply {
                 // A table that is gone here and there is missed by nobody.
                 case .done, .failed(.unknownTable, _): delivered(true)
@@ -220,6 +221,26 @@ final class HintHandoff: @unchecked Sendable {
                 }
             }
         }
+    }
+
+    /// The same rows, written at another time: what `PlantedBug.hintsRestamped` does to them.
+    private func stamped(_ mutations: [UInt8], at time: Int64) -> [UInt8] {
+        var changed = mutations
+        mutations.withUnsafeBytes { bytes in
+            var reader = MutationReader(bytes)
+            do throws(ByteError) {
+                while try reader.nextTable() {
+                    while let operation = try reader.nextOperation() {
+                        guard case .row(_, let row) = operation, RowView(row).flags.contains(.hasBase), let base = bytes.baseAddress,
+                            let start = row.baseAddress
+                        else { continue }
+                        let place = start - base + 1
+                        withUnsafeBytes(of: time.littleEndian) { changed.replaceSubrange(place..<place + 8, with: $0) }
+                    }
+                }
+            } catch {}  // not reached: a coordinator wrote it
+        }
+        return changed
     }
 
     /// SAFETY: `@unchecked` because it is touched on loop 0 only.

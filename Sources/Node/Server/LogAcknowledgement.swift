@@ -1,4 +1,5 @@
 import Platform
+import Primitives
 import Storage
 import Synchronization
 
@@ -36,7 +37,7 @@ final class LogAcknowledgement: Acknowledgement {
     func demandSync() { demanded.max(mark, ordering: .acquiringAndReleasing) }
 
     var needsSync: Bool {
-        guard engine.log?.hasUnsynced ?? false else { return false }
+        guard engine.log?.hasUnsynced ?? false, !PlantedBugs.isOn(.acknowledgedBeforeSync) else { return false }
         return mode != .periodic || demanded.load(ordering: .acquiring) > synced.load(ordering: .acquiring)
     }
 

@@ -35,15 +35,16 @@ public final class ClientSession: @unchecked Sendable {
     func moveOn() { current = world.random.pick(serving()) }
 
     /// Runs a statement through the node of the moment, or that one of those that are there.
-    func run(_ statement: String, _ consistency: String = "QUORUM", node: Int? = nil) -> LineReply {
+    /// - Parameter page: rows of a page; the answer has those of all pages. 0: it is not read in pages.
+    func run(_ statement: String, _ consistency: String = "QUORUM", node: Int? = nil, page: Int = 0) -> LineReply {
         let present = serving()
         let index = node.map { present[min($0, present.count - 1)] } ?? current
         let called = world.now
-        let reply = clients[index].run(statement, consistency: consistency, timeout: timeout)
+        let reply = clients[index].run(statement, consistency: consistency, page: page, timeout: timeout)
         requests += 1
         if case .unknown = reply { unknown += 1 }
         world.trace(
-            "client \(number) through \(names[index]) \(consistency) \(statement) -> \(reply.text) "
+            "client \(number) through \(names[index]) \(consistency) \(statement)\(page > 0 ? " in pages of \(page)" : "") -> \(reply.text) "
                 + "(called \(SimulationLog.seconds(called).drop { $0 == " " }))")
         // Who is turned away, or hears nothing, tries another.
         if node == nil && !reply.isDone && world.random.happens(0.7) { moveOn() }

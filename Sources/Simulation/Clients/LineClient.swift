@@ -49,6 +49,7 @@ final class LineClient: @unchecked Sendable {
     private var lines: [String] = []
     private var answer: ((LineReply) -> Void)?
     private var consistency = ""
+    private var page = 0
 
     init(network: SimulatedNetwork, host: String, port: Int) {
         self.network = network
@@ -60,7 +61,8 @@ final class LineClient: @unchecked Sendable {
     var isOpen: Bool { session != nil }
 
     /// Runs a statement at a consistency level.
-    func run(_ statement: String, consistency level: String, timeout: UInt64) -> LineReply {
+    /// - Parameter page: rows of a page, of which all are asked for, one after the other; 0: all in one answer.
+    func run(_ statement: String, consistency level: String, page rows: Int, timeout: UInt64) -> LineReply {
         let deadline = world.now + timeout
         if session == nil {
             open()
@@ -77,11 +79,25 @@ final class LineClient: @unchecked Sendable {
             guard reply.isDone else { return .failed(code: 0x1000, text: "no connection: \(reply.text)") }
             consistency = level
         }
-        return send(statement, until: deadline)
+        if page != rows {
+            page = -1
+            let reply = send("\\page \(rows)", until: deadline)
+            guard reply.isDone else { return .failed(code: 0x1000, text: "no connection: \(reply.text)") }
+            page = rows
+        }
+        var reply = send(statement, until: deadline)
+        var all: [[String]] = []
+        while case .done(let rows, let text) = reply {
+            all += rows
+            guard lines.contains(where: { $0.hasPrefix("> ") }) else { return .done(rows: all, text: text) }
+            reply = send("\\next", until: deadline)
+        }
+        return reply
     }
 
     private func open() {
         consistency = ""
+        page = 0
         network.connect(host: host, port: port, loop: 0) { [self] connection in
             let new = Session(client: self, connection: connection)
             session = new

@@ -36,6 +36,8 @@ public enum FaultKind: String, Sendable, CaseIterable {
     case slowdisk
     /// What is read is not in memory.
     case cold
+    /// Somebody flushes or compacts the tables of a node. No fault, but its work meets those.
+    case upkeep
     /// Nodes join, leave, are removed when they are dead, or replaced.
     case members
     /// A bit of a file turns. Not among `all`: with one copy, an answer is lost for good.

@@ -101,7 +101,17 @@ final class Nemesis: @unchecked Sendable {
             node.machine.skewMicroseconds += jump
             later(seconds(1...20)) { node.machine.skewMicroseconds = 0 }
         case .readerrors, .writeerrors, .syncerrors, .full, .slowdisk, .cold, .rot: strikeDisk(kind, node)
+        case .upkeep: upkeep(node)
         case .members: break  // not reached: they have their own times
+        }
+    }
+
+    private func upkeep(_ node: SimulatedNode) {
+        let compacts = world.random.happens(0.2)
+        world.tell("\(node.name): its tables are \(compacts ? "compacted" : "flushed")")
+        node.administer { [world] server in
+            // A full or failing disk refuses, and a node that stops.
+            do { try server.tidyTables(compacts: compacts) } catch { world.trace("\(node.name): upkeep: \(error)") }
         }
     }
 

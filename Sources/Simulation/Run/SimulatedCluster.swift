@@ -11,7 +11,7 @@ final class SimulatedCluster: @unchecked Sendable {
     let clientNetwork: SimulatedNetwork
     /// Runs the clients' fibers.
     let clientIncarnation: Incarnation
-    /// Whether what is acknowledged was synced.
+    /// Whether what clients check was synced before it was acknowledged.
     let survivesPowerLoss: Bool
     /// Copies of each row.
     let replicas: Int
@@ -19,13 +19,15 @@ final class SimulatedCluster: @unchecked Sendable {
     static let linePort = 9043
     static let storagePort = 7000
 
-    /// - Parameter spares: machines that run no node at first.
-    init(world: SimulatedWorld, nodeCount: Int, spares: Int) {
+    /// - Parameters:
+    ///   - spares: machines that run no node at first.
+    ///   - settings: of the configuration of all nodes, as `key=value`; the seed chooses the others.
+    ///   - needsSyncedLog: whether the clients' checks rest on more of the log than every mode syncs before it answers.
+    init(world: SimulatedWorld, nodeCount: Int, spares: Int, settings: [String], needsSyncedLog: Bool) {
         self.world = world
         let fabric = NetworkFabric(world: world)
         self.fabric = fabric
         let mode = world.random.pick(["batch", "batch", "group", "periodic"])
-        survivesPowerLoss = mode != "periodic"
         replicas = min(3, nodeCount)
         let machines = (1...nodeCount + spares).map { Machine(index: $0, address: "127.0.0.\($0)", world: world) }
         let clients = Machine(index: 0, address: "127.0.1.1", world: world)
@@ -43,7 +45,15 @@ final class SimulatedCluster: @unchecked Sendable {
             // What takes long here takes no real time, and would be told on standard error.
             "slow_query_log_timeout=1h",
             "compaction_throughput=\(world.random.pick(["0", "1MiB/s"]))",
+            // Without hints a repair has something to do.
+            "hinted_handoff_enabled=\(world.random.pick(["true", "true", "true", "false"]))",
         ]
+        for setting in settings {
+            let key = setting.prefix { $0 != "=" } + "="
+            common.removeAll { $0.hasPrefix(key) }
+            common.append(setting)
+        }
+        survivesPowerLoss = !common.contains("commitlog_sync=periodic") || !needsSyncedLog
         world.tell("settings: " + common.joined(separator: " "))
         common.append("storage_port=\(SimulatedCluster.storagePort)")
         let seeds = SimulatedCluster.seeds(Array(machines.prefix(min(2, nodeCount))))

@@ -9,6 +9,8 @@ public struct SimulationOptions: Sendable {
     public var seconds = 60
     public var faults = FaultKind.usual
     public var clients = 6
+    /// Settings of the nodes' configuration, as `key=value`; the seed chooses the others.
+    public var settings: [String] = []
     /// Names of workloads; all when empty.
     public var workloads: [String] = []
     public var detail = SimulationLog.Detail.story
@@ -40,7 +42,8 @@ public struct SimulationResult: Sendable {
 ///
 /// 1. All nodes start, and the workloads' tables are made.
 /// 2. Clients work while things go wrong.
-/// 3. Everything heals: all nodes must be up and answer within `progressLimit`, and the members be those that are there.
+/// 3. Everything heals: all nodes must be up and answer within `progressLimit`, know of each other that they are within `meetingLimit`, and the
+///    members be those that are there.
 /// 4. The clients stop, and the workloads check what is left, before or after a repair of everything, as the seed has it. After it the replicas are
 ///    equal, and the checks hold again.
 ///
@@ -59,6 +62,8 @@ public final class Simulation: @unchecked Sendable {
 
     /// How long nodes may take to start and answer when nothing goes wrong.
     static let progressLimit = 300 * Nanoseconds.second
+    /// How long nodes that are up may take to hear of each other.
+    static let meetingLimit = 20 * Nanoseconds.second
     /// How long a change of the members may take to come to its end then.
     static let membersLimit = 900 * Nanoseconds.second
     /// Machines for nodes that join.
@@ -68,10 +73,11 @@ public final class Simulation: @unchecked Sendable {
     public init(_ options: SimulationOptions, write: @escaping (String) -> Void) {
         self.options = options
         world = SimulatedWorld(seed: options.seed, log: SimulationLog(detail: options.detail, write: write))
-        cluster = SimulatedCluster(
-            world: world, nodeCount: options.nodes, spares: options.faults.contains(.members) ? Simulation.spares : 0)
-        nemesis = Nemesis(cluster: cluster, kinds: options.faults)
         workloads = Simulation.workloads(options)
+        cluster = SimulatedCluster(
+            world: world, nodeCount: options.nodes, spares: options.faults.contains(.members) ? Simulation.spares : 0,
+            settings: options.settings, needsSyncedLog: workloads.contains(where: \.needsSyncedLog))
+        nemesis = Nemesis(cluster: cluster, kinds: options.faults)
     }
 
     /// Names of all workloads.
@@ -85,11 +91,11 @@ public final class Simulation: @unchecked Sendable {
     private static func workloads(_ options: SimulationOptions) -> [any Workload] {
         let all: [any Workload] = [
             RegisterWorkload(clients: options.clients), TransactionWorkload(), CounterWorkload(), BatchWorkload(),
-            DeletionWorkload(clients: options.clients), SchemaWorkload(clients: options.clients),
+            // Only where all copies are on one disk nobody has to hear of a deletion before it may be forgotten.
+            DeletionWorkload(clients: options.clients, forgetsAtOnce: options.nodes == 1 && !options.faults.contains(.members)),
+            SchemaWorkload(clients: options.clients),
         ]
-        if !options.workloads.isEmpty { return all.filter { options.workloads.contains($0.name) } }
-        // Batches are atomic on one node only.
-        return options.nodes == 1 && !options.faults.contains(.members) ? all : all.filter { $0.name != "batches" }
+        return options.workloads.isEmpty ? all : all.filter { options.workloads.contains($0.name) }
     }
 
     /// Runs it to its end.
@@ -118,7 +124,9 @@ public final class Simulation: @unchecked Sendable {
         world.run(atMost: UInt64(options.seconds) * Nanoseconds.second) { self.isViolated }
         if isViolated { return }
         nemesis.heal()
-        guard awaitMembers(), awaitNodes("everything healed") else { return }
+        // A change of the members that is under way waits for a node whose log has stopped.
+        if options.faults.contains(.members) { seeToFailedDisks() }
+        guard awaitMembers(), awaitNodes("everything healed"), meet() else { return }
         seeToFailedDisks()
         guard awaitNodes("failed disks were seen to") else { return }
         world.run(atMost: 5 * Nanoseconds.second) { self.isViolated }
@@ -136,12 +144,12 @@ public final class Simulation: @unchecked Sendable {
         }
         world.tell("repair of everything")
         guard inTime("the repair", limit: 3600 * Nanoseconds.second, { self.repair($0) }) else { return }
-        _ = checks("checks after the repair")
+        _ = checks("checks after the repair", areRepaired: true)
     }
 
-    private func checks(_ text: String) -> Bool {
+    private func checks(_ text: String, areRepaired: Bool = false) -> Bool {
         world.tell(text)
-        return inTime("the checks", limit: 7200 * Nanoseconds.second) { self.check($0) }
+        return inTime("the checks", limit: 7200 * Nanoseconds.second) { self.check($0, areRepaired: areRepaired) }
     }
 
     /// Runs until all nodes are up.
@@ -191,6 +199,23 @@ public final class Simulation: @unchecked Sendable {
                     history: members.description))
         }
         return !isViolated
+    }
+
+    /// Runs until every node holds all members for alive.
+    private func meet() -> Bool {
+        let members = cluster.members
+        func strangers() -> [String] {
+            members.compactMap { node in
+                let dead = node.server?.deadMembers ?? []
+                let names = dead.map { id in members.first { $0.hostID == id }?.name ?? "\(id)" }
+                return names.isEmpty ? nil : "\(node.name) holds \(names.joined(separator: ", ")) for dead"
+            }
+        }
+        let limit = options.faults.contains(.members) ? Simulation.membersLimit : Simulation.meetingLimit
+        if world.run(atMost: limit, until: { self.isViolated || strangers().isEmpty }) { return !isViolated }
+        violations.append(
+            Violation("nodes do not know that others live \(limit / Nanoseconds.second) s after everything healed", history: strangers()))
+        return false
     }
 
     /// Starts nodes again whose storage says that it needs it.
@@ -290,9 +315,9 @@ public final class Simulation: @unchecked Sendable {
         return nil
     }
 
-    private func check(_ session: ClientSession) {
+    private func check(_ session: ClientSession, areRepaired: Bool) {
         for workload in workloads {
-            let readers = FinalReaders(session: session, patience: 120 * Nanoseconds.second)
+            let readers = FinalReaders(session: session, patience: 120 * Nanoseconds.second, areRepaired: areRepaired)
             workload.finish(session, readers)
             violations += readers.violations
             world.trace("checked \(workload.name)")

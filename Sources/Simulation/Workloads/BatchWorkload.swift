@@ -37,6 +37,7 @@ public final class BatchWorkload: Workload, @unchecked Sendable {
     }
 
     public func finish(_ session: ClientSession, _ readers: FinalReaders) {
+        guard readers.areEqual("SELECT k, v FROM sim.batches") else { return }
         var acknowledged = session.world.random.shuffled(batches.filter(\.isAcknowledged))
         acknowledged = Array(acknowledged.prefix(BatchWorkload.sampleSize))
         for batch in batches.filter({ !$0.isAcknowledged }) + acknowledged { check(batch, session, readers) }

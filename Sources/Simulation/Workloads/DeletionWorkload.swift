@@ -1,28 +1,39 @@
 /// Rows that come and go: what was deleted does not come back.
 ///
 /// Each row has one writer. A deletion is of the row, of its cell, of a slice of the partition or of the partition, all of whose rows the writer owns.
+/// Partitions are read whole or in small pages, which end among deleted rows too. Files of like size are compacted two by two, so that deletions and what
+/// they hide come together late.
 ///
 /// SAFETY: `@unchecked Sendable` as `Workload` says.
 public final class DeletionWorkload: Workload, @unchecked Sendable {
     public let name = "deletions"
     private let clients: Int
+    private let forgetsAtOnce: Bool
     /// By partition, which is a client's, and row.
     private var rows: [[VersionedHistory]]
     /// The writer's clock: one for a partition, for deletions may be of several rows.
     private var stamps: [Int]
     public private(set) var violations: [Violation] = []
 
-    static let rowsPerPartition = 6
+    static let rowsPerPartition = 8
 
-    public init(clients: Int) {
+    /// - Parameter forgetsAtOnce: deletions are kept no longer than there is something to hide.
+    public init(clients: Int, forgetsAtOnce: Bool) {
         self.clients = clients
+        self.forgetsAtOnce = forgetsAtOnce
         rows = (0..<clients).map { partition in
             (0..<DeletionWorkload.rowsPerPartition).map { VersionedHistory(name: "row \(partition).\($0)") }
         }
         stamps = [Int](repeating: 0, count: clients)
     }
 
-    public var tables: [String] { ["CREATE TABLE IF NOT EXISTS sim.deletions (k int, c int, v int, PRIMARY KEY (k, c))"] }
+    public var tables: [String] {
+        let compaction = "{'class': 'SizeTieredCompactionStrategy', 'min_threshold': 2, 'min_sstable_size': 1}"
+        return [
+            "CREATE TABLE IF NOT EXISTS sim.deletions (k int, c int, v int, pad text, PRIMARY KEY (k, c)) "
+                + "WITH gc_grace_seconds = \(forgetsAtOnce ? 0 : 864_000) AND compaction = \(compaction)"
+        ]
+    }
 
     public func step(_ session: ClientSession) {
         let world = session.world
@@ -36,8 +47,11 @@ public final class DeletionWorkload: Workload, @unchecked Sendable {
         case 0...4:
             // Unique values: the row's next version.
             let value = rows[partition][row].nextValue
+            let pad = String(repeating: "x", count: world.random.happens(0.2) ? world.random.int(0...4000) : 8)
             write(
-                session, "INSERT INTO sim.deletions (k, c, v) VALUES (\(partition), \(row), \(value)) USING TIMESTAMP \(stamp)", [row],
+                session,
+                "INSERT INTO sim.deletions (k, c, v, pad) VALUES (\(partition), \(row), \(value), '\(pad)') USING TIMESTAMP \(stamp)",
+                [row],
                 value)
         case 5...6: write(session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c = \(row)", [row], nil)
         case 7:
@@ -59,15 +73,21 @@ public final class DeletionWorkload: Workload, @unchecked Sendable {
         for (row, version) in zip(affected, versions) {
             rows[partition][row].ended(version, isAcknowledged: reply.isDone, called: called, now: session.now)
         }
-        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
+        check(reply)
     }
 
     private func read(_ session: ClientSession) {
         let partition = session.world.random.int(0...clients - 1)
+        let page = session.world.random.pick([0, 1, 2, 3])
         let floors = rows[partition].map(\.floor)
         let called = session.now
-        let reply = session.run("SELECT c, v FROM sim.deletions WHERE k = \(partition)")
+        let reply = session.run("SELECT c, v FROM sim.deletions WHERE k = \(partition)", page: page)
         if let found = reply.rows { saw(partition, found, floors, called, session.now) }
+        check(reply)
+    }
+
+    private func check(_ reply: LineReply) {
+        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
     }
 
     private func saw(_ partition: Int, _ found: [[String]], _ floors: [Int], _ called: UInt64, _ now: UInt64) {

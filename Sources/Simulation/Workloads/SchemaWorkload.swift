@@ -4,8 +4,10 @@
 public final class SchemaWorkload: Workload, @unchecked Sendable {
     public let name = "schema"
     private let clients: Int
-    /// Tables whose making was acknowledged.
+    /// Tables whose making was acknowledged, by round.
     private var acknowledged: Set<Int> = []
+    /// The ids of those of which somebody was told.
+    private var ids: [Int: String] = [:]
     /// Per client, the round it took part in last.
     private var rounds: [Int]
     public private(set) var violations: [Violation] = []
@@ -33,15 +35,30 @@ public final class SchemaWorkload: Workload, @unchecked Sendable {
             if use.isMeaningless, !use.text.contains("made_") {
                 violations.append(Violation("\(name): refused as meaningless", history: [use.text]))
             }
+            let told = session.run(
+                "SELECT id FROM system_schema.tables WHERE keyspace_name = 'sim' AND table_name = 'made_\(round)'", "ONE")
+            if let id = told.rows?.first?.first { compare(round, id) }
         } else if reply.isMeaningless {
             violations.append(Violation("\(name): refused as meaningless", history: [reply.text]))
         }
+    }
+
+    /// The same table for all, from the first who was told to the end.
+    private func compare(_ round: Int, _ id: String) {
+        if let known = ids[round], known != id {
+            violations.append(Violation("the table sim.made_\(round) was acknowledged as \(known), and is \(id)"))
+        }
+        ids[round] = id
     }
 
     public func finish(_ session: ClientSession, _ readers: FinalReaders) {
         compare(session, readers, "SELECT keyspace_name, table_name, id FROM system_schema.tables WHERE keyspace_name = 'sim'") { rows in
             for round in self.acknowledged.sorted() where !rows.contains(where: { $0.count > 1 && $0[1] == "\"made_\(round)\"" }) {
                 self.violations.append(Violation("the table sim.made_\(round) was acknowledged and is not there in the end"))
+            }
+            for row in rows where row.count > 2 {
+                guard let round = Int(row[1].filter(\.isNumber)), row[1] == "\"made_\(round)\"" else { continue }
+                self.compare(round, row[2])
             }
         }
         compare(session, readers, "SELECT table_name, column_name, type FROM system_schema.columns WHERE keyspace_name = 'sim'") { _ in }

@@ -28,6 +28,9 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
         for _ in 0..<TransactionWorkload.registers { addRegister() }
     }
 
+    /// Promises and proposals of Paxos are synced in every mode, and what is lost of the commits is finished again.
+    public var needsSyncedLog: Bool { false }
+
     public var tables: [String] { ["CREATE TABLE IF NOT EXISTS sim.transactions (k int PRIMARY KEY, v int)"] }
 
     private func addRegister() {

@@ -5,6 +5,8 @@ public protocol Workload: AnyObject, Sendable {
     var name: String { get }
     /// Statements that make its tables.
     var tables: [String] { get }
+    /// Whether what it checks was acknowledged by a sync in some modes of the log only: in the others a loss of power may cost it.
+    var needsSyncedLog: Bool { get }
     /// Does one thing.
     func step(_ session: ClientSession)
     /// What was violated until now.
@@ -13,15 +15,24 @@ public protocol Workload: AnyObject, Sendable {
     func finish(_ session: ClientSession, _ readers: FinalReaders)
 }
 
+extension Workload {
+    public var needsSyncedLog: Bool { true }
+}
+
 /// Reads of the end: every node is asked, until it answers or the time is up.
 public final class FinalReaders {
     private let session: ClientSession
     private let patience: UInt64
+    private let areRepaired: Bool
     private(set) var violations: [Violation] = []
 
-    init(session: ClientSession, patience: UInt64) {
+    /// - Parameters:
+    ///   - patience: how long nodes may take to answer.
+    ///   - areRepaired: replicas hold the same, whoever asks one alone; the repair's own comparison is not believed.
+    init(session: ClientSession, patience: UInt64, areRepaired: Bool) {
         self.session = session
         self.patience = patience
+        self.areRepaired = areRepaired
     }
 
     /// The answer of a node; nil when it gives none in time, which is a violation.
@@ -41,8 +52,32 @@ public final class FinalReaders {
         }
     }
 
+    /// After a repair: whether all nodes come to answer the same at `ONE`, before a read at `ALL` makes them. True before one.
+    func areEqual(_ statement: String) -> Bool {
+        guard areRepaired else { return true }
+        let deadline = session.now + patience
+        while true {
+            let answers = (0..<session.nodeCount).compactMap { rows(statement, "ONE", node: $0) }
+            guard answers.count == session.nodeCount, let first = answers.first else { return false }
+            guard let other = answers.firstIndex(where: { $0 != first }) else { return true }
+            // A hint that was under way may come now.
+            if session.now < deadline {
+                session.sleep(Nanoseconds.second)
+                continue
+            }
+            let missing = first.filter { !answers[other].contains($0) }.prefix(4)
+            let extra = answers[other].filter { !first.contains($0) }.prefix(4)
+            violations.append(
+                Violation(
+                    "replicas differ after a repair: \(statement)",
+                    history: ["only \(session.name(of: 0)) has \(missing)", "only \(session.name(of: other)) has \(extra)"]))
+            return false
+        }
+    }
+
     /// What all nodes answer at `ALL`, then at `ONE`, when they agree; a violation when they do not.
     func agreed(_ statement: String) -> [[String]]? {
+        guard areEqual(statement) else { return nil }
         var first: [[String]]?
         for level in ["ALL", "ONE"] {
             for node in 0..<session.nodeCount {

@@ -55,6 +55,7 @@ public struct CommitLogReplay {
         var report = ReplayReport()
         report.segments = try segments()
         for (index, number) in report.segments.enumerated() {
+            if PlantedBugs.isOn(.replaySkipsSegment) && index == 0 && report.segments.count > 1 { continue }
             let path = directory + "/" + CommitLog.name(number)
             let bytes: [UInt8]
             do { bytes = try system.readAll(path) } catch { throw .file(error) }

@@ -142,7 +142,7 @@ extension StorageEngine {
 
     private func merge(_ table: TableStore, _ task: CompactionTask, into writer: SSTableWriter, progressID: Int) throws(StorageError) {
         let now = core.time.wallSeconds()
-        let grace = table.options.gcGraceSeconds
+        let grace = PlantedBugs.isOn(.gcGraceIgnored) ? 0 : table.options.gcGraceSeconds
         let gcBefore = now > grace ? now - grace : 0
         let inputs = Set(task.inputs.map(\.id))
         var lastPartition: [UInt8] = []
@@ -157,6 +157,7 @@ extension StorageEngine {
             for other in elsewhere.tables.tables where !inputs.contains(other.id) && other.filter.mayContain(hash) {
                 oldest = min(oldest, other.statistics.minTimestamp)
             }
+            if PlantedBugs.isOn(.shadowedDataOverlooked) { oldest = .max }
             lastPartition = [UInt8](partition)
             lastRule = PurgeRule(gcBefore: gcBefore, maxPurgeableTimestamp: oldest, now: now)
             return lastRule

@@ -24,6 +24,12 @@ public struct TableStoreOptions: Sendable {
         var strategy = SizeTieredStrategy()
         strategy.minThreshold = options.compaction.minThreshold
         strategy.maxThreshold = options.compaction.maxThreshold
+        strategy.minTableBytes = options.compaction.integer("min_sstable_size", default: strategy.minTableBytes)
+        strategy.bucketLow = options.compaction.number("bucket_low", default: strategy.bucketLow)
+        strategy.bucketHigh = options.compaction.number("bucket_high", default: strategy.bucketHigh)
+        strategy.tombstoneThreshold = options.compaction.number("tombstone_threshold", default: strategy.tombstoneThreshold)
+        strategy.tombstoneIntervalSeconds = UInt32(
+            clamping: options.compaction.integer("tombstone_compaction_interval", default: Int(strategy.tombstoneIntervalSeconds)))
         compaction = options.compaction.isEnabled ? strategy : nil
     }
 }

@@ -35,6 +35,19 @@ struct SimulateCommand: ParsableCommand {
     @Option(help: "A defect the product is to have, to see that it is found; may be given again.")
     var bug: [String] = []
 
+    @Option(
+        help: "A defect in the runs that find it: stands for --bug and for all options of the cluster and its faults. `list` names them.")
+    var planted: String?
+
+    @Flag(help: "The runs of --planted without their defect.")
+    var withoutBug = false
+
+    @Flag(help: "Of --seeds, none after the first that is not ok.")
+    var untilViolated = false
+
+    @Option(name: .customLong("set"), help: "A setting of the nodes, as key=value, instead of what the seed chooses; may be given again.")
+    var settings: [String] = []
+
     @Option(help: "Most real seconds of one run of --seeds.")
     var secondsLimit = 900
 
@@ -45,23 +58,11 @@ struct SimulateCommand: ParsableCommand {
     var resultOnly = false
 
     func run() throws {
-        let bugs = try bug.map { name in
-            guard let bug = PlantedBug(rawValue: name) else {
-                throw ValidationError("unknown bug \(name); there are \(PlantedBug.allCases.map(\.rawValue).joined(separator: ", "))")
-            }
-            return bug
+        if planted == "list" {
+            for bug in PlantedBug.allCases { print("\(bug.rawValue) \(PlantedRun(bug).firstSeed)") }
+            return
         }
-        guard let kinds = FaultKind.parse(faults) else {
-            throw ValidationError(
-                "unknown faults \(faults); there are all, none, \(FaultKind.allCases.map(\.rawValue).joined(separator: ", "))")
-        }
-        guard (1...100).contains(nodes), minutes > 0, clients > 0 else {
-            throw ValidationError("--nodes, --minutes and --clients are above 0")
-        }
-        let chosen = workloads.map { $0.split(separator: ",").map(String.init) } ?? []
-        if let unknown = chosen.first(where: { !Simulation.workloadNames.contains($0) }) {
-            throw ValidationError("unknown workload \(unknown); there are \(Simulation.workloadNames.joined(separator: ", "))")
-        }
+        let (asked, bugs) = try planted.map(plantedRun) ?? askedFor()
         if let seeds {
             let bounds = seeds.split(separator: ".", omittingEmptySubsequences: true).map { UInt64($0) }
             guard bounds.count == 2, let first = bounds[0], let last = bounds[1], first <= last else {
@@ -75,13 +76,8 @@ struct SimulateCommand: ParsableCommand {
             throw ExitCode(1)
         }
         PlantedBugs.set(bugs)
-        var options = SimulationOptions()
+        var options = asked
         options.seed = seed
-        options.nodes = nodes
-        options.seconds = max(1, Int(minutes * 60))
-        options.faults = kinds
-        options.clients = clients
-        options.workloads = chosen
         options.detail = verbose ? .everything : resultOnly ? .result : .story
         let result = Simulation(options) { print($0) }.run()
         if result.violations.isEmpty {
@@ -95,12 +91,52 @@ struct SimulateCommand: ParsableCommand {
         _exit(result.violations.isEmpty ? 0 : 1)
     }
 
+    private func plantedBug(_ name: String) throws -> PlantedBug {
+        guard let bug = PlantedBug(rawValue: name) else {
+            throw ValidationError("unknown bug \(name); there are \(PlantedBug.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        return bug
+    }
+
+    private func plantedRun(_ name: String) throws -> (SimulationOptions, [PlantedBug]) {
+        let run = PlantedRun(try plantedBug(name))
+        return (run.options, withoutBug ? [] : [run.bug])
+    }
+
+    /// What the options say one by one.
+    private func askedFor() throws -> (SimulationOptions, [PlantedBug]) {
+        guard let kinds = FaultKind.parse(faults) else {
+            throw ValidationError(
+                "unknown faults \(faults); there are all, none, \(FaultKind.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        guard (1...100).contains(nodes), minutes > 0, clients > 0 else {
+            throw ValidationError("--nodes, --minutes and --clients are above 0")
+        }
+        let chosen = workloads.map { $0.split(separator: ",").map(String.init) } ?? []
+        if let unknown = chosen.first(where: { !Simulation.workloadNames.contains($0) }) {
+            throw ValidationError("unknown workload \(unknown); there are \(Simulation.workloadNames.joined(separator: ", "))")
+        }
+        if let wrong = settings.first(where: { !$0.contains("=") }) { throw ValidationError("--set takes key=value; found \(wrong)") }
+        var options = SimulationOptions()
+        options.nodes = nodes
+        options.seconds = max(1, Int(minutes * 60))
+        options.faults = kinds
+        options.clients = clients
+        options.workloads = chosen
+        options.settings = settings
+        return (options, try bug.map(plantedBug))
+    }
+
     /// One process for each seed.
     private func runAll(_ seeds: ClosedRange<UInt64>) throws {
         var failed: [UInt64] = []
-        for seed in seeds where try !runAlone(seed) { failed.append(seed) }
+        var count = 0
+        for seed in seeds where failed.isEmpty || !untilViolated {
+            count += 1
+            if try !runAlone(seed) { failed.append(seed) }
+        }
         let names = failed.map(String.init).joined(separator: " ")
-        print("\(seeds.count - failed.count) of \(seeds.count) seeds ok" + (failed.isEmpty ? "" : "; not ok: \(names)"))
+        print("\(count - failed.count) of \(count) seeds ok" + (failed.isEmpty ? "" : "; not ok: \(names)"))
         if !failed.isEmpty { throw ExitCode(1) }
     }
 

@@ -1,0 +1,60 @@
+import Primitives
+
+/// Runs in which a planted bug shows: what the simulator is asked to do, and how soon it finds it.
+///
+/// All options of all bugs stand here. They are kept small, so that a seed takes a second or two; without the bug the same runs find nothing.
+public struct PlantedRun: Sendable {
+    /// The defect is found within this many seeds, whatever the first.
+    public static let mostSeeds: UInt64 = 200
+
+    public var bug: PlantedBug
+    /// All but the seed.
+    public var options: SimulationOptions
+    /// A seed that found it when these options were chosen: where a quick look begins.
+    public var firstSeed: UInt64
+
+    public init(_ bug: PlantedBug) {
+        switch bug {
+        case .diskForgetsSyncs: self.init(bug, nodes: 1, seconds: 20, [.crash], ["registers"])
+        case .acknowledgedBeforeSync: self.init(bug, nodes: 1, seconds: 20, [.crash], ["registers"], ["commitlog_sync=batch"])
+        case .replaySkipsSegment: self.init(bug, nodes: 1, seconds: 20, [.kill], ["registers"])
+        case .shadowedDataOverlooked: self.init(bug, nodes: 1, seconds: 40, [.upkeep], ["deletions"])
+        case .gcGraceIgnored:
+            self.init(bug, nodes: 3, seconds: 30, [.upkeep, .partition, .kill], ["deletions"], ["hinted_handoff_enabled=false"])
+        case .oneIsEnough: self.init(bug, nodes: 3, seconds: 15, [.partition, .pause], ["registers"])
+        case .readRepairOff:
+            self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["registers"], ["hinted_handoff_enabled=false"])
+        case .digestsNotCompared: self.init(bug, nodes: 3, seconds: 15, [.partition, .kill], ["registers"])
+        case .shortReads: self.init(bug, nodes: 3, seconds: 10, [.pause], ["deletions"])
+        case .hintsRestamped:
+            self.init(bug, nodes: 3, seconds: 20, [.partition, .kill], ["registers"], ["hinted_handoff_enabled=true"])
+        case .batchlogOff: self.init(bug, nodes: 5, seconds: 40, [.partition, .kill], ["batches"])
+        case .batchRemovedEarly: self.init(bug, nodes: 5, seconds: 40, [.partition, .kill], ["batches"])
+        case .counterTwice: self.init(bug, nodes: 5, seconds: 20, [.breaks, .kill], ["counters"])
+        case .repairSkipsStretch:
+            // Nobody reads a batch before the end: no read repairs it.
+            self.init(bug, nodes: 3, seconds: 10, [.partition, .kill], ["batches"], ["hinted_handoff_enabled=false"])
+        case .paxosForgetsAccepted: self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["transactions"])
+        case .paxosForgetsPromise: self.init(bug, nodes: 3, seconds: 15, [.pause], ["transactions"])
+        case .paxosNotSynced: self.init(bug, nodes: 3, seconds: 20, [.crash, .blackout], ["transactions"], ["commitlog_sync=periodic"])
+        case .schemaWithoutMajority: self.init(bug, nodes: 3, seconds: 40, [.partition, .pause], ["schema"])
+        case .generationNotRaised: self.init(bug, nodes: 3, seconds: 60, [.kill, .crash], ["registers"])
+        case .pendingNotWritten: self.init(bug, nodes: 4, seconds: 40, [.members, .partition, .kill], ["registers"])
+        case .joinsWithoutCopy: self.init(bug, nodes: 4, seconds: 40, [.members], ["registers"])
+        }
+    }
+
+    private init(
+        _ bug: PlantedBug, nodes: Int, seconds: Int, _ faults: [FaultKind], _ workloads: [String], _ settings: [String] = [],
+        firstSeed: UInt64 = 1
+    ) {
+        self.bug = bug
+        self.firstSeed = firstSeed
+        options = SimulationOptions()
+        options.nodes = nodes
+        options.seconds = seconds
+        options.faults = faults
+        options.workloads = workloads
+        options.settings = settings
+    }
+}

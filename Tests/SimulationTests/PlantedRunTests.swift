@@ -1,0 +1,16 @@
+import Primitives
+import Testing
+
+@testable import Simulation
+
+/// What is kept of the runs that find planted bugs; `tools/planted-bugs` makes them.
+@Suite struct PlantedRunTests {
+    @Test(arguments: PlantedBug.allCases) func everyBugHasRunsThatMeetIt(_ bug: PlantedBug) {
+        let run = PlantedRun(bug)
+        #expect(run.bug == bug)
+        #expect(run.firstSeed > 0)
+        #expect(!run.options.workloads.isEmpty)
+        #expect(run.options.workloads.allSatisfy { Simulation.workloadNames.contains($0) })
+        #expect(!run.options.faults.isEmpty)
+    }
+}
