@@ -30,11 +30,12 @@ import Testing
 
     @Test func aKilledProcessLosesNothingButItsLocks() throws {
         try write("/file", "in the kernel", syncs: false)
-        _ = try disk.lock("/LOCK")
+        let lock = try disk.lock("/LOCK")
         #expect(throws: FileError.self) { try disk.lock("/LOCK") }
         empty.machines[0].end(losesPower: false)
         #expect(text("/file") == "in the kernel")
         _ = try disk.lock("/LOCK")
+        withExtendedLifetime(lock) {}
     }
 
     @Test func aFullDiskTakesNothingMore() throws {
