@@ -47,8 +47,6 @@ import Testing
         options.nodes = 3
         options.seconds = 8
         options.faults = [.crash, .kill, .pause, .partition, .breaks]
-        // Batches are atomic on one node only.
-        options.workloads = Simulation.workloadNames.filter { $0 != "batches" }
         options.detail = .result
         let result = Simulation(options) { _ in }.run()
         #expect(result.violations.map(\.description) == [])
@@ -98,9 +96,19 @@ import Testing
         #expect(String(decoding: found.output, as: UTF8.self).contains("VIOLATED"))
     }
 
+    @Test func thePlantedRunsFindTheirBugAndNothingWithoutIt() throws {
+        let run = ["--planted", "acknowledged-before-sync", "--seeds", "1..3", "--until-violated"]
+        let found = try simulate(run)
+        #expect(found.status == 1)
+        #expect(String(decoding: found.output, as: UTF8.self).contains("VIOLATED"))
+        #expect(try simulate(["--planted", "acknowledged-before-sync", "--seed", "1", "--without-bug"]).status == 0)
+    }
+
     @Test func wrongUsageIsRefused() throws {
         #expect(try simulate(["--seed", "1", "--faults", "earthquake"]).status == 64)
         #expect(try simulate(["--seeds", "3..1"]).status == 64)
         #expect(try simulate([]).status == 64)
+        #expect(try simulate(["--seed", "1", "--planted", "a-bug-nobody-knows"]).status == 64)
+        #expect(try simulate(["--seed", "1", "--set", "no setting"]).status == 64)
     }
 }

@@ -20,7 +20,8 @@ public struct PlantedRun: Sendable {
         case .replaySkipsSegment: self.init(bug, nodes: 1, seconds: 20, [.kill], ["registers"])
         case .shadowedDataOverlooked: self.init(bug, nodes: 1, seconds: 40, [.upkeep], ["deletions"])
         case .gcGraceIgnored:
-            self.init(bug, nodes: 3, seconds: 30, [.upkeep, .partition, .kill], ["deletions"], ["hinted_handoff_enabled=false"])
+            self.init(
+                bug, nodes: 3, seconds: 30, [.upkeep, .partition, .kill], ["deletions"], ["hinted_handoff_enabled=false"], firstSeed: 2)
         case .oneIsEnough: self.init(bug, nodes: 3, seconds: 15, [.partition, .pause], ["registers"])
         case .readRepairOff:
             self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["registers"], ["hinted_handoff_enabled=false"])
@@ -39,8 +40,9 @@ public struct PlantedRun: Sendable {
         case .paxosNotSynced: self.init(bug, nodes: 3, seconds: 20, [.crash, .blackout], ["transactions"], ["commitlog_sync=periodic"])
         case .schemaWithoutMajority: self.init(bug, nodes: 3, seconds: 40, [.partition, .pause], ["schema"])
         case .generationNotRaised: self.init(bug, nodes: 3, seconds: 60, [.kill, .crash], ["registers"])
-        case .pendingNotWritten: self.init(bug, nodes: 4, seconds: 40, [.members, .partition, .kill], ["registers"])
-        case .joinsWithoutCopy: self.init(bug, nodes: 4, seconds: 40, [.members], ["registers"])
+        // With one copy there is no other that hides what a new owner lacks.
+        case .pendingNotWritten: self.init(bug, nodes: 1, seconds: 20, [.members], ["registers"])
+        case .joinsWithoutCopy: self.init(bug, nodes: 1, seconds: 20, [.members], ["registers"])
         }
     }
 

@@ -64,6 +64,8 @@ public final class Simulation: @unchecked Sendable {
     static let progressLimit = 300 * Nanoseconds.second
     /// How long nodes that are up may take to hear of each other.
     static let meetingLimit = 20 * Nanoseconds.second
+    /// How long none of them may be held for dead then.
+    static let quietTime = 10 * Nanoseconds.second
     /// How long a change of the members may take to come to its end then.
     static let membersLimit = 900 * Nanoseconds.second
     /// Machines for nodes that join.
@@ -201,7 +203,7 @@ public final class Simulation: @unchecked Sendable {
         return !isViolated
     }
 
-    /// Runs until every node holds all members for alive.
+    /// Runs until every node holds all members for alive, and a while longer, in which none may be held for dead.
     private func meet() -> Bool {
         let members = cluster.members
         func strangers() -> [String] {
@@ -211,11 +213,26 @@ public final class Simulation: @unchecked Sendable {
                 return names.isEmpty ? nil : "\(node.name) holds \(names.joined(separator: ", ")) for dead"
             }
         }
+        var found: [String] = []
+        var next: UInt64 = 0
+        /// Looks ten times a second.
+        func know(_ isKnown: Bool) -> Bool {
+            if isViolated { return true }
+            guard world.now >= next else { return false }
+            next = world.now + 100 * Nanoseconds.millisecond
+            found = strangers()
+            return found.isEmpty == isKnown
+        }
         let limit = options.faults.contains(.members) ? Simulation.membersLimit : Simulation.meetingLimit
-        if world.run(atMost: limit, until: { self.isViolated || strangers().isEmpty }) { return !isViolated }
-        violations.append(
-            Violation("nodes do not know that others live \(limit / Nanoseconds.second) s after everything healed", history: strangers()))
-        return false
+        guard world.run(atMost: limit, until: { know(true) }) else {
+            violations.append(
+                Violation("nodes do not know that others live \(limit / Nanoseconds.second) s after everything healed", history: found))
+            return false
+        }
+        if world.run(atMost: Simulation.quietTime, until: { know(false) }), !isViolated {
+            violations.append(Violation("a node is held for dead though nothing goes wrong any more", history: found))
+        }
+        return !isViolated
     }
 
     /// Starts nodes again whose storage says that it needs it.

@@ -24,6 +24,8 @@ public final class FinalReaders {
     private let session: ClientSession
     private let patience: UInt64
     private let areRepaired: Bool
+    /// How long a hint that rested may still come after a repair.
+    static let hintTime = 60 * Nanoseconds.second
     private(set) var violations: [Violation] = []
 
     /// - Parameters:
@@ -55,14 +57,14 @@ public final class FinalReaders {
     /// After a repair: whether all nodes come to answer the same at `ONE`, before a read at `ALL` makes them. True before one.
     func areEqual(_ statement: String) -> Bool {
         guard areRepaired else { return true }
-        let deadline = session.now + patience
+        let deadline = session.now + FinalReaders.hintTime
         while true {
             let answers = (0..<session.nodeCount).compactMap { rows(statement, "ONE", node: $0) }
             guard answers.count == session.nodeCount, let first = answers.first else { return false }
             guard let other = answers.firstIndex(where: { $0 != first }) else { return true }
             // A hint that was under way may come now.
             if session.now < deadline {
-                session.sleep(Nanoseconds.second)
+                session.sleep(4 * Nanoseconds.second)
                 continue
             }
             let missing = first.filter { !answers[other].contains($0) }.prefix(4)
