@@ -20,10 +20,14 @@ extension Coordinator {
                 self, cluster: cluster, parts: parts, consistency: consistency, type: type, deadline: now + limits.writeTimeout), now: now)
     }
 
-    /// Applies a logged batch that was found in the batchlog; when it succeeds, the batch can be removed.
-    public func replay(_ mutations: [UInt8], cluster: ClusterView, now: Int64) throws(ServerError) -> UInt64 {
+    /// Applies what was written before and is kept somewhere: a logged batch, or hints for a node that is no longer a replica. When it
+    /// succeeds, what was kept can be removed.
+    /// - Parameter writtenAt: seconds since 1970, for hints this leaves.
+    public func replay(
+        _ mutations: [UInt8], writtenAt: UInt32, cluster: ClusterView, now: Int64
+    ) throws(ServerError) -> UInt64 {
         let parts = try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in try split(bytes) }
-        return begin(ReplayOperation(self, cluster: cluster, parts: parts, deadline: now + limits.writeTimeout), now: now)
+        return begin(ReplayOperation(self, cluster: cluster, parts: parts, writtenAt: writtenAt, deadline: now + limits.writeTimeout), now: now)
     }
 
     /// Sends to the other replicas what this node, leading a counter's update, has written already; its own answer is counted.
@@ -50,10 +54,16 @@ extension Coordinator {
 
     /// Reads a range of keys; `isByKey` when it lies within one partition.
     public func read(_ command: ReadCommand, consistency: Consistency, cluster: ClusterView, isByKey: Bool, now: Int64) -> UInt64 {
-        begin(
+        if isByKey, let placement = cluster.placement(of: command.table) {
+            let token = command.range.start.withUnsafeBytes { ClusterView.token($0) }
+            return begin(
+                ReadOperation(
+                    self, cluster: cluster, command: command, replicas: cluster.sorted(placement.table.replicas(for: token), ofOneToken: true),
+                    replication: placement.replication, consistency: consistency, deadline: now + limits.readTimeout), now: now)
+        }
+        return begin(
             RangeOperation(
-                self, cluster: cluster, command: command, consistency: consistency,
-                deadline: now + (isByKey ? limits.readTimeout : limits.rangeTimeout)), now: now)
+                self, cluster: cluster, command: command, consistency: consistency, deadline: now + limits.rangeTimeout), now: now)
     }
 
     /// Opens a round of Paxos; gives `Outcome.ballot`.

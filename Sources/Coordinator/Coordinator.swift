@@ -11,10 +11,11 @@ import Primitives
 /// **Thread safety**: its loop only.
 public final class Coordinator {
     public enum Effect {
-        /// Ask a node; `id` comes back with its reply. After `timeout` microseconds nobody waits for it.
-        case send(PeerRequest, to: UUID, id: UInt64, timeout: Int64)
-        /// Keep mutations for a node that missed them.
-        case hint(UUID, mutations: [UInt8])
+        /// Ask a node; `id` comes back with its reply. After `timeout` microseconds nobody waits for it. `epoch` is the version of the metadata
+        /// by which it was chosen, nil when it does not matter.
+        case send(PeerRequest, to: UUID, id: UInt64, timeout: Int64, epoch: UInt64?)
+        /// Keep mutations for a node that missed them; `writtenAt`, in seconds since 1970, when that is not now.
+        case hint(UUID, mutations: [UInt8], writtenAt: UInt32?, operation: UInt64)
         /// Nodes answered reads so fast.
         case latencies([ReadLatency])
         /// The operation has its result.
@@ -92,6 +93,11 @@ public final class Coordinator {
 
     func finished(_ operation: Operation, _ result: Result<Outcome, ServerError>) {
         active -= 1
+        var result = result
+        if operation.wasRefusedByNewerMembers, case .failure(var error) = result {
+            error.membersChanged = true
+            result = .failure(error)
+        }
         settle(operation)
         if let done = operation.whenFinished {
             operation.whenFinished = nil
@@ -106,12 +112,14 @@ public final class Coordinator {
         asked[id] = Asked(operation: operation, node: node, tag: tag, sentAt: limits.latencyInterval > 0 && request.isRead ? now : -1)
         operation.requests.append(id)
         effects.append(
-            .send(request, to: operation.cluster.ring.nodes[node].id, id: id, timeout: max(1, operation.deadline - now)))
+            .send(
+                request, to: operation.cluster.ring.nodes[node].id, id: id, timeout: max(1, operation.deadline - now),
+                epoch: operation.cluster.epoch))
     }
 
     /// Asks a node for something whose answer nobody waits for.
     func tell(_ request: PeerRequest, to node: UUID) {
-        effects.append(.send(request, to: node, id: nextID, timeout: limits.writeTimeout))
+        effects.append(.send(request, to: node, id: nextID, timeout: limits.writeTimeout, epoch: nil))
         nextID += 1
     }
 
@@ -122,10 +130,10 @@ public final class Coordinator {
         timers.add(deadline, operation, isExpiry: true)
     }
 
-    func hint(_ mutations: [UInt8], for node: UUID) {
+    func hint(_ mutations: [UInt8], for node: UUID, of operation: Operation, writtenAt: UInt32? = nil) {
         guard limits.hintedHandoff else { return }
         counters.hints += 1
-        effects.append(.hint(node, mutations: mutations))
+        effects.append(.hint(node, mutations: mutations, writtenAt: writtenAt, operation: operation.id))
     }
 
     func wake(_ operation: Operation, at time: Int64) { timers.add(time, operation, isExpiry: false) }
@@ -140,6 +148,7 @@ public final class Coordinator {
         time = now
         if asked.sentAt >= 0 { measure(asked, reply, now: now) }
         asked.operation.outstanding -= 1
+        if case .failed(.ringChanged, _) = reply { asked.operation.wasRefusedByNewerMembers = true }
         asked.operation.receive(reply, tag: asked.tag, from: asked.node, now: now)
         settle(asked.operation)
     }
@@ -165,11 +174,11 @@ public final class Coordinator {
     /// Nobody waits for what an operation still has outstanding.
     private func forget(_ operation: Operation, now: Int64) {
         guard operation.outstanding > 0 else { return }
+        defer { if limits.latencyInterval > 0 { tellLatencies(operation.cluster, now: now) } }
         for id in operation.requests {
             guard let asked = asked.removeValue(forKey: id), asked.sentAt >= 0 else { continue }
             latencies.add(now - asked.sentAt, of: asked.node, in: operation.cluster)
         }
-        tellLatencies(operation.cluster, now: now)
     }
 
     // MARK: Latencies

@@ -5,6 +5,8 @@ import Primitives
 /// What a finished operation gives to whoever began it.
 public enum Outcome: Sendable {
     case done
+    /// As `done`, but of some partition there are only hints: they must be on the disk before anybody is told.
+    case hinted
     /// Answers in the order of the stretches asked for; a later one is missing when an earlier one was not covered to its end.
     case read([ReadAnswer])
     /// A round of Paxos is open under this ballot; nothing unfinished is left from before.
@@ -40,6 +42,8 @@ class Operation {
     /// Set when the operation is begun.
     final var id: UInt64 = 0
     final private(set) var isFinished = false
+    /// A replica that knows newer members did nothing of what it was asked: begun anew by them the operation may succeed.
+    final var wasRefusedByNewerMembers = false
     /// Requests of this operation that have no reply yet.
     final var outstanding = 0
     /// Where its expiry stands in the queue of deadlines; -1: nowhere.

@@ -28,6 +28,7 @@ public enum PeerReply: Sendable, Equatable {
     case failed(FailureReason, String)
     case gossip([UInt8])
     case tree(MerkleTree)
+    case stream(StreamReply)
 
     public func encode(into out: inout ByteWriter) {
         switch self {
@@ -58,6 +59,9 @@ public enum PeerReply: Sendable, Equatable {
         case .tree(let tree):
             out.write(9)
             tree.encode(into: &out)
+        case .stream(let reply):
+            out.write(10)
+            reply.encode(into: &out)
         }
     }
 
@@ -72,6 +76,7 @@ public enum PeerReply: Sendable, Equatable {
         case 7: self = .failed(FailureReason(rawValue: try reader.readBE()) ?? .unknown, try reader.readCountedText())
         case 8: self = .gossip(try reader.readCounted())
         case 9: self = .tree(try MerkleTree(from: &reader))
+        case 10: self = .stream(try StreamReply(from: &reader))
         default: throw .malformedVarint(offset: reader.offset - 1)
         }
     }

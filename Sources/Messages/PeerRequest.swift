@@ -27,11 +27,13 @@ public enum PeerRequest: Sendable, Equatable {
     case storeBatch(LoggedBatch)
     /// The batch is applied: forget it.
     case removeBatch(BatchKey)
+    /// Move whole files of a table.
+    case stream(StreamRequest)
 
     /// What the queue of a peer, its counters and its limits call it.
     public enum Verb: UInt8, Sendable, CaseIterable {
         case write = 1, hint = 2, repair = 3, read = 4, digest = 5, count = 6, prepare = 7, propose = 8, commit = 9, metadata = 10,
-            truncate = 11, gossip = 12, tree = 13, storeBatch = 14, removeBatch = 15
+            truncate = 11, gossip = 12, tree = 13, storeBatch = 14, removeBatch = 15, stream = 16
     }
 
     public var verb: Verb {
@@ -51,6 +53,7 @@ public enum PeerRequest: Sendable, Equatable {
         case .tree: .tree
         case .storeBatch: .storeBatch
         case .removeBatch: .removeBatch
+        case .stream: .stream
         }
     }
 
@@ -85,6 +88,7 @@ public enum PeerRequest: Sendable, Equatable {
             batch.key.encode(into: &out)
             out.writeCounted(batch.mutations)
         case .removeBatch(let key): key.encode(into: &out)
+        case .stream(let request): request.encode(into: &out)
         }
     }
 
@@ -110,6 +114,7 @@ public enum PeerRequest: Sendable, Equatable {
         case .storeBatch:
             self = .storeBatch(LoggedBatch(key: try BatchKey(from: &reader), mutations: try PeerRequest.mutations(&reader)))
         case .removeBatch: self = .removeBatch(try BatchKey(from: &reader))
+        case .stream: self = .stream(try StreamRequest(from: &reader))
         }
     }
 

@@ -5,7 +5,8 @@ import Storage
 
 extension LocalReplica {
     /// What this node holds of a stretch of keys, for a coordinator that compares it with what others hold.
-    public func answer(_ command: ReadCommand, io: IOMode) throws(ReplicaError) -> ReadAnswer {
+    /// - Parameter excluded: numbers of files that are left out.
+    public func answer(_ command: ReadCommand, io: IOMode, excluding excluded: Set<UInt32> = []) throws(ReplicaError) -> ReadAnswer {
         guard let table = engine.table(command.table) else { throw .unknownTable(command.table) }
         let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)
         var out = MutationWriter(capacity: 1024)
@@ -13,7 +14,9 @@ extension LocalReplica {
         var lastKey: [UInt8] = []
         var isFull = false
         do throws(StorageError) {
-            try table.scan(command.range, reversed: command.reversed, mayBlock: io == .blocking, purge: purge) { key, row in
+            try table.scan(
+                command.range, reversed: command.reversed, mayBlock: io == .blocking, purge: purge, excluding: excluded
+            ) { key, row in
                 if places.count >= command.rowLimit || out.count >= command.byteLimit {
                     isFull = true
                     return false
@@ -36,7 +39,8 @@ extension LocalReplica {
         // After the rows: a deletion that came in between hides rows that were read, never the other way round.
         let deletions: RangeDeletions
         do throws(StorageError) {
-            deletions = try table.rangeDeletions(in: answer.covered(of: command), mayBlock: io == .blocking)
+            deletions = try table.rangeDeletions(
+                in: answer.covered(of: command), mayBlock: io == .blocking, excluding: excluded)
         } catch { throw LocalReplica.convert(error) }
         for span in deletions.spans where span.deletion.localDeletion >= command.gcBefore {
             out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)

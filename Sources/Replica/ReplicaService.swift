@@ -10,11 +10,13 @@ public struct ReplicaService: Sendable {
     public let replica: LocalReplica
     public let acceptor: PaxosAcceptor
     public let batchLog: BatchLog
+    private let streams: StreamSessions
 
     public init(replica: LocalReplica) {
         self.replica = replica
         batchLog = BatchLog(replica: replica)
         acceptor = PaxosAcceptor(replica: replica)
+        streams = StreamSessions(replica: replica)
     }
 
     /// What was done, and what has to happen before it is said.
@@ -85,6 +87,9 @@ public struct ReplicaService: Sendable {
         case .removeBatch(let key):
             try batchLog.remove(key, io: io)
             return Result(reply: .done)
+        case .stream(let request):
+            guard io == .blocking else { throw .wouldBlock }
+            return Result(reply: try streams.handle(request))
         case .metadata, .gossip: return Result(reply: .failed(.unknown, "not for the replica"))
         }
     }

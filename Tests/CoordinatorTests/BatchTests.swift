@@ -199,7 +199,7 @@ import Testing
 
     private static func replay(_ cluster: VirtualCluster, _ mutations: [UInt8]) -> Result<Outcome, ServerError>? {
         cluster.wait(on: 0) { (coordinator, view, now) throws(ServerError) in
-            try coordinator.replay(mutations, cluster: view, now: now)
+            try coordinator.replay(mutations, writtenAt: 77, cluster: view, now: now)
         }
     }
 
@@ -211,6 +211,7 @@ import Testing
         #expect(Self.replay(cluster, batch.mutations)?.value != nil)
         #expect(cluster.now >= cluster.limits.writeTimeout)
         #expect(Set(cluster.hints.map(\.to)).isSubset(of: [VirtualCluster.id(1), VirtualCluster.id(2)]) && !cluster.hints.isEmpty)
+        #expect(cluster.hints.allSatisfy { $0.writtenAt == 77 }, "as old as the write")
         for hint in cluster.hints { _ = cluster.nodes.first { $0.id == hint.to }?.replica.apply(hint.mutations) }
         #expect(cluster.holders(batch) == [3, 3, 3, 3])
     }
@@ -371,7 +372,7 @@ extension VirtualCluster {
         for batch in node.replica.batches(before: VirtualTime.epoch + now - 2 * limits.writeTimeout) {
             do throws(ServerError) {
                 try begin(on: node.index) { (coordinator, view, now) throws(ServerError) in
-                    try coordinator.replay(batch.mutations, cluster: view, now: now)
+                    try coordinator.replay(batch.mutations, writtenAt: 0, cluster: view, now: now)
                 } then: { result in
                     if result?.value != nil { _ = node.replica.handle(.removeBatch(batch.key)) }
                 }

@@ -91,7 +91,7 @@ final class VirtualCluster {
     var otherOptions: [String: String]?
     /// Nodes all others hold for dead.
     var dead: Set<Int> = []
-    var hints: [(to: UUID, mutations: [UInt8])] = []
+    var hints: [(to: UUID, mutations: [UInt8], writtenAt: UInt32?)] = []
     var sent: [PeerRequest.Verb: Int] = [:]
     /// Decides about a request before `faults` do; nil: they decide.
     var fate: ((_ from: Int, _ to: Int, _ request: PeerRequest) -> Fate?)?
@@ -254,8 +254,8 @@ final class VirtualCluster {
         while node.coordinator.hasEffects {
             for effect in node.coordinator.takeEffects() {
                 switch effect {
-                case .send(let request, let to, let id, _): send(request, from: node, to: to, id: id)
-                case .hint(let to, let mutations): hints.append((to, mutations))
+                case .send(let request, let to, let id, _, _): send(request, from: node, to: to, id: id)
+                case .hint(let to, let mutations, let writtenAt, _): hints.append((to, mutations, writtenAt))
                 case .latencies(let latencies):
                     for one in latencies { node.snitch.record(one.node, latency: one.mean, count: one.count, now: now) }
                 case .finished(let operation, let result):

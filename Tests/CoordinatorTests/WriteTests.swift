@@ -38,6 +38,36 @@ import Testing
         #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 6), .any)?.value != nil)
     }
 
+    /// Whoever gets the failure may begin again by the newer members.
+    @Test func aRefusalByNewerMembersIsTold() {
+        let cluster = VirtualCluster(3, seed: 1)
+        cluster.fate = { _, to, _ in to == 0 ? .deliver : .fail(.ringChanged) }
+        let written = cluster.write(on: 0, Sample.put(Self.key, 1, at: 5), .quorum)
+        #expect(written?.error?.code == .writeFailure && written?.error?.membersChanged == true)
+        let read = cluster.wait(on: 0) { coordinator, view, now in
+            coordinator.read(Sample.command(.all), consistency: .quorum, cluster: view, isByKey: false, now: now)
+        }
+        #expect(read?.error?.code == .readFailure && read?.error?.membersChanged == true)
+        cluster.fate = { _, to, _ in to == 0 ? .deliver : .fail(.storage) }
+        #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 6), .quorum)?.error?.membersChanged == false)
+    }
+
+    @Test func whoGetsWhatIsKnownFromTheMutations() {
+        let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "2"])
+        let view = cluster.view(0)
+        for node in 0..<4 {
+            let token = cluster.ringNodes[node].claims[0].token
+            let owners = (0..<4).filter {
+                view.isReplica(VirtualCluster.id($0), ofAll: Sample.put(Sample.key(token: token, 1, []), 1, at: 5))
+            }
+            #expect(owners == [node, (node + 1) % 4].sorted(), "SimpleStrategy: the owner and the next")
+        }
+        let all = (0..<4).flatMap { Sample.put(Sample.key(token: cluster.ringNodes[$0].claims[0].token, 1, []), 1, at: 5) }
+        #expect(!(0..<4).contains { view.isReplica(VirtualCluster.id($0), ofAll: all) })
+        #expect(!view.isReplica(VirtualCluster.id(9), ofAll: []), "no member")
+        #expect(view.isReplica(VirtualCluster.id(1), ofAll: []))
+    }
+
     @Test func anyWithoutHintsNeedsALiveReplica() {
         var limits = CoordinatorLimits()
         limits.hintedHandoff = false
@@ -167,9 +197,9 @@ import Testing
         var limits = CoordinatorLimits()
         limits.operations = 1
         let cluster = VirtualCluster(3, seed: 1, limits: limits)
-        // A read is two operations, one within the other.
+        // A read of a range is two operations, one within the other.
         let result = cluster.wait(on: 0) { coordinator, view, now in
-            coordinator.read(Sample.one(Self.key), consistency: .one, cluster: view, isByKey: true, now: now)
+            coordinator.read(Sample.one(Self.key), consistency: .one, cluster: view, isByKey: false, now: now)
         }
         #expect(result?.error?.code == .overloaded)
         #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 5), .all)?.value != nil)

@@ -4,7 +4,8 @@ import Testing
 
 @Suite struct RowMergerTests {
     /// A random version of a row with plain, collection and dead cells.
-    static func version(_ random: inout SeededRandom) -> [UInt8] {
+    /// - Parameter mixes: whether a column may have cells of different kinds, as none has that a planner wrote.
+    static func version(_ random: inout SeededRandom, mixes: Bool = false) -> [UInt8] {
         var out = ByteWriter()
         var writer = RowWriter()
         let stamp = Int64.random(in: 1...6, using: &random)
@@ -16,6 +17,11 @@ import Testing
             let time = Int64.random(in: 1...6, using: &random)
             let value = [UInt8.random(in: 0...3, using: &random)]
             value.withUnsafeBytes { value in
+                if mixes && Bool.random(using: &random) {
+                    writer.complexDeletion(
+                        column: column, deletion: DeletionTime(timestamp: Int64.random(in: 1...6, using: &random), localDeletion: 70),
+                        into: &out)
+                }
                 switch random.next() % 4 {
                 case 0: writer.tombstone(column: column, deletion: DeletionTime(timestamp: time, localDeletion: 60), into: &out)
                 case 1:
@@ -29,6 +35,11 @@ import Testing
         if Bool.random(using: &random) {
             writer.complexDeletion(
                 column: 5, deletion: DeletionTime(timestamp: Int64.random(in: 1...6, using: &random), localDeletion: 70), into: &out)
+        }
+        if mixes && Bool.random(using: &random) {
+            [UInt8(9)].withUnsafeBytes {
+                writer.cell(column: 5, timestamp: Int64.random(in: 1...6, using: &random), value: $0, into: &out)
+            }
         }
         for path in 0..<3 where Bool.random(using: &random) {
             let bytes = [UInt8(path)]
@@ -76,12 +87,12 @@ import Testing
         }
     }
 
-    @Test func mergingIsCommutativeAssociativeAndIdempotent() {
+    @Test(arguments: [false, true]) func mergingIsCommutativeAssociativeAndIdempotent(mixes: Bool) {
         var random = SeededRandom(seed: 3)
         for round in 0..<4000 {
-            let a = Self.version(&random)
-            let b = Self.version(&random)
-            let c = Self.version(&random)
+            let a = Self.version(&random, mixes: mixes)
+            let b = Self.version(&random, mixes: mixes)
+            let c = Self.version(&random, mixes: mixes)
             let all = Self.meaning(Self.merge([a, b, c]))
             #expect(all == Self.meaning(Self.merge([c, a, b])), "round \(round)")
             let ab = Self.merge([a, b])

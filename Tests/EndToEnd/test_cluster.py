@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cassandra import ConsistencyLevel, OperationTimedOut, ReadTimeout, Unavailable, WriteTimeout
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
-from cassandra.policies import DCAwareRoundRobinPolicy, RoundRobinPolicy, TokenAwarePolicy
+from cassandra.policies import DCAwareRoundRobinPolicy, RoundRobinPolicy, TokenAwarePolicy, WhiteListRoundRobinPolicy
 from cassandra.query import SimpleStatement
 
 import node
@@ -196,6 +196,37 @@ class ClusterTest(unittest.TestCase):
         with ring.ask(3) as line:
             line.do("INSERT INTO k.while_away (a) VALUES (1)")
         session.execute(SimpleStatement("INSERT INTO k.t (a, b) VALUES (-1, 'x')", consistency_level=ConsistencyLevel.ALL))
+
+    def test_what_only_hints_hold_survives_a_kill(self):
+        ring = self.ring
+        ring.start(1, 2, 3)
+        for number in (1, 2, 3):
+            ring.wait_for(number, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "UN"})
+        cluster, session = ring.driver(1, policy=WhiteListRoundRobinPolicy(["127.0.0.1"]), consistency=ConsistencyLevel.ANY)
+        self.addCleanup(cluster.shutdown)
+        self.table(session, factor=1)
+        ring.kill(2)
+        ring.kill(3)
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "DN", "127.0.0.3": "DN"})
+        for number in range(60):
+            session.execute("INSERT INTO k.t (a, b) VALUES (%s, %s)", (number, f"value {number}"))
+        waiting = {hint["host_id"]: hint["bytes"] for hint in ring.admin(1, "listhints")}
+        self.assertEqual(len(waiting), 2, waiting)
+        # At once: nothing was flushed but what was acknowledged.
+        ring.kill(1)
+        ring.start(1, 2, 3)
+        for number in (1, 2, 3):
+            ring.wait_for(number, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "UN"})
+        deadline = time.monotonic() + 60
+        while True:
+            found = set()
+            with ring.ask(1) as line:
+                line.do("\\consistency ONE")
+                found = {row[0] for row in line.all_rows("SELECT a FROM k.t")}
+            if found == set(range(60)):
+                break
+            self.assertLess(time.monotonic(), deadline, f"{sorted(set(range(60)) - found)} were acknowledged and are lost\n{ring.log(1)}")
+            time.sleep(0.2)
 
     def test_nodes_join_and_leave_under_load(self):
         ring = self.ring

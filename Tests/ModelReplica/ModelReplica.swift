@@ -215,7 +215,7 @@ package struct ModelReplica {
         case .removeBatch(let key):
             batches[key] = []
             return .done
-        case .count, .metadata, .gossip: return .failed(.unknown, "not for the replica")
+        case .count, .metadata, .gossip, .stream: return .failed(.unknown, "not for the replica")
         }
     }
 }

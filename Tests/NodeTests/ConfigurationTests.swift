@@ -37,6 +37,7 @@ import Testing
                 "replace_node": "11111111-2222-3333-4444-555555555555", "token_strategy": "random", "ring_partitions": "64",
                 "internode_compression": "all", "phi_convict_threshold": "5.5", "hinted_handoff_enabled": "false",
                 "endpoint_snitch": "org.apache.cassandra.locator.PropertyFileSnitch", "dynamic_snitch": "false",
+                "stream_entire_sstables": "false",
                 "dynamic_snitch_badness_threshold": "0.1",
             ]
             let current = key.text(in: NodeConfiguration())

@@ -115,9 +115,11 @@ import Testing
     @Test func aMemberStaysWhereItIsRegistered() throws {
         let system = MemoryFileSystem()
         func describe(_ network: DirectNetwork) -> String { network.lineClient().ask("DESCRIBE CLUSTER") }
-        let (node, network) = try Self.start(system) { $0.dataCenter = "dc1" }
-        #expect(describe(network).contains("SimpleSnitch"))
-        node.drain()
+        do {
+            let (node, network) = try Self.start(system) { $0.dataCenter = "dc1" }
+            #expect(describe(network).contains("SimpleSnitch"))
+            node.drain()
+        }
         for (what, change) in [
             (
                 "data center (dc2) differs from previous data center (dc1)",
@@ -141,6 +143,32 @@ import Testing
         #expect(describe(other).contains("GossipingPropertyFileSnitch"))
         #expect(other.lineClient().ask("SELECT data_center, rack FROM system.local").contains("[\"dc1\",\"rack1\"]"))
         again.drain()
+    }
+
+    /// A node that takes the cluster's schema for the first time may die when the tables' directories are there and `metadata` is not: nothing is lost.
+    @Test func aNodeThatDiesOverItsFirstVersionStartsAgain() throws {
+        let (node, network) = try Self.start(MemoryFileSystem())
+        let client = network.lineClient()
+        #expect(client.ask("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}").hasPrefix(". "))
+        node.drain()
+        let first = try #require(node.cluster.metadata.current)
+        let other = MemoryFileSystem()
+        try other.createDirectory("other")
+        let store = MetadataStore(system: other, directory: "other")
+        store.onChange(
+            MetadataStore.Effects(prepare: { _, _ in
+                try other.createDirectory("other/data")
+                try other.createDirectory("other/data/k")
+                throw NodeError.schema("the machine dies here")
+            }))
+        #expect(throws: NodeError.self) { try store.begin(first) }
+        let again = MetadataStore(system: other, directory: "other")
+        try again.open()
+        #expect(again.current == nil)
+        try again.begin(first)
+        #expect(!other.exists("other/metadata.first"))
+        try other.remove("other/metadata")
+        #expect(throws: NodeError.self) { try MetadataStore(system: other, directory: "other").open() }
     }
 
     /// The schema no longer names a table, and the node dies before its directory is removed: the next start removes it, and nothing else.

@@ -10,10 +10,10 @@ import Testing
 
 /// Trees over the real engine.
 @Suite struct LocalTreeTests {
-    private static let table = UUID(high: 1, low: 2)
-    private static let now: UInt32 = 1_700_000_000
+    static let table = UUID(high: 1, low: 2)
+    static let now: UInt32 = 1_700_000_000
 
-    private final class Node {
+    final class Node {
         let engine: StorageEngine
         let service: ReplicaService
 
@@ -41,7 +41,7 @@ import Testing
         }
     }
 
-    private static func partition(_ name: UInt8) throws -> [UInt8] {
+    static func partition(_ name: UInt8) throws -> [UInt8] {
         var key = ByteWriter()
         KeyEncoding.beginPartition(into: &key)
         [name].withUnsafeBytes { KeyEncoding.addPartitionComponent($0, isOnly: true, into: &key) }
@@ -50,7 +50,7 @@ import Testing
     }
 
     /// A random change to one of forty partitions.
-    private static func mutation(_ random: inout SeededRandom, step: Int) throws -> [UInt8] {
+    static func mutation(_ random: inout SeededRandom, step: Int) throws -> [UInt8] {
         let partition = try partition(UInt8(random.next() % 40))
         var key = ByteWriter()
         key.write(partition + [KeyView.rowKind, UInt8(random.next() % 5)])

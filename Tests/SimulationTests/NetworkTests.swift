@@ -160,6 +160,28 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(!caller.isClosed)
     }
 
+    /// The end of a connection that was closed behind a cut link comes when the link is whole, though the one who closed it is long gone.
+    @Test func anEndBehindACutLinkArrivesWhenItHeals() throws {
+        let caller = try call(sends: [1])
+        run(1)
+        empty.fabric.set(empty.machines[1], empty.machines[0]) { $0.isBlocked = true }
+        caller.connection.closeAfterOutput()
+        run(5)
+        #expect(caller.isClosed)
+        #expect(record.lines.isEmpty)
+        empty.fabric.heal()
+        run(5)
+        #expect(record.lines == ["input ended", "server closed"])
+    }
+
+    @Test func aConnectionBrokenBeforeItIsAcceptedHasNoOtherEnd() throws {
+        let caller = try call(sends: [1])
+        empty.fabric.breakConnections { _ in true }
+        run(5)
+        #expect(caller.isClosed)
+        #expect(record.lines.isEmpty)
+    }
+
     @Test func aFlappingLinkKeepsTheOrder() throws {
         let caller = try call(sends: [])
         run(1)

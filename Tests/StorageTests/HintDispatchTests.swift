@@ -30,11 +30,11 @@ import Testing
             dispatch.handle(.nodeUp(Self.a), now: 0) == [.read(Self.a, session: 1, maxBytes: 64 << 10, maxHints: 128)])
         #expect(dispatch.handle(.nodeUp(Self.a), now: 1).isEmpty, "it is being replayed to")
         let first = dispatch.handle(.read(Self.a, session: 1, Self.batch(2, 10, end: 100)), now: 2)
-        let bytes = [UInt8](repeating: 7, count: 10)
+        let hint = Self.batch(1, 10, end: 0).hints[0]
         #expect(
-            first == [.send(Self.a, batch: 1, [bytes, bytes]), .read(Self.a, session: 1, maxBytes: 64 << 10, maxHints: 126)])
+            first == [.send(Self.a, batch: 1, [hint, hint]), .read(Self.a, session: 1, maxBytes: 64 << 10, maxHints: 126)])
         #expect(
-            dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 200)), now: 3).first == .send(Self.a, batch: 2, [bytes]))
+            dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 200)), now: 3).first == .send(Self.a, batch: 2, [hint]))
         #expect(dispatch.handle(.read(Self.a, session: 1, nil), now: 4).isEmpty)
         #expect(dispatch.inFlight(to: Self.a) == 3)
         // Out of order: acknowledged is what has no hole before it.
@@ -143,8 +143,8 @@ import Testing
                         offset += 8
                         let count = max(1, min(maxHints, maxBytes / hintBytes))
                         queue.append(.read(target, session: session, batch(count, hintBytes, end: offset)))
-                    case .send(let target, let number, let mutations):
-                        sent[target, default: 0] += mutations.reduce(0) { $0 + $1.count }
+                    case .send(let target, let number, let hints):
+                        sent[target, default: 0] += hints.reduce(0) { $0 + $1.mutations.count }
                         queue.append(.delivered(target, batch: number))
                     case .acknowledge, .finished: continue
                     }
@@ -218,16 +218,16 @@ import Testing
                             let batch = try readers[target]?.reader.next(maxBytes: maxBytes, maxHints: maxHints)
                             inbox.append((now + Int64.random(in: 0..<300_000, using: &random), .read(target, session: session, batch)))
                         }
-                    case .send(let target, let batch, let mutations):
+                    case .send(let target, let batch, let hints):
                         #expect(isUp.contains(target), "seed \(seed)")
                         #expect(dispatch.inFlight(to: target) <= options.hintsInFlight, "seed \(seed)")
                         let answer = now + Int64.random(in: 0..<500_000, using: &random)
                         switch isQuiet ? 0 : Int.random(in: 0..<10, using: &random) {
                         case 1: inbox.append((answer, .failed(target, batch: batch)))
                         case 2: continue
-                        case 3: for mutation in mutations { arrived[target, default: []].insert(HintSamples.number(mutation)) }
+                        case 3: for hint in hints { arrived[target, default: []].insert(HintSamples.number(hint.mutations)) }
                         default:
-                            for mutation in mutations { arrived[target, default: []].insert(HintSamples.number(mutation)) }
+                            for hint in hints { arrived[target, default: []].insert(HintSamples.number(hint.mutations)) }
                             inbox.append((answer, .delivered(target, batch: batch)))
                         }
                     case .acknowledge(let target, let session, let position):

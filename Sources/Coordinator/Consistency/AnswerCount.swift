@@ -6,9 +6,14 @@ import DataModel
 /// 2. EACH_QUORUM needs a quorum in every data center that has replicas.
 /// 3. A write needs one answer more for each pending replica it goes to, so that it has its level among the owners of before and of after.
 struct AnswerCount: Equatable {
-    /// By data center with EACH_QUORUM, else one entry named "".
-    private var needed: [String: Int]
-    private var received: [String: Int] = [:]
+    private struct Part: Equatable {
+        let dataCenter: String
+        var needed: Int
+        var received = 0
+    }
+
+    /// With EACH_QUORUM, of each data center; else empty.
+    private var parts: [Part] = []
     private let isLocal: Bool
     /// What the error messages report.
     let required: Int
@@ -18,17 +23,22 @@ struct AnswerCount: Equatable {
     init(_ consistency: Consistency, _ replication: Replication, near: String, pending: [String] = []) {
         isLocal = consistency == .localOne || consistency == .localQuorum || consistency == .localSerial
         if consistency == .eachQuorum && !replication.dataCenters.isEmpty {
-            needed = replication.dataCenters.filter { $0.value > 0 }.mapValues { $0 / 2 + 1 }
-            for name in pending { needed[name, default: 0] += 1 }
-            required = needed.values.reduce(0, +)
+            for (name, factor) in replication.dataCenters.sorted(by: { $0.key < $1.key }) where factor > 0 {
+                parts.append(Part(dataCenter: name, needed: factor / 2 + 1))
+            }
+            for name in pending {
+                if let place = parts.firstIndex(where: { $0.dataCenter == name }) {
+                    parts[place].needed += 1
+                } else {
+                    parts.append(Part(dataCenter: name, needed: 1))
+                }
+            }
+            required = parts.reduce(0) { $0 + $1.needed }
         } else {
             let extra = isLocal ? pending.filter { $0 == near }.count : pending.count
             required = ConsistencyCheck.required(consistency, replication) + extra
-            needed = ["": required]
         }
     }
-
-    private var isByDataCenter: Bool { needed[""] == nil }
 
     /// Whether an answer of a replica counts at all.
     func counts(isNear: Bool) -> Bool { !isLocal || isNear }
@@ -36,10 +46,10 @@ struct AnswerCount: Equatable {
     mutating func add(dataCenter: String, isNear: Bool) {
         guard counts(isNear: isNear) else { return }
         total += 1
-        received[isByDataCenter ? dataCenter : "", default: 0] += 1
+        for place in parts.indices where parts[place].dataCenter == dataCenter { parts[place].received += 1 }
     }
 
-    var isMet: Bool { needed.allSatisfy { received[$0.key, default: 0] >= $0.value } }
+    var isMet: Bool { parts.isEmpty ? total >= required : parts.allSatisfy { $0.received >= $0.needed } }
 
     /// Whether these further answers, by data center, would be enough.
     func couldBeMet(with more: [(dataCenter: String, isNear: Bool)]) -> Bool {
@@ -50,6 +60,7 @@ struct AnswerCount: Equatable {
 
     /// Whether `later`, with one answer more, is nearer to the level than this.
     func gains(from later: AnswerCount) -> Bool {
-        needed.contains { later.received[$0.key, default: 0] > received[$0.key, default: 0] && received[$0.key, default: 0] < $0.value }
+        if parts.isEmpty { return later.total > total && total < required }
+        return zip(parts, later.parts).contains { own, further in further.received > own.received && own.received < own.needed }
     }
 }

@@ -102,7 +102,7 @@ final class ProposeOperation: Operation {
 
     private func keepHint(_ node: Int) {
         settled.insert(node)
-        if !value.isEmpty { coordinator.hint(value, for: cluster.ring.nodes[node].id) }
+        if !value.isEmpty { coordinator.hint(value, for: cluster.ring.nodes[node].id, of: self) }
     }
 
     private func receiveCommit(_ reply: PeerReply, from node: Int) {

@@ -17,6 +17,15 @@ public enum Step: Sendable {
     case prepare(PaxosKey, deadline: Int64)
     case propose(PaxosKey, Ballot, value: [UInt8], deadline: Int64)
     case truncate(UUID)
+
+    /// Whether it may be begun once more although a part of it may have been done.
+    public var mayBeginAnew: Bool {
+        switch self {
+        // The same mutations, with the same timestamps.
+        case .write, .read, .prepare, .truncate: true
+        case .count, .propose: false
+        }
+    }
 }
 
 /// What a request of a client reads and writes through, when other nodes hold replicas.
@@ -32,7 +41,8 @@ public enum Step: Sendable {
 /// **Thread safety**: one thread at a time, those of one request.
 /// SAFETY: `@unchecked` because the request's threads hand it on through queues.
 public final class ClusterPort: ReplicaPort, @unchecked Sendable {
-    public let cluster: ClusterView
+    /// The members as the request sees them; a step that others refused because they know newer ones is begun anew by those.
+    public var cluster: ClusterView
     private let local: any ReplicaPort
     private let runner: any StepRunner
     public let consistency: Consistency
@@ -224,7 +234,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
 
     private func isHeldLocally(_ table: UUID, _ range: KeyRange) -> Bool {
         let stretches = cluster.stretches(table: table, range)
-        return !stretches.isEmpty && stretches.allSatisfy { $0.replicas.first == cluster.local }
+        return !stretches.isEmpty && stretches.allSatisfy { $0.replicas.contains(cluster.local) }
     }
 
     /// A SELECT at SERIAL.

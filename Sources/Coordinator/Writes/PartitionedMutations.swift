@@ -49,3 +49,18 @@ enum PartitionedMutations {
         return parts
     }
 }
+
+extension ClusterView {
+    /// Whether a node gets writes of all these mutations; tables that are gone are left out, and what does not parse is for whoever applies it to refuse.
+    public func isReplica(_ node: UUID, ofAll mutations: [UInt8]) -> Bool {
+        guard let place = ring.nodes.firstIndex(where: { $0.id == node }) else { return false }
+        let parts: [PartitionedMutations.Part]
+        do throws(ByteError) {
+            parts = try mutations.withUnsafeBytesTyped { (bytes) throws(ByteError) in try PartitionedMutations.split(bytes) }
+        } catch { return true }
+        return parts.allSatisfy { part in
+            guard let placement = placement(of: part.table) else { return true }
+            return placement.table.writeReplicas(for: part.token).contains { Int($0) == place }
+        }
+    }
+}

@@ -2,18 +2,23 @@ import DataModel
 import Messages
 import Primitives
 
-/// Applies a logged batch that its coordinator did not have removed.
+/// Applies what is kept of an earlier write: a logged batch that its coordinator did not have removed, or hints whose node is no replica of them any more.
 ///
 /// 1. All its mutations go to all their replicas, with the timestamps they were made with. What was of a table that was dropped is left out.
 /// 2. It waits for every live replica, until the deadline.
-/// 3. When each partition has been applied by a replica (one more for each pending one), the others have a hint, and the batch may be removed.
-///    Else nothing is hinted, and it is to be replayed again: the stored batch is the hint. With no live replica of some partition nothing is sent.
+/// 3. When each partition has been applied by a replica (one more for each pending one), the others have a hint, as old as the write, and what is stored may be removed.
+///    Else nothing is hinted, and it is to be replayed again: what is stored is the hint. With no live replica of some partition nothing is sent.
 final class ReplayOperation: Operation {
     private let parts: [PartitionedMutations.Part]
+    /// Seconds since 1970.
+    private let writtenAt: UInt32
     private var plan = WritePlan()
     private var left = 0
 
-    init(_ coordinator: Coordinator, cluster: ClusterView, parts: [PartitionedMutations.Part], deadline: Int64) {
+    init(
+        _ coordinator: Coordinator, cluster: ClusterView, parts: [PartitionedMutations.Part], writtenAt: UInt32, deadline: Int64
+    ) {
+        self.writtenAt = writtenAt
         self.parts = parts.filter { cluster.placement(of: $0.table) != nil }
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
@@ -40,7 +45,9 @@ final class ReplayOperation: Operation {
             return finish(
                 .failure(CoordinatorErrors.writeTimeout(.one, .batch, received: lacking.count.total, required: lacking.count.required)))
         }
-        for target in plan.targets where !target.isSettled { coordinator.hint(target.mutations, for: cluster.ring.nodes[target.node].id) }
+        for target in plan.targets where !target.isSettled {
+            coordinator.hint(target.mutations, for: cluster.ring.nodes[target.node].id, of: self, writtenAt: writtenAt)
+        }
         finish(.success(.done))
     }
 }

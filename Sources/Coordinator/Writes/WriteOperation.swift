@@ -54,7 +54,7 @@ class WriteOperation: Operation {
     private func keepHint(_ index: Int) {
         let target = plan.targets[index]
         plan.targets[index].isSettled = true
-        coordinator.hint(target.mutations, for: cluster.ring.nodes[target.node].id)
+        coordinator.hint(target.mutations, for: cluster.ring.nodes[target.node].id, of: self)
         guard isMetByHints else { return }
         for group in target.groups { plan.groups[group].count.add(dataCenter: cluster.dataCenter(target.node), isNear: true) }
     }
@@ -70,6 +70,11 @@ class WriteOperation: Operation {
         if outstanding == 0 { plan.targets = [] }
     }
 
+    private func succeed() {
+        reachedLevel()
+        finish(.success(isAppliedSomewhere ? .done : .hinted))
+    }
+
     /// All groups have their level; the client hears of it next.
     func reachedLevel() {}
 
@@ -77,8 +82,7 @@ class WriteOperation: Operation {
     private func settle() {
         if isFinished { return }
         if plan.groups.allSatisfy(\.count.isMet) {
-            reachedLevel()
-            return finish(.success(.done))
+            return succeed()
         }
         for (index, group) in plan.groups.enumerated() where !group.count.isMet && group.failures > 0 {
             let waiting = plan.targets.filter { !$0.isSettled && $0.groups.contains(index) && cluster.isAlive[$0.node] }
@@ -96,8 +100,7 @@ class WriteOperation: Operation {
         plan.targets = []
         if isFinished { return }
         guard let late = plan.groups.first(where: { !$0.count.isMet }) else {
-            reachedLevel()
-            return finish(.success(.done))
+            return succeed()
         }
         coordinator.count { $0.timeouts += 1 }
         finish(.failure(CoordinatorErrors.writeTimeout(consistency, type, received: late.count.total, required: late.count.required)))

@@ -62,6 +62,8 @@ public struct ServerError: Error, Sendable, Equatable {
     public var code: Code
     public var message: String
     public var detail: Detail
+    /// Other nodes know newer members of the cluster and did nothing for that reason: the same may succeed once this node knows them too.
+    public var membersChanged = false
 
     public init(_ code: Code, _ message: String, detail: Detail = .none) {
         self.code = code

@@ -8,6 +8,8 @@ public struct RowWriter: ~Copyable {
     private var base: Int64 = .min
     private var hasBase = false
     private var lastColumn = -1
+    /// Of the last cell within its column: 0 complex deletion, 1 plain cell, 2 cell with a path. The order of `RowMerger`, whose rows are in order.
+    private var lastRank = 0
     private var lastPath = 0..<0
     private var lastWasPath = false
     private var inOrder = true
@@ -47,9 +49,11 @@ public struct RowWriter: ~Copyable {
     }
 
     @inline(__always) private mutating func head(_ column: Int, _ flags: CellFlags, _ timestamp: Int64, _ out: inout ByteWriter) {
-        if column <= lastColumn && !(column == lastColumn && flags.contains(.hasPath)) { inOrder = false }
+        let rank = flags.contains(.complexDeletion) ? 0 : flags.contains(.hasPath) ? 2 : 1
+        if column <= lastColumn && (column < lastColumn || rank < lastRank || (rank == lastRank && rank < 2)) { inOrder = false }
         if column != lastColumn { lastWasPath = false }
         lastColumn = column
+        lastRank = rank
         out.writeVarint(column)
         let same = hasBase && timestamp == base
         out.write(same ? flags.union(.sameTimestamp).rawValue : flags.rawValue)

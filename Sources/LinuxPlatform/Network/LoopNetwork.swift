@@ -35,6 +35,7 @@ public final class LoopNetwork: Network {
             .serverChannelOption(.maxMessagesPerRead, value: 64)
             .childChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.socketOption(.so_keepalive), value: 1)
             .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 256 << 10))
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
             .childChannelOption(.allowRemoteHalfClosure, value: true)
@@ -62,6 +63,8 @@ public final class LoopNetwork: Network {
         let made = MadeConnection()
         let bootstrap = ClientBootstrap(group: tick.loop)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelOption(.socketOption(.so_keepalive), value: 1)
+            .channelOption(.tcpOption(LoopNetwork.userTimeout), value: 30_000)
             .connectTimeout(.seconds(2))
             .channelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 256 << 10))
             .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
@@ -81,6 +84,9 @@ public final class LoopNetwork: Network {
     private final class MadeConnection: @unchecked Sendable {
         var connection: ChannelConnection?
     }
+
+    /// TCP_USER_TIMEOUT: milliseconds after which a connection is broken whose other end acknowledges nothing of what was sent.
+    private static let userTimeout = NIOBSDSocket.Option(rawValue: 18)
 
     public func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void) { ticks[loop].loop.execute(work) }
 

@@ -64,6 +64,9 @@ struct Metrics {
             "peer_requests_stale_total", "counter", "Requests refused because their coordinator went by other members.",
             cluster.counters.staleRequests.load(ordering: .relaxed))
         metric(
+            "coordinator_steps_begun_anew_total", "counter", "Steps of requests begun again because the members had changed.",
+            cluster.counters.begunAnew.load(ordering: .relaxed))
+        metric(
             "peer_connections_refused_total", "counter", "Connections of other nodes refused.",
             cluster.counters.connectionsRefused.load(ordering: .relaxed))
         let hints = cluster.hints.store.counters

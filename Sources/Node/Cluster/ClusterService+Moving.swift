@@ -31,25 +31,38 @@ extension ClusterService {
         activity.withLock { $0 = "moving \(moves.count) stretches" }
         defer { activity.withLock { $0 = "" } }
         log.info("\(moves.count) stretches change hands")
-        let queue = Mutex(moves[...])
         let failure = Mutex<ServerError?>(nil)
-        let running = Mutex(0)
+        let bytes = Mutex((files: 0, rows: 0))
+        let streams = FileStreams()
+        moveFiles(moves, into: streams) { moved in bytes.withLock { $0.files += moved } }
         let began = now
-        let bytes = Atomic<Int>(0)
-        // Workers of the pool take stretches until there are none; this thread waits for them.
-        let workers = min(ClusterService.movesAtOnce, moves.count)
+        inParallel(moves) { [self] next in
+            guard failure.withLock({ $0 == nil }) else { return }
+            do throws(ServerError) {
+                let moved = try move(next, streams)
+                let total = bytes.withLock { bytes in
+                    bytes.rows += moved
+                    return bytes.rows
+                }
+                throttle(total, since: began)
+            } catch { failure.withLock { if $0 == nil { $0 = error } } }
+        }
+        close(streams)
+        if let failure = failure.withLock({ $0 }) { throw failure }
+        let (files, rows) = bytes.withLock { $0 }
+        log.info("\(moves.count) stretches with \(rows) bytes of rows and \(files) bytes of files have changed hands")
+    }
+
+    /// Workers of the pool take items until there are none; this thread waits for them.
+    func inParallel<Item: Sendable>(_ items: [Item], _ work: @escaping @Sendable (Item) -> Void) {
+        let queue = Mutex(items[...])
+        let workers = min(ClusterService.movesAtOnce, items.count)
         if workers == 0 { return }
+        let running = Mutex(workers)
         background.wait { resume in
-            running.withLock { $0 = workers }
             for _ in 0..<workers {
-                background.run(.control) { [self] in
-                    while failure.withLock({ $0 == nil }), let next = queue.withLock({ $0.popFirst() }) {
-                        do throws(ServerError) {
-                            let moved = try move(next)
-                            let total = bytes.add(moved, ordering: .relaxed).newValue
-                            throttle(total, since: began)
-                        } catch { failure.withLock { if $0 == nil { $0 = error } } }
-                    }
+                background.run(.control) {
+                    while let next = queue.withLock({ $0.popFirst() }) { work(next) }
                     let isLast = running.withLock { running in
                         running -= 1
                         return running == 0
@@ -58,11 +71,10 @@ extension ClusterService {
                 }
             }
         }
-        if let failure = failure.withLock({ $0 }) { throw failure }
-        log.info("\(moves.count) stretches with \(bytes.load(ordering: .relaxed)) bytes have changed hands")
     }
 
-    private func throttle(_ bytes: Int, since began: Int64) {
+    /// Lets the calling thread wait until so many bytes may have moved.
+    func throttle(_ bytes: Int, since began: Int64) {
         guard configuration.streamThroughputOutbound > 0 else { return }
         let due = Int64(Double(bytes) / Double(configuration.streamThroughputOutbound) * 1_000_000)
         let ahead = due - (now - began)
@@ -126,25 +138,31 @@ extension ClusterService {
     }
 
     /// - Returns: bytes moved.
-    private func move(_ move: TableMove) throws(ServerError) -> Int {
+    private func move(_ move: TableMove, _ streams: FileStreams) throws(ServerError) -> Int {
         var bytes = 0
         for source in move.sources where source != move.receiver {
             for slice in move.range.slices {
                 let after = slice.lowerBound == .min ? Int64.min : slice.lowerBound - 1
-                bytes += try copy(move, from: source, KeyRange.tokens(after: after, through: slice.upperBound))
+                bytes += try copy(move, from: source, KeyRange.tokens(after: after, through: slice.upperBound), streams)
             }
         }
         return bytes
     }
 
-    private func copy(_ move: TableMove, from source: UUID, _ range: KeyRange) throws(ServerError) -> Int {
+    private func copy(_ move: TableMove, from source: UUID, _ range: KeyRange, _ streams: FileStreams) throws(ServerError) -> Int {
+        let files = FileMove(table: move.table, source: source, receiver: move.receiver)
         var command = ReadCommand(
             table: move.table, range: range, rowLimit: ClusterService.moveRows, gcBefore: 0, now: time.wallSeconds())
         var bytes = 0
         while !command.range.isEmpty {
             let answer: ReadAnswer
-            switch try insist(.read(command), of: source) {
+            let request: PeerRequest = streams[files].map { .stream(.rest(session: $0, command)) } ?? .read(command)
+            switch try insist(request, of: source) {
             case .read(let read): answer = read
+            case .failed where streams[files] != nil:
+                // The source has forgotten what it set aside: rows of files that have arrived come once more.
+                streams.remove(files)
+                continue
             case let other: throw ServerError(.serverError, "\(source) answered a read with \(other)")
             }
             if !answer.operations.isEmpty {
@@ -175,6 +193,7 @@ extension ClusterService {
                 last = text
                 // A table that was dropped meanwhile is not missed.
                 if reason == .unknownTable, queries?.schema.tables[ClusterService.table(of: request)] == nil { return .done }
+                if case .stream = request, reason == .storage { return .failed(reason, text) }
             case let reply: return reply
             }
             background.sleep(nanoseconds: 200_000_000 << UInt64(min(attempt, 4)))
@@ -184,7 +203,7 @@ extension ClusterService {
 
     private static func table(of request: PeerRequest) -> UUID {
         switch request {
-        case .read(let command): command.table
+        case .read(let command), .stream(.rest(_, let command)): command.table
         default: UUID(high: 0, low: 0)
         }
     }

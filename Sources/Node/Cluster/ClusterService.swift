@@ -61,6 +61,8 @@ final class ClusterService: Sendable {
     /// Since when nodes are down, in seconds since 1970.
     let downSince = Mutex<[UUID: UInt32]>([:])
     let counters = ClusterCounters()
+    /// Streams of files begun here.
+    let streamCount = Atomic<UInt64>(0)
     /// What the node does for the ring now, for people.
     let activity = Mutex<String>("")
 
@@ -260,7 +262,8 @@ final class ClusterService: Sendable {
             if let client = ClusterService.client(member), member.node.state != .joining {
                 events.announce(.topology(.removedNode, client))
             }
-            hints.forget(member.node.id)
+            // Those who have become owners in its place get them.
+            hints.isUp(member.node.id)
             forgetSpeed(of: member.node.id)
         }
     }
@@ -361,6 +364,8 @@ final class ClusterCounters: Sendable {
     let requestsSent = Atomic<Int>(0)
     let requestsCarriedOut = Atomic<Int>(0)
     let staleRequests = Atomic<Int>(0)
+    /// Steps that were begun again by newer members.
+    let begunAnew = Atomic<Int>(0)
     let bytesSent = Atomic<Int>(0)
     let connectionsRefused = Atomic<Int>(0)
 }
@@ -384,6 +389,7 @@ extension Duration {
 
 extension ClusterService: DriverCluster {
     var epoch: UInt64 { metadata.epoch }
+    var ringEpoch: UInt64 { metadata.ringEpoch }
 
     var hello: PeerHello { PeerHello(clusterName: configuration.clusterName, hostID: hostID, endpoint: endpoint, wanted: nil) }
 
@@ -395,9 +401,11 @@ extension ClusterService: DriverCluster {
 
     func endpoint(of node: UUID) -> Endpoint? { metadata.current?.member(node)?.node.endpoint }
 
-    func keepHint(for node: UUID, _ mutations: [UInt8]) {
-        hints.keep(for: node, mutations, downSince: downSince.withLock { $0[node] })
+    func keepHint(for node: UUID, _ mutations: [UInt8], writtenAt: UInt32?) -> Bool {
+        hints.keep(for: node, mutations, writtenAt: writtenAt, downSince: downSince.withLock { $0[node] })
     }
+
+    func syncHints() -> String? { hints.write() }
 
     func isBehind() { fetchSoon(from: nil) }
 
@@ -456,7 +464,7 @@ extension ClusterService: PeerHost {
             return done(.done)
         case .metadata: break
         default:
-            // Who goes by other members would ask, and count, the wrong ones.
+            // Who goes by other members would ask, and count, the wrong ones; as in `LoopDriver.carryOut` for this node's own.
             if epoch < metadata.ringEpoch {
                 counters.staleRequests.add(1, ordering: .relaxed)
                 return done(.failed(.ringChanged, "the members have changed; the coordinator knows version \(epoch) of them"))

@@ -7,6 +7,7 @@ import Synchronization
 
 /// Keeps mutations for nodes that missed them, and sends them when those are up.
 ///
+/// What is kept for a node that is no replica of it any more, or no member, is written anew to those who are.
 /// What the dispatch decides is handled on loop 0; files are read and written on background threads.
 ///
 /// **Thread safety**: all methods, from any thread.
@@ -46,7 +47,13 @@ final class HintHandoff: @unchecked Sendable {
     /// Begins to write what is kept, and to send what was left by the last run.
     func start() {
         if isEnabled { flushPeriodically() }
-        for target in store.targets() { if cluster?.isAlive(target.id) ?? false { isUp(target.id) } }
+        for target in store.targets() where mayBeSent(target.id) { isUp(target.id) }
+    }
+
+    /// Whether a node takes hints, or others do in its place because it is no longer a member.
+    private func mayBeSent(_ node: UUID) -> Bool {
+        guard let cluster else { return false }
+        return cluster.isAlive(node) || cluster.endpoint(of: node) == nil
     }
 
     private func flushPeriodically() {
@@ -61,22 +68,34 @@ final class HintHandoff: @unchecked Sendable {
     }
 
     /// Writes what is kept; waits for the disk.
-    func write() {
-        do { try store.sync() } catch { cluster?.tell("hints cannot be written: \(error)", level: .error) }
+    /// - Returns: why it could not.
+    @discardableResult func write() -> String? {
+        do throws(StorageError) { try store.sync() } catch {
+            cluster?.tell("hints cannot be written: \(error)", level: .error)
+            return "\(error)"
+        }
+        return nil
     }
 
     /// Keeps mutations for a node.
-    /// - Parameter downSince: nil while it counts as up.
-    func keep(for node: UUID, _ mutations: [UInt8], downSince: UInt32?) {
-        guard isEnabled, let cluster, node != cluster.hostID, !isClosed.load(ordering: .relaxed) else { return }
+    /// - Parameters:
+    ///   - writtenAt: seconds since 1970; nil: now.
+    ///   - downSince: nil while it counts as up.
+    /// - Returns: false when a limit stands against it.
+    func keep(for node: UUID, _ mutations: [UInt8], writtenAt: UInt32?, downSince: UInt32?) -> Bool {
+        guard isEnabled, let cluster, node != cluster.hostID, !isClosed.load(ordering: .relaxed) else { return false }
         do throws(StorageError) {
             let isKept = try mutations.withUnsafeBytesTyped { (bytes) throws(StorageError) in
                 try store.add(
-                    target: node, mutations: bytes, createdAt: time.wallSeconds(), graceSeconds: grace(of: bytes), downSince: downSince)
+                    target: node, mutations: bytes, createdAt: writtenAt ?? time.wallSeconds(), graceSeconds: grace(of: bytes), downSince: downSince)
             }
             // A node that is up has only been slow: it gets what it missed soon.
             if isKept && downSince == nil { isUpSoon(node) }
-        } catch { cluster.tell("hints are not kept: \(error)") }
+            return isKept
+        } catch {
+            cluster.tell("hints are not kept: \(error)")
+            return false
+        }
     }
 
     /// The smallest `gc_grace_seconds` of the tables: after that the hint could bring a deleted row back.
@@ -91,6 +110,7 @@ final class HintHandoff: @unchecked Sendable {
         return least == .max ? 864_000 : least
     }
 
+    /// A node takes hints, or has left and others take them in its place.
     func isUp(_ node: UUID) {
         background.run(.sync) { [self] in
             write()
@@ -110,20 +130,10 @@ final class HintHandoff: @unchecked Sendable {
 
     func isDown(_ node: UUID) { network.onLoop(0) { [self] in handle(.nodeDown(node)) } }
 
-    /// The node is no longer a member.
-    func forget(_ node: UUID) {
-        network.onLoop(0) { [self] in
-            handle(.nodeDown(node))
-            background.run(.sync) { [self] in
-                do { try store.remove(node) } catch { cluster?.tell("hints of a node that has left remain: \(error)") }
-            }
-        }
-    }
-
     /// Waits until what is kept for nodes that live has arrived, before the node leaves for good; on a background thread.
     func sendRest(for seconds: Int) {
         for attempt in 0..<seconds * 10 {
-            let waiting = store.targets().filter { cluster?.isAlive($0.id) ?? false }
+            let waiting = store.targets().filter { mayBeSent($0.id) }
             // A request that has no reply yet may leave a hint.
             if waiting.isEmpty && cluster?.hasRequestsUnderWay() != true { return }
             if attempt % 10 == 0 { for target in waiting { isUp(target.id) } }
@@ -166,33 +176,53 @@ final class HintHandoff: @unchecked Sendable {
                     handle(event)
                 }
             }
-        case .send(let node, let batch, let mutations):
-            guard let endpoint = cluster.endpoint(of: node) else { return handle(.failed(node, batch: batch)) }
-            let left = Countdown(mutations.count)
-            for one in mutations {
-                cluster.drivers[0].ask(.hint(one), at: endpoint, wanted: node, timeout: 10_000_000) { [self] reply in
-                    switch reply {
-                    // A table that is gone here and there is missed by nobody.
-                    case .done, .failed(.unknownTable, _): break
-                    default: left.hasFailed = true
-                    }
-                    left.count -= 1
-                    if left.count > 0 { return }
-                    let event: HintDispatchEvent = left.hasFailed ? .failed(node, batch: batch) : .delivered(node, batch: batch)
-                    network.onLoop(0) { [self] in handle(event) }
-                }
-            }
+        case .send(let node, let batch, let hints): send(hints, of: batch, to: node, cluster)
         case .acknowledge(let node, let session, let position):
             guard let (number, reader) = sessions[node], number == session else { return }
             reader.acknowledge(upTo: position)
         case .finished(let node):
             sessions[node] = nil
             // What came meanwhile.
-            if store.targets().contains(where: { $0.id == node }) { isUp(node) }
+            if store.targets().contains(where: { $0.id == node }) { return isUp(node) }
+            guard cluster.endpoint(of: node) == nil else { return }
+            background.run(.sync) { [self] in
+                do { try store.remove(node) } catch { cluster.tell("hints of a node that has left remain: \(error)") }
+            }
         }
     }
 
-    private final class Countdown {
+    private func send(_ hints: [Hint], of batch: UInt64, to node: UUID, _ cluster: ClusterService) {
+        let driver = cluster.drivers[0]
+        guard let view = driver.view else { return handle(.failed(node, batch: batch)) }
+        let left = Countdown(hints.count)
+        @Sendable func delivered(_ isDelivered: Bool) {
+            if !isDelivered { left.hasFailed = true }
+            left.count -= 1
+            if left.count > 0 { return }
+            let event: HintDispatchEvent = left.hasFailed ? .failed(node, batch: batch) : .delivered(node, batch: batch)
+            network.onLoop(0) { [self] in handle(event) }
+        }
+        for hint in hints {
+            guard let endpoint = cluster.endpoint(of: node), view.isReplica(node, ofAll: hint.mutations) else {
+                driver.run({ (coordinator) throws(ServerError) in
+                    try coordinator.replay(hint.mutations, writtenAt: hint.createdAt, cluster: view, now: driver.now)
+                }) { result in
+                    if case .success = result { delivered(true) } else { delivered(false) }
+                }
+                continue
+            }
+            driver.ask(.hint(hint.mutations), at: endpoint, wanted: node, timeout: 10_000_000, epoch: view.epoch) { reply in
+                switch reply {
+                // A table that is gone here and there is missed by nobody.
+                case .done, .failed(.unknownTable, _): delivered(true)
+                default: delivered(false)
+                }
+            }
+        }
+    }
+
+    /// SAFETY: `@unchecked` because it is touched on loop 0 only.
+    private final class Countdown: @unchecked Sendable {
         var count: Int
         var hasFailed = false
         init(_ count: Int) { self.count = count }

@@ -13,7 +13,7 @@ import Replica
 ///
 /// SAFETY: `@unchecked Sendable` because everything is touched on the loop only.
 final class LoopDriver: StepRunner, @unchecked Sendable {
-    typealias Completion = (Result<Outcome, ServerError>) -> Void
+    typealias Completion = @Sendable (Result<Outcome, ServerError>) -> Void
 
     let loop: Int
     let coordinator: Coordinator
@@ -31,6 +31,8 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     private var asks: [UInt64: (PeerReply) -> Void] = [:]
     private var nextAsk: UInt64 = 1 << 62
     private var isPumping = false
+    /// Operations of which a hint was not kept.
+    private var lackingHints: Set<UInt64> = []
     /// Results whose takers may begin new operations: told when the effects are all carried out.
     private var finished: [(Completion, Result<Outcome, ServerError>)] = []
     private var timerAt = Int64.max
@@ -58,13 +60,70 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         beginning = 0
         // The request is being executed: others must not be run again inside it.
         if !finished.isEmpty { platform.network.onLoop(loop) { [self] in tellFinished() } }
+        let done: Completion = { result in port.complete(result) }
+        let time = now
         if let result = immediate {
             immediate = nil
-            return try result.get()
+            if case .success(.hinted) = result {
+                finishWithHints(done)
+            } else if mayBeginAnew(step, result, began: time) {
+                beginAnew(step, port, began: time, after: result, done)
+            } else {
+                return try result.get()
+            }
+            return nil
         }
-        completions[id] = { result in port.complete(result) }
+        completions[id] = { [self] result in ended(step, port, began: time, result, done) }
         return nil
     }
+
+    // MARK: Newer members
+
+    private func ended(_ step: Step, _ port: ClusterPort, began: Int64, _ result: Result<Outcome, ServerError>, _ done: @escaping Completion) {
+        if case .success(.hinted) = result { return finishWithHints(done) }
+        if mayBeginAnew(step, result, began: began) {
+            beginAnew(step, port, began: began, after: result, done)
+        } else {
+            done(result)
+        }
+    }
+
+    /// Tells of a write that is nowhere but in hints when those are on the disk.
+    private func finishWithHints(_ done: @escaping Completion) {
+        platform.background.run(.sync) { [self] in
+            let failure = cluster?.syncHints()
+            platform.network.onLoop(loop) { done(failure.map { .failure(LoopDriver.notHinted($0)) } ?? .success(.done)) }
+        }
+    }
+
+    private static func notHinted(_ why: String) -> ServerError {
+        ServerError(
+            .unavailable, "no replica lives, and the write could not be kept for them: \(why)",
+            detail: .unavailable(consistency: .any, required: 1, alive: 0))
+    }
+
+    private func mayBeginAnew(_ step: Step, _ result: Result<Outcome, ServerError>, began: Int64) -> Bool {
+        guard case .failure(let error) = result, error.membersChanged else { return false }
+        return step.mayBeginAnew && now - began < coordinator.limits.writeTimeout
+    }
+
+    /// Begins a step again that others refused because they know newer members, as soon as this node knows them too.
+    private func beginAnew(
+        _ step: Step, _ port: ClusterPort, began: Int64, after refusal: Result<Outcome, ServerError>, _ done: @escaping Completion
+    ) {
+        platform.network.schedule(loop: loop, nanoseconds: LoopDriver.patience) { [self] in
+            guard let view, view.epoch > port.cluster.epoch else {
+                guard mayBeginAnew(step, refusal, began: began) else { return done(refusal) }
+                return beginAnew(step, port, began: began, after: refusal, done)
+            }
+            port.cluster = view
+            cluster?.counters.begunAnew.add(1, ordering: .relaxed)
+            run({ (_) throws(ServerError) in try start(step, port) }) { [self] result in ended(step, port, began: began, result, done) }
+        }
+    }
+
+    /// Between looks at whether newer members are known, in nanoseconds.
+    private static let patience: UInt64 = 5_000_000
 
     /// Begins a step from a thread that waits for its result.
     private func wait(_ step: Step, _ port: ClusterPort) throws(ServerError) -> Outcome {
@@ -73,10 +132,12 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             platform.network.onLoop(loop) { [self] in
                 do throws(ServerError) {
                     let id = try start(step, port)
-                    completions[id] = { result in
+                    let done: Completion = { result in
                         box.result = result
                         resume()
                     }
+                    let time = now
+                    completions[id] = { [self] result in ended(step, port, began: time, result, done) }
                     pump()
                 } catch {
                     box.result = .failure(error)
@@ -122,8 +183,10 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     // MARK: Requests of the node's own
 
     /// Asks a node, once; `done` gets its answer, or `.failed` when there is none in time.
+    /// - Parameter epoch: the version of the metadata by which it was chosen; nil when it does not matter.
     func ask(
-        _ request: PeerRequest, at endpoint: Endpoint, wanted: UUID?, timeout: Int64, _ done: @escaping (PeerReply) -> Void
+        _ request: PeerRequest, at endpoint: Endpoint, wanted: UUID?, timeout: Int64, epoch: UInt64? = nil,
+        _ done: @escaping (PeerReply) -> Void
     ) {
         let id = nextAsk
         nextAsk += 1
@@ -131,7 +194,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         if wanted == coordinator.local {
             perform(request, id: id)
         } else {
-            links.send(request, to: endpoint, wanted: wanted, id: id, timeout: timeout, epoch: cluster?.epoch ?? 0)
+            links.send(request, to: endpoint, wanted: wanted, id: id, timeout: timeout, epoch: epoch ?? cluster?.epoch ?? 0)
         }
         guard asks[id] != nil else { return }
         platform.network.schedule(loop: loop, nanoseconds: UInt64(timeout) * 1000) { [self] in
@@ -165,15 +228,25 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     private func carryOut(_ effect: Coordinator.Effect) {
         switch effect {
-        case .send(let request, let node, let id, let timeout):
-            if node == coordinator.local { return perform(request, id: id) }
+        case .send(let request, let node, let id, let timeout, let epoch):
+            if node == coordinator.local {
+                if let epoch, let cluster, epoch < cluster.ringEpoch {
+                    return answered(id, .failed(.ringChanged, "the members have changed since the request began"))
+                }
+                return perform(request, id: id)
+            }
             guard let endpoint = cluster?.endpoint(of: node) else {
                 return answered(id, .failed(.connectionLost, "\(node) is no longer a member"))
             }
-            links.send(request, to: endpoint, wanted: node, id: id, timeout: timeout, epoch: cluster?.epoch ?? 0)
-        case .hint(let node, let mutations): cluster?.keepHint(for: node, mutations)
+            links.send(request, to: endpoint, wanted: node, id: id, timeout: timeout, epoch: epoch ?? cluster?.epoch ?? 0)
+        case .hint(let node, let mutations, let writtenAt, let operation):
+            let isKept = cluster?.keepHint(for: node, mutations, writtenAt: writtenAt) ?? false
+            if !isKept && (operation == beginning || completions[operation] != nil) { lackingHints.insert(operation) }
         case .latencies(let latencies): cluster?.answered(latencies)
-        case .finished(let operation, let result):
+        case .finished(let operation, var result):
+            if !lackingHints.isEmpty, lackingHints.remove(operation) != nil, case .success(.hinted) = result {
+                result = .failure(LoopDriver.notHinted("hints are limited, or the node has been down for longer than max_hint_window"))
+            }
             if operation == beginning { immediate = result }
             if let completion = completions.removeValue(forKey: operation) { finished.append((completion, result)) }
         }
@@ -199,11 +272,16 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     /// - Parameter done: called on the loop when what the reply rests on is safe, perhaps before this returns.
     func carryOut(_ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
         if case .metadata(let question) = request, let cluster { return cluster.answer(question, loop: loop, done) }
+        if case .stream(let request) = request, case .pull = request, let cluster { return cluster.pull(request, loop: loop, done) }
         do throws(ReplicaError) {
             finish(try service.handle(request, io: .nonBlocking), request, done)
         } catch {
             // What may take minutes must not take the threads of what is short.
-            let kind: BackgroundKind = if case .tree = request { .control } else { .replica }
+            let kind: BackgroundKind =
+                switch request {
+                case .tree, .stream: .control
+                default: .replica
+                }
             platform.background.run(kind) { [self] in
                 let result: ReplicaService.Result
                 do throws(ReplicaError) { result = try service.handle(request, io: .blocking) } catch {
@@ -228,7 +306,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         }
         switch request {
         // A removal that is lost with the power only has the batch applied again.
-        case .read, .digest, .gossip, .metadata, .tree, .removeBatch: return done(result.reply)
+        case .read, .digest, .gossip, .metadata, .tree, .removeBatch, .stream: return done(result.reply)
         case .write, .hint, .repair, .count, .prepare, .propose, .commit, .truncate, .storeBatch: break
         }
         if result.needsSync { platform.acknowledgement.demandSync() }
@@ -273,13 +351,22 @@ protocol DriverCluster: AnyObject, Sendable {
     func wasRefused(by endpoint: Endpoint, _ why: String)
     /// The version of the metadata that this node knows.
     var epoch: UInt64 { get }
+    /// Whoever knows only versions below this one goes by other members.
+    var ringEpoch: UInt64 { get }
     func endpoint(of node: UUID) -> Endpoint?
     /// Keeps mutations for a node that missed them.
-    func keepHint(for node: UUID, _ mutations: [UInt8])
+    /// - Parameter writtenAt: seconds since 1970; nil: now.
+    /// - Returns: false when a limit stands against it.
+    func keepHint(for node: UUID, _ mutations: [UInt8], writtenAt: UInt32?) -> Bool
+    /// Waits until what is kept is on the disk.
+    /// - Returns: why it is not.
+    func syncHints() -> String?
     /// Nodes answered reads of a loop so fast.
     func answered(_ latencies: [ReadLatency])
     /// Others know newer members.
     func isBehind()
+    /// Fetches a file from another node; `done` is called on the loop.
+    func pull(_ request: StreamRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
     /// Answers a question about the metadata; `done` is called on the loop.
     func answer(_ question: MetadataRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
 }

@@ -8,7 +8,8 @@ import Synchronization
 /// Keeps the cluster's metadata on the disk, and the node's part in choosing its versions.
 ///
 /// 1. Whatever a reply rests on is in the file `metadata`, synced, before the reply is given.
-/// 2. Versions take effect one after another, in their order: storage is made ready (`prepare`), the file is written, then all else learns of it (`took`).
+/// 2. While the first version is being taken there is a file `metadata.first`: a start that finds it without `metadata` finds tables that never held anything.
+/// 3. Versions take effect one after another, in their order: storage is made ready (`prepare`), the file is written, then all else learns of it (`took`).
 ///
 /// **Thread safety**: all methods, from any thread; all but `current` and `epoch` wait for the disk.
 final class MetadataStore: Sendable {
@@ -24,6 +25,7 @@ final class MetadataStore: Sendable {
     }
 
     static let fileName = "metadata"
+    static let firstFileName = "metadata.first"
 
     private let system: any FileSystem
     private let directory: String
@@ -40,6 +42,7 @@ final class MetadataStore: Sendable {
     }
 
     private var path: String { directory + "/" + MetadataStore.fileName }
+    private var firstPath: String { directory + "/" + MetadataStore.firstFileName }
 
     /// The newest version known; nil before the node belongs to a cluster.
     var current: ClusterMetadata? { known.withLock { $0 } }
@@ -53,6 +56,7 @@ final class MetadataStore: Sendable {
     /// - Throws: `schema` when it cannot be read, or is missing beside tables: an empty one would forget them, and what the log has of them.
     func open() throws(NodeError) {
         guard system.exists(path) else {
+            if system.exists(firstPath) { return }
             let data = directory + "/data"
             let tables: [String]
             do { tables = system.exists(data) ? try system.list(data).filter { $0 != "system" } : [] } catch { throw .file(error) }
@@ -70,6 +74,16 @@ final class MetadataStore: Sendable {
         } catch { throw .schema("\(path) cannot be read: \(error); restore it from a copy") }
         held.withLock { $0 = acceptor }
         remember(acceptor.current)
+        endFirst()
+    }
+
+    /// From now on tables without `metadata` are a loss.
+    private func endFirst() {
+        guard system.exists(firstPath) else { return }
+        do throws(FileError) {
+            try system.remove(firstPath)
+            try system.syncDirectory(directory)
+        } catch { NodeLog.line("\(error); remove that file") }
     }
 
     static func schema(of metadata: ClusterMetadata) throws(SchemaDecodingError) -> Schema {
@@ -100,12 +114,14 @@ final class MetadataStore: Sendable {
     private func take(_ next: MetadataAcceptor, into held: inout MetadataAcceptor?) throws {
         let before = held?.current
         let effects = effects.withLock { $0 }
+        if held == nil, !next.current.schema.isEmpty { try system.replace(firstPath, with: [], directory: directory) }
         try effects.prepare(before, next.current)
         do throws(FileError) { try write(next) } catch {
             repair(held)
             effects.refused(before, next.current)
             throw error
         }
+        if held == nil { endFirst() }
         held = next
         remember(next.current)
         effects.took(before, next.current)

@@ -79,6 +79,7 @@ public struct ConfigurationKey: Sendable {
         ConfigurationKey(name: "hinted_handoff_throttle", place: .bytesPerSecond(\.hintedHandoffThrottle)),
         bytes("max_hints_size_per_host", \.maxHintsSizePerHost, 1 << 20...1 << 44),
         time("hints_flush_period", \.hintsFlushPeriod),
+        ConfigurationKey(name: "stream_entire_sstables", place: .boolean(\.streamEntireSSTables)),
         ConfigurationKey(name: "stream_throughput_outbound", place: .bytesPerSecond(\.streamThroughputOutbound)),
         ConfigurationKey(name: "data_directory", place: .text(\.dataDirectory)),
         count("loops", \.loops, 0...256),

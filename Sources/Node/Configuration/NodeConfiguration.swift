@@ -52,6 +52,8 @@ public struct NodeConfiguration: Sendable, Equatable {
     public var hintedHandoffThrottle = 1 << 20
     public var maxHintsSizePerHost = 1 << 30
     public var hintsFlushPeriod = Duration.seconds(10)
+    /// Whether files all of whose rows move are moved as they stand.
+    public var streamEntireSSTables = true
     /// Bytes a second of what a node that joins or leaves moves; 0: unlimited.
     public var streamThroughputOutbound = 24 << 20
 

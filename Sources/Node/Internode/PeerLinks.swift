@@ -53,7 +53,7 @@ final class PeerLinks: @unchecked Sendable {
         case .count(let bytes, _): bytes.count >= largeFrom ? .large : .small
         case .propose(_, _, let bytes), .commit(_, _, let bytes): bytes.count >= largeFrom ? .large : .small
         case .read(let command): command.rowLimit > 256 ? .large : .small
-        case .tree: .large
+        case .tree, .stream: .large
         case .storeBatch(let batch): batch.mutations.count >= largeFrom ? .large : .small
         case .digest, .prepare, .truncate, .removeBatch: .small
         }

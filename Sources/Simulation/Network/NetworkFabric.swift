@@ -33,6 +33,9 @@ final class NetworkFabric: @unchecked Sendable {
     private var machines: [String: Machine] = [:]
     private var conditions: [Link: LinkCondition] = [:]
     private var connections: [SimulatedConnection] = []
+    /// Pipes of which a blocked link holds something back, also of connections that one end has closed since: the other hears of it when the
+    /// link is whole.
+    private var stalledPipes: [SimulatedPipe] = []
     private var nextEphemeralPort = 32_768
     private var nextFreePort = 20_000
     /// Chance that a chunk is held up for long.
@@ -63,9 +66,9 @@ final class NetworkFabric: @unchecked Sendable {
         change(&condition)
         conditions[Link(from: from.index, to: to.index)] = condition
         if wasBlocked && !condition.isBlocked {
-            for connection in connections where connection.machine === from && connection.other?.machine === to {
-                connection.outgoing.retransmit()
-            }
+            let released = stalledPipes.filter { $0.isBetween(from, to) }
+            stalledPipes.removeAll { $0.isBetween(from, to) }
+            for pipe in released { pipe.retransmit() }
         }
     }
 
@@ -150,6 +153,9 @@ final class NetworkFabric: @unchecked Sendable {
         }
         return connection
     }
+
+    /// Remembers a pipe until the link it stalls at is whole.
+    func stall(_ pipe: SimulatedPipe) { stalledPipes.append(pipe) }
 
     func forget(_ connection: SimulatedConnection) { connections.removeAll { $0 === connection } }
 

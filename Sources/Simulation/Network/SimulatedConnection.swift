@@ -165,9 +165,11 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
 
     /// Breaks it at both ends, each of which hears of it at its time.
     func breakBoth() {
+        // Before there is another end, so that there never is one.
+        guard let other else { return breakSoon() }
         let world = incarnation.world
         world.after(world.random.nanoseconds(1_000...2_000_000)) { [self] in breakSoon() }
-        if let other { world.after(world.random.nanoseconds(1_000...2_000_000)) { other.breakSoon() } }
+        world.after(world.random.nanoseconds(1_000...2_000_000)) { other.breakSoon() }
     }
 
     /// Tells the handler, once, that the connection is gone.

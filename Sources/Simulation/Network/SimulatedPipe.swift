@@ -60,6 +60,7 @@ final class SimulatedPipe: @unchecked Sendable {
     private func arrive() {
         guard let to, !from.isBroken, let item = items.first else { return }
         if stalled > 0 || fabric.condition(from.machine, to.machine).isBlocked {
+            if stalled == 0 { fabric.stall(self) }
             stalled += 1
             return
         }
@@ -74,6 +75,8 @@ final class SimulatedPipe: @unchecked Sendable {
         case .end: to.endArrived()
         }
     }
+
+    func isBetween(_ from: Machine, _ to: Machine) -> Bool { self.from.machine === from && self.to?.machine === to }
 
     /// The link is whole again.
     func retransmit() {

@@ -13,6 +13,8 @@ import Synchronization
 public final class StorageEngine: Sendable {
     let core: EngineCore
     public let directory: String
+    /// Of the engine's clock.
+    public var monotonicNanoseconds: UInt64 { core.time.monotonicNanoseconds() }
     private let tables = Mutex<[UUID: TableStore]>([:])
     private let flushQueued = Atomic<Bool>(false)
     /// Whether the last flush in the background failed.

@@ -68,8 +68,9 @@ extension TableStore {
     /// - Parameters:
     ///   - purge: deletions that are not shown; nil: all are.
     ///   - isBulk: whether blocks are read past the cache, for scans of much that nobody reads again soon.
+    ///   - excluded: numbers of files that are left out.
     public func scan(
-        _ range: KeyRange, reversed: Bool, mayBlock: Bool, purge: PurgeRule? = nil, isBulk: Bool = false,
+        _ range: KeyRange, reversed: Bool, mayBlock: Bool, purge: PurgeRule? = nil, isBulk: Bool = false, excluding excluded: Set<UInt32> = [],
         _ visit: (UnsafeRawBufferPointer, RowView) -> Bool
     ) throws(StorageError) {
         readCount.add(1, ordering: .relaxed)
@@ -79,7 +80,8 @@ extension TableStore {
             let end = compareBytes(range.end, shard.range.end) < 0 ? range.end : shard.range.end
             let part = KeyRange(start: start, end: end)
             if part.isEmpty { continue }
-            let scan = scan(shard, part, direction: reversed ? .backward : .forward, mayBlock: mayBlock, isBulk: isBulk)
+            let scan = scan(
+                shard, part, direction: reversed ? .backward : .forward, mayBlock: mayBlock, isBulk: isBulk, excluding: excluded)
             try scan.run(purge: purge.map { purge in { _ in purge } }) { (key, row) throws(StorageError) in
                 goOn = visit(key, row)
                 return goOn
@@ -87,7 +89,9 @@ extension TableStore {
         }
     }
 
-    private func scan(_ shard: Shard, _ range: KeyRange, direction: Direction, mayBlock: Bool, isBulk: Bool) -> MergeScan {
+    private func scan(
+        _ shard: Shard, _ range: KeyRange, direction: Direction, mayBlock: Bool, isBulk: Bool, excluding excluded: Set<UInt32>
+    ) -> MergeScan {
         let snapshot = shard.snapshot()
         var sources: [ReadSource] = []
         var shadows: [ShadowSource] = []
@@ -101,6 +105,7 @@ extension TableStore {
         let single = TableStore.singlePartition(range)
         let hash = single.map { count in range.start.withUnsafeBytes { BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<count])) } }
         for table in snapshot.tables.tables where table.overlaps(range) {
+            if !excluded.isEmpty && excluded.contains(table.id) { continue }
             if let hash, !table.filter.mayContain(hash) { continue }
             if table.tombstones != nil { shadows.append(.table(TombstoneCursor(table, mayBlock: mayBlock, isBulk: isBulk))) }
             if let single, TableStore.isOutsideClustering(table.statistics, range, partitionCount: single) { continue }
@@ -111,7 +116,10 @@ extension TableStore {
     }
 
     /// The range tombstones with a part in `range`, of all memtables and tables, cut to it.
-    public func rangeDeletions(in range: KeyRange, mayBlock: Bool) throws(StorageError) -> RangeDeletions {
+    /// - Parameter excluded: numbers of files that are left out.
+    public func rangeDeletions(
+        in range: KeyRange, mayBlock: Bool, excluding excluded: Set<UInt32> = []
+    ) throws(StorageError) -> RangeDeletions {
         var found = RangeDeletions()
         for shard in shards {
             if compareBytes(range.start, shard.range.end) >= 0 || compareBytes(shard.range.start, range.end) >= 0 { continue }
@@ -119,7 +127,7 @@ extension TableStore {
             var inMemory = shard.withLock { snapshot.active.deletions.overlapping(range.start, range.end) }
             for memtable in snapshot.frozen { inMemory += memtable.deletions.overlapping(range.start, range.end) }
             for tombstone in inMemory { found.add(tombstone) }
-            for table in snapshot.tables.tables where table.tombstones != nil {
+            for table in snapshot.tables.tables where table.tombstones != nil && !excluded.contains(table.id) {
                 let cursor = TombstoneCursor(table, mayBlock: mayBlock, isBulk: false)
                 var more = try range.start.withUnsafeBytesTyped { (start) throws(StorageError) in try cursor.seek(start) }
                 while more, range.end.withUnsafeBytes({ compareBytes(cursor.start, $0) < 0 }) {

@@ -38,8 +38,8 @@ public enum HintDispatchEvent: Sendable, Equatable {
 public enum HintDispatchEffect: Sendable, Equatable {
     /// Read the next hints: from a new `HintStore.reader(for:)` when the session is new, else from that session's. The answer is `read` or `readFailed`.
     case read(UUID, session: UInt64, maxBytes: Int, maxHints: Int)
-    /// Have the node apply these mutations; the answer is `delivered` or `failed` with the number of the batch.
-    case send(UUID, batch: UInt64, [[UInt8]])
+    /// Have the node apply these; the answer is `delivered` or `failed` with the number of the batch.
+    case send(UUID, batch: UInt64, [Hint])
     /// All up to there arrived: `HintReader.acknowledge`.
     case acknowledge(UUID, session: UInt64, HintPosition)
     /// All that the session's reader had arrived; there may be newer hints.
@@ -60,7 +60,7 @@ public enum HintDispatchEffect: Sendable, Equatable {
 public struct HintDispatch: Sendable {
     struct Batch: Sendable {
         var number: UInt64
-        var mutations: [[UInt8]]
+        var hints: [Hint]
         var count: Int
         var byteCount: Int
         var end: HintPosition
@@ -164,14 +164,14 @@ public struct HintDispatch: Sendable {
         lastBatch += 1
         sessions[target]?.batches.append(
             Batch(
-                number: lastBatch, mutations: batch.hints.map(\.mutations), count: batch.hints.count, byteCount: batch.byteCount,
+                number: lastBatch, hints: batch.hints, count: batch.hints.count, byteCount: batch.byteCount,
                 end: batch.end))
     }
 
     private mutating func deliver(_ target: UUID, _ number: UInt64) {
         guard var session = sessions[target], let index = session.batches.firstIndex(where: { $0.number == number }) else { return }
         session.batches[index].isDelivered = true
-        session.batches[index].mutations = []
+        session.batches[index].hints = []
         session.rest = 0
         let done = session.batches.prefix { $0.isDelivered }
         if let last = done.last { effects.append(.acknowledge(target, session: session.number, last.end)) }
@@ -218,7 +218,7 @@ public struct HintDispatch: Sendable {
             session.batches[index].sentAt = now
             if options.bytesPerSecond > 0 { session.credit -= Int64(batch.byteCount) * 1_000_000 }
             inFlight += batch.count
-            effects.append(.send(target, batch: batch.number, batch.mutations))
+            effects.append(.send(target, batch: batch.number, batch.hints))
         }
         // A hole that stays open must not let what was delivered behind it pile up.
         let mayRead =

@@ -1,0 +1,125 @@
+import Primitives
+
+/// What nodes ask each other while whole files of a table move.
+///
+/// 1. Whoever directs the move has the node that gives set files aside (`open`): those all of whose tokens move. They stay readable until `close`, even
+///    when a compaction replaces them.
+/// 2. It has the node that takes fetch them (`pull`), one by one, which asks for the pieces (`piece`).
+/// 3. What the giving node holds beside those files is read as rows (`rest`).
+public enum StreamRequest: Sendable, Equatable {
+    /// Set aside the files of a table whose tokens all lie in these stretches; what is in memory is written to files first.
+    case open(session: UUID, table: UUID, tokens: [TokenSlice])
+    case piece(session: UUID, file: UInt32, offset: Int)
+    case rest(session: UUID, ReadCommand)
+    case close(session: UUID)
+    /// Fetch a file of `bytes` from another node and make it a part of the table.
+    case pull(session: UUID, table: UUID, file: UInt32, bytes: Int, source: UUID)
+
+    /// The most bytes of a piece.
+    public static let pieceBytes = 1 << 20
+
+    func encode(into out: inout ByteWriter) {
+        switch self {
+        case .open(let session, let table, let tokens):
+            out.write(1)
+            out.write(session)
+            out.write(table)
+            out.writeVarint(tokens.count)
+            for slice in tokens {
+                out.writeBE(slice.lowerBound)
+                out.writeBE(slice.upperBound)
+            }
+        case .piece(let session, let file, let offset):
+            out.write(2)
+            out.write(session)
+            out.writeBE(file)
+            out.writeVarint(offset)
+        case .rest(let session, let command):
+            out.write(3)
+            out.write(session)
+            command.encode(into: &out)
+        case .close(let session):
+            out.write(4)
+            out.write(session)
+        case .pull(let session, let table, let file, let bytes, let source):
+            out.write(5)
+            out.write(session)
+            out.write(table)
+            out.writeBE(file)
+            out.writeVarint(bytes)
+            out.write(source)
+        }
+    }
+
+    init(from reader: inout ByteReader) throws(ByteError) {
+        switch try reader.readU8() {
+        case 1:
+            let session = try reader.readUUID()
+            let table = try reader.readUUID()
+            let count = try reader.readCount()
+            var tokens: [TokenSlice] = []
+            // Each is bytes that are there: a count that lies ends where they do.
+            for _ in 0..<count { tokens.append(try MerkleTree.tokens(from: &reader)) }
+            self = .open(session: session, table: table, tokens: tokens)
+        case 2: self = .piece(session: try reader.readUUID(), file: try reader.readBE(), offset: try reader.readCount())
+        case 3: self = .rest(session: try reader.readUUID(), try ReadCommand(from: &reader))
+        case 4: self = .close(session: try reader.readUUID())
+        case 5:
+            self = .pull(
+                session: try reader.readUUID(), table: try reader.readUUID(), file: try reader.readBE(), bytes: try reader.readCount(),
+                source: try reader.readUUID())
+        default: throw .malformedVarint(offset: reader.offset - 1)
+        }
+    }
+}
+
+/// What a node answers to a `StreamRequest`; `rest` is answered as a read, `close` by `done`.
+public enum StreamReply: Sendable, Equatable {
+    public struct StreamedFile: Sendable, Equatable {
+        public var number: UInt32
+        public var bytes: Int
+
+        public init(number: UInt32, bytes: Int) {
+            self.number = number
+            self.bytes = bytes
+        }
+    }
+
+    /// The files that were set aside.
+    case files([StreamedFile])
+    /// Empty at the end of the file.
+    case piece([UInt8])
+    /// The file has become a part of the table.
+    case pulled(rows: Int)
+
+    func encode(into out: inout ByteWriter) {
+        switch self {
+        case .files(let files):
+            out.write(1)
+            out.writeVarint(files.count)
+            for file in files {
+                out.writeBE(file.number)
+                out.writeVarint(file.bytes)
+            }
+        case .piece(let bytes):
+            out.write(2)
+            out.writeCounted(bytes)
+        case .pulled(let rows):
+            out.write(3)
+            out.writeVarint(rows)
+        }
+    }
+
+    init(from reader: inout ByteReader) throws(ByteError) {
+        switch try reader.readU8() {
+        case 1:
+            let count = try reader.readCount()
+            var files: [StreamedFile] = []
+            for _ in 0..<count { files.append(StreamedFile(number: try reader.readBE(), bytes: try reader.readCount())) }
+            self = .files(files)
+        case 2: self = .piece(try reader.readCounted())
+        case 3: self = .pulled(rows: try reader.readCount())
+        default: throw .malformedVarint(offset: reader.offset - 1)
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import Testing
+
+@testable import Coordinator
+
+@Suite struct SpeculativeRetryTests {
+    @Test func optionsAreWhatTheSchemaTakes() {
+        #expect(SpeculativeRetry(option: "ALWAYS") == .always)
+        #expect(SpeculativeRetry(option: "NEVER") == .never)
+        #expect(SpeculativeRetry(option: "none") == .never)
+        #expect(SpeculativeRetry(option: "99p") == .percentile(99))
+        #expect(SpeculativeRetry(option: "99.9PERCENTILE") == .percentile(99.9))
+        #expect(SpeculativeRetry(option: "10ms") == .after(10_000))
+        #expect(SpeculativeRetry(option: "0.5ms") == .after(500))
+        #expect(SpeculativeRetry(option: "MIN(99p, 50ms)") == .least(.percentile(99), .after(50_000)))
+        #expect(SpeculativeRetry(option: "max(never,2ms)") == .most(.never, .after(2000)))
+    }
+
+    @Test func aPercentileIsKnownWithinAnEighth() {
+        var histogram = LatencyHistogram()
+        #expect(histogram.percentile(50) == nil, "nothing is known")
+        for latency in 1...10_000 {
+            histogram.note(Int64(latency))
+            if latency == 4000 {
+                for percent in [10.0, 50, 99] {
+                    let exact = percent / 100 * 4000
+                    let found = Double(histogram.percentile(percent) ?? 0)
+                    #expect(found >= exact && found <= exact * 1.13 + 1, "\(percent)")
+                }
+            }
+        }
+        for latency: Int64 in [-5, 0, 1, .max] { histogram.note(latency) }
+        #expect(histogram.percentile(100).map { $0 >= 1 << 29 } == true)
+    }
+
+    @Test func oldLatenciesLoseTheirWeight() {
+        var histogram = LatencyHistogram()
+        for _ in 0..<20_000 { histogram.note(1_000_000) }
+        for _ in 0..<20_000 { histogram.note(1000) }
+        #expect((histogram.percentile(50) ?? 0) <= 1130)
+    }
+
+    @Test func delaysFollowThePolicy() {
+        var histogram = LatencyHistogram()
+        #expect(SpeculativeRetry.percentile(99).delay(histogram, otherwise: 50_000) == 50_000)
+        #expect(SpeculativeRetry.never.delay(histogram, otherwise: 1) == nil)
+        #expect(SpeculativeRetry.always.delay(histogram, otherwise: 1) == 0)
+        for _ in 0..<1000 { histogram.note(1000) }
+        #expect(SpeculativeRetry.least(.percentile(99), .after(100)).delay(histogram, otherwise: 1) == 100)
+        #expect(SpeculativeRetry.most(.percentile(99), .after(100)).delay(histogram, otherwise: 1).map { (1000...1130).contains($0) } == true)
+        #expect(SpeculativeRetry.least(.never, .after(100)).delay(histogram, otherwise: 1) == 100)
+        #expect(SpeculativeRetry.most(.never, .after(100)).delay(histogram, otherwise: 1) == nil)
+        let latencies = TableLatencies(.percentile(99), otherwise: 50_000)
+        for _ in 0..<1024 { latencies.note(2000) }
+        #expect(latencies.delay.map { (2000...2260).contains($0) } == true)
+    }
+}
