@@ -2,6 +2,14 @@ import Cluster
 import DataModel
 import Primitives
 
+/// Where the rows of a keyspace are.
+public struct Placement: Sendable {
+    public let replication: Replication
+    public let table: ReplicaTable
+    /// Whether other nodes may keep a write for replicas that are down, and count like them.
+    public let isSloppy: Bool
+}
+
 /// The cluster as a request sees it: members, who owns what, who is alive. Immutable; a change makes a new one.
 ///
 /// A node is named by its index in `ring.nodes`, which means nothing in another view.
@@ -16,7 +24,7 @@ public final class ClusterView: Sendable {
     public let order: ReplicaOrder
     /// The version of the cluster's metadata it shows.
     public let epoch: UInt64
-    private let placements: [String: (replication: Replication, table: ReplicaTable)]
+    private let placements: [String: Placement]
     private let keyspaces: [UUID: String]
 
     /// - Parameters:
@@ -24,10 +32,12 @@ public final class ClusterView: Sendable {
     ///   - isAlive: by index; this node always is.
     ///   - distance: by index; a greater number is asked later.
     ///   - keyspaces: replication options of each, as the schema keeps them.
+    ///   - sloppy: keyspaces whose writes other nodes may keep for replicas that are down.
     ///   - tables: the keyspace of every table.
     ///   - former: who owned what before the last change, as long as not all nodes know it.
     public init(
-        ring: Ring, local: UUID, isAlive: [Bool], distance: [Int], keyspaces: [String: [String: String]], tables: [UUID: String],
+        ring: Ring, local: UUID, isAlive: [Bool], distance: [Int], keyspaces: [String: [String: String]],
+        sloppy: Set<String> = [], tables: [UUID: String],
         epoch: UInt64 = 0, former: Ring? = nil
     ) {
         guard let index = ring.index(of: local) else { preconditionFailure("this node is not in its own ring") }
@@ -37,16 +47,15 @@ public final class ClusterView: Sendable {
         let here = ring.nodes[index].location.dataCenter
         isNear = ring.nodes.map { $0.location.dataCenter == here }
         order = ReplicaOrder(distance: distance, isNear: isNear)
-        var placements: [String: (replication: Replication, table: ReplicaTable)] = [:]
+        var placements: [String: Placement] = [:]
         for (name, options) in keyspaces {
             let strategy: ReplicationStrategy
             do throws(PlacementError) {
                 strategy = try ReplicationStrategy(options: options, dataCenters: ring.dataCenters)
             } catch { strategy = .simple(factor: 1) }  // the planner refuses such options before they are kept
-            placements[name] = (
-                Replication(options: options, dataCenter: here, dataCenters: ring.dataCenters),
-                ReplicaTable(ring: ring, strategy: strategy, local: local, former: former)
-            )
+            placements[name] = Placement(
+                replication: Replication(options: options, dataCenter: here, dataCenters: ring.dataCenters),
+                table: ReplicaTable(ring: ring, strategy: strategy, local: local, former: former), isSloppy: sloppy.contains(name))
         }
         self.placements = placements
         self.keyspaces = tables
@@ -70,7 +79,7 @@ public final class ClusterView: Sendable {
         ClusterView(self, isAlive: isAlive, order: order.with(scores: scores, badnessThreshold: badnessThreshold))
     }
 
-    public func placement(of table: UUID) -> (replication: Replication, table: ReplicaTable)? {
+    public func placement(of table: UUID) -> Placement? {
         keyspaces[table].flatMap { placements[$0] }
     }
 

@@ -27,7 +27,8 @@ extension Coordinator {
         _ mutations: [UInt8], writtenAt: UInt32, cluster: ClusterView, now: Int64
     ) throws(ServerError) -> UInt64 {
         let parts = try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in try split(bytes) }
-        return begin(ReplayOperation(self, cluster: cluster, parts: parts, writtenAt: writtenAt, deadline: now + limits.writeTimeout), now: now)
+        return begin(
+            ReplayOperation(self, cluster: cluster, parts: parts, writtenAt: writtenAt, deadline: now + limits.writeTimeout), now: now)
     }
 
     /// Sends to the other replicas what this node, leading a counter's update, has written already; its own answer is counted.
@@ -58,7 +59,8 @@ extension Coordinator {
             let token = command.range.start.withUnsafeBytes { ClusterView.token($0) }
             return begin(
                 ReadOperation(
-                    self, cluster: cluster, command: command, replicas: cluster.sorted(placement.table.replicas(for: token), ofOneToken: true),
+                    self, cluster: cluster, command: command,
+                    replicas: cluster.sorted(placement.table.replicas(for: token), ofOneToken: true),
                     replication: placement.replication, consistency: consistency, deadline: now + limits.readTimeout), now: now)
         }
         return begin(

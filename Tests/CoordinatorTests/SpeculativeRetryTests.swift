@@ -46,7 +46,8 @@ import Testing
         #expect(SpeculativeRetry.always.delay(histogram, otherwise: 1) == 0)
         for _ in 0..<1000 { histogram.note(1000) }
         #expect(SpeculativeRetry.least(.percentile(99), .after(100)).delay(histogram, otherwise: 1) == 100)
-        #expect(SpeculativeRetry.most(.percentile(99), .after(100)).delay(histogram, otherwise: 1).map { (1000...1130).contains($0) } == true)
+        #expect(
+            SpeculativeRetry.most(.percentile(99), .after(100)).delay(histogram, otherwise: 1).map { (1000...1130).contains($0) } == true)
         #expect(SpeculativeRetry.least(.never, .after(100)).delay(histogram, otherwise: 1) == 100)
         #expect(SpeculativeRetry.most(.never, .after(100)).delay(histogram, otherwise: 1) == nil)
         let latencies = TableLatencies(.percentile(99), otherwise: 50_000)

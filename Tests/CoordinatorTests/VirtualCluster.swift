@@ -89,6 +89,8 @@ final class VirtualCluster {
     var ringNodes: [RingNode]
     let options: [String: String]
     var otherOptions: [String: String]?
+    /// Whether nodes may keep writes for replicas that are down.
+    var isSloppy = false
     /// Nodes all others hold for dead.
     var dead: Set<Int> = []
     var hints: [(to: UUID, mutations: [UInt8], writtenAt: UInt32?)] = []
@@ -191,7 +193,7 @@ final class VirtualCluster {
         let isAlive = ring.nodes.map { node in node.id == VirtualCluster.id(index) || !dead.contains { VirtualCluster.id($0) == node.id } }
         let view = ClusterView(
             ring: ring, local: VirtualCluster.id(index), isAlive: isAlive, distance: ring.nodes.indices.map { abs($0 - index) },
-            keyspaces: keyspaces, tables: tables)
+            keyspaces: keyspaces, sloppy: isSloppy ? ["ks"] : [], tables: tables)
         return view.with(isAlive: isAlive, scores: nodes[index].snitch.scores(of: ring, now: now), badnessThreshold: 1)
     }
 

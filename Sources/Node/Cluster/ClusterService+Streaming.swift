@@ -57,7 +57,8 @@ extension ClusterService {
     /// - Returns: bytes moved; nil when there is nothing to move as files.
     private func moveFiles(_ move: FileMove, _ tokens: [TokenSlice], into streams: FileStreams) -> Int? {
         guard let endpoint = endpoint(of: move.source) else { return nil }
-        let session = UUID(high: hostID.high ^ metadata.epoch, low: UInt64(bitPattern: now) ^ streamCount.add(1, ordering: .relaxed).newValue)
+        let session = UUID(
+            high: hostID.high ^ metadata.epoch, low: UInt64(bitPattern: now) ^ streamCount.add(1, ordering: .relaxed).newValue)
         let opened = ask(
             .stream(.open(session: session, table: move.table, tokens: tokens)), at: endpoint, wanted: move.source, timeout: 120_000_000)
         guard case .stream(.files(let files)) = opened, !files.isEmpty else {

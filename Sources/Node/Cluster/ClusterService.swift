@@ -145,7 +145,8 @@ final class ClusterService: Sendable {
                 let ring = metadata.ring
                 known = ClusterView(
                     ring: ring, local: hostID, isAlive: alive, distance: ring.index(of: hostID).map { ring.distances(from: $0) } ?? [],
-                    keyspaces: schema.keyspaces.mapValues(\.replication), tables: schema.tables.mapValues(\.keyspace),
+                    keyspaces: schema.keyspaces.mapValues(\.replication),
+                    sloppy: Set(schema.keyspaces.values.filter(\.sloppyQuorum).map(\.name)), tables: schema.tables.mapValues(\.keyspace),
                     epoch: metadata.epoch, former: metadata.formerRing)
             }
             let next = known.with(
@@ -406,6 +407,17 @@ extension ClusterService: DriverCluster {
     }
 
     func syncHints() -> String? { hints.write() }
+
+    func keep(_ mutations: [UInt8], for node: UUID, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void) {
+        guard metadata.current?.member(node) != nil else { return done(.failed(.unknown, "\(node) is no member that is known here")) }
+        guard keepHint(for: node, mutations, writtenAt: nil) else {
+            return done(
+                .failed(.overloaded, "hints for \(node) are limited or off here, or it has been down for longer than max_hint_window"))
+        }
+        hints.whenWritten { [network] failure in
+            network.onLoop(loop) { done(failure.map { .failed(.storage, $0) } ?? .done) }
+        }
+    }
 
     func isBehind() { fetchSoon(from: nil) }
 

@@ -128,7 +128,7 @@ extension QueryEngine {
         let warnings = try verifySize(kind, items, space.mutations)
         // Either all of them delete or none does.
         try applyTogether(kind, deletes: BatchShape.deletesFirst(items), options, io, space.mutations)
-        return Answer(result: .void, warnings: warnings)
+        return Answer(result: .void, warnings: warnings + (options.port?.warnings ?? []))
     }
 
     @inline(never) private func applyTogether(

@@ -43,7 +43,8 @@ public final class IncomingTable {
             file.close()
             let report = try SSTableVerifier(system: engine.core.system, path: path).verify()
             if let problem = report.problems.first {
-                throw .damaged(path: path, offset: problem.offset, "what came from another node is damaged: \(problem.place): \(problem.message)")
+                throw .damaged(
+                    path: path, offset: problem.offset, "what came from another node is damaged: \(problem.place): \(problem.message)")
             }
             let opened = try SSTable(system: engine.core.system, path: path, id: number, cache: engine.core.cache)
             let isInstalled = try table.flushing.withLockTyped { (_) throws(StorageError) -> Bool in

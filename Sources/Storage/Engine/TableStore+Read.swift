@@ -70,7 +70,8 @@ extension TableStore {
     ///   - isBulk: whether blocks are read past the cache, for scans of much that nobody reads again soon.
     ///   - excluded: numbers of files that are left out.
     public func scan(
-        _ range: KeyRange, reversed: Bool, mayBlock: Bool, purge: PurgeRule? = nil, isBulk: Bool = false, excluding excluded: Set<UInt32> = [],
+        _ range: KeyRange, reversed: Bool, mayBlock: Bool, purge: PurgeRule? = nil, isBulk: Bool = false,
+        excluding excluded: Set<UInt32> = [],
         _ visit: (UnsafeRawBufferPointer, RowView) -> Bool
     ) throws(StorageError) {
         readCount.add(1, ordering: .relaxed)
