@@ -8,11 +8,16 @@ public struct TableRules: Sendable {
     public var speculativeRetry: SpeculativeRetry
     /// Whether replicas that answered a read with old data are repaired before it is answered: reads at QUORUM are monotonic then.
     public var repairsReads: Bool
+    /// Whether other nodes may keep a write for replicas that are down, and count like them.
+    public var isSloppy: Bool
 
-    public init(keyspace: String, speculativeRetry: SpeculativeRetry = .percentile(99), repairsReads: Bool = true) {
+    public init(
+        keyspace: String, speculativeRetry: SpeculativeRetry = .percentile(99), repairsReads: Bool = true, isSloppy: Bool = false
+    ) {
         self.keyspace = keyspace
         self.speculativeRetry = speculativeRetry
         self.repairsReads = repairsReads
+        self.isSloppy = isSloppy
     }
 }
 

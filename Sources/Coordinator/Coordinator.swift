@@ -176,11 +176,11 @@ public final class Coordinator {
     /// Nobody waits for what an operation still has outstanding.
     private func forget(_ operation: Operation, now: Int64) {
         guard operation.outstanding > 0 else { return }
+        defer { if limits.latencyInterval > 0 { tellLatencies(operation.cluster, now: now) } }
         for id in operation.requests {
             guard let asked = asked.removeValue(forKey: id), asked.sentAt >= 0 else { continue }
             latencies.add(now - asked.sentAt, of: asked.node, in: operation.cluster)
         }
-        tellLatencies(operation.cluster, now: now)
     }
 
     // MARK: Latencies

@@ -7,6 +7,8 @@ public enum Outcome: Sendable {
     case done
     /// As `done`, but of some partition there are only hints: they must be on the disk before anybody is told.
     case hinted
+    /// As `done`, but where too few replicas live so many other nodes keep the write for them, on their disks.
+    case sloppy(standIns: Int)
     /// Answers in the order of the stretches asked for; a later one is missing when an earlier one was not covered to its end.
     case read([ReadAnswer])
     /// A round of Paxos is open under this ballot; nothing unfinished is left from before.

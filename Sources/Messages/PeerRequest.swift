@@ -30,10 +30,13 @@ public enum PeerRequest: Sendable, Equatable {
     /// Move whole files of a table.
     case stream(StreamRequest)
 
+    /// Keep mutations for a node that is down, on the disk, and send them when it is up.
+    case keepHint(for: UUID, [UInt8])
+
     /// What the queue of a peer, its counters and its limits call it.
     public enum Verb: UInt8, Sendable, CaseIterable {
         case write = 1, hint = 2, repair = 3, read = 4, digest = 5, count = 6, prepare = 7, propose = 8, commit = 9, metadata = 10,
-            truncate = 11, gossip = 12, tree = 13, storeBatch = 14, removeBatch = 15, stream = 16
+            truncate = 11, gossip = 12, tree = 13, storeBatch = 14, removeBatch = 15, stream = 16, keepHint = 17
     }
 
     public var verb: Verb {
@@ -54,6 +57,7 @@ public enum PeerRequest: Sendable, Equatable {
         case .storeBatch: .storeBatch
         case .removeBatch: .removeBatch
         case .stream: .stream
+        case .keepHint: .keepHint
         }
     }
 
@@ -89,6 +93,9 @@ public enum PeerRequest: Sendable, Equatable {
             out.writeCounted(batch.mutations)
         case .removeBatch(let key): key.encode(into: &out)
         case .stream(let request): request.encode(into: &out)
+        case .keepHint(let node, let mutations):
+            out.write(node)
+            out.writeCounted(mutations)
         }
     }
 
@@ -115,6 +122,7 @@ public enum PeerRequest: Sendable, Equatable {
             self = .storeBatch(LoggedBatch(key: try BatchKey(from: &reader), mutations: try PeerRequest.mutations(&reader)))
         case .removeBatch: self = .removeBatch(try BatchKey(from: &reader))
         case .stream: self = .stream(try StreamRequest(from: &reader))
+        case .keepHint: self = .keepHint(for: try reader.readUUID(), try PeerRequest.mutations(&reader))
         }
     }
 

@@ -66,6 +66,9 @@ public protocol ReplicaPort: Sendable {
     /// Whether somebody else decides if enough replicas live.
     var isCoordinated: Bool { get }
 
+    /// What the client should know of the writes so far.
+    var warnings: [String] { get }
+
     /// Removes all rows of a table.
     func truncate(table: UUID) throws(ReplicaError)
 
@@ -90,4 +93,5 @@ public protocol ReplicaPort: Sendable {
 extension ReplicaPort {
     public var transactionTimestamp: Int64? { nil }
     public var isCoordinated: Bool { false }
+    public var warnings: [String] { [] }
 }

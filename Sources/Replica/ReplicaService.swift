@@ -90,7 +90,7 @@ public struct ReplicaService: Sendable {
         case .stream(let request):
             guard io == .blocking else { throw .wouldBlock }
             return Result(reply: try streams.handle(request))
-        case .metadata, .gossip: return Result(reply: .failed(.unknown, "not for the replica"))
+        case .metadata, .gossip, .keepHint: return Result(reply: .failed(.unknown, "not for the replica"))
         }
     }
 

@@ -28,7 +28,7 @@ import Testing
             .gossip([1, 2, 3]), .metadata(.fetch(after: 300)), .metadata(.prepare(epoch: 3, ballot(4))),
             .metadata(.accept(epoch: .max, ballot(5), value: [1, 2])), .metadata(.chosen(epoch: 0, value: [])), .metadata(.change([7])),
             .storeBatch(LoggedBatch(key: BatchKey(created: 77, id: VirtualCluster.id(3)), mutations: mutations)),
-            .removeBatch(BatchKey(created: .max, id: VirtualCluster.id(4))),
+            .keepHint(for: VirtualCluster.id(5), mutations), .removeBatch(BatchKey(created: .max, id: VirtualCluster.id(4))),
         ]
     }()
 

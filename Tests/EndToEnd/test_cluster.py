@@ -228,6 +228,75 @@ class ClusterTest(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, f"{sorted(set(range(60)) - found)} were acknowledged and are lost\n{ring.log(1)}")
             time.sleep(0.2)
 
+    def test_a_sloppy_quorum_keeps_writes_for_those_that_are_down(self):
+        ring = self.ring
+        ring.start(1, 2, 3, 4)
+        everybody = {f"127.0.0.{number}": "UN" for number in (1, 2, 3, 4)}
+        for number in (1, 2, 3, 4):
+            ring.wait_for(number, everybody)
+        cluster, session = ring.driver(1, 2)
+        self.addCleanup(cluster.shutdown)
+        replication = "replication = {'class': 'NetworkTopologyStrategy', 'datacenter1': 3}"
+        session.execute(f"CREATE KEYSPACE strict WITH {replication}")
+        session.execute(f"CREATE KEYSPACE k WITH {replication} AND sloppy_quorum = true")
+        for keyspace in ("strict", "k"):
+            session.execute(f"CREATE TABLE {keyspace}.t (a int PRIMARY KEY, b text)")
+        # Drivers understand the keyspace, and it can be made again from its description.
+        self.assertEqual(cluster.metadata.keyspaces["k"].replication_strategy.export_for_schema(),
+                         cluster.metadata.keyspaces["strict"].replication_strategy.export_for_schema())
+        described = session.execute("DESCRIBE KEYSPACE k").one().create_statement
+        self.assertIn("AND sloppy_quorum = true", described)
+        session.execute(described.replace("KEYSPACE k ", "KEYSPACE again "))
+        self.assertEqual([row.sloppy_quorum for name in ("strict", "k", "again") for row in session.execute(
+            f"SELECT sloppy_quorum FROM system_schema.keyspaces WHERE keyspace_name = '{name}'")], [False, True, True])
+        for number in (3, 4):
+            ring.kill(number)
+        for number in (1, 2):
+            ring.wait_for(number, everybody | {"127.0.0.3": "DN", "127.0.0.4": "DN"})
+        insert = {keyspace: session.prepare(f"INSERT INTO {keyspace}.t (a, b) VALUES (?, ?)") for keyspace in ("strict", "k")}
+        numbers = range(200)
+        refused, warned = 0, 0
+        for number in numbers:
+            try:
+                session.execute(insert["strict"], (number, "x"))
+            except Unavailable:
+                refused += 1
+            future = session.execute_async(insert["k"], (number, f"value {number}"))
+            future.result()
+            warned += any("sloppy_quorum" in text for text in future.warnings or [])
+        # Of half the rows two of three replicas are down.
+        self.assertEqual(warned, refused)
+        self.assertTrue(60 < refused < 140, refused)
+        with ring.ask(1) as line:
+            line.do("\\consistency QUORUM")
+            answers = [line.do(f"INSERT INTO k.t (a, b) VALUES ({number}, 'value {number}')") for number in range(200, 220)]
+            self.assertTrue(any(answer[0].startswith("W ") and "sloppy_quorum" in answer[0] for answer in answers), answers)
+            # Transactions stay strict.
+            answers = [line.ask(f"UPDATE k.t SET b = 'x' WHERE a = {number} IF b = 'y'")[-1] for number in range(20)]
+            self.assertTrue(any(answer.startswith("! 1000") for answer in answers), answers)
+        # Who keeps it may be killed as well.
+        for number in (1, 2):
+            ring.kill(number)
+        ring.start(1, 2)
+        ring.start(3, 4)
+        for number in (1, 2, 3, 4):
+            ring.wait_for(number, everybody)
+        deadline = time.monotonic() + 90
+        while waiting := [ring.admin(number, "listhints") for number in (1, 2)]:
+            if not any(waiting):
+                break
+            self.assertLess(time.monotonic(), deadline, waiting)
+            time.sleep(0.2)
+        # Those that were down hold all they should: one of them is a replica of each row.
+        for number in (1, 2):
+            ring.kill(number)
+        for number in (3, 4):
+            ring.wait_for(number, everybody | {"127.0.0.1": "DN", "127.0.0.2": "DN"})
+        with ring.ask(3) as line:
+            line.do("\\consistency ONE")
+            held = {row[0]: row[1] for row in line.all_rows("SELECT a, b FROM k.t")}
+        self.assertEqual(held, {number: f"value {number}" for number in range(220)})
+
     def test_nodes_join_and_leave_under_load(self):
         ring = self.ring
         ring.start(1, 2, 3)

@@ -20,6 +20,8 @@ package struct ModelReplica {
     private var acceptors: [PaxosKey: Acceptor] = [:]
     /// Logged batches by their keys; empty: removed.
     private var batches: [BatchKey: [UInt8]] = [:]
+    /// What is kept for other nodes.
+    package private(set) var kept: [(node: UUID, mutations: [UInt8])] = []
     private let merger = RowMerger()
 
     package init() {}
@@ -214,6 +216,9 @@ package struct ModelReplica {
             return .done
         case .removeBatch(let key):
             batches[key] = []
+            return .done
+        case .keepHint(let node, let mutations):
+            kept.append((node, mutations))
             return .done
         case .count, .metadata, .gossip, .stream: return .failed(.unknown, "not for the replica")
         }

@@ -141,9 +141,11 @@ import Testing
     @Test func aMemberStaysWhereItIsRegistered() throws {
         let system = MemoryFileSystem()
         func describe(_ network: DirectNetwork) -> String { network.lineClient().ask("DESCRIBE CLUSTER") }
-        let (node, network) = try Self.start(system) { $0.dataCenter = "dc1" }
-        #expect(describe(network).contains("SimpleSnitch"))
-        node.drain()
+        do {
+            let (node, network) = try Self.start(system) { $0.dataCenter = "dc1" }
+            #expect(describe(network).contains("SimpleSnitch"))
+            node.drain()
+        }
         for (what, change) in [
             (
                 "data center (dc2) differs from previous data center (dc1)",

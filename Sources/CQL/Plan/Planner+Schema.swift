@@ -12,12 +12,14 @@ extension Planner {
             let attributes = try ReplicationRules.attributes(properties, keyspace: name)
             guard let replication = attributes.replication else { throw .invalid("Missing mandatory option 'replication'") }
             return .createKeyspace(
-                name: name, replication: replication, durableWrites: attributes.durableWrites ?? true, ifNotExists: ifNotExists)
+                name: name, replication: replication, durableWrites: attributes.durableWrites ?? true,
+                sloppyQuorum: attributes.sloppyQuorum ?? false, ifNotExists: ifNotExists)
         case .alterKeyspace(let name, let ifExists, let properties):
             try Self.refuseSystem(name)
             let attributes = try ReplicationRules.attributes(properties, keyspace: name)
             return .alterKeyspace(
-                name: name, replication: attributes.replication, durableWrites: attributes.durableWrites, ifExists: ifExists)
+                name: name, replication: attributes.replication, durableWrites: attributes.durableWrites,
+                sloppyQuorum: attributes.sloppyQuorum, ifExists: ifExists)
         case .dropKeyspace(let name, let ifExists):
             try Self.refuseSystem(name)
             return .dropKeyspace(name: name, ifExists: ifExists)

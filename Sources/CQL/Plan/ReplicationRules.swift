@@ -6,9 +6,10 @@ enum ReplicationRules {
 
     static func attributes(
         _ properties: [Property], keyspace: String
-    ) throws(ServerError) -> (replication: [String: String]?, durableWrites: Bool?) {
+    ) throws(ServerError) -> (replication: [String: String]?, durableWrites: Bool?, sloppyQuorum: Bool?) {
         var replication: [String: String]?
         var durableWrites: Bool?
+        var sloppyQuorum: Bool?
         var seen: Set<String> = []
         for property in properties {
             let name = property.name.lowercased()
@@ -20,10 +21,12 @@ enum ReplicationRules {
                 }
                 replication = try check(map, keyspace: keyspace)
             case "durable_writes": durableWrites = try property.value.boolean(for: "durable_writes")
+            // Not of Cassandra. No key of `replication`: drivers take each of those for a data center.
+            case "sloppy_quorum": sloppyQuorum = try property.value.boolean(for: "sloppy_quorum")
             default: throw .syntax("Unknown property '\(property.name)'")
             }
         }
-        return (replication, durableWrites)
+        return (replication, durableWrites, sloppyQuorum)
     }
 
     /// The map with the full name of the class.

@@ -10,16 +10,17 @@ extension SchemaPlan {
     public func apply(to schema: Schema, newTableID: UUID, datacenters: [String] = ["datacenter1"]) throws(ServerError) -> SchemaOutcome {
         let unchanged = SchemaOutcome(schema: schema, change: nil, droppedTables: [], warnings: [])
         switch self {
-        case .createKeyspace(let name, let replication, let durableWrites, let ifNotExists):
+        case .createKeyspace(let name, let replication, let durableWrites, let sloppyQuorum, let ifNotExists):
             if schema.keyspace(name) != nil {
                 if ifNotExists { return unchanged }
                 throw ServerError(
                     .alreadyExists, "Cannot add existing keyspace \"\(name)\"", detail: .alreadyExists(keyspace: name, table: ""))
             }
             let keyspace = KeyspaceMetadata(
-                name: name, replication: try Self.expanded(replication, datacenters, name), durableWrites: durableWrites)
+                name: name, replication: try Self.expanded(replication, datacenters, name), durableWrites: durableWrites,
+                sloppyQuorum: sloppyQuorum)
             return SchemaOutcome(schema.setting(keyspace), .created, .keyspace, name)
-        case .alterKeyspace(let name, let replication, let durableWrites, let ifExists):
+        case .alterKeyspace(let name, let replication, let durableWrites, let sloppyQuorum, let ifExists):
             guard let keyspace = schema.keyspace(name) else {
                 if ifExists { return unchanged }
                 throw .invalid("Keyspace '\(name)' doesn't exist")
@@ -27,7 +28,8 @@ extension SchemaPlan {
             var expanded: [String: String]?
             if let replication { expanded = try Self.expanded(replication, datacenters, name) }
             return SchemaOutcome(
-                schema.setting(keyspace.altered(replication: expanded, durableWrites: durableWrites)), .updated, .keyspace, name)
+                schema.setting(keyspace.altered(replication: expanded, durableWrites: durableWrites, sloppyQuorum: sloppyQuorum)), .updated,
+                .keyspace, name)
         case .dropKeyspace(let name, let ifExists):
             guard let keyspace = schema.keyspace(name) else {
                 if ifExists { return unchanged }

@@ -3,8 +3,8 @@ import Primitives
 
 /// A checked schema statement. Whether what it makes or drops exists is decided when it is applied, against the schema of that moment.
 public enum SchemaPlan: Sendable {
-    case createKeyspace(name: String, replication: [String: String], durableWrites: Bool, ifNotExists: Bool)
-    case alterKeyspace(name: String, replication: [String: String]?, durableWrites: Bool?, ifExists: Bool)
+    case createKeyspace(name: String, replication: [String: String], durableWrites: Bool, sloppyQuorum: Bool, ifNotExists: Bool)
+    case alterKeyspace(name: String, replication: [String: String]?, durableWrites: Bool?, sloppyQuorum: Bool?, ifExists: Bool)
     case dropKeyspace(name: String, ifExists: Bool)
     case createTable(TableDefinition, ifNotExists: Bool)
     case alterTable(keyspace: String, name: String, TableAlteration, ifExists: Bool)

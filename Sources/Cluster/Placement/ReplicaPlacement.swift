@@ -78,11 +78,7 @@ struct ReplicaPlacement {
         }
     }
 
-    private func start(_ token: Int64) -> Int {
-        guard !ring.tokens.isEmpty else { return 0 }
-        guard let grid = ring.partitions else { return ring.position(of: token) }
-        return ring.position(of: grid.end(of: grid.index(of: token)))
-    }
+    private func start(_ token: Int64) -> Int { ring.tokens.isEmpty ? 0 : ring.start(of: token) }
 
     private mutating func appendSimple(from start: Int, factor: Int, to result: inout [Int32]) {
         walk += 1

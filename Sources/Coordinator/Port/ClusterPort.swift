@@ -97,6 +97,15 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     public var isCoordinated: Bool { true }
     public var transactionTimestamp: Int64? { transaction?.ballot.timestamp }
 
+    public var warnings: [String] {
+        finished.compactMap { step in
+            guard case .success(.sloppy(let standIns)) = step.result else { return nil }
+            return
+                "Too few replicas are alive for \(consistency.name): \(standIns) other node\(standIns == 1 ? " keeps" : "s keep") the write for "
+                + "those that are down (sloppy_quorum). Reads may miss it until they are back."
+        }
+    }
+
     /// Begins the request from its start, with the results there are.
     public func rewind() {
         position = 0
@@ -239,7 +248,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
 
     private func isHeldLocally(_ table: UUID, _ range: KeyRange) -> Bool {
         let stretches = cluster.stretches(table: table, range)
-        return !stretches.isEmpty && stretches.allSatisfy { $0.replicas.first == cluster.local }
+        return !stretches.isEmpty && stretches.allSatisfy { $0.replicas.contains(cluster.local) }
     }
 
     /// A SELECT at SERIAL.

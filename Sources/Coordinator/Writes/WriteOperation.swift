@@ -7,7 +7,8 @@ import Primitives
 /// 1. Mutations are grouped by partition; each group has its replicas, natural and pending, and must reach the consistency level.
 /// 2. With too few live replicas for some group nothing is sent: Unavailable.
 /// 3. One message goes to every live replica with all it gets; a hint is kept for each that is dead.
-/// 4. When every group has its level, the write is done. Replicas that fail, or are silent until the deadline, get a hint, also after that.
+/// 4. In a keyspace with a sloppy quorum, where too few replicas live, other nodes keep the write for those that are down, and count like them.
+/// 5. When every group has its level, the write is done. Replicas that fail, or are silent until the deadline, get a hint, also after that.
 class WriteOperation: Operation {
     private let consistency: Consistency
     private let type: WriteType
@@ -26,9 +27,12 @@ class WriteOperation: Operation {
 
     private var isMetByHints: Bool { consistency == .any && coordinator.limits.hintedHandoff }
 
+    /// What is counted, decided or logged stays with its replicas.
+    private var mayBeSloppy: Bool { coordinator.limits.hintedHandoff && (type == .simple || type == .unloggedBatch) }
+
     /// Finds out who gets what.
     final func makePlan() throws(ServerError) {
-        plan = try WritePlan(parts, consistency, cluster, isMetByHints: isMetByHints)
+        plan = try WritePlan(parts, consistency, cluster, isMetByHints: isMetByHints, mayBeSloppy: mayBeSloppy)
     }
 
     /// Whether every group has been applied by a replica, beside what hints there are.
@@ -43,7 +47,10 @@ class WriteOperation: Operation {
     final func send(now: Int64) {
         for index in plan.targets.indices {
             if cluster.isAlive[plan.targets[index].node] {
-                ask(plan.targets[index].node, .write(plan.targets[index].mutations), tag: index, now: now)
+                let target = plan.targets[index]
+                let request: PeerRequest =
+                    target.keptFor.map { .keepHint(for: cluster.ring.nodes[$0].id, target.mutations) } ?? .write(target.mutations)
+                ask(target.node, request, tag: index, now: now)
             } else {
                 keepHint(index)
             }
@@ -54,7 +61,7 @@ class WriteOperation: Operation {
     private func keepHint(_ index: Int) {
         let target = plan.targets[index]
         plan.targets[index].isSettled = true
-        coordinator.hint(target.mutations, for: cluster.ring.nodes[target.node].id, of: self)
+        coordinator.hint(target.mutations, for: cluster.ring.nodes[target.keptFor ?? target.node].id, of: self)
         guard isMetByHints else { return }
         for group in target.groups { plan.groups[group].count.add(dataCenter: cluster.dataCenter(target.node), isNear: true) }
     }
@@ -72,6 +79,7 @@ class WriteOperation: Operation {
 
     private func succeed() {
         reachedLevel()
+        if plan.kept > 0 { return finish(.success(.sloppy(standIns: plan.kept))) }
         finish(.success(isAppliedSomewhere ? .done : .hinted))
     }
 

@@ -11,10 +11,15 @@ struct WritePlan {
         var failures = 0
         /// Replicas that have applied its mutations.
         var applied = 0
+        /// Who keeps them for replicas that are down.
+        var standIns: [StandIn] = []
     }
 
     struct Target {
+        /// Who is asked.
         let node: Int
+        /// The replica that is meant, when another node is asked to keep the mutations for it.
+        var keptFor: Int?
         let mutations: [UInt8]
         let groups: [Int]
         /// It has answered, or has a hint.
@@ -24,14 +29,20 @@ struct WritePlan {
     var groups: [Group] = []
     /// Others first: they work while this node does.
     var targets: [Target] = []
+    /// Stand-ins that have what they are to keep.
+    var kept = 0
 
     init() {}
 
-    /// - Parameter isMetByHints: a hint is as good as an answer.
+    /// - Parameters:
+    ///   - isMetByHints: a hint is as good as an answer.
+    ///   - mayBeSloppy: where too few replicas live, others may stand in for them, in keyspaces that want it.
     /// - Throws: `unavailable` with too few live replicas for some group; `invalid` for a table that is not there.
     init(
-        _ parts: [PartitionedMutations.Part], _ consistency: Consistency, _ cluster: ClusterView, isMetByHints: Bool
+        _ parts: [PartitionedMutations.Part], _ consistency: Consistency, _ cluster: ClusterView, isMetByHints: Bool,
+        mayBeSloppy: Bool = false
     ) throws(ServerError) {
+        // Who gets mutations: a node, and above it, plus 1, the replica for which it keeps them.
         var order: [Int] = []
         var payloads: [Int: (mutations: [UInt8], groups: [Int])] = [:]
         for part in parts {
@@ -46,36 +57,50 @@ struct WritePlan {
             let count = AnswerCount(
                 consistency, placement.replication, near: cluster.dataCenter(cluster.local), pending: pending.map(cluster.dataCenter))
             let alive = replicas.filter { cluster.isAlive[$0] }
+            var standIns: [StandIn] = []
             if !isMetByHints, !count.couldBeMet(with: alive.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) {
-                let counted = alive.filter { count.counts(isNear: cluster.isNear[$0]) }
-                throw CoordinatorErrors.unavailable(consistency, required: count.required, alive: counted.count)
+                if mayBeSloppy && placement.rules.isSloppy {
+                    standIns = cluster.standIns(
+                        of: part.token, natural: placement.table.replicas(for: part.token).map { Int($0) }, replicas: replicas,
+                        placement: placement, count: count)
+                }
+                let there = alive + standIns.map(\.node)
+                guard count.couldBeMet(with: there.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) else {
+                    let counted = there.filter { count.counts(isNear: cluster.isNear[$0]) }
+                    throw CoordinatorErrors.unavailable(consistency, required: count.required, alive: counted.count)
+                }
             }
             let index: Int
-            if let same = groups.firstIndex(where: { $0.replicas == replicas && $0.count == count }) {
+            if let same = groups.firstIndex(where: { $0.replicas == replicas && $0.count == count && $0.standIns == standIns }) {
                 index = same
             } else {
                 index = groups.count
-                groups.append(Group(replicas: replicas, count: count))
+                groups.append(Group(replicas: replicas, count: count, standIns: standIns))
             }
-            for node in replicas {
-                if payloads[node] == nil { order.append(node) }
-                payloads[node, default: ([], [])].mutations += part.mutations
+            for replica in replicas {
+                let standIn = standIns.first { $0.replica == replica }
+                let recipient = standIn.map { $0.node | ($0.replica + 1) << 32 } ?? replica
+                if payloads[recipient] == nil { order.append(recipient) }
+                payloads[recipient, default: ([], [])].mutations += part.mutations
                 // Once, also when the group's partitions come with others between them: an answer counts once for a group.
-                if payloads[node]?.groups.contains(index) == false { payloads[node]?.groups.append(index) }
+                if payloads[recipient]?.groups.contains(index) == false { payloads[recipient]?.groups.append(index) }
             }
         }
-        for node in order.filter({ $0 != cluster.local }) + order.filter({ $0 == cluster.local }) {
-            guard let payload = payloads[node] else { continue }
-            targets.append(Target(node: node, mutations: payload.mutations, groups: payload.groups))
+        for recipient in order.filter({ $0 & 0xffff_ffff != cluster.local }) + order.filter({ $0 & 0xffff_ffff == cluster.local }) {
+            guard let payload = payloads[recipient] else { continue }
+            let keptFor = recipient >> 32 > 0 ? (recipient >> 32) - 1 : nil
+            targets.append(
+                Target(node: recipient & 0xffff_ffff, keptFor: keptFor, mutations: payload.mutations, groups: payload.groups))
         }
     }
 
-    /// A target has applied what it got.
+    /// A target has applied, or keeps, what it got.
     mutating func apply(_ target: Int, _ cluster: ClusterView) {
         targets[target].isSettled = true
         let node = targets[target].node
+        if targets[target].keptFor != nil { kept += 1 }
         for group in targets[target].groups {
-            groups[group].applied += 1
+            if targets[target].keptFor == nil { groups[group].applied += 1 }
             groups[group].count.add(dataCenter: cluster.dataCenter(node), isNear: cluster.isNear[node])
         }
     }

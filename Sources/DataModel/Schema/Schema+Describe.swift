@@ -6,7 +6,7 @@ extension KeyspaceMetadata {
         for (key, value) in replication.sorted(by: { $0.key < $1.key }) where key != "class" {
             text += ", \(Identifier.stringLiteral(key)): \(Identifier.stringLiteral(value))"
         }
-        return text + "}  AND durable_writes = \(durableWrites);"
+        return text + "}  AND durable_writes = \(durableWrites)" + (sloppyQuorum ? " AND sloppy_quorum = true;" : ";")
     }
 
     /// The strategy without its Java package.

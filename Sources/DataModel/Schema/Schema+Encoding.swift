@@ -68,7 +68,8 @@ extension Schema {
 
     private static func encode(_ keyspace: KeyspaceMetadata, _ writer: inout ByteWriter) {
         encode(keyspace.name, &writer)
-        writer.write(keyspace.durableWrites ? 1 : 0)
+        // Bit 0: durable writes; bit 1: sloppy quorum.
+        writer.write((keyspace.durableWrites ? 1 : 0) | (keyspace.sloppyQuorum ? 2 : 0))
         encode(keyspace.replication, &writer)
         writer.writeVarint(keyspace.tables.count)
         for table in keyspace.sortedTables { encode(table, &writer) }
@@ -164,14 +165,17 @@ private struct SchemaDecoder {
         var keyspaces: [KeyspaceMetadata] = []
         for _ in 0..<(try count()) {
             let name = try text()
-            let durable = try byte() != 0
+            let flags = try byte()
+            guard flags <= 3 else { throw .invalid("flags of keyspace \(name)") }
             let replication = try map()
             var tables: [String: TableMetadata] = [:]
             for _ in 0..<(try count()) {
                 let table = try self.table(in: name)
                 tables[table.name] = table
             }
-            keyspaces.append(KeyspaceMetadata(name: name, replication: replication, durableWrites: durable, tables: tables))
+            keyspaces.append(
+                KeyspaceMetadata(
+                    name: name, replication: replication, durableWrites: flags & 1 != 0, sloppyQuorum: flags & 2 != 0, tables: tables))
         }
         guard reader.isAtEnd else { throw .invalid("\(reader.remaining) bytes after the last keyspace") }
         return keyspaces

@@ -22,7 +22,9 @@ public struct SchemaDifference: Sendable {
                 continue
             }
             if old === keyspace { continue }
-            if old.replication != keyspace.replication || old.durableWrites != keyspace.durableWrites {
+            if old.replication != keyspace.replication || old.durableWrites != keyspace.durableWrites
+                || old.sloppyQuorum != keyspace.sloppyQuorum
+            {
                 changes.append(SchemaChange(kind: .updated, target: .keyspace, keyspace: keyspace.name, name: ""))
             }
             compareTables(of: keyspace, with: old.tables)

@@ -149,7 +149,8 @@ final class ClusterService: Sendable {
                     tables: schema.tables.mapValues { table in
                         TableRules(
                             keyspace: table.keyspace, speculativeRetry: SpeculativeRetry(option: table.options.speculativeRetry),
-                            repairsReads: table.options.readRepair != "NONE")
+                            repairsReads: table.options.readRepair != "NONE",
+                            isSloppy: schema.keyspaces[table.keyspace]?.sloppyQuorum ?? false)
                     },
                     epoch: metadata.epoch, former: metadata.formerRing)
             }
@@ -419,6 +420,17 @@ extension ClusterService: DriverCluster {
     }
 
     func syncHints() -> String? { hints.write() }
+
+    func keep(_ mutations: [UInt8], for node: UUID, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void) {
+        guard metadata.current?.member(node) != nil else { return done(.failed(.unknown, "\(node) is no member that is known here")) }
+        guard keepHint(for: node, mutations, writtenAt: nil) else {
+            return done(
+                .failed(.overloaded, "hints for \(node) are limited or off here, or it has been down for longer than max_hint_window"))
+        }
+        hints.whenWritten { [network] failure in
+            network.onLoop(loop) { done(failure.map { .failed(.storage, $0) } ?? .done) }
+        }
+    }
 
     func isBehind() { fetchSoon(from: nil) }
 

@@ -25,6 +25,8 @@ final class HintHandoff: @unchecked Sendable {
     private var isTicking = false
     private let isClosed = Atomic<Bool>(false)
     private let soon = Mutex<Set<UUID>>([])
+    /// Who waits for what is kept to be on the disk, and whether a thread sees to it.
+    private let writing = Mutex<(waiting: [@Sendable (String?) -> Void], isBusy: Bool)>(([], false))
 
     static let tick: UInt64 = 100_000_000
 
@@ -75,6 +77,30 @@ final class HintHandoff: @unchecked Sendable {
             return "\(error)"
         }
         return nil
+    }
+
+    /// Calls back when what is kept until now is on the disk, or why it is not; what many wait for is written at once.
+    func whenWritten(_ done: @escaping @Sendable (String?) -> Void) {
+        let isFirst = writing.withLock { writing in
+            writing.waiting.append(done)
+            defer { writing.isBusy = true }
+            return !writing.isBusy
+        }
+        if isFirst { background.run(.sync) { [self] in writeForAll() } }
+    }
+
+    private func writeForAll() {
+        while true {
+            let these = writing.withLock { writing in
+                let these = writing.waiting
+                writing.waiting = []
+                if these.isEmpty { writing.isBusy = false }
+                return these
+            }
+            if these.isEmpty { return }
+            let failure = write()
+            for done in these { done(failure) }
+        }
     }
 
     /// Keeps mutations for a node.

@@ -274,6 +274,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     /// - Parameter done: called on the loop when what the reply rests on is safe, perhaps before this returns.
     func carryOut(_ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
         if case .metadata(let question) = request, let cluster { return cluster.answer(question, loop: loop, done) }
+        if case .keepHint(let node, let mutations) = request, let cluster { return cluster.keep(mutations, for: node, loop: loop, done) }
         if case .stream(let request) = request, case .pull = request, let cluster { return cluster.pull(request, loop: loop, done) }
         do throws(ReplicaError) {
             finish(try service.handle(request, io: .nonBlocking), request, done)
@@ -308,7 +309,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         }
         switch request {
         // A removal that is lost with the power only has the batch applied again.
-        case .read, .digest, .gossip, .metadata, .tree, .removeBatch, .stream: return done(result.reply)
+        case .read, .digest, .gossip, .metadata, .tree, .removeBatch, .stream, .keepHint: return done(result.reply)
         case .write, .hint, .repair, .count, .prepare, .propose, .commit, .truncate, .storeBatch: break
         }
         if result.needsSync { platform.acknowledgement.demandSync() }
@@ -365,6 +366,8 @@ protocol DriverCluster: AnyObject, Sendable {
     /// Waits until what is kept is on the disk.
     /// - Returns: why it is not.
     func syncHints() -> String?
+    /// Keeps mutations for a node that is down, for a coordinator that counts on it; `done` is called on the loop when they are on the disk.
+    func keep(_ mutations: [UInt8], for node: UUID, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
     /// Nodes answered reads of a loop so fast.
     func answered(_ latencies: [ReadLatency])
     /// Others know newer members.

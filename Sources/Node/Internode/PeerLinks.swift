@@ -50,7 +50,7 @@ final class PeerLinks: @unchecked Sendable {
         switch request {
         case .gossip, .metadata: .urgent
         case .write(let bytes), .hint(let bytes), .repair(let bytes): bytes.count >= largeFrom ? .large : .small
-        case .count(let bytes, _): bytes.count >= largeFrom ? .large : .small
+        case .count(let bytes, _), .keepHint(_, let bytes): bytes.count >= largeFrom ? .large : .small
         case .propose(_, _, let bytes), .commit(_, _, let bytes): bytes.count >= largeFrom ? .large : .small
         case .read(let command): command.rowLimit > 256 ? .large : .small
         case .tree, .stream: .large

@@ -147,7 +147,9 @@ final class WaitingRequest: @unchecked Sendable {
         case .wouldBlock: runOnPool()
         case .pending: port?.whenComplete = { [self] in again() }
         case .pendingWrite:
-            port?.whenComplete = { [self] in end(port?.lastFailure.map { .failure($0) } ?? .success(Answer(result: .void))) }
+            port?.whenComplete = { [self] in
+                end(port?.lastFailure.map { .failure($0) } ?? .success(Answer(result: .void, warnings: port?.warnings ?? [])))
+            }
         case .restart: rest { [self] in again() }
         }
     }

@@ -131,7 +131,7 @@ extension QueryEngine {
         let warnings = try verifySize(kind, items, space.mutations)
         // Either all of them delete or none does.
         try applyTogether(kind, deletes: BatchShape.deletesFirst(items), isLast: warnings.isEmpty, options, io, space.mutations)
-        return Answer(result: .void, warnings: warnings)
+        return Answer(result: .void, warnings: warnings + (options.port?.warnings ?? []))
     }
 
     @inline(never) private func applyTogether(

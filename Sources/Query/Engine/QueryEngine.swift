@@ -180,7 +180,7 @@ public final class QueryEngine: Sendable {
             return Answer(result: .rows(rows), warnings: warnings)
         case .modification(let modification):
             let result = try write(modification, values, options, now, io, &space)
-            return Answer(result: result, warnings: compiled.planned.warnings)
+            return Answer(result: result, warnings: compiled.planned.warnings + (options.port?.warnings ?? []))
         case .batch(let batch, let compiledItems):
             var timestamp: Int64?
             if let term = batch.timestamp { timestamp = try WriteTerms.timestamp(term, values, &space.context) }

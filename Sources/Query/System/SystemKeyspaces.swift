@@ -51,7 +51,9 @@ enum SystemKeyspaces {
     static let schema = stored(
         "system_schema",
         [
-            table("system_schema", "keyspaces", key: "keyspace_name text", "durable_writes boolean, replication frozen<map<text, text>>"),
+            table(
+                "system_schema", "keyspaces", key: "keyspace_name text",
+                "durable_writes boolean, replication frozen<map<text, text>>, sloppy_quorum boolean"),
             table(
                 "system_schema", "tables", key: "keyspace_name text", clustering: "table_name text",
                 optionColumns + ", flags frozen<set<text>>"),

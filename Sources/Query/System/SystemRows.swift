@@ -18,7 +18,7 @@ struct SystemRows {
             for keyspace in stored {
                 rows.add([
                     "keyspace_name": NativeValue.text(keyspace.name), "durable_writes": NativeValue.boolean(keyspace.durableWrites),
-                    "replication": NativeValue.textMap(keyspace.replication),
+                    "replication": NativeValue.textMap(keyspace.replication), "sloppy_quorum": NativeValue.boolean(keyspace.sloppyQuorum),
                 ])
             }
         case "system_schema.tables":

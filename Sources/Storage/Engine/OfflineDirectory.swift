@@ -52,7 +52,8 @@ public struct OfflineDirectory: Sendable {
     /// Writes what the table is.
     public func describe(_ keyspace: KeyspaceMetadata, _ table: TableMetadata) throws(StorageError) {
         let alone = KeyspaceMetadata(
-            name: keyspace.name, replication: keyspace.replication, durableWrites: keyspace.durableWrites, tables: [table.name: table])
+            name: keyspace.name, replication: keyspace.replication, durableWrites: keyspace.durableWrites,
+            sloppyQuorum: keyspace.sloppyQuorum, tables: [table.name: table])
         let statements = alone.createStatement + "\n\n" + table.createStatement(includingID: true, inOrderOfNumber: true) + "\n"
         do {
             try system.replace(
