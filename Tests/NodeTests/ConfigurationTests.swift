@@ -46,7 +46,7 @@ import Testing
                 "internode_compression": "all", "phi_convict_threshold": "5.5", "hinted_handoff_enabled": "false",
                 "stream_entire_sstables": "false",
                 "endpoint_snitch": "org.apache.cassandra.locator.PropertyFileSnitch", "dynamic_snitch": "false",
-                "stream_entire_sstables": "false",
+
                 "dynamic_snitch_badness_threshold": "0.1",
                 "server_encryption_options.internode_encryption": "dc",
             ]
