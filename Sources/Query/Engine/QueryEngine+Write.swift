@@ -95,7 +95,7 @@ extension QueryEngine {
             return answer
         } catch {
             if !error.isForAgain { traces.finish(trace) }
-            throw error == .pendingWrite ? .pending : error
+            throw error.withResult
         }
     }
 

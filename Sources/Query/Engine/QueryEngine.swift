@@ -142,7 +142,7 @@ public final class QueryEngine: Sendable {
         } catch {
             // Run again, it is traced then.
             if !error.isForAgain { traces.finish(trace) }
-            throw error == .pendingWrite ? .pending : error
+            throw error.withResult
         }
     }
 
@@ -179,13 +179,19 @@ public final class QueryEngine: Sendable {
                 values, options, nowSeconds: now, text: statement.text, space: &space, warnings: &warnings)
             return Answer(result: .rows(rows), warnings: warnings)
         case .modification(let modification):
-            let result = try write(modification, values, options, now, io, &space)
+            let result: StatementResult
+            do throws(QueryFailure) { result = try write(modification, values, options, now, io, &space) } catch {
+                throw compiled.planned.warnings.isEmpty ? error : error.withResult
+            }
             return Answer(result: result, warnings: compiled.planned.warnings + (options.port?.warnings ?? []))
         case .batch(let batch, let compiledItems):
             var timestamp: Int64?
             if let term = batch.timestamp { timestamp = try WriteTerms.timestamp(term, values, &space.context) }
-            var answer = try writeBatch(
-                batch.kind, compiledItems.map { ($0, values) }, timestamp: timestamp, options, now, io, &space)
+            var answer: Answer
+            do throws(QueryFailure) {
+                answer = try writeBatch(
+                    batch.kind, compiledItems.map { ($0, values) }, timestamp: timestamp, options, now, io, &space)
+            } catch { throw compiled.planned.warnings.isEmpty ? error : error.withResult }
             answer.warnings += compiled.planned.warnings
             return answer
         case .other(let plan):

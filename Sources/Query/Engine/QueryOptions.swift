@@ -52,6 +52,9 @@ public enum QueryFailure: Error, Sendable, Equatable {
     /// For the client.
     case server(ServerError)
 
+    /// The same where there is more to say than that it is done: the request is run again, then.
+    var withResult: QueryFailure { self == .pendingWrite ? .pending : self }
+
     /// The request is run again: nothing is decided.
     var isForAgain: Bool { self == .wouldBlock || self == .pending || self == .pendingWrite || self == .restart }
 
