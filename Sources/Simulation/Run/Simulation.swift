@@ -57,6 +57,7 @@ public final class Simulation: @unchecked Sendable {
     private var violations: [Violation] = []
     private var clientsRunning = 0
     private var clientsStop = false
+    private var isHealed = false
     private var requests = 0
     private var unknown = 0
 
@@ -66,6 +67,8 @@ public final class Simulation: @unchecked Sendable {
     static let meetingLimit = 20 * Nanoseconds.second
     /// How long none of them may be held for dead then.
     static let quietTime = 10 * Nanoseconds.second
+    /// How long a node may take to find out that its disk has failed.
+    static let diskPatience = 15 * Nanoseconds.second
     /// How long a change of the members may take to come to its end then.
     static let membersLimit = 900 * Nanoseconds.second
     /// Machines for nodes that join.
@@ -126,10 +129,12 @@ public final class Simulation: @unchecked Sendable {
         world.run(atMost: UInt64(options.seconds) * Nanoseconds.second) { self.isViolated }
         if isViolated { return }
         nemesis.heal()
+        isHealed = true
         // A change of the members that is under way waits for a node whose log has stopped.
-        if options.faults.contains(.members) { seeToFailedDisks() }
+        let changesMembers = options.faults.contains(.members)
+        if changesMembers { seeToFailedDisks(after: Simulation.diskPatience) }
         guard awaitMembers(), awaitNodes("everything healed"), meet() else { return }
-        seeToFailedDisks()
+        seeToFailedDisks(after: changesMembers ? 0 : Simulation.diskPatience)
         guard awaitNodes("failed disks were seen to") else { return }
         world.run(atMost: 5 * Nanoseconds.second) { self.isViolated }
         clientsStop = true
@@ -236,8 +241,9 @@ public final class Simulation: @unchecked Sendable {
     }
 
     /// Starts nodes again whose storage says that it needs it.
-    private func seeToFailedDisks() {
-        world.run(atMost: 15 * Nanoseconds.second) { self.isViolated }
+    /// - Parameter patience: for how long they may find out.
+    private func seeToFailedDisks(after patience: UInt64) {
+        world.run(atMost: patience) { self.isViolated }
         for node in cluster.members {
             guard let server = node.server, let failure = server.storage.failure else { continue }
             world.tell("\(node.name): is started again, for it says: \(failure)")
@@ -288,7 +294,9 @@ public final class Simulation: @unchecked Sendable {
                     let workload = world.random.pick(workloads)
                     workload.step(session)
                     if world.random.happens(0.05) { session.moveOn() }
-                    session.sleep(world.random.nanoseconds(Nanoseconds.millisecond...150 * Nanoseconds.millisecond))
+                    // Enough to notice what does not go on: when all is well, little is learned from more.
+                    let most = (isHealed ? 1500 : 150) * Nanoseconds.millisecond
+                    session.sleep(world.random.nanoseconds(Nanoseconds.millisecond...most))
                 }
                 requests += session.requests
                 unknown += session.unknown
