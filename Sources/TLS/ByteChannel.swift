@@ -42,18 +42,14 @@
 
         func receive(_ bytes: UnsafeRawBufferPointer) {
             guard isOpen else { return }
-            var buffer = allocator.buffer(capacity: bytes.count)
-            buffer.writeBytes(bytes)
-            pipeline.syncOperations.fireChannelRead(NIOAny(buffer))
+            pipeline.syncOperations.fireChannelRead(NIOAny(allocator.buffer(bytes: bytes)))
             pipeline.syncOperations.fireChannelReadComplete()
             loop.run()
         }
 
         func send(_ bytes: UnsafeRawBufferPointer) {
             guard isOpen else { return }
-            var buffer = allocator.buffer(capacity: bytes.count)
-            buffer.writeBytes(bytes)
-            pipeline.syncOperations.writeAndFlush(NIOAny(buffer), promise: nil)
+            pipeline.syncOperations.writeAndFlush(NIOAny(allocator.buffer(bytes: bytes)), promise: nil)
             loop.run()
         }
 

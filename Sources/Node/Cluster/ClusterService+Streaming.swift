@@ -57,8 +57,9 @@ extension ClusterService {
     /// - Returns: bytes moved; nil when there is nothing to move as files.
     private func moveFiles(_ move: FileMove, _ tokens: [TokenSlice], into streams: FileStreams) -> Int? {
         guard let endpoint = endpoint(of: move.source) else { return nil }
+        // Its own among all of this process by the count, and among those of other runs and nodes by the rest.
         let session = UUID(
-            high: hostID.high ^ metadata.epoch, low: UInt64(bitPattern: now) ^ streamCount.add(1, ordering: .relaxed).newValue)
+            high: hostID.high ^ UInt64(bitPattern: now), low: hostID.low ^ streamCount.add(1, ordering: .relaxed).newValue)
         let opened = ask(
             .stream(.open(session: session, table: move.table, tokens: tokens)), at: endpoint, wanted: move.source, timeout: 120_000_000)
         guard case .stream(.files(let files)) = opened, !files.isEmpty else {

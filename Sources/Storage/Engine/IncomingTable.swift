@@ -47,32 +47,19 @@ public final class IncomingTable {
                     path: path, offset: problem.offset, "what came from another node is damaged: \(problem.place): \(problem.message)")
             }
             let opened = try SSTable(system: engine.core.system, path: path, id: number, cache: engine.core.cache)
-            let isInstalled = try table.flushing.withLockTyped { (_) throws(StorageError) -> Bool in
-                if self.table.isDropped.load(ordering: .relaxed) { return false }
-                try self.table.install(imported: [opened])
-                return true
-            }
-            guard isInstalled else { throw .stopped("the table was dropped meanwhile") }
+            guard try table.install(imported: [opened]) else { throw .stopped("the table was dropped meanwhile") }
+            engine.scheduleCompaction(table)
+            return opened.statistics.rowCount
         } catch {
-            remove()
+            table.discard([path])
             throw error
         }
-        engine.scheduleCompaction(table)
-        return table.tables.first { $0.id == number }?.statistics.rowCount ?? 0
     }
 
     /// Gives it up.
     public func abandon() {
         file.close()
-        remove()
-    }
-
-    /// Unless the manifest on the disk names it all the same: a rename may have happened whose directory could not be synced.
-    private func remove() {
-        do throws(StorageError) {
-            guard try !Manifest.read(engine.core.system, directory: table.directory).tables.contains(number) else { return }
-        } catch { return }
-        do { try engine.core.system.remove(path) } catch {}  // a stray file is removed at the next start
+        table.discard([path])
     }
 }
 

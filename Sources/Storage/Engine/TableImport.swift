@@ -56,7 +56,7 @@ struct TableImport {
             }
             if !added.isEmpty { try install(added) }
         } catch {
-            discard(paths)
+            table.discard(paths)
             throw error
         }
         return report
@@ -201,26 +201,8 @@ struct TableImport {
 
     private func install(_ added: [SSTable]) throws(ImportError) {
         try orFail { () throws(FileError) in try system.syncDirectory(table.directory) }
-        // Under the lock of flushes, which dropping the table takes too.
-        let isInstalled = try orFail { () throws(StorageError) in
-            try table.flushing.withLockTyped { (_) throws(StorageError) -> Bool in
-                if self.table.isDropped.load(ordering: .relaxed) { return false }
-                try self.table.install(imported: added)
-                return true
-            }
-        }
+        let isInstalled = try orFail { () throws(StorageError) in try table.install(imported: added) }
         guard isInstalled else { throw .refused("the table was dropped meanwhile") }
-    }
-
-    /// Removes what was brought in, unless the manifest on the disk names it all the same: a rename may have happened whose directory could not
-    /// be synced.
-    private func discard(_ paths: [String]) {
-        do throws(StorageError) {
-            let named = try Manifest.read(system, directory: table.directory).tables.map { table.directory + "/" + Manifest.tableFile($0) }
-            for path in paths where !named.contains(path) {
-                do { try system.remove(path) } catch {}  // a stray file is removed at the next start
-            }
-        } catch { return }  // then it may; a stray file is removed at the next start
     }
 }
 

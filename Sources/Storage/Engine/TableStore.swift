@@ -127,11 +127,27 @@ public final class TableStore: Sendable {
     }
 
     /// Adds files that were written elsewhere, all in one step.
-    func install(imported added: [SSTable]) throws(StorageError) {
-        _ = try change(flushed: nil, dropping: []) { tables in
-            tables += added
-            return true
+    /// - Returns: false when the table was dropped meanwhile.
+    func install(imported added: [SSTable]) throws(StorageError) -> Bool {
+        // Under the lock of flushes, which dropping the table takes too.
+        try flushing.withLockTyped { (_) throws(StorageError) -> Bool in
+            if self.isDropped.load(ordering: .relaxed) { return false }
+            return try self.change(flushed: nil, dropping: []) { tables in
+                tables += added
+                return true
+            }
         }
+    }
+
+    /// Removes files that were to become the table's, unless the manifest on the disk names them all the same: a rename may have happened whose
+    /// directory could not be synced.
+    func discard(_ paths: [String]) {
+        do throws(StorageError) {
+            let named = try Manifest.read(engine.system, directory: directory).tables.map { directory + "/" + Manifest.tableFile($0) }
+            for path in paths where !named.contains(path) {
+                do { try engine.system.remove(path) } catch {}  // a stray file is removed at the next start
+            }
+        } catch { return }  // then it may; a stray file is removed at the next start
     }
 
     /// Puts what a compaction wrote, if anything was left, in the place of its inputs.
