@@ -73,7 +73,7 @@ let package = Package(
         room("SSTableTool", ["Storage", "Cluster"]),
         room("Admin", ["Client"]),
         room("Stress", ["Client"]),
-        room("Simulation", ["Node"]),
+        room("Simulation", ["Node", "CLinux"]),
         .executableTarget(
             name: "auspex",
             dependencies: [

@@ -44,7 +44,7 @@ import Testing
                 "commitlog_sync": "group", "commitlog_replay": "skip", "seeds": "10.0.0.1:7001,10.0.0.2",
                 "replace_node": "11111111-2222-3333-4444-555555555555", "token_strategy": "random", "ring_partitions": "64",
                 "internode_compression": "all", "phi_convict_threshold": "5.5", "hinted_handoff_enabled": "false",
-                "stream_entire_sstables": "true",
+                "stream_entire_sstables": "false",
                 "endpoint_snitch": "org.apache.cassandra.locator.PropertyFileSnitch", "dynamic_snitch": "false",
 
                 "dynamic_snitch_badness_threshold": "0.1",

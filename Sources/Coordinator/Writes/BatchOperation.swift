@@ -5,9 +5,9 @@ import Primitives
 /// Writes a logged batch of several partitions so that all of it comes to be applied, or nothing.
 ///
 /// 1. With too few live replicas for some partition nothing is stored or sent: Unavailable.
-/// 2. The whole batch is stored by two other nodes (`chooseLogNodes`), by one where only one lives, by this one where it is alone.
-///    A node that cannot is replaced by the next; without a next, the others are enough. All that are left must have stored it: else the client
-///    is told of a timeout of type BATCH_LOG, and does not know whether the batch will be applied.
+/// 2. The whole batch is stored by two nodes: others (`chooseLogNodes`), and this one where fewer than two others can. A node that cannot is replaced by
+///    the next; without a next, those that can are enough. All that are left must have stored it: else the client is told of a timeout of type
+///    BATCH_LOG, and does not know whether the batch will be applied.
 /// 3. Then it is written like any other mutations. Whatever becomes of this node, of the client's level or of a replica, those who have stored it
 ///    apply it (`ReplayOperation`) when it has not been removed after twice the write timeout: as long as this operation may take.
 /// 4. When all partitions have their level, it is removed. Nobody waits for that: a batch that stays is applied again, with the same timestamps.
@@ -40,10 +40,9 @@ final class BatchOperation: WriteOperation {
 
     override func start(now: Int64) {
         do throws(ServerError) { try makePlan() } catch { return finish(.failure(error)) }
-        candidates = cluster.chooseLogNodes(random: &coordinator.random)
+        candidates = cluster.chooseLogNodes(random: &coordinator.random) + [cluster.local]
         if PlantedBugs.isOn(.batchlogOff) { return beginWriting(now: now) }
-        wanted = max(1, min(BatchOperation.logNodes, candidates.count))
-        if candidates.isEmpty { return askToStore(cluster.local, now: now) }
+        wanted = min(BatchOperation.logNodes, candidates.count)
         for _ in 0..<wanted { askToStore(candidates.removeFirst(), now: now) }
     }
 
@@ -63,9 +62,6 @@ final class BatchOperation: WriteOperation {
             askToStore(candidates.removeFirst(), now: now)
         } else if stored + waiting > 0 {
             wanted = stored + waiting
-        } else if !asked.contains(cluster.local) {
-            wanted = 1
-            askToStore(cluster.local, now: now)
         } else {
             return finish(
                 .failure(CoordinatorErrors.writeFailure(level, .batchLog, received: 0, required: wanted, failures: asked.count)))

@@ -6,8 +6,10 @@ import Primitives
 ///
 /// 1. All its mutations go to all their replicas, with the timestamps they were made with. What was of a table that was dropped is left out.
 /// 2. It waits for every live replica, until the deadline.
-/// 3. When each partition has been applied by a replica (one more for each pending one), the others have a hint, as old as the write, and what is stored may be removed.
-///    Else nothing is hinted, and it is to be replayed again: what is stored is the hint. With no live replica of some partition nothing is sent.
+/// 3. When each partition has been applied by a majority of its replicas (one more for each pending one), what is stored may be removed, and the others have
+///    a hint, as old as the write. One replica is not enough: hints may be off or refused, and a node that has not heard of newer members yet may take
+///    itself for a replica, and be the only one that has it.
+/// 4. Else nothing is hinted, and it is to be replayed again: what is stored is the hint. Where too few replicas live nothing is sent.
 final class ReplayOperation: Operation {
     private let parts: [PartitionedMutations.Part]
     /// Seconds since 1970.
@@ -24,8 +26,15 @@ final class ReplayOperation: Operation {
     }
 
     override func start(now: Int64) {
-        do throws(ServerError) { plan = try WritePlan(parts, .one, cluster, isMetByHints: false) } catch { return finish(.failure(error)) }
+        // At ANY, for the plan alone: what is enough is decided here.
+        do throws(ServerError) { plan = try WritePlan(parts, .any, cluster, isMetByHints: true) } catch { return finish(.failure(error)) }
         let alive = plan.targets.indices.filter { cluster.isAlive[plan.targets[$0].node] }
+        if let lacking = plan.groups.first(where: { group in group.replicas.count { cluster.isAlive[$0] } < group.majority }) {
+            return finish(
+                .failure(
+                    CoordinatorErrors.unavailable(
+                        .quorum, required: lacking.majority, alive: lacking.replicas.count { cluster.isAlive[$0] })))
+        }
         left = alive.count
         if left == 0 { return conclude() }
         for index in alive { ask(plan.targets[index].node, .hint(plan.targets[index].mutations), tag: index, now: now) }
@@ -41,9 +50,9 @@ final class ReplayOperation: Operation {
     override func expire(now: Int64) { if !isFinished { conclude() } }
 
     private func conclude() {
-        if let lacking = plan.groups.first(where: { !$0.count.isMet }) {
+        if let lacking = plan.groups.first(where: { group in group.applied < group.majority }) {
             return finish(
-                .failure(CoordinatorErrors.writeTimeout(.one, .batch, received: lacking.count.total, required: lacking.count.required)))
+                .failure(CoordinatorErrors.writeTimeout(.quorum, .batch, received: lacking.applied, required: lacking.majority)))
         }
         for target in plan.targets where !target.isSettled {
             coordinator.hint(target.mutations, for: cluster.ring.nodes[target.node].id, of: self, writtenAt: writtenAt)

@@ -7,6 +7,8 @@ struct WritePlan {
     struct Group {
         /// Natural and pending.
         var replicas: [Int]
+        /// More than half of the natural replicas, and every pending one: so many have it among the owners of before and of after.
+        var majority: Int
         var count: AnswerCount
         var failures = 0
         /// Replicas that have applied its mutations.
@@ -75,7 +77,10 @@ struct WritePlan {
                 index = same
             } else {
                 index = groups.count
-                groups.append(Group(replicas: replicas, count: count, standIns: standIns))
+                groups.append(
+                    Group(
+                        replicas: replicas, majority: (replicas.count - pending.count) / 2 + 1 + pending.count, count: count,
+                        standIns: standIns))
             }
             for replica in replicas {
                 let standIn = standIns.first { $0.replica == replica }

@@ -54,8 +54,8 @@ public struct NodeConfiguration: Sendable, Equatable {
     public var hintedHandoffThrottle = 1 << 20
     public var maxHintsSizePerHost = 1 << 30
     public var hintsFlushPeriod = Duration.seconds(10)
-    /// Whether files all of whose rows move are moved as they stand. Off: seeds 707 and 719 of the simulator (4 nodes, 0.2 minutes) lose rows with it.
-    public var streamEntireSSTables = false
+    /// Whether files all of whose rows move are moved as they stand.
+    public var streamEntireSSTables = true
     /// Bytes a second of what a node that joins or leaves moves; 0: unlimited.
     public var streamThroughputOutbound = 24 << 20
 

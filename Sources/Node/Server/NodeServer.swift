@@ -178,12 +178,13 @@ public final class NodeServer: Sendable {
 
     /// What happens when a version of the metadata comes into force.
     private static func effects(_ cluster: ClusterService, _ tables: TableStorage) -> MetadataStore.Effects {
+        let schemas = DecodedSchemas()
         // The store belongs to the service: the one must not keep the other alive.
         @Sendable func difference(_ before: ClusterMetadata?, _ next: ClusterMetadata) throws -> (
             schema: Schema, difference: SchemaDifference
         ) {
-            let schema = try MetadataStore.schema(of: next)
-            let old = try before.map { try MetadataStore.schema(of: $0) } ?? Schema()
+            let old = try before.map { try schemas.schema(of: $0) } ?? Schema()
+            let schema = try schemas.schema(of: next)
             return (schema, SchemaDifference(from: old, to: schema))
         }
         return MetadataStore.Effects(

@@ -1,6 +1,6 @@
 /// What a workload works with: statements sent through some node, time, and chance.
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class ClientSession: @unchecked Sendable {
     public let number: Int
     let world: SimulatedWorld

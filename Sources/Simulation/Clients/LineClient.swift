@@ -4,7 +4,7 @@ import Primitives
 /// A client of the line protocol on the simulated network: one request at a time, over a connection to one node.
 ///
 /// Its methods that wait are called on a fiber. A request that is not answered in time leaves its outcome unknown, and ends the connection.
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class LineClient: @unchecked Sendable {
     /// The other half: what the connection tells.
     private final class Session: ConnectionHandler {

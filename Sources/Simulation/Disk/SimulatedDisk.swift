@@ -3,10 +3,10 @@ import Primitives
 
 /// A machine's file system, whose disk may be slow, full, failing or wrong, and whose machine may die at any call.
 ///
-/// No call waits: code that holds a lock, or the turn to sync the commit log, must never hand its baton on. A slow disk therefore delays the background
+/// No call waits: code that holds a lock, or the turn to sync the commit log, must never hand its turn back. A slow disk therefore delays the background
 /// work that uses it (`delay`).
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class SimulatedDisk: FileSystem, @unchecked Sendable {
     /// What the disk does wrong at the moment.
     struct Faults {
@@ -35,7 +35,7 @@ final class SimulatedDisk: FileSystem, @unchecked Sendable {
 
     /// Lets the memory file system ask the disk that is made after it.
     private final class Gate: @unchecked Sendable {
-        // SAFETY: touched by who has the baton.
+        // SAFETY: touched by the world's thread.
         weak var disk: SimulatedDisk?
     }
 

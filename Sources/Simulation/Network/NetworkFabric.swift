@@ -13,7 +13,7 @@ struct LinkCondition {
 /// A connection is two pipes of bytes, as TCP's: in order, whole, late. What a blocked link holds back arrives when it is healed, unless the
 /// connection was broken meanwhile.
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class NetworkFabric: @unchecked Sendable {
     /// One port that is listened on.
     struct Port {

@@ -2,7 +2,7 @@ import Platform
 
 /// Connections of one process over the simulated wires, with the meaning of `LoopNetwork`.
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class SimulatedNetwork: Network, @unchecked Sendable {
     let fabric: NetworkFabric
     let incarnation: Incarnation

@@ -7,7 +7,7 @@ import Primitives
 /// 2. A command that fails is given again; a node that is about to join may be given up.
 /// 3. When everything heals, what is under way is brought to its end (`isIdle`), and nothing new begins.
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class MemberChanges: @unchecked Sendable {
     private enum Change: String { case join, leave, remove, replace }
 

@@ -1,6 +1,6 @@
 /// Makes things go wrong, as the seed has it, until it is told to heal everything.
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class Nemesis: @unchecked Sendable {
     private let cluster: SimulatedCluster
     private let kinds: [FaultKind]

@@ -2,7 +2,7 @@ import Node
 
 /// Nodes that are one cluster, the clients' machine, and the wires between them.
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class SimulatedCluster: @unchecked Sendable {
     let world: SimulatedWorld
     let fabric: NetworkFabric

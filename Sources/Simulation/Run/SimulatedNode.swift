@@ -6,7 +6,7 @@ import Primitives
 
 /// One node of a simulated cluster: its machine, and the real server while it runs.
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class SimulatedNode: @unchecked Sendable {
     enum State { case down, starting, up, stopping }
     /// What its operator wants of it.
@@ -171,9 +171,7 @@ private struct WorldLogHandler: LogHandler {
         set { metadata[key] = newValue }
     }
 
-    func log(
-        level: Logger.Level, message: Logger.Message, metadata: Logger.Metadata?, source: String, file: String, function: String, line: UInt
-    ) {
-        world.trace("\(name): \(level): \(message)")
+    func log(event: LogEvent) {
+        world.trace("\(name): \(event.level): \(event.message)")
     }
 }

@@ -47,7 +47,7 @@ public struct SimulationResult: Sendable {
 /// 4. The clients stop, and the workloads check what is left, before or after a repair of everything, as the seed has it. After it the replicas are
 ///    equal, and the checks hold again.
 ///
-/// It ends at the first violation. SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// It ends at the first violation. SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class Simulation: @unchecked Sendable {
     private let options: SimulationOptions
     public let world: SimulatedWorld

@@ -1,6 +1,6 @@
 /// Something clients do to a cluster, and what must hold of it.
 ///
-/// `step` and `finish` are called on fibers. SAFETY: implementations are touched by who has the world's baton.
+/// `step` and `finish` are called on fibers. SAFETY: implementations are touched by the world's thread.
 public protocol Workload: AnyObject, Sendable {
     var name: String { get }
     /// Statements that make its tables.

@@ -1,7 +1,7 @@
 /// What happens at a time, and to whom.
 struct Event {
     enum Action {
-        /// On the world's own thread.
+        /// On no fiber.
         case call(() -> Void)
         /// On a fiber.
         case begin(FiberRole, () -> Void)
@@ -18,38 +18,74 @@ struct Event {
     var action: Action
 }
 
-/// Events by time and order: a binary heap.
+/// Events by time and order: a binary heap of plain numbers, which say where the events lie.
 struct EventQueue {
-    private var heap: [Event] = []
+    private struct Entry {
+        var time: UInt64
+        var order: UInt64
+        var slot: Int
+    }
+
+    private var heap: [Entry] = []
+    private var events: [Event?] = []
+    private var free: [Int] = []
 
     var count: Int { heap.count }
-    var first: Event? { heap.first }
+    /// When the first event happens.
+    var firstTime: UInt64? { heap.first?.time }
 
-    private static func precedes(_ a: Event, _ b: Event) -> Bool { (a.time, a.order) < (b.time, b.order) }
+    @inline(__always) private static func precedes(_ a: Entry, _ b: Entry) -> Bool {
+        a.time != b.time ? a.time < b.time : a.order < b.order
+    }
 
     mutating func add(_ event: Event) {
-        heap.append(event)
-        var child = heap.count - 1
-        while child > 0, EventQueue.precedes(heap[child], heap[(child - 1) / 2]) {
-            heap.swapAt(child, (child - 1) / 2)
-            child = (child - 1) / 2
+        let entry: Entry
+        if let slot = free.popLast() {
+            events[slot] = event
+            entry = Entry(time: event.time, order: event.order, slot: slot)
+        } else {
+            events.append(event)
+            entry = Entry(time: event.time, order: event.order, slot: events.count - 1)
         }
+        heap.append(entry)
+        var hole = heap.count - 1
+        while hole > 0 {
+            let parent = heap[(hole - 1) / 2]
+            guard EventQueue.precedes(entry, parent) else { break }
+            heap[hole] = parent
+            hole = (hole - 1) / 2
+        }
+        heap[hole] = entry
     }
 
     mutating func removeFirst() -> Event? {
-        guard let first = heap.first else { return nil }
-        let last = heap.removeLast()
-        guard !heap.isEmpty else { return first }
-        heap[0] = last
-        var parent = 0
+        guard let first = heap.first, let last = heap.popLast() else { return nil }
+        if !heap.isEmpty { sink(last) }
+        let event = events[first.slot]
+        events[first.slot] = nil
+        free.append(first.slot)
+        return event
+    }
+
+    /// Puts an entry where the first was.
+    private mutating func sink(_ entry: Entry) {
+        var hole = 0
+        let count = heap.count
         while true {
-            var child = 2 * parent + 1
-            guard child < heap.count else { break }
-            if child + 1 < heap.count, EventQueue.precedes(heap[child + 1], heap[child]) { child += 1 }
-            guard EventQueue.precedes(heap[child], heap[parent]) else { break }
-            heap.swapAt(child, parent)
-            parent = child
+            var child = 2 * hole + 1
+            guard child < count else { break }
+            var candidate = heap[child]
+            if child + 1 < count {
+                let other = heap[child + 1]
+                if EventQueue.precedes(other, candidate) {
+                    child += 1
+                    candidate = other
+                }
+            }
+            guard EventQueue.precedes(candidate, entry) else { break }
+            heap[hole] = candidate
+            hole = child
         }
-        return first
+        heap[hole] = entry
     }
 }

@@ -2,7 +2,7 @@ import Platform
 
 /// A machine of the simulated world: its disk, its clocks, and how it fares.
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class Machine: @unchecked Sendable {
     public let index: Int
     public let address: String

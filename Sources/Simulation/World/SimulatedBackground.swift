@@ -2,7 +2,7 @@ import Platform
 
 /// Background work of one process, on fibers; as many at once for each kind as `ThreadPools` has threads.
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class SimulatedBackground: Background, @unchecked Sendable {
     private let incarnation: Incarnation
     private var waiting: [[@Sendable () -> Void]]

@@ -10,11 +10,11 @@ enum Nanoseconds {
 /// Simulated time, chance, and everything that happens, one thing after the other: all of it follows from the seed.
 ///
 /// 1. What will happen stands in a queue, by time and, at one time, by the order it was put there.
-/// 2. `run` takes the first event, sets the time to its, and lets it happen: on its own thread, or on a fiber, whose code is a node's.
+/// 2. `run` takes the first event, sets the time to its, and lets it happen: directly, or on a fiber, whose code is a node's.
 /// 3. The code of a fiber takes no simulated time. It ends its turn by being done, or by waiting, which puts an event into the queue.
 ///
-/// **Thread safety**: exactly one thread runs at a time, so nothing here is locked.
-/// SAFETY: `@unchecked` for that reason: whoever touches it has the baton.
+/// **Thread safety**: none; one thread runs a world and its fibers, so nothing here is locked.
+/// SAFETY: `@unchecked` for that reason.
 public final class SimulatedWorld: @unchecked Sendable {
     public let seed: UInt64
     public var random: Chance
@@ -51,7 +51,7 @@ public final class SimulatedWorld: @unchecked Sendable {
     @discardableResult public func run(atMost limit: UInt64, until isDone: () -> Bool = { false }) -> Bool {
         let end = now &+ limit
         while !isDone() {
-            guard let first = queue.first, first.time <= end else {
+            guard let first = queue.firstTime, first <= end else {
                 now = end
                 return false
             }
@@ -107,7 +107,7 @@ public final class SimulatedWorld: @unchecked Sendable {
     /// Lets the running fiber wait until `register` has it resumed.
     func park(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void) {
         guard let fiber = running, let incarnation = fiber.incarnation else {
-            preconditionFailure("only background work may wait, and this is the world's own thread")
+            preconditionFailure("only background work may wait, and this is no fiber")
         }
         precondition(fiber.role == .background, "a loop must not wait")
         let once = Once()
@@ -132,7 +132,7 @@ public final class SimulatedWorld: @unchecked Sendable {
         fiber.abandon()
     }
 
-    /// Ends the threads that wait for work; nothing may run after it.
+    /// Ends the fibers that wait for work; nothing may run after it.
     public func end() {
         for fiber in idle { fiber.end() }
         idle = []
@@ -141,7 +141,7 @@ public final class SimulatedWorld: @unchecked Sendable {
 
     /// True the first time.
     private final class Once: @unchecked Sendable {
-        // SAFETY: touched by who has the baton.
+        // SAFETY: touched by the world's thread.
         private var isSpent = false
         func isFirst() -> Bool {
             defer { isSpent = true }

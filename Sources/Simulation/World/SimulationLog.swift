@@ -2,7 +2,7 @@ import Primitives
 
 /// What happened in a run, in order: lines for people, and a fingerprint of everything.
 ///
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs at a time.
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class SimulationLog: @unchecked Sendable {
     /// How much of it is written out.
     public enum Detail: Int, Sendable, Comparable {
