@@ -6,13 +6,13 @@ import Primitives
 extension Coordinator {
     /// Writes whole encoded mutations, of any number of partitions; a logged batch of more than one by way of the batchlog.
     public func write(
-        _ mutations: UnsafeRawBufferPointer, consistency: Consistency, type: WriteType, cluster: ClusterView, now: Int64
+        _ mutations: [UInt8], consistency: Consistency, type: WriteType, cluster: ClusterView, now: Int64
     ) throws(ServerError) -> UInt64 {
         let parts = try split(mutations)
         if type == .batch && parts.count > 1 {
             return begin(
                 BatchOperation(
-                    self, cluster: cluster, mutations: [UInt8](mutations), parts: parts, consistency: consistency,
+                    self, cluster: cluster, mutations: mutations, parts: parts, consistency: consistency,
                     deadline: now + limits.writeTimeout), now: now)
         }
         return begin(
@@ -26,7 +26,7 @@ extension Coordinator {
     public func replay(
         _ mutations: [UInt8], writtenAt: UInt32, cluster: ClusterView, now: Int64
     ) throws(ServerError) -> UInt64 {
-        let parts = try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in try split(bytes) }
+        let parts = try split(mutations)
         return begin(
             ReplayOperation(self, cluster: cluster, parts: parts, writtenAt: writtenAt, deadline: now + limits.writeTimeout), now: now)
     }
@@ -35,14 +35,14 @@ extension Coordinator {
     public func replicateCounter(_ mutations: [UInt8], consistency: Consistency, cluster: ClusterView, now: Int64) throws(ServerError)
         -> UInt64
     {
-        let parts = try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in try split(bytes) }
+        let parts = try split(mutations)
         return begin(
             WriteOperation(
                 self, cluster: cluster, parts: parts, consistency: consistency, type: .counter, deadline: now + limits.counterTimeout),
             now: now)
     }
 
-    public func count(_ deltas: UnsafeRawBufferPointer, consistency: Consistency, cluster: ClusterView, now: Int64) throws(ServerError)
+    public func count(_ deltas: [UInt8], consistency: Consistency, cluster: ClusterView, now: Int64) throws(ServerError)
         -> UInt64
     {
         let parts = try split(deltas)
@@ -110,7 +110,7 @@ extension Coordinator {
         return members
     }
 
-    private func split(_ mutations: UnsafeRawBufferPointer) throws(ServerError) -> [PartitionedMutations.Part] {
+    private func split(_ mutations: [UInt8]) throws(ServerError) -> [PartitionedMutations.Part] {
         do throws(ByteError) { return try PartitionedMutations.split(mutations) } catch {
             throw ServerError(.serverError, "mutation bytes do not parse: \(error)")
         }

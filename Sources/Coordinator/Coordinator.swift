@@ -59,9 +59,12 @@ public final class Coordinator {
 
     public func takeEffects() -> [Effect] {
         var taken: [Effect] = []
-        swap(&taken, &effects)
+        takeEffects(into: &taken)
         return taken
     }
+
+    /// The effects there are, in place of what `taken` has, which must be nothing: its room is used for those that come.
+    public func takeEffects(into taken: inout [Effect]) { swap(&taken, &effects) }
 
     public var hasEffects: Bool { !effects.isEmpty }
     /// Operations begun and not finished.
@@ -82,8 +85,9 @@ public final class Coordinator {
             operation.finish(.failure(ServerError(.overloaded, "too many requests wait for other nodes; slow down and try again")))
             return operation.id
         }
-        timers.add(operation.deadline, operation, isExpiry: true)
         operation.start(now: now)
+        // What has ended meanwhile, and waits for no answer, is not kept.
+        if !operation.isFinished || operation.outstanding > 0 { timers.add(operation) }
         return operation.id
     }
 
@@ -127,9 +131,8 @@ public final class Coordinator {
 
     /// Gives an operation more time.
     func postpone(_ operation: Operation, until deadline: Int64) {
-        timers.removeExpiry(of: operation)
         operation.deadline = deadline
-        timers.add(deadline, operation, isExpiry: true)
+        timers.move(operation)
     }
 
     func hint(_ mutations: [UInt8], for node: UUID, of operation: Operation, writtenAt: UInt32? = nil) {
@@ -138,7 +141,10 @@ public final class Coordinator {
         effects.append(.hint(node, mutations: mutations, writtenAt: writtenAt, operation: operation.id))
     }
 
-    func wake(_ operation: Operation, at time: Int64) { timers.add(time, operation, isExpiry: false) }
+    func wake(_ operation: Operation, at time: Int64) {
+        operation.wakeAt = time
+        timers.move(operation)
+    }
 
     func count(_ change: (inout CoordinatorCounters) -> Void) { change(&counters) }
 
@@ -157,14 +163,16 @@ public final class Coordinator {
 
     /// An operation that waits for nothing any more need not be kept until its deadline.
     private func settle(_ operation: Operation) {
-        if operation.isFinished && operation.outstanding == 0 { timers.removeExpiry(of: operation) }
+        if operation.isFinished && operation.outstanding == 0 { timers.remove(operation) }
     }
 
     /// The time is now `now`: operations that waited for it go on, those that are late end.
     public func advance(now: Int64) {
         time = now
-        while let (operation, isExpiry) = timers.take(until: now) {
-            if !isExpiry {
+        while let operation = timers.take(until: now) {
+            if operation.deadline > now {
+                operation.wakeAt = .max
+                timers.add(operation)
                 if !operation.isFinished { operation.woken(now: now) }
                 continue
             }
@@ -232,13 +240,14 @@ public struct CoordinatorCounters: Sendable {
     public init() {}
 }
 
-/// Times at which operations want to be told, earliest first: a binary heap.
+/// Operations by when they want to be told next, earliest first: a binary heap.
+///
+/// An operation stands in it once, and knows its place.
 struct DeadlineQueue {
     private struct Entry {
         let time: Int64
         let order: UInt64
         let operation: Operation
-        let isExpiry: Bool
     }
 
     private var heap: [Entry] = []
@@ -246,28 +255,32 @@ struct DeadlineQueue {
 
     var first: Int64? { heap.first?.time }
 
-    private static func precedes(_ a: Entry, _ b: Entry) -> Bool { (a.time, a.order) < (b.time, b.order) }
+    private static func precedes(_ a: Entry, _ b: Entry) -> Bool { a.time != b.time ? a.time < b.time : a.order < b.order }
 
-    mutating func add(_ time: Int64, _ operation: Operation, isExpiry: Bool) {
-        heap.append(Entry(time: time, order: order, operation: operation, isExpiry: isExpiry))
+    mutating func add(_ operation: Operation) {
+        precondition(operation.timerPlace < 0, "an operation has one place in the queue")
+        heap.append(Entry(time: min(operation.wakeAt, operation.deadline), order: order, operation: operation))
         order += 1
         rise(from: heap.count - 1)
     }
 
-    /// Forgets when an operation expires.
-    mutating func removeExpiry(of operation: Operation) {
-        let place = operation.expiryPlace
+    /// After an operation's times have changed; nothing, when it is not in the queue.
+    mutating func move(_ operation: Operation) {
+        if operation.timerPlace < 0 { return }
+        remove(operation)
+        add(operation)
+    }
+
+    mutating func remove(_ operation: Operation) {
+        let place = operation.timerPlace
         guard place >= 0 else { return }
-        operation.expiryPlace = -1
+        operation.timerPlace = -1
         let last = heap.removeLast()
         guard place < heap.count else { return }
         heap[place] = last
         rise(from: place)
-        sink(from: place)
+        sink(from: last.operation.timerPlace)
     }
-
-    /// An entry's expiry knows its place in the heap.
-    private func note(_ place: Int) { if heap[place].isExpiry { heap[place].operation.expiryPlace = place } }
 
     private mutating func rise(from place: Int) {
         var child = place
@@ -275,10 +288,10 @@ struct DeadlineQueue {
             let parent = (child - 1) / 2
             guard DeadlineQueue.precedes(heap[child], heap[parent]) else { break }
             heap.swapAt(child, parent)
-            note(child)
+            heap[child].operation.timerPlace = child
             child = parent
         }
-        note(child)
+        heap[child].operation.timerPlace = child
     }
 
     private mutating func sink(from place: Int) {
@@ -289,21 +302,16 @@ struct DeadlineQueue {
             if child + 1 < heap.count, DeadlineQueue.precedes(heap[child + 1], heap[child]) { child += 1 }
             guard DeadlineQueue.precedes(heap[child], heap[parent]) else { break }
             heap.swapAt(child, parent)
-            note(parent)
+            heap[parent].operation.timerPlace = parent
             parent = child
         }
-        note(parent)
+        heap[parent].operation.timerPlace = parent
     }
 
     /// The earliest, when its time has come.
-    mutating func take(until now: Int64) -> (Operation, isExpiry: Bool)? {
+    mutating func take(until now: Int64) -> Operation? {
         guard let first = heap.first, first.time <= now else { return nil }
-        if first.isExpiry { first.operation.expiryPlace = -1 }
-        let last = heap.removeLast()
-        if !heap.isEmpty {
-            heap[0] = last
-            sink(from: 0)
-        }
-        return (first.operation, first.isExpiry)
+        remove(first.operation)
+        return first.operation
     }
 }

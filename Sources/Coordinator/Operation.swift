@@ -48,8 +48,10 @@ class Operation {
     final var wasRefusedByNewerMembers = false
     /// Requests of this operation that have no reply yet.
     final var outstanding = 0
-    /// Where its expiry stands in the queue of deadlines; -1: nowhere.
-    final var expiryPlace = -1
+    /// Where it stands in the queue of deadlines; -1: nowhere.
+    final var timerPlace = -1
+    /// When it wants to be woken, if that is before its deadline.
+    final var wakeAt = Int64.max
     /// Takes the result of an operation that is part of another.
     final var whenFinished: ((Result<Outcome, ServerError>, _ now: Int64) -> Void)?
     /// Ids of all requests of this operation.
@@ -81,6 +83,7 @@ class Operation {
         coordinator.send(request, of: self, to: node, tag: tag, now: now)
     }
 
+    /// Has `woken` called then; an earlier call counts no more.
     final func wake(at time: Int64) { coordinator.wake(self, at: time) }
 
     final func finish(_ result: Result<Outcome, ServerError>) {

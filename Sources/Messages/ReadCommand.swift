@@ -29,6 +29,17 @@ public struct ReadCommand: Sendable, Equatable {
         self.now = now
     }
 
+    /// Whether the range has room for one key only, that of a row of one partition.
+    public var isOneKey: Bool {
+        let (start, end) = (range.start, range.end)
+        guard end.count == start.count + 1, end.last == 0 else { return false }
+        return start.withUnsafeBytes { start in
+            let count = KeyView.partitionCount(of: start)
+            guard count >= KeyView.partitionHeaderBytes && start.count > count else { return false }
+            return end.withUnsafeBytes { compareBytes(start, UnsafeRawBufferPointer(rebasing: $0[..<start.count])) == 0 }
+        }
+    }
+
     public static let defaultByteLimit = 1 << 20
     /// More than this is never asked for at once.
     public static let largestRowLimit = 10_000

@@ -158,11 +158,11 @@ public struct RepairSession: Sendable {
     }
 
     private func nextPiece() -> Int? {
-        queue.indices.prefix(RepairSession.lookAhead).first { place in
-            let replicas = job.ranges[queue[place].range].replicas
-            return !replicas.contains { node in
-                works.values.reduce(0) { $0 + ($1.awaitsTrees && $1.replicas.contains(node) ? 1 : 0) } >= options.treesPerNode
-            }
+        var trees: [UUID: Int] = [:]
+        for work in works.values where work.awaitsTrees { for node in work.replicas { trees[node, default: 0] += 1 } }
+        let busy = trees.filter { $0.value >= options.treesPerNode }
+        return queue.indices.prefix(RepairSession.lookAhead).first { place in
+            busy.isEmpty || !job.ranges[queue[place].range].replicas.contains { busy[$0] != nil }
         }
     }
 

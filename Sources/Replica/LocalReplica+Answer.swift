@@ -9,6 +9,7 @@ extension LocalReplica {
     public func answer(_ command: ReadCommand, io: IOMode, excluding excluded: Set<UInt32> = []) throws(ReplicaError) -> ReadAnswer {
         guard let table = engine.table(command.table) else { throw .unknownTable(command.table) }
         let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)
+        if excluded.isEmpty, command.isOneKey { return try answer(command, of: table, purge: purge, io: io) }
         var out = MutationWriter(capacity: 1024)
         var places: [Range<Int>] = []
         var lastKey: [UInt8] = []
@@ -41,6 +42,27 @@ extension LocalReplica {
         do throws(StorageError) {
             deletions = try table.rangeDeletions(
                 in: answer.covered(of: command), mayBlock: io == .blocking, excluding: excluded)
+        } catch { throw LocalReplica.convert(error) }
+        for span in deletions.spans where span.deletion.localDeletion >= command.gcBefore {
+            out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)
+        }
+        answer.operations = out.out.toArray()
+        return answer
+    }
+
+    /// The answer to a read of one key: the same bytes as of a scan of it.
+    private func answer(_ command: ReadCommand, of table: TableStore, purge: PurgeRule, io: IOMode) throws(ReplicaError) -> ReadAnswer {
+        var out = MutationWriter(capacity: 512)
+        var answer = ReadAnswer(coveredTo: nil, operations: [], rowCount: 0)
+        let deletions: RangeDeletions
+        do throws(StorageError) {
+            try command.range.start.withUnsafeBytesTyped { (key) throws(StorageError) in
+                try table.get(key, mayBlock: io == .blocking, purge: purge) { row in
+                    out.row(key: key, encoded: row.bytes)
+                    answer.rowCount = 1
+                }
+            }
+            deletions = try table.rangeDeletions(in: command.range, mayBlock: io == .blocking)
         } catch { throw LocalReplica.convert(error) }
         for span in deletions.spans where span.deletion.localDeletion >= command.gcBefore {
             out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)

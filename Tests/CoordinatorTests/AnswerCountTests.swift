@@ -1,11 +1,25 @@
 import DataModel
 import Testing
 
+@testable import Cluster
 @testable import Coordinator
 
 @Suite struct AnswerCountTests {
     /// One answer, by data center; "a" is near.
     private typealias Answer = String
+
+    /// Nodes 0 to 3 are in "a" and near, 4 to 7 in "b".
+    private static let view = VirtualCluster(
+        8, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "3"],
+        locations: (0..<8).map { Location(dataCenter: $0 < 4 ? "a" : "b", rack: "r") }, tokensPerNode: 1
+    ).view(0)
+    private static func nodes(_ answers: [Answer]) -> [Int] {
+        var next = ["a": 0, "b": 4]
+        return answers.map { answer in
+            defer { next[answer, default: 0] += 1 }
+            return next[answer, default: 0]
+        }
+    }
 
     private static let replications: [Replication] = [
         Replication(total: 3, local: 3, dataCenters: [:]), Replication(total: 5, local: 3, dataCenters: ["a": 3, "b": 2]),
@@ -42,8 +56,8 @@ import Testing
                     for far in 0...4 {
                         let answers = [Answer](repeating: "b", count: far) + [Answer](repeating: "a", count: near)
                         var count = AnswerCount(level, replication, near: "a", pending: pending)
-                        let could = count.couldBeMet(with: answers.map { ($0, $0 == "a") })
-                        for answer in answers { count.add(dataCenter: answer, isNear: answer == "a") }
+                        let could = count.couldBeMet(with: Self.nodes(answers), in: Self.view)
+                        for node in Self.nodes(answers) { count.add(node, in: Self.view) }
                         let expected = Self.isMet(level, replication, pending, answers)
                         #expect(count.isMet == expected && could == expected, "\(replication) pending \(pending) answers \(answers)")
                         // Never fewer answers than are required, in all.
@@ -65,11 +79,11 @@ import Testing
         let replication = Replication(total: 6, local: 3, dataCenters: ["a": 3, "b": 3])
         for level in [Consistency.localOne, .localQuorum, .localSerial] {
             var count = AnswerCount(level, replication, near: "a", pending: ["b"])
-            for _ in 0..<3 { count.add(dataCenter: "b", isNear: false) }
+            for node in 4...6 { count.add(node, in: Self.view) }
             #expect(count.total == 0 && !count.isMet)
-            count.add(dataCenter: "a", isNear: true)
+            count.add(0, in: Self.view)
             #expect(count.isMet == (level == .localOne))
-            count.add(dataCenter: "a", isNear: true)
+            count.add(0, in: Self.view)
             #expect(count.isMet)
         }
     }

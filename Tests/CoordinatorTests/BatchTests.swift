@@ -289,9 +289,7 @@ import Testing
             var isDone = false
             do {
                 try cluster.begin(on: 0) { (coordinator, view, now) throws(ServerError) in
-                    try batch.mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in
-                        try coordinator.write(bytes, consistency: .quorum, type: .batch, cluster: view, now: now)
-                    }
+                    try coordinator.write(batch.mutations, consistency: .quorum, type: .batch, cluster: view, now: now)
                 } then: {
                     result = $0
                     isDone = true
@@ -336,9 +334,7 @@ import Testing
                 let level = batches[number].level
                 do throws(ServerError) {
                     try cluster.begin(on: index) { (coordinator, view, now) throws(ServerError) in
-                        try batch.mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in
-                            try coordinator.write(bytes, consistency: level, type: .batch, cluster: view, now: now)
-                        }
+                        try coordinator.write(batch.mutations, consistency: level, type: .batch, cluster: view, now: now)
                     } then: {
                         batches[number].result = $0
                     }

@@ -230,9 +230,8 @@ import Testing
                 if cluster.chance(0.5) {
                     let stamp = Int64(step + 1)
                     try? cluster.begin(on: node) { (coordinator, view, now) throws(ServerError) in
-                        try Sample.put(keys[key], stamp, at: stamp).withUnsafeBytesTyped { (bytes) throws(ServerError) in
-                            try coordinator.write(bytes, consistency: .quorum, type: .simple, cluster: view, now: now)
-                        }
+                        try coordinator.write(
+                            Sample.put(keys[key], stamp, at: stamp), consistency: .quorum, type: .simple, cluster: view, now: now)
                     } then: { result in
                         guard case .success? = result else { return }
                         done.writes += 1

@@ -56,13 +56,9 @@ private final class VirtualRunner: StepRunner {
         try cluster.begin(on: node) { (coordinator, _, now) throws(ServerError) in
             switch step {
             case .write(let bytes, let type):
-                try bytes.withUnsafeBytesTyped { (raw) throws(ServerError) in
-                    try coordinator.write(raw, consistency: consistency, type: type, cluster: port.cluster, now: now)
-                }
+                try coordinator.write(bytes, consistency: consistency, type: type, cluster: port.cluster, now: now)
             case .count(let bytes):
-                try bytes.withUnsafeBytesTyped { (raw) throws(ServerError) in
-                    try coordinator.count(raw, consistency: consistency, cluster: port.cluster, now: now)
-                }
+                try coordinator.count(bytes, consistency: consistency, cluster: port.cluster, now: now)
             case .read(let command, let level, let isByKey):
                 coordinator.read(command, consistency: level, cluster: port.cluster, isByKey: isByKey, now: now)
             case .prepare(let key, let deadline):

@@ -246,9 +246,7 @@ final class VirtualCluster {
     func write(on index: Int, _ mutations: [UInt8], _ consistency: Consistency, type: WriteType = .simple) -> Result<Outcome, ServerError>?
     {
         wait(on: index) { (coordinator, view, now) throws(ServerError) in
-            try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in
-                try coordinator.write(bytes, consistency: consistency, type: type, cluster: view, now: now)
-            }
+            try coordinator.write(mutations, consistency: consistency, type: type, cluster: view, now: now)
         }
     }
 

@@ -163,9 +163,7 @@ import Testing
         let bytes = delta.out.toArray()
         for node in 0..<3 {
             let result = cluster.wait(on: node) { (coordinator, view, now) throws(ServerError) in
-                try bytes.withUnsafeBytesTyped { (raw) throws(ServerError) in
-                    try coordinator.count(raw, consistency: .all, cluster: view, now: now)
-                }
+                try coordinator.count(bytes, consistency: .all, cluster: view, now: now)
             }
             #expect(result?.value != nil)
         }
@@ -185,9 +183,7 @@ import Testing
         let result = cluster.wait(on: 0) { (coordinator, view, now) throws(ServerError) in
             let bytes =
                 Sample.put(Sample.key(token: tokens[1], 1, []), 1, at: 5) + Sample.put(Sample.key(token: tokens[2], 2, []), 1, at: 5)
-            return try bytes.withUnsafeBytesTyped { (raw) throws(ServerError) in
-                try coordinator.count(raw, consistency: .one, cluster: view, now: now)
-            }
+            return try coordinator.count(bytes, consistency: .one, cluster: view, now: now)
         }
         #expect(result?.error?.code == .unavailable)
         #expect(cluster.sent.isEmpty)

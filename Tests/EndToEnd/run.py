@@ -1,8 +1,13 @@
 """Runs the end-to-end tests against a built binary; the last line is `end-to-end: N passed, N failed, N skipped`.
 
-usage: run.py BINARY [test names]
+usage: run.py BINARY [--jobs N] [test names]
+
+With --jobs, so many processes take the files of tests one after the other: most of their time the tests wait. What a file says is printed when it is done.
 """
+import re
+import subprocess
 import sys
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -26,22 +31,69 @@ class Result(unittest.TextTestResult):
             self.stream.writeln(f"  ({took:.1f} s)")
 
 
-def main():
-    if len(sys.argv) < 2:
-        print(__doc__.strip(), file=sys.stderr)
-        return 64
-    node.BINARY = Path(sys.argv[1]).resolve()
-    if not node.BINARY.exists():
-        print(f"run.py: no binary at {node.BINARY}; build it first", file=sys.stderr)
-        return 1
+def run_here(names):
+    """Runs tests in this process."""
     loader = unittest.TestLoader()
-    if sys.argv[2:]:
-        suite = loader.loadTestsFromNames(sys.argv[2:])
+    if names:
+        suite = loader.loadTestsFromNames(names)
     else:
         suite = loader.discover(str(Path(__file__).parent), pattern="test_*.py")
     result = unittest.TextTestRunner(resultclass=Result, verbosity=2, stream=sys.stdout).run(suite)
-    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-    print(f"end-to-end: {result.passed} passed, {failed} failed, {len(result.skipped)} skipped", flush=True)
+    return result.passed, len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses), len(result.skipped)
+
+
+def run_apart(names, jobs):
+    """Runs each file of tests, or each name, in a process of its own, `jobs` of them at once."""
+    waiting = names or sorted(path.stem for path in Path(__file__).parent.glob("test_*.py"))
+    total, lock = [0, 0, 0], threading.Lock()
+
+    def work():
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                name = waiting.pop(0)
+            began = time.monotonic()
+            done = subprocess.run([sys.executable, "-B", __file__, str(node.BINARY), name], stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True, errors="replace")
+            counts = re.findall(r"^end-to-end: (\d+) passed, (\d+) failed, (\d+) skipped$", done.stdout, re.M)
+            with lock:
+                # The last line is for the whole run.
+                print("\n".join(line for line in done.stdout.splitlines() if not line.startswith("end-to-end: ")))
+                print(f"== {name}: {time.monotonic() - began:.0f} s", flush=True)
+                if counts:
+                    for place, count in enumerate(counts[-1]):
+                        total[place] += int(count)
+                else:
+                    print(f"{name} ended without its counts: exit {done.returncode}", flush=True)
+                    total[1] += 1
+
+    threads = [threading.Thread(target=work) for _ in range(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return total
+
+
+def main():
+    words, jobs = sys.argv[1:], 1
+    if "--jobs" in words:
+        place = words.index("--jobs")
+        if place + 1 >= len(words) or not words[place + 1].isdigit() or int(words[place + 1]) < 1:
+            print("run.py: --jobs wants a number", file=sys.stderr)
+            return 64
+        jobs = int(words[place + 1])
+        del words[place:place + 2]
+    if not words:
+        print(__doc__.strip(), file=sys.stderr)
+        return 64
+    node.BINARY = Path(words[0]).resolve()
+    if not node.BINARY.exists():
+        print(f"run.py: no binary at {node.BINARY}; build it first", file=sys.stderr)
+        return 1
+    passed, failed, skipped = run_here(words[1:]) if jobs == 1 else run_apart(words[1:], jobs)
+    print(f"end-to-end: {passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed else 0
 
 

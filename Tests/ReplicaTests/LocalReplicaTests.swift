@@ -3,10 +3,11 @@ import LinuxPlatform
 import Messages
 import Platform
 import Primitives
-import Replica
 import Storage
 import Synchronization
 import Testing
+
+@testable import Replica
 
 @Suite struct LocalReplicaTests {
     static let table = UUID(high: 1, low: 2)
@@ -27,6 +28,12 @@ import Testing
         try KeyEncoding.endPartition(of: &key)
         KeyEncoding.beginRow(into: &key)
         return key
+    }
+
+    static func writer(_ key: [UInt8]) -> ByteWriter {
+        var out = ByteWriter(capacity: key.count)
+        out.write(key)
+        return out
     }
 
     static func delta(_ amount: Int64) throws -> MutationWriter {
@@ -90,5 +97,55 @@ import Testing
         }
         #expect(total == 2000)
         pools.stop()
+    }
+
+    /// A row read by its key is, byte for byte, what a scan shows of it, whatever files it is in: replicas compare digests of both.
+    @Test(arguments: 0..<24 as Range<UInt64>) func aKeyReadAloneIsWhatAScanShows(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        func below(_ limit: UInt64) -> UInt64 { random.next() % limit }
+        let replica = try Self.open()
+        let store = try #require(replica.engine.table(Self.table))
+        let keys = try (0..<12).map { number in
+            var key = try Self.key(UInt8(number / 4))
+            key.write(UInt8(number % 4))
+            return key.toArray()
+        }
+        for _ in 0..<120 {
+            var writer = MutationWriter()
+            writer.beginTable(Self.table)
+            let stamp = Int64(below(60))
+            let deletion = DeletionTime(timestamp: stamp, localDeletion: UInt32(below(100)))
+            let key = keys[Int(below(12))]
+            switch below(8) {
+            case 0:
+                let (first, last) = (Int(below(12)), Int(below(12)))
+                guard first / 4 == last / 4, first < last else { continue }
+                writer.deleteRange(KeyRange(start: keys[first], end: keys[last]), deletion: deletion)
+            case 1:
+                writer.beginRow(key: Self.writer(key), timestamp: stamp, liveness: false, deletion: deletion)
+                writer.endRow()
+            default:
+                writer.beginRow(key: Self.writer(key), timestamp: stamp, liveness: below(2) == 0)
+                for column in 0..<3 where below(2) == 0 {
+                    switch below(4) {
+                    case 0: writer.tombstone(column: column, deletion: deletion)
+                    default: withUnsafeBytes(of: below(3)) { writer.cell(column: column, timestamp: stamp, value: $0) }
+                    }
+                }
+                writer.endRow()
+            }
+            writer.endTable()
+            try replica.apply(writer, type: .simple, io: .blocking)
+            if below(12) == 0 { try replica.engine.flush(store) }
+        }
+        for gcBefore in [0, 30, 200] as [UInt32] {
+            for key in keys {
+                let command = ReadCommand(
+                    table: Self.table, range: KeyRange(start: key, end: key + [0]), rowLimit: 1, gcBefore: gcBefore, now: 50)
+                #expect(command.isOneKey)
+                // Files that do not exist are left out by a scan only.
+                #expect(try replica.answer(command, io: .blocking) == replica.answer(command, io: .blocking, excluding: [.max]))
+            }
+        }
     }
 }

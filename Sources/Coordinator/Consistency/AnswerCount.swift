@@ -43,19 +43,23 @@ struct AnswerCount: Equatable {
     /// Whether an answer of a replica counts at all.
     func counts(isNear: Bool) -> Bool { !isLocal || isNear }
 
-    mutating func add(dataCenter: String, isNear: Bool) {
-        guard counts(isNear: isNear) else { return }
-        total += 1
-        for place in parts.indices where parts[place].dataCenter == dataCenter { parts[place].received += 1 }
-    }
-
     var isMet: Bool { parts.isEmpty ? total >= required : parts.allSatisfy { $0.received >= $0.needed } }
 
-    /// Whether these further answers, by data center, would be enough.
-    func couldBeMet(with more: [(dataCenter: String, isNear: Bool)]) -> Bool {
+    /// Whether answers of these nodes as well would be enough.
+    func couldBeMet(with nodes: some Sequence<Int>, in cluster: ClusterView) -> Bool {
         var copy = self
-        for one in more { copy.add(dataCenter: one.dataCenter, isNear: one.isNear) }
+        for node in nodes { copy.add(node, in: cluster) }
         return copy.isMet
+    }
+
+    /// A node has answered.
+    mutating func add(_ node: Int, in cluster: ClusterView) {
+        let isNear = cluster.isNear[node]
+        guard counts(isNear: isNear) else { return }
+        total += 1
+        if parts.isEmpty { return }
+        let dataCenter = cluster.dataCenter(node)
+        for place in parts.indices where parts[place].dataCenter == dataCenter { parts[place].received += 1 }
     }
 
     /// Whether `later`, with one answer more, is nearer to the level than this.

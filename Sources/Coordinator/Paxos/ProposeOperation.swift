@@ -47,10 +47,10 @@ final class ProposeOperation: Operation {
 
     override func start(now: Int64) {
         if let error = members.unavailable { return finish(.failure(error)) }
-        let writable = writers.filter { cluster.isAlive[$0] }.map { (dataCenter: cluster.dataCenter($0), isNear: cluster.isNear[$0]) }
-        if !value.isEmpty, commitLevel != .any, !committed.couldBeMet(with: writable) {
+        let writable = writers.filter { cluster.isAlive[$0] }
+        if !value.isEmpty, commitLevel != .any, !committed.couldBeMet(with: writable, in: cluster) {
             // Said now, while nothing is chosen.
-            let counted = writable.filter { committed.counts(isNear: $0.isNear) }
+            let counted = writable.filter { committed.counts(isNear: cluster.isNear[$0]) }
             return finish(.failure(CoordinatorErrors.unavailable(commitLevel, required: committed.required, alive: counted.count)))
         }
         for node in members.alive { ask(node, .propose(key, ballot, value: value), tag: 0, now: now) }
@@ -108,7 +108,7 @@ final class ProposeOperation: Operation {
     private func receiveCommit(_ reply: PeerReply, from node: Int) {
         if case .done = reply {
             settled.insert(node)
-            committed.add(dataCenter: cluster.dataCenter(node), isNear: cluster.isNear[node])
+            committed.add(node, in: cluster)
         } else {
             failures += 1
             keepHint(node)
@@ -116,7 +116,7 @@ final class ProposeOperation: Operation {
         if isFinished { return }
         if committed.isMet { return finish(.success(.done)) }
         let waiting = writers.filter { cluster.isAlive[$0] && !settled.contains($0) }
-        if !committed.couldBeMet(with: waiting.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) {
+        if !committed.couldBeMet(with: waiting, in: cluster) {
             finish(
                 .failure(
                     CoordinatorErrors.writeFailure(

@@ -64,7 +64,7 @@ final class ReadOperation: Operation {
     }
 
     override func start(now: Int64) {
-        guard level.couldBeMet(with: candidates.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) else {
+        guard level.couldBeMet(with: candidates, in: cluster) else {
             return finish(.failure(CoordinatorErrors.unavailable(consistency, required: level.required, alive: candidates.count)))
         }
         // Of each data center only as many as it must give.
@@ -72,7 +72,7 @@ final class ReadOperation: Operation {
         var chosen: [Int] = []
         for node in candidates where !planned.isMet {
             let before = planned
-            planned.add(dataCenter: cluster.dataCenter(node), isNear: cluster.isNear[node])
+            planned.add(node, in: cluster)
             if consistency == .eachQuorum && !before.gains(from: planned) { continue }
             chosen.append(node)
         }
@@ -104,7 +104,7 @@ final class ReadOperation: Operation {
     private func count(_ isCounted: (Source) -> Bool) -> AnswerCount {
         var count = level
         for source in sources where isCounted(source) {
-            count.add(dataCenter: cluster.dataCenter(source.node), isNear: cluster.isNear[source.node])
+            count.add(source.node, in: cluster)
         }
         return count
     }
@@ -179,7 +179,7 @@ final class ReadOperation: Operation {
         }
         if let place = replacement(hoped) {
             askFirst(candidates.remove(at: place), rows: true, now: now)
-            if hoped.couldBeMet(with: candidates.map { (cluster.dataCenter($0), cluster.isNear[$0]) } + lastAsked) { return }
+            if hoped.couldBeMet(with: candidates + sources.suffix(1).map(\.node), in: cluster) { return }
         }
         finish(
             .failure(
@@ -193,13 +193,9 @@ final class ReadOperation: Operation {
         if hoped.isMet { return candidates.indices.first }
         return candidates.firstIndex { node in
             var later = hoped
-            later.add(dataCenter: cluster.dataCenter(node), isNear: cluster.isNear[node])
+            later.add(node, in: cluster)
             return hoped.gains(from: later)
         }
-    }
-
-    private var lastAsked: [(dataCenter: String, isNear: Bool)] {
-        sources.suffix(1).map { (cluster.dataCenter($0.node), cluster.isNear[$0.node]) }
     }
 
     /// With enough answers: the same from all, or rows from all.

@@ -25,7 +25,7 @@ final class CounterOperation: Operation {
         }
         let count = AnswerCount(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
         let alive = cluster.sorted(placement.table.replicas(for: part.token), ofOneToken: true)
-        guard let leader = alive.first, count.couldBeMet(with: alive.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) else {
+        guard let leader = alive.first, count.couldBeMet(with: alive, in: cluster) else {
             let counted = alive.filter { count.counts(isNear: cluster.isNear[$0]) }
             return .failure(CoordinatorErrors.unavailable(consistency, required: count.required, alive: counted.count))
         }

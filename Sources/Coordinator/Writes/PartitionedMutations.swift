@@ -11,7 +11,36 @@ enum PartitionedMutations {
     }
 
     /// One part for each table and partition, in the order in which they first appear.
-    static func split(_ mutations: UnsafeRawBufferPointer) throws(ByteError) -> [Part] {
+    static func split(_ mutations: [UInt8]) throws(ByteError) -> [Part] {
+        try mutations.withUnsafeBytesTyped { (bytes) throws(ByteError) in
+            if let one = try single(bytes) { return [Part(table: one.table, token: one.token, mutations: mutations)] }
+            return try split(bytes)
+        }
+    }
+
+    /// The table and the token of mutations that are all of one partition, which is the rule; nil for others.
+    private static func single(_ mutations: UnsafeRawBufferPointer) throws(ByteError) -> (table: UUID, token: Int64)? {
+        var reader = MutationReader(mutations)
+        var table: UUID?
+        var partition = UnsafeRawBufferPointer(start: nil, count: 0)
+        while try reader.nextTable() {
+            if table != nil { return nil }
+            table = reader.table
+            while let operation = try reader.nextOperation() {
+                let key: UnsafeRawBufferPointer
+                switch operation {
+                case .row(let rowKey, _): key = rowKey
+                case .deleteRange(let start, _, _): key = start
+                }
+                let own = KeyView(key).partition
+                if partition.isEmpty { partition = own } else if compareBytes(partition, own) != 0 { return nil }
+            }
+        }
+        guard let table, !partition.isEmpty else { return nil }
+        return (table, KeyView(partition).token)
+    }
+
+    private static func split(_ mutations: UnsafeRawBufferPointer) throws(ByteError) -> [Part] {
         var parts: [Part] = []
         var writers: [MutationBox] = []
         var places: [[UInt8]: Int] = [:]
@@ -56,7 +85,7 @@ extension ClusterView {
         guard let place = ring.nodes.firstIndex(where: { $0.id == node }) else { return false }
         let parts: [PartitionedMutations.Part]
         do throws(ByteError) {
-            parts = try mutations.withUnsafeBytesTyped { (bytes) throws(ByteError) in try PartitionedMutations.split(bytes) }
+            parts = try PartitionedMutations.split(mutations)
         } catch { return true }
         return parts.allSatisfy { part in
             guard let placement = placement(of: part.table) else { return true }

@@ -63,7 +63,7 @@ class WriteOperation: Operation {
         plan.targets[index].isSettled = true
         coordinator.hint(target.mutations, for: cluster.ring.nodes[target.keptFor ?? target.node].id, of: self)
         guard isMetByHints else { return }
-        for group in target.groups { plan.groups[group].count.add(dataCenter: cluster.dataCenter(target.node), isNear: true) }
+        for group in target.groups { plan.groups[group].count.add(target.node, in: cluster) }
     }
 
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
@@ -94,7 +94,7 @@ class WriteOperation: Operation {
         }
         for (index, group) in plan.groups.enumerated() where !group.count.isMet && group.failures > 0 {
             let waiting = plan.targets.filter { !$0.isSettled && $0.groups.contains(index) && cluster.isAlive[$0.node] }
-            if group.count.couldBeMet(with: waiting.map { (cluster.dataCenter($0.node), cluster.isNear[$0.node]) }) { continue }
+            if group.count.couldBeMet(with: waiting.lazy.map(\.node), in: cluster) { continue }
             return finish(
                 .failure(
                     CoordinatorErrors.writeFailure(

@@ -60,14 +60,14 @@ struct WritePlan {
                 consistency, placement.replication, near: cluster.dataCenter(cluster.local), pending: pending.map(cluster.dataCenter))
             let alive = replicas.filter { cluster.isAlive[$0] }
             var standIns: [StandIn] = []
-            if !isMetByHints, !count.couldBeMet(with: alive.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) {
+            if !isMetByHints, !count.couldBeMet(with: alive, in: cluster) {
                 if mayBeSloppy && placement.rules.isSloppy {
                     standIns = cluster.standIns(
                         of: part.token, natural: placement.table.replicas(for: part.token).map { Int($0) }, replicas: replicas,
                         placement: placement, count: count)
                 }
                 let there = alive + standIns.map(\.node)
-                guard count.couldBeMet(with: there.map { (cluster.dataCenter($0), cluster.isNear[$0]) }) else {
+                guard count.couldBeMet(with: there, in: cluster) else {
                     let counted = there.filter { count.counts(isNear: cluster.isNear[$0]) }
                     throw CoordinatorErrors.unavailable(consistency, required: count.required, alive: counted.count)
                 }
@@ -81,6 +81,11 @@ struct WritePlan {
                     Group(
                         replicas: replicas, majority: (replicas.count - pending.count) / 2 + 1 + pending.count, count: count,
                         standIns: standIns))
+            }
+            if parts.count == 1 && standIns.isEmpty {
+                for replica in replicas where replica != cluster.local { add(replica, part.mutations) }
+                if replicas.contains(cluster.local) { add(cluster.local, part.mutations) }
+                return
             }
             for replica in replicas {
                 let standIn = standIns.first { $0.replica == replica }
@@ -99,6 +104,13 @@ struct WritePlan {
         }
     }
 
+    private static let firstGroup = [0]
+
+    /// Of a write with one group.
+    private mutating func add(_ node: Int, _ mutations: [UInt8]) {
+        targets.append(Target(node: node, keptFor: nil, mutations: mutations, groups: WritePlan.firstGroup))
+    }
+
     /// A target has applied, or keeps, what it got.
     mutating func apply(_ target: Int, _ cluster: ClusterView) {
         targets[target].isSettled = true
@@ -106,7 +118,7 @@ struct WritePlan {
         if targets[target].keptFor != nil { kept += 1 }
         for group in targets[target].groups {
             if targets[target].keptFor == nil { groups[group].applied += 1 }
-            groups[group].count.add(dataCenter: cluster.dataCenter(node), isNear: cluster.isNear[node])
+            groups[group].count.add(node, in: cluster)
         }
     }
 }

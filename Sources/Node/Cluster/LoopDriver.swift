@@ -25,12 +25,21 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         loop: loop, network: platform.network, time: platform.time, cluster: cluster, byteLimit: platform.byteLimit
     ) { [unowned self] id, reply in answered(id, reply) }
     /// The cluster as requests see it that begin now; nil before the node belongs to one.
-    var view: ClusterView?
+    var view: ClusterView? {
+        didSet {
+            guard let view, view.epoch != oldValue?.epoch else { return }
+            endpoints = Dictionary(view.ring.nodes.map { ($0.id, $0.endpoint) }, uniquingKeysWith: { first, _ in first })
+        }
+    }
+    /// Of the members of the view.
+    private var endpoints: [UUID: Endpoint] = [:]
     private var completions: [UInt64: Completion] = [:]
     /// Requests of this node's own, which no operation of the coordinator asks.
     private var asks: [UInt64: (PeerReply) -> Void] = [:]
     private var nextAsk: UInt64 = 1 << 62
     private var isPumping = false
+    /// Of effects that were carried out.
+    private var room: [Coordinator.Effect] = []
     /// Operations of which a hint was not kept.
     private var lackingHints: Set<UInt64> = []
     /// Results whose takers may begin new operations: told when the effects are all carried out.
@@ -155,13 +164,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         let now = now
         switch step {
         case .write(let mutations, let type):
-            return try mutations.withUnsafeBytesTyped { (bytes) throws(ServerError) in
-                try coordinator.write(bytes, consistency: port.consistency, type: type, cluster: cluster, now: now)
-            }
+            return try coordinator.write(mutations, consistency: port.consistency, type: type, cluster: cluster, now: now)
         case .count(let deltas):
-            return try deltas.withUnsafeBytesTyped { (bytes) throws(ServerError) in
-                try coordinator.count(bytes, consistency: port.consistency, cluster: cluster, now: now)
-            }
+            return try coordinator.count(deltas, consistency: port.consistency, cluster: cluster, now: now)
         case .read(let command, let consistency, let isByKey):
             return coordinator.read(command, consistency: consistency, cluster: cluster, isByKey: isByKey, now: now)
         case .prepare(let key, let deadline):
@@ -215,7 +220,14 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     private func carryOutEffects() {
         isPumping = true
-        while coordinator.hasEffects { for effect in coordinator.takeEffects() { carryOut(effect) } }
+        while coordinator.hasEffects {
+            var taken: [Coordinator.Effect] = []
+            swap(&taken, &room)
+            coordinator.takeEffects(into: &taken)
+            for effect in taken { carryOut(effect) }
+            taken.removeAll(keepingCapacity: true)
+            swap(&taken, &room)
+        }
         isPumping = false
         setTimer()
     }
@@ -237,10 +249,10 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
                 }
                 return perform(request, id: id)
             }
-            guard let endpoint = cluster?.endpoint(of: node) else {
+            guard let endpoint = endpoints[node] ?? cluster?.endpoint(of: node) else {
                 return answered(id, .failed(.connectionLost, "\(node) is no longer a member"))
             }
-            links.send(request, to: endpoint, wanted: node, id: id, timeout: timeout, epoch: epoch ?? cluster?.epoch ?? 0)
+            links.send(request, to: endpoint, of: node, id: id, timeout: timeout, epoch: epoch ?? cluster?.epoch ?? 0)
         case .hint(let node, let mutations, let writtenAt, let operation):
             let isKept = cluster?.keepHint(for: node, mutations, writtenAt: writtenAt) ?? false
             if !isKept && (operation == beginning || completions[operation] != nil) { lackingHints.insert(operation) }

@@ -14,7 +14,7 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
     /// What is said to whoever sent a request.
     typealias Answer = (_ id: UInt64, PeerReply) -> Void
 
-    private let endpoint: Endpoint
+    let endpoint: Endpoint
     /// nil until it is opened; what is sent before goes out then.
     private var connection: (any Connection)?
     private let compressor: BlockCompressor?

@@ -28,6 +28,8 @@ final class PeerLinks: @unchecked Sendable {
     private let byteLimit: Int
     private let answer: PeerLink.Answer
     private var links: [Key: PeerLink] = [:]
+    /// Those for small messages, by who is there; some may have ended.
+    private var members: [UUID: PeerLink] = [:]
     /// When a connection to a node last failed before the node was met, in monotonic microseconds: it is not tried anew at once.
     private var failedAt: [Endpoint: Int64] = [:]
 
@@ -57,6 +59,16 @@ final class PeerLinks: @unchecked Sendable {
         case .storeBatch(let batch): batch.mutations.count >= largeFrom ? .large : .small
         case .digest, .prepare, .truncate, .removeBatch: .small
         }
+    }
+
+    /// As below, to a member, whose connection for small messages is found by its id.
+    func send(_ request: PeerRequest, to endpoint: Endpoint, of node: UUID, id: UInt64, timeout: Int64, epoch: UInt64) {
+        guard PeerLinks.lane(of: request) == .small else {
+            return send(request, to: endpoint, wanted: node, id: id, timeout: timeout, epoch: epoch)
+        }
+        if let link = members[node], !link.hasEnded, link.endpoint == endpoint { return send(request, on: link, id, timeout, epoch) }
+        send(request, to: endpoint, wanted: node, id: id, timeout: timeout, epoch: epoch)
+        members[node] = links[Key(endpoint: endpoint, lane: .small)]
     }
 
     /// Sends a request; the answer, or why there will be none, comes by `answer`, perhaps before this returns.
@@ -103,12 +115,14 @@ final class PeerLinks: @unchecked Sendable {
 
     /// Ends all connections to a node that counts as dead: who waits for it learns so now.
     func close(_ endpoint: Endpoint) {
+        members = members.filter { $0.value.endpoint != endpoint }
         for lane in Lane.allCases { links.removeValue(forKey: Key(endpoint: endpoint, lane: lane))?.close() }
     }
 
     func closeAll() {
         let all = links
         links = [:]
+        members = [:]
         for link in all.values { link.close() }
     }
 

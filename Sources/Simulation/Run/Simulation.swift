@@ -96,6 +96,7 @@ public final class Simulation: @unchecked Sendable {
     private static func workloads(_ options: SimulationOptions) -> [any Workload] {
         let all: [any Workload] = [
             RegisterWorkload(clients: options.clients), TransactionWorkload(), CounterWorkload(), BatchWorkload(),
+            SloppyWorkload(replicas: min(3, options.nodes)),
             // Only where all copies are on one disk nobody has to hear of a deletion before it may be forgotten.
             DeletionWorkload(clients: options.clients, forgetsAtOnce: options.nodes == 1 && !options.faults.contains(.members)),
             SchemaWorkload(clients: options.clients),

@@ -43,6 +43,8 @@ final class Shard: Sendable {
         var tables: SSTableSet
         let merger = RowMerger()
         var scratch = ByteWriter(capacity: 512)
+
+        var hasRangeDeletions: Bool { !active.deletions.isEmpty || tables.hasTombstones || frozen.contains { !$0.deletions.isEmpty } }
     }
 
     /// What a reader takes out under the lock.

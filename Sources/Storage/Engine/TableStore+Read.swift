@@ -3,7 +3,11 @@ import Primitives
 
 extension TableStore {
     /// Visits the row with exactly this key, merged, if there is one.
-    public func get(_ key: UnsafeRawBufferPointer, mayBlock: Bool, _ visit: (RowView) -> Void) throws(StorageError) {
+    /// - Parameter purge: nil: all deletions are shown, and what newer versions hide may be left out. Else the row is the one a scan shows, whole: equal on
+    ///   replicas that hold the same, in whatever files.
+    public func get(
+        _ key: UnsafeRawBufferPointer, mayBlock: Bool, purge: PurgeRule? = nil, _ visit: (RowView) -> Void
+    ) throws(StorageError) {
         readCount.add(1, ordering: .relaxed)
         let shard = shard(of: key)
         var records: (Record?, Memtable?) = (nil, nil)
@@ -23,13 +27,16 @@ extension TableStore {
         defer { withExtendedLifetime((records.1, more)) {} }
         var found: [SSTable.Found] = []
         var single: SSTable.Found?
+        var mayPurge = records.0 != nil || !more.isEmpty
         if !set.tables.isEmpty {
             let hash = BloomFilter.hash(UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)]))
             var cover = RowCover()
             if let record = records.0 { cover.add(RowView(record.value)) }
             for (record, _) in more { cover.add(RowView(record.value)) }
-            for index in set.gates.indices where set.gates[index].filter.mayContain(hash) && !cover.hides(set.gates[index]) {
+            for index in set.gates.indices where set.gates[index].filter.mayContain(hash) {
+                if purge == nil && cover.hides(set.gates[index]) { continue }
                 guard let one = try set.tables[index].find(key, mayBlock: mayBlock) else { continue }
+                if purge != nil && set.tables[index].statistics.hasDeletions { mayPurge = true }
                 if single == nil { single = one } else { found.append(one) }
                 if set.tables.count > 1 { cover.add(RowView(one.row)) }
             }
@@ -41,7 +48,8 @@ extension TableStore {
         }
         let count = (records.0 == nil ? 0 : 1) + more.count + (single == nil ? 0 : 1) + found.count
         if count == 0 { return }
-        if count == 1 && deletion.isNone {
+        let rule = mayPurge ? purge : nil
+        if count == 1 && deletion.isNone && rule == nil {
             if let record = records.0 {
                 visit(RowView(record.value))
             } else if let record = more.first?.0 {
@@ -59,7 +67,7 @@ extension TableStore {
             for one in found { scratch.merger.add(RowView(one.row)) }
             scratch.out.removeAll()
             withExtendedLifetime((single, found)) {
-                if scratch.merger.merge(shadow: deletion, purge: nil, into: &scratch.out) { visit(RowView(scratch.out.bytes)) }
+                if scratch.merger.merge(shadow: deletion, purge: rule, into: &scratch.out) { visit(RowView(scratch.out.bytes)) }
             }
         }
     }
@@ -122,8 +130,10 @@ extension TableStore {
         in range: KeyRange, mayBlock: Bool, excluding excluded: Set<UInt32> = []
     ) throws(StorageError) -> RangeDeletions {
         var found = RangeDeletions()
-        for shard in shards {
-            if compareBytes(range.start, shard.range.end) >= 0 || compareBytes(shard.range.start, range.end) >= 0 { continue }
+        for index in range.start.withUnsafeBytes({ shardIndex(of: $0) })..<shards.count {
+            let shard = shards[index]
+            if compareBytes(shard.range.start, range.end) >= 0 { break }
+            guard shard.withState({ $0.hasRangeDeletions }) else { continue }
             let snapshot = shard.snapshot()
             var inMemory = shard.withLock { snapshot.active.deletions.overlapping(range.start, range.end) }
             for memtable in snapshot.frozen { inMemory += memtable.deletions.overlapping(range.start, range.end) }

@@ -99,10 +99,9 @@ public final class TableStore: Sendable {
     }
 
     /// The shard a key belongs to: by the first bits of its token.
-    @inline(__always) func shard(of key: UnsafeRawBufferPointer) -> Shard {
-        guard key.count > 0 else { return shards[0] }
-        return shards[(Int(key[0]) * shards.count) >> 8]
-    }
+    @inline(__always) func shard(of key: UnsafeRawBufferPointer) -> Shard { shards[shardIndex(of: key)] }
+
+    @inline(__always) func shardIndex(of key: UnsafeRawBufferPointer) -> Int { key.count > 0 ? (Int(key[0]) * shards.count) >> 8 : 0 }
 
     /// Bytes held by the table's memtables.
     public var memtableBytes: Int { memoryBytes.load(ordering: .relaxed) }

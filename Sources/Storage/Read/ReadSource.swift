@@ -20,7 +20,7 @@ final class ReadSource {
         table = cursor
         memtable = nil
         let statistics = cursor.table.statistics
-        hasDeletions = statistics.tombstoneCount > 0 || statistics.expiringCount > 0
+        hasDeletions = statistics.hasDeletions
     }
 
     init(_ cursor: MemtableCursor) {

@@ -19,6 +19,8 @@ public struct SSTableStatistics: Sendable, Equatable {
     public var tombstoneCount = 0
     public var rangeTombstoneCount = 0
     public var expiringCount = 0
+    /// Whether there is something that is hidden or forgotten as time goes by.
+    var hasDeletions: Bool { tombstoneCount > 0 || expiringCount > 0 }
     /// Seconds, over expiring cells and rows.
     public var minTTL = UInt32.max
     public var maxTTL: UInt32 = 0
