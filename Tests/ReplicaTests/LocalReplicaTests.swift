@@ -110,10 +110,11 @@ import Testing
             key.write(UInt8(number % 4))
             return key.toArray()
         }
-        for _ in 0..<120 {
+        for index in 0..<120 {
             var writer = MutationWriter()
             writer.beginTable(Self.table)
-            let stamp = Int64(below(60))
+            // Mostly upwards, so that newer files hide older ones.
+            let stamp = below(6) == 0 ? Int64(below(120)) : Int64(index)
             let deletion = DeletionTime(timestamp: stamp, localDeletion: UInt32(below(100)))
             let key = keys[Int(below(12))]
             switch below(8) {

@@ -3,8 +3,8 @@ import Primitives
 
 extension TableStore {
     /// Visits the row with exactly this key, merged, if there is one.
-    /// - Parameter purge: nil: all deletions are shown, and what newer versions hide may be left out. Else the row is the one a scan shows, whole: equal on
-    ///   replicas that hold the same, in whatever files.
+    /// - Parameter purge: deletions that are not shown; nil: all are. With it the row is, byte for byte, the one a scan shows: equal on replicas that hold
+    ///   the same, in whatever files.
     public func get(
         _ key: UnsafeRawBufferPointer, mayBlock: Bool, purge: PurgeRule? = nil, _ visit: (RowView) -> Void
     ) throws(StorageError) {
@@ -33,8 +33,7 @@ extension TableStore {
             var cover = RowCover()
             if let record = records.0 { cover.add(RowView(record.value)) }
             for (record, _) in more { cover.add(RowView(record.value)) }
-            for index in set.gates.indices where set.gates[index].filter.mayContain(hash) {
-                if purge == nil && cover.hides(set.gates[index]) { continue }
+            for index in set.gates.indices where set.gates[index].filter.mayContain(hash) && !cover.hides(set.gates[index]) {
                 guard let one = try set.tables[index].find(key, mayBlock: mayBlock) else { continue }
                 if purge != nil && set.tables[index].statistics.hasDeletions { mayPurge = true }
                 if single == nil { single = one } else { found.append(one) }
