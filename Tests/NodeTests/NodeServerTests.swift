@@ -1,3 +1,4 @@
+import Logging
 import Platform
 import Primitives
 import Synchronization
@@ -7,6 +8,8 @@ import Testing
 
 /// A node over files in memory, with connections that the test speaks on directly.
 @Suite struct NodeServerTests {
+    private static let silent = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+
     /// Connections that run everything at once.
     final class DirectNetwork: Network {
         typealias Make = @Sendable (any Connection) -> any ConnectionHandler
@@ -121,7 +124,7 @@ import Testing
         let first = try #require(node.cluster.metadata.current)
         let other = MemoryFileSystem()
         try other.createDirectory("other")
-        let store = MetadataStore(system: other, directory: "other")
+        let store = MetadataStore(system: other, directory: "other", log: Self.silent)
         store.onChange(
             MetadataStore.Effects(prepare: { _, _ in
                 try other.createDirectory("other/data")
@@ -129,13 +132,13 @@ import Testing
                 throw NodeError.schema("the machine dies here")
             }))
         #expect(throws: NodeError.self) { try store.begin(first) }
-        let again = MetadataStore(system: other, directory: "other")
+        let again = MetadataStore(system: other, directory: "other", log: Self.silent)
         try again.open()
         #expect(again.current == nil)
         try again.begin(first)
         #expect(!other.exists("other/metadata.first"))
         try other.remove("other/metadata")
-        #expect(throws: NodeError.self) { try MetadataStore(system: other, directory: "other").open() }
+        #expect(throws: NodeError.self) { try MetadataStore(system: other, directory: "other", log: Self.silent).open() }
     }
 
     @Test func aMemberStaysWhereItIsRegistered() throws {

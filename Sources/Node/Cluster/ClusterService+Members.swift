@@ -113,6 +113,7 @@ extension ClusterService {
         do throws(ByteError) { change = try MemberChange(decoding: bytes) } catch {
             return .failed(.unknown, "a change of the members does not parse: \(error)")
         }
+        if case .replace(_, let dead) = change { endEarlierChange(without: dead) }
         do throws(ServerError) { try self.change(change) } catch {
             return .failed(error.code == .overloaded ? .overloaded : .unknown, error.message)
         }
@@ -150,6 +151,7 @@ extension ClusterService {
         if !member.node.state.owns || member.node.state == .joining {
             try change(.abort(dead))
         } else {
+            endEarlierChange(without: dead)
             try change(.leave(dead))
             try settleMembers()
             try move(for: dead)
@@ -186,12 +188,28 @@ extension ClusterService {
         }
     }
 
+    /// Ends an earlier change of the ring that waits for a node which, as its operator says now, does not come back: nobody can be changed before, and that
+    /// one never again votes for the owners of before.
+    private func endEarlierChange(without dead: UUID) {
+        guard let known = metadata.current, !known.former.isEmpty, known.member(dead) != nil, !isAlive(dead) else { return }
+        do throws(ServerError) {
+            try settleMembers(without: dead, attempts: 1)
+            try change(.settle)
+        } catch { tell("the owners of before get writes for a while yet: \(error.message)") }
+    }
+
     /// Waits until all live members go by the present version, and of the replicas of each range a majority, dead ones counted: then no quorum can be met
     /// by those who do not, since each of the others refuses what goes by other members.
-    func settleMembers() throws(ServerError) {
+    /// - Parameters:
+    ///   - dead: one that does not come back; it need not be waited for.
+    ///   - attempts: a second after each other.
+    func settleMembers(without dead: UUID? = nil, attempts: Int = 30) throws(ServerError) {
         let epoch = metadata.epoch
-        for _ in 0..<30 {
+        for attempt in 0..<attempts {
+            if attempt > 0 { background.sleep(nanoseconds: 1_000_000_000) }
+            if hasStopped { break }
             var aware: Set<UUID> = [hostID]
+            if let dead { aware.insert(dead) }
             var isLate = false
             for member in metadata.current?.members ?? [] where member.node.id != hostID && isAlive(member.node.id) {
                 let reply = ask(
@@ -203,10 +221,8 @@ extension ClusterService {
                 }
             }
             if !isLate && isMajority(aware) { return }
-            background.sleep(nanoseconds: 1_000_000_000)
-            if hasStopped { break }
         }
-        throw ServerError(.unavailable, "too few members have taken the change of the ring over within 30 seconds")
+        throw ServerError(.unavailable, "too few members have taken the change of the ring over within \(attempts) seconds")
     }
 
     /// Whether these nodes are a majority of the replicas of every range, as it is owned now and as it was.

@@ -1,5 +1,6 @@
 import Cluster
 import DataModel
+import Logging
 import Messages
 import Platform
 import Primitives
@@ -29,6 +30,7 @@ final class MetadataStore: Sendable {
 
     private let system: any FileSystem
     private let directory: String
+    private let log: Logger
     private let held = Mutex<MetadataAcceptor?>(nil)
     private let known = Mutex<ClusterMetadata?>(nil)
     private let effects = Mutex(Effects())
@@ -36,9 +38,10 @@ final class MetadataStore: Sendable {
     /// The first version of which this node knows that it has the present members.
     private let membersSince = Atomic<UInt64>(0)
 
-    init(system: any FileSystem, directory: String) {
+    init(system: any FileSystem, directory: String, log: Logger) {
         self.system = system
         self.directory = directory
+        self.log = log
     }
 
     private var path: String { directory + "/" + MetadataStore.fileName }
@@ -83,7 +86,7 @@ final class MetadataStore: Sendable {
         do throws(FileError) {
             try system.remove(firstPath)
             try system.syncDirectory(directory)
-        } catch { NodeLog.line("\(error); remove that file") }
+        } catch { log.error("\(error); remove that file") }
     }
 
     static func schema(of metadata: ClusterMetadata) throws(SchemaDecodingError) -> Schema {
@@ -174,6 +177,6 @@ final class MetadataStore: Sendable {
         guard let held else { return }
         do throws(FileError) {
             if try system.readAll(path) != held.encode() { try write(held) }
-        } catch { NodeLog.line("\(path) may hold a change that was refused; change the schema again to write it: \(error)") }
+        } catch { log.error("\(path) may hold a change that was refused; change the schema again to write it: \(error)") }
     }
 }

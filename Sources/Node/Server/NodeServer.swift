@@ -74,7 +74,7 @@ public final class NodeServer: Sendable {
             lock = try system.lock(directory + "/LOCK")
         } catch { throw .file(error) }
         hostID = try NodeIdentity.read(system, directory: directory, clusterName: configuration.clusterName, seed: seed)
-        let metadata = MetadataStore(system: system, directory: directory)
+        let metadata = MetadataStore(system: system, directory: directory, log: log)
         try metadata.open()
         try ClusterService.checkPlace(configuration, hostID: hostID, metadata.current)
         let own = Endpoint(address: configuration.listenAddress, port: configuration.storagePort)
