@@ -44,7 +44,7 @@ final class Nemesis: @unchecked Sendable {
         for node in cluster.members {
             node.machine.disk.faults = SimulatedDisk.Faults()
             node.machine.disk.death = nil
-            node.machine.pausedUntil = 0
+            node.machine.goOn()
             node.machine.skewMicroseconds = max(-100_000, min(100_000, node.machine.skewMicroseconds))
             node.start()
         }
@@ -89,7 +89,7 @@ final class Nemesis: @unchecked Sendable {
         case .pause:
             let duration = seconds(0.05...8)
             world.tell("\(node.name): stands still for \(duration / 1_000_000) ms")
-            node.machine.pausedUntil = max(node.machine.pausedUntil, world.now + duration)
+            node.machine.pause(until: world.now + duration)
         case .partition, .oneway, .flap, .slow, .breaks: strikeNetwork(kind, node)
         case .skew:
             let skew = Int64(world.random.int(-400_000...400_000))

@@ -9,7 +9,9 @@ public final class Machine: @unchecked Sendable {
     public let world: SimulatedWorld
     private(set) var disk: SimulatedDisk
     /// Nothing happens on the machine until then.
-    var pausedUntil: UInt64 = 0
+    private(set) var pausedUntil: UInt64 = 0
+    /// What would have happened meanwhile.
+    private var held: [Event] = []
     /// By how much the wall clock is wrong, in microseconds.
     var skewMicroseconds: Int64 = 0
     /// Where the monotonic clock stood when the world began.
@@ -38,6 +40,24 @@ public final class Machine: @unchecked Sendable {
         disk = SimulatedDisk(seed: world.random.next())
         disk.world = world
     }
+
+    /// Lets the machine stand still, until a time if it does not already for longer.
+    func pause(until time: UInt64) {
+        guard time > pausedUntil else { return }
+        pausedUntil = time
+        world.after(time - world.now) { [self] in if pausedUntil <= world.now { goOn() } }
+    }
+
+    /// Ends a pause.
+    func goOn() {
+        pausedUntil = 0
+        let events = held
+        held = []
+        world.release(events)
+    }
+
+    /// Keeps what happens on the machine until the pause is over.
+    func hold(_ event: Event) { held.append(event) }
 
     /// Starts a process.
     func begin() -> Incarnation {

@@ -43,6 +43,14 @@ public final class SimulatedWorld: @unchecked Sendable {
         order += 1
     }
 
+    /// Lets what was held back happen now, in the order in which it would have.
+    func release(_ events: [Event]) {
+        for var event in events {
+            event.time = now
+            queue.add(event)
+        }
+    }
+
     /// Lets `work` happen after a time.
     func after(_ delay: UInt64, _ work: @escaping () -> Void) { add(after: delay, on: nil, .call(work)) }
 
@@ -61,14 +69,11 @@ public final class SimulatedWorld: @unchecked Sendable {
     }
 
     private func step() {
-        guard var event = queue.removeFirst() else { return }
+        guard let event = queue.removeFirst() else { return }
         now = max(now, event.time)
         if let incarnation = event.incarnation {
             if !incarnation.isAlive { return drop(event) }
-            if incarnation.machine.pausedUntil > now {
-                event.time = incarnation.machine.pausedUntil
-                return queue.add(event)
-            }
+            if incarnation.machine.pausedUntil > now { return incarnation.machine.hold(event) }
         }
         eventCount += 1
         switch event.action {
