@@ -309,15 +309,12 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     private func finish(_ result: ReplicaService.Result, _ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
         if let counted = result.counted, let view {
-            run({ (coordinator) throws(ServerError) in
-                try coordinator.replicateCounter(counted.mutations, consistency: counted.consistency, cluster: view, now: now)
-            }) { outcome in
-                switch outcome {
-                case .success: done(.done)
-                case .failure(let error): done(.failed(.unknown, error.message))
-                }
+            if PlantedBugs.isOn(.counterNotSynced) { return replicate(counted, view, done) }
+            // Others must not hold a shard that this node may forget: it would count on from what it had before, and one of the two be lost.
+            return platform.network.whenSafe(loop: loop, platform.acknowledgement) { [self] failure in
+                if let failure { return done(.failed(.storage, "the commit log failed: \(failure)")) }
+                replicate(counted, view, done)
             }
-            return
         }
         switch request {
         // A removal that is lost with the power only has the batch applied again.
@@ -328,6 +325,20 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         let reply = result.reply
         platform.network.whenSafe(loop: loop, platform.acknowledgement) { failure in
             done(failure.map { .failed(.storage, "the commit log failed: \($0)") } ?? reply)
+        }
+    }
+
+    /// Brings what this node has added to a counter to the other replicas.
+    private func replicate(
+        _ counted: (mutations: [UInt8], consistency: Consistency), _ view: ClusterView, _ done: @escaping @Sendable (PeerReply) -> Void
+    ) {
+        run({ (coordinator) throws(ServerError) in
+            try coordinator.replicateCounter(counted.mutations, consistency: counted.consistency, cluster: view, now: now)
+        }) { outcome in
+            switch outcome {
+            case .success: done(.done)
+            case .failure(let error): done(.failed(.unknown, error.message))
+            }
         }
     }
 

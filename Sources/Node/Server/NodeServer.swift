@@ -48,7 +48,8 @@ public final class NodeServer: Sendable {
     }
     private let listeners = Mutex(Listeners())
     private let portState = Mutex(NodePorts(native: 0, line: 0, http: 0, internode: 0))
-    private let drained = Mutex(false)
+    private let hasBegunDraining = Atomic<Bool>(false)
+    private let hasDrained = Atomic<Bool>(false)
     private let acknowledgement: LogAcknowledgement
     let cluster: ClusterService
 
@@ -298,22 +299,23 @@ public final class NodeServer: Sendable {
     /// 3. Everything is flushed and the log closed.
     /// 4. Connections close when their answers have gone out, or after `closeLimitMilliseconds`.
     public func drain() {
-        drained.withLock { isDone in
-            if isDone { return }
-            isDone = true
-            log.info("draining")
-            services.beginDraining()
-            for listener in listeners.withLock({ $0.clients }) { listener.close() }
-            wait(atMostMilliseconds: NodeServer.drainLimitMilliseconds) { services.runner.isIdle }
-            cluster.sayGoodBye()
-            listeners.withLock { $0.internode }?.close()
-            cluster.stop()
-            do { try storage.close() } catch { storage.report("closing: \(error)") }
-            services.closeConnections()
-            wait(atMostMilliseconds: NodeServer.closeLimitMilliseconds) { !services.hasConnections }
-            // Nothing is written any more: whoever takes the directory over need not wait for the process to end.
-            lock.close()
+        if hasBegunDraining.exchange(true, ordering: .acquiringAndReleasing) {
+            while !hasDrained.load(ordering: .acquiring) { background.sleep(nanoseconds: 1_000_000) }
+            return
         }
+        log.info("draining")
+        services.beginDraining()
+        for listener in listeners.withLock({ $0.clients }) { listener.close() }
+        wait(atMostMilliseconds: NodeServer.drainLimitMilliseconds) { services.runner.isIdle }
+        cluster.sayGoodBye()
+        listeners.withLock { $0.internode }?.close()
+        cluster.stop()
+        do { try storage.close() } catch { storage.report("closing: \(error)") }
+        services.closeConnections()
+        wait(atMostMilliseconds: NodeServer.closeLimitMilliseconds) { !services.hasConnections }
+        // Nothing is written any more: whoever takes the directory over need not wait for the process to end.
+        lock.close()
+        hasDrained.store(true, ordering: .releasing)
     }
 
     static let drainLimitMilliseconds = 10_000
