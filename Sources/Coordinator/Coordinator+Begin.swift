@@ -22,13 +22,16 @@ extension Coordinator {
 
     /// Applies what was written before and is kept somewhere: a logged batch, or hints for a node that is no longer a replica. When it
     /// succeeds, what was kept can be removed.
-    /// - Parameter writtenAt: seconds since 1970, for hints this leaves.
+    /// - Parameters:
+    ///   - batch: what is kept, when it is a logged batch.
+    ///   - writtenAt: seconds since 1970, for hints this leaves.
     public func replay(
-        _ mutations: [UInt8], writtenAt: UInt32, cluster: ClusterView, now: Int64
+        _ mutations: [UInt8], batch: LoggedBatch? = nil, writtenAt: UInt32, cluster: ClusterView, now: Int64
     ) throws(ServerError) -> UInt64 {
         let parts = try split(mutations)
         return begin(
-            ReplayOperation(self, cluster: cluster, parts: parts, writtenAt: writtenAt, deadline: now + limits.writeTimeout), now: now)
+            ReplayOperation(self, cluster: cluster, parts: parts, batch: batch, writtenAt: writtenAt, deadline: now + limits.writeTimeout),
+            now: now)
     }
 
     /// Sends to the other replicas what this node, leading a counter's update, has written already; its own answer is counted.

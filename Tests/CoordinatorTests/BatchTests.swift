@@ -98,23 +98,27 @@ import Testing
         for number in 1...10 {
             #expect(cluster.write(on: 0, Self.batch(cluster, UInt8(number)).mutations, .quorum, type: .batch)?.value != nil)
         }
-        // With one left that can, it is enough; with none, this node does it.
-        for able in [3, 0] {
-            cluster.fate = { _, to, request in
-                if case .storeBatch = request { return to == able ? .deliver : .fail(.connectionLost) }
-                if case .removeBatch = request { return .lose }
-                return .deliver
-            }
-            #expect(cluster.write(on: 0, Self.batch(cluster, 20).mutations, .quorum, type: .batch)?.value != nil)
-            cluster.run()
-            #expect(cluster.nodes[able].replica.batches().count == 1)
+        // With one left that can, this node does it too.
+        cluster.fate = { _, to, request in
+            if case .storeBatch = request { return to == 3 || to == 0 ? .deliver : .fail(.connectionLost) }
+            if case .removeBatch = request { return .lose }
+            return .deliver
         }
-        cluster.fate = { _, _, request in if case .storeBatch = request { .fail(.storage) } else { .deliver } }
+        #expect(cluster.write(on: 0, Self.batch(cluster, 20).mutations, .quorum, type: .batch)?.value != nil)
+        cluster.run()
+        #expect(cluster.nodes.map { $0.replica.batches().count } == [1, 0, 0, 1, 0])
+        // One is not enough where others live: what it alone has stored may be lost with it.
         let writes = cluster.sent[.write]
+        cluster.fate = { _, to, request in if case .storeBatch = request, to != 0 { .fail(.connectionLost) } else { .deliver } }
+        #expect(
+            cluster.write(on: 0, Self.batch(cluster, 22).mutations, .quorum, type: .batch)?.error?.detail
+                == .writeFailure(consistency: .two, received: 0, required: 2, failures: 4, writeType: "BATCH_LOG"))
+        #expect(cluster.sent[.write] == writes)
+        cluster.fate = { _, _, request in if case .storeBatch = request { .fail(.storage) } else { .deliver } }
         let result = cluster.write(on: 0, Self.batch(cluster, 21).mutations, .quorum, type: .batch)
         #expect(
             result?.error?.detail
-                == .writeFailure(consistency: .one, received: 0, required: 1, failures: 5, writeType: "BATCH_LOG"))
+                == .writeFailure(consistency: .two, received: 0, required: 2, failures: 4, writeType: "BATCH_LOG"))
         #expect(cluster.sent[.write] == writes)
     }
 
@@ -225,6 +229,31 @@ import Testing
             for hint in cluster.hints { _ = cluster.nodes.first { $0.id == hint.to }?.replica.apply(hint.mutations) }
             #expect(cluster.holders(batch) == [3, 3, 3, 3])
         }
+    }
+
+    /// Who replays a batch may be lost for ever in between.
+    @Test func aReplayIsKeptByAnotherFirst() {
+        let cluster = Self.cluster(4, seed: 15, factor: 1)
+        let batch = Self.batch(cluster, 1, partitions: 3)
+        let logged = LoggedBatch(key: BatchKey(created: 5, id: VirtualCluster.id(9)), mutations: batch.mutations)
+        func replay() -> Result<Outcome, ServerError>? {
+            cluster.wait(on: 0) { (coordinator, view, now) throws(ServerError) in
+                try coordinator.replay(logged.mutations, batch: logged, writtenAt: 77, cluster: view, now: now)
+            }
+        }
+        cluster.fate = { _, to, request in if case .storeBatch = request, to != 0 { .fail(.overloaded) } else { .deliver } }
+        #expect(replay()?.error?.code == .unavailable)
+        #expect(cluster.sent[.hint] == nil && cluster.holders(batch) == [0, 0, 0], "nothing is applied")
+        // What could not all be applied stays with the other; the next time the same one has it.
+        cluster.fate = { _, _, request in if case .hint = request { .fail(.storage) } else { .deliver } }
+        for _ in 0..<3 {
+            #expect(replay()?.error != nil)
+            #expect(cluster.nodes.map { $0.replica.batches().count }.reduce(0, +) == 1)
+        }
+        cluster.fate = nil
+        #expect(replay()?.value != nil)
+        cluster.run()
+        #expect(cluster.holders(batch) == [1, 1, 1] && cluster.nodes.allSatisfy { $0.replica.batches().isEmpty })
     }
 
     /// A node that is cut off may take itself for a replica when others have taken its place: what it alone has applied may be lost.
@@ -396,7 +425,7 @@ extension VirtualCluster {
         for batch in node.replica.batches(before: VirtualTime.epoch + now - 2 * limits.writeTimeout) {
             do throws(ServerError) {
                 try begin(on: node.index) { (coordinator, view, now) throws(ServerError) in
-                    try coordinator.replay(batch.mutations, writtenAt: 0, cluster: view, now: now)
+                    try coordinator.replay(batch.mutations, batch: batch, writtenAt: 0, cluster: view, now: now)
                 } then: { result in
                     if result?.value != nil { _ = node.replica.handle(.removeBatch(batch.key)) }
                 }

@@ -125,12 +125,20 @@ final class Record: @unchecked Sendable {
         let empty = EmptyWorld()
         let record = Record()
         let background = SimulatedBackground(incarnation: empty.machines[0].begin())
-        empty.machines[0].pausedUntil = 50_000_000
+        empty.machines[0].pause(until: 50_000_000)
         background.run(.control) { [world = empty.world] in record.lines.append("\(world.now / 1_000_000)") }
         empty.world.run(atMost: 40_000_000)
         #expect(record.lines.isEmpty)
         empty.world.run(atMost: 40_000_000)
         #expect(record.lines == ["50"])
+        // What a pause has put off happens at once when the pause is ended before its time.
+        empty.machines[0].pause(until: 900_000_000)
+        background.run(.control) { [world = empty.world] in record.lines.append("\(world.now / 1_000_000)") }
+        empty.world.run(atMost: 20_000_000)
+        #expect(record.lines == ["50"])
+        empty.machines[0].goOn()
+        empty.world.run(atMost: 1)
+        #expect(record.lines == ["50", "100"])
         empty.world.end()
     }
 

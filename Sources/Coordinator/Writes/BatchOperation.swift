@@ -6,8 +6,8 @@ import Primitives
 ///
 /// 1. With too few live replicas for some partition nothing is stored or sent: Unavailable.
 /// 2. The whole batch is stored by two nodes: others (`chooseLogNodes`), and this one where fewer than two others can. A node that cannot is replaced by
-///    the next; without a next, those that can are enough. All that are left must have stored it: else the client is told of a timeout of type
-///    BATCH_LOG, and does not know whether the batch will be applied.
+///    the next. One is enough only where no other lives: a node that alone had stored it, and is lost for ever, would leave what has arrived of it. Without
+///    them the client is told of a failure or a timeout of type BATCH_LOG, and does not know whether the batch will be applied.
 /// 3. Then it is written like any other mutations. Whatever becomes of this node, of the client's level or of a replica, those who have stored it
 ///    apply it (`ReplayOperation`) when it has not been removed after twice the write timeout: as long as this operation may take.
 /// 4. When all partitions have their level, it is removed. Nobody waits for that: a batch that stays is applied again, with the same timestamps.
@@ -60,11 +60,11 @@ final class BatchOperation: WriteOperation {
             stored += 1
         } else if !candidates.isEmpty {
             askToStore(candidates.removeFirst(), now: now)
-        } else if stored + waiting > 0 {
-            wanted = stored + waiting
-        } else {
+        } else if stored + waiting < wanted {
             return finish(
-                .failure(CoordinatorErrors.writeFailure(level, .batchLog, received: 0, required: wanted, failures: asked.count)))
+                .failure(
+                    CoordinatorErrors.writeFailure(
+                        level, .batchLog, received: stored, required: wanted, failures: asked.count - stored - waiting)))
         }
         guard stored >= wanted else { return }
         if PlantedBugs.isOn(.batchRemovedEarly) { remove() }
@@ -95,18 +95,23 @@ final class BatchOperation: WriteOperation {
 }
 
 extension ClusterView {
+    /// Whether there is another node that may store logged batches, alive or not.
+    var hasOtherLogNodes: Bool { ring.nodes.indices.contains(where: mayLog) }
+
+    private func mayLog(_ node: Int) -> Bool {
+        guard node != local, isNear[node] else { return false }
+        // One that leaves hands over what it has stored; it takes nothing new.
+        switch ring.nodes[node].state {
+        case .normal, .moving: return true
+        case .joining, .leaving, .left, .replacing: return false
+        }
+    }
+
     /// Other nodes that may store a logged batch, in the order in which they are asked: live ones of this data center that are there to stay,
     /// at random, one of each other rack first, then the rest of those racks, then those of this node's rack.
     public func chooseLogNodes(random: inout SeededRandom) -> [Int] {
         let here = ring.nodes[local].location.rack
-        let able = ring.nodes.indices.filter { node in
-            guard node != local, isAlive[node], isNear[node] else { return false }
-            // One that leaves hands over what it has stored; it takes nothing new.
-            switch ring.nodes[node].state {
-            case .normal, .moving: return true
-            case .joining, .leaving, .left, .replacing: return false
-            }
-        }
+        let able = ring.nodes.indices.filter { isAlive[$0] && mayLog($0) }
         var racks: Set<String> = []
         var (first, second, last): ([Int], [Int], [Int]) = ([], [], [])
         for node in able.shuffled(using: &random) {

@@ -150,7 +150,8 @@ final class BatchReplay: Sendable {
                 for (index, batch) in batches.enumerated() {
                     driver.run({ (coordinator) throws(ServerError) in
                         try coordinator.replay(
-                            batch.mutations, writtenAt: UInt32(clamping: batch.key.created / 1_000_000), cluster: view, now: driver.now)
+                            batch.mutations, batch: batch, writtenAt: UInt32(clamping: batch.key.created / 1_000_000), cluster: view,
+                            now: driver.now)
                     }) { result in
                         let isLast = outcome.withLock { outcome in
                             if case .success = result { outcome.applied.append(index) }
