@@ -73,13 +73,16 @@ extension Coordinator {
     }
 
     /// Opens a round of Paxos; gives `Outcome.ballot`.
-    /// - Parameter deadline: of the whole transaction.
+    /// - Parameters:
+    ///   - reading: what the transaction reads first.
+    ///   - deadline: of the whole transaction.
     public func prepare(
-        _ key: PaxosKey, serial: Consistency, cluster: ClusterView, deadline: Int64, now: Int64
+        _ key: PaxosKey, reading: ReadCommand? = nil, serial: Consistency, cluster: ClusterView, deadline: Int64, now: Int64
     ) throws(ServerError) -> UInt64 {
         begin(
             PrepareOperation(
-                self, cluster: cluster, key: key, members: try members(key, serial, cluster), deadline: deadline), now: now)
+                self, cluster: cluster, key: key, reading: reading, members: try members(key, serial, cluster), deadline: deadline),
+            now: now)
     }
 
     /// Closes a round; gives `Outcome.done` or `Outcome.contended`.

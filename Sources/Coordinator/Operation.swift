@@ -12,7 +12,8 @@ public enum Outcome: Sendable {
     /// Answers in the order of the stretches asked for; a later one is missing when an earlier one was not covered to its end.
     case read([ReadAnswer])
     /// A round of Paxos is open under this ballot; nothing unfinished is left from before.
-    case ballot(Ballot)
+    /// - found: what was to be read, when a quorum of the replicas holds the same of it.
+    case ballot(Ballot, found: ReadAnswer?)
     /// A proposal lost to another's round and was accepted nowhere: the transaction may begin anew.
     case contended
 }

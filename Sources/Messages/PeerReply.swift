@@ -91,19 +91,23 @@ public struct PaxosPromise: Sendable, Equatable {
     public var accepted: (ballot: Ballot, value: [UInt8])?
     /// The last round known to be committed, and what it wrote: for replicas that missed it.
     public var committed: (ballot: Ballot, value: [UInt8])
+    /// What was asked for with a promise that is given.
+    public var found: ReadAnswer?
 
     public init(
-        isPromised: Bool, promised: Ballot, accepted: (ballot: Ballot, value: [UInt8])?, committed: (ballot: Ballot, value: [UInt8])
+        isPromised: Bool, promised: Ballot, accepted: (ballot: Ballot, value: [UInt8])?, committed: (ballot: Ballot, value: [UInt8]),
+        found: ReadAnswer? = nil
     ) {
         self.isPromised = isPromised
         self.promised = promised
         self.accepted = accepted
         self.committed = committed
+        self.found = found
     }
 
     public static func == (a: PaxosPromise, b: PaxosPromise) -> Bool {
         a.isPromised == b.isPromised && a.promised == b.promised && a.accepted?.ballot == b.accepted?.ballot
-            && a.accepted?.value == b.accepted?.value && a.committed == b.committed
+            && a.accepted?.value == b.accepted?.value && a.committed == b.committed && a.found == b.found
     }
 
     func encode(into out: inout ByteWriter) {
@@ -116,6 +120,8 @@ public struct PaxosPromise: Sendable, Equatable {
         }
         committed.ballot.encode(into: &out)
         out.writeCounted(committed.value)
+        out.write(found == nil ? 0 : 1)
+        found?.encode(into: &out)
     }
 
     init(from reader: inout ByteReader) throws(ByteError) {
@@ -123,6 +129,7 @@ public struct PaxosPromise: Sendable, Equatable {
         promised = try Ballot(from: &reader)
         accepted = try reader.readU8() == 0 ? nil : (try Ballot(from: &reader), try reader.readCounted())
         committed = (try Ballot(from: &reader), try reader.readCounted())
+        found = try reader.readU8() == 0 ? nil : try ReadAnswer(from: &reader)
     }
 }
 

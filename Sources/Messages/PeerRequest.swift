@@ -14,7 +14,8 @@ public enum PeerRequest: Sendable, Equatable {
     case digest(ReadCommand)
     /// Add to counters on this replica, then see to it that the consistency level holds.
     case count(deltas: [UInt8], consistency: Consistency)
-    case prepare(PaxosKey, Ballot)
+    /// With what is to be read where the promise is given; nil: nothing.
+    case prepare(PaxosKey, Ballot, reading: ReadCommand?)
     case propose(PaxosKey, Ballot, value: [UInt8])
     case commit(PaxosKey, Ballot, value: [UInt8])
     case metadata(MetadataRequest)
@@ -77,9 +78,11 @@ public enum PeerRequest: Sendable, Equatable {
         case .count(let deltas, let consistency):
             out.writeBE(consistency.rawValue)
             out.writeCounted(deltas)
-        case .prepare(let key, let ballot):
+        case .prepare(let key, let ballot, let reading):
             key.encode(into: &out)
             ballot.encode(into: &out)
+            out.write(reading == nil ? 0 : 1)
+            reading?.encode(into: &out)
         case .propose(let key, let ballot, let value), .commit(let key, let ballot, let value):
             key.encode(into: &out)
             ballot.encode(into: &out)
@@ -111,7 +114,10 @@ public enum PeerRequest: Sendable, Equatable {
         case .count:
             guard let consistency = Consistency(rawValue: try reader.readBE()) else { throw .malformedVarint(offset: reader.offset) }
             self = .count(deltas: try PeerRequest.mutations(&reader), consistency: consistency)
-        case .prepare: self = .prepare(try PaxosKey(from: &reader), try Ballot(from: &reader))
+        case .prepare:
+            self = .prepare(
+                try PaxosKey(from: &reader), try Ballot(from: &reader),
+                reading: try reader.readU8() == 0 ? nil : try ReadCommand(from: &reader))
         case .propose: self = .propose(try PaxosKey(from: &reader), try Ballot(from: &reader), value: try PeerRequest.mutations(&reader))
         case .commit: self = .commit(try PaxosKey(from: &reader), try Ballot(from: &reader), value: try PeerRequest.mutations(&reader))
         case .metadata: self = .metadata(try MetadataRequest(from: &reader))

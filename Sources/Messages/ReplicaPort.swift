@@ -55,7 +55,7 @@ public protocol ReplicaPort: Sendable {
     func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError)
 
     /// Runs `body` as a lightweight transaction: what it reads is what it writes upon, and no other transaction of the partition comes between.
-    /// - Parameter body: writes at most once; answers whether it came to a decision.
+    /// - Parameter body: writes at most once; answers whether it came to a decision. It may be run more than once: the last run counts.
     /// - Throws: `wouldBlock`, without having run it, when another call holds the partition and `io` is `.nonBlocking`: its holder may be
     ///   waiting for a disk.
     func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError)

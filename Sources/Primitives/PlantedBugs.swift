@@ -35,8 +35,6 @@ public enum PlantedBug: String, Sendable, CaseIterable {
     case batchRemovedEarly = "batch-removed-early"
     /// A counter's increment that was not answered is sent once more.
     case counterTwice = "counter-twice"
-    /// What a counter's leader has added goes to the other replicas before its own log has it.
-    case counterNotSynced = "counter-not-synced"
     /// A repair passes over the last stretch in which trees differ.
     case repairSkipsStretch = "repair-skips-stretch"
 

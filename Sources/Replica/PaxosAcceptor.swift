@@ -5,7 +5,8 @@ import Storage
 
 /// The acceptor of Paxos for every partition of this node.
 ///
-/// 1. `prepare`: a ballot greater than the promised one is promised; what was accepted and not committed, and what was committed last, is told.
+/// 1. `prepare`: a ballot greater than the promised one is promised; what was accepted and not committed, and what was committed last, is told, and what the
+///    proposer wants to read with it.
 /// 2. `propose`: a ballot not below the promised one is accepted.
 /// 3. `commit`: the value is written with the timestamps of its ballot, and the ballot kept as committed.
 /// Every answer rests on state that is in the commit log before it leaves the node (`needsSync`).
@@ -38,14 +39,19 @@ public struct PaxosAcceptor: Sendable {
     }
 
     /// - Throws: `wouldBlock` when another holds the partition and `io` is `.nonBlocking`.
-    public func prepare(_ key: PaxosKey, _ ballot: Ballot, io: IOMode) throws(ReplicaError) -> PaxosPromise {
+    public func prepare(
+        _ key: PaxosKey, _ ballot: Ballot, reading command: ReadCommand? = nil, io: IOMode
+    ) throws(ReplicaError) -> PaxosPromise {
         try locked(key, io) { (state) throws(ReplicaError) in
             let unfinished = state.accepted.flatMap { $0.ballot > state.committed.ballot ? $0 : nil }
             guard ballot > state.promised else {
                 return PaxosPromise(isPromised: false, promised: state.promised, accepted: unfinished, committed: state.committed)
             }
+            // First: one that has to wait for the disk is asked again, and must not find its own promise.
+            var found: ReadAnswer?
+            if let command { found = try replica.answer(command, io: io) }
             if !PlantedBugs.isOn(.paxosForgetsPromise) { try write(key, Column.promised, ballot, [], io) }
-            return PaxosPromise(isPromised: true, promised: ballot, accepted: unfinished, committed: state.committed)
+            return PaxosPromise(isPromised: true, promised: ballot, accepted: unfinished, committed: state.committed, found: found)
         }
     }
 

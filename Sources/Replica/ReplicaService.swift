@@ -66,8 +66,9 @@ public struct ReplicaService: Sendable {
             }
             try outcome.get()
             return Result(reply: .done, counted: (written, consistency))
-        case .prepare(let key, let ballot):
-            return Result(reply: .promise(try acceptor.prepare(key, ballot, io: io)), needsSync: !PlantedBugs.isOn(.paxosNotSynced))
+        case .prepare(let key, let ballot, let reading):
+            return Result(
+                reply: .promise(try acceptor.prepare(key, ballot, reading: reading, io: io)), needsSync: !PlantedBugs.isOn(.paxosNotSynced))
         case .propose(let key, let ballot, let value):
             let answer = try acceptor.propose(key, ballot, value: value, io: io)
             return Result(reply: .accepted(answer.isAccepted, promised: answer.promised), needsSync: !PlantedBugs.isOn(.paxosNotSynced))

@@ -23,7 +23,8 @@ import Testing
         let key = PaxosKey(table: VirtualCluster.table, partition: partition)
         return [
             .write(mutations), .hint(mutations), .repair(mutations), .write([]), .read(Sample.command(.all, rows: 7, reversed: true)),
-            .digest(Sample.one(partition)), .count(deltas: mutations, consistency: .eachQuorum), .prepare(key, ballot(1)),
+            .digest(Sample.one(partition)), .count(deltas: mutations, consistency: .eachQuorum), .prepare(key, ballot(1), reading: nil),
+            .prepare(key, ballot(1), reading: Sample.one(partition)),
             .propose(key, ballot(2), value: mutations), .commit(key, ballot(3), value: []), .truncate(table: VirtualCluster.table),
             .gossip([1, 2, 3]), .metadata(.fetch(after: 300)), .metadata(.prepare(epoch: 3, ballot(4))),
             .metadata(.accept(epoch: .max, ballot(5), value: [1, 2])), .metadata(.chosen(epoch: 0, value: [])), .metadata(.change([7])),

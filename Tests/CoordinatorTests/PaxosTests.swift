@@ -17,6 +17,7 @@ import Testing
         var failure: ReplicaError?
         var found = 0
         try port.withTransaction(table: VirtualCluster.table, partition: partition, io: .blocking) {
+            failure = nil
             do throws(ReplicaError) {
                 try port.get(table: VirtualCluster.table, key: Sample.writer(key), io: .blocking) { found = Int(Sample.value($0) ?? 0) }
                 read(found)
@@ -185,7 +186,7 @@ import Testing
     @Test func refusedAndFailedTogetherAreTriedAgain() {
         let cluster = VirtualCluster(3, seed: 1)
         let high = Ballot(timestamp: VirtualTime.epoch + 10_000, node: VirtualCluster.id(2))
-        _ = cluster.nodes[1].replica.handle(.prepare(Self.paxosKey, high))
+        _ = cluster.nodes[1].replica.handle(.prepare(Self.paxosKey, high, reading: nil))
         var failures = 0
         cluster.fate = { _, to, request in
             if to == 2, case .prepare = request, failures == 0 {
@@ -223,19 +224,34 @@ import Testing
         let cluster = VirtualCluster(5, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "5"])
         var prepares = 0
         cluster.fate = { _, to, request in
-            guard case .prepare(_, let ballot) = request else { return .deliver }
+            guard case .prepare(_, let ballot, _) = request else { return .deliver }
             let round = prepares / 5
             prepares += 1
             guard round < 3 else { return .deliver }
             if to == round { return .fail(.connectionLost) }
             for node in 0..<5 where node != round {
                 _ = cluster.nodes[node].replica.handle(
-                    .prepare(Self.paxosKey, Ballot(timestamp: ballot.timestamp + 100, node: VirtualCluster.id(4))))
+                    .prepare(Self.paxosKey, Ballot(timestamp: ballot.timestamp + 100, node: VirtualCluster.id(4)), reading: nil))
             }
             return .deliver
         }
         #expect(Self.swapOnce(cluster, on: 4)?.value == 0)
         #expect(prepares == 20)
+    }
+
+    /// What the transaction decides on comes with the promises; where the replicas differ it is read.
+    @Test func aRoundTripIsSavedWhereReplicasAgree() {
+        let cluster = VirtualCluster(3, seed: 1)
+        #expect(Self.swapOnce(cluster, on: 0)?.value == 0)
+        #expect(Self.swapOnce(cluster, on: 1)?.value == 1)
+        #expect(cluster.sent[.read] == nil && cluster.sent[.digest] == nil)
+        cluster.request(on: 2, .serial, Self.serialRead) { #expect($0?.value == 2) }
+        cluster.run()
+        #expect(cluster.sent[.read] == nil && cluster.sent[.digest] == nil)
+        _ = cluster.nodes[2].replica.apply(Sample.put(Self.key, 7, at: .max - 1))
+        cluster.fate = { _, to, request in if case .prepare = request, to == 1 { .lose } else { .deliver } }
+        #expect(Self.swapOnce(cluster, on: 0)?.value != nil)
+        #expect(cluster.sent[.read] != nil)
     }
 
     @Test func aCommitOutOfReachIsRefusedBeforeAnythingIsProposed() {

@@ -61,8 +61,8 @@ private final class VirtualRunner: StepRunner {
                 try coordinator.count(bytes, consistency: consistency, cluster: port.cluster, now: now)
             case .read(let command, let level, let isByKey):
                 coordinator.read(command, consistency: level, cluster: port.cluster, isByKey: isByKey, now: now)
-            case .prepare(let key, let deadline):
-                try coordinator.prepare(key, serial: serial, cluster: port.cluster, deadline: deadline, now: now)
+            case .prepare(let key, let reading, let deadline):
+                try coordinator.prepare(key, reading: reading, serial: serial, cluster: port.cluster, deadline: deadline, now: now)
             case .propose(let key, let ballot, let value, let deadline):
                 try coordinator.propose(
                     key, ballot: ballot, value: value, serial: serial, commit: consistency, cluster: port.cluster, deadline: deadline,

@@ -186,14 +186,16 @@ package struct ModelReplica {
             return .done
         case .read(let command): return .read(answer(command))
         case .digest(let command): return .digest(answer(command).digest)
-        case .prepare(let key, let ballot):
+        case .prepare(let key, let ballot, let reading):
             var state = acceptors[key] ?? Acceptor()
             let unfinished = state.accepted.flatMap { $0.ballot > state.committed.ballot ? $0 : nil }
             let isPromised = ballot > state.promised
             if isPromised { state.promised = ballot }
             acceptors[key] = state
             return .promise(
-                PaxosPromise(isPromised: isPromised, promised: state.promised, accepted: unfinished, committed: state.committed))
+                PaxosPromise(
+                    isPromised: isPromised, promised: state.promised, accepted: unfinished, committed: state.committed,
+                    found: isPromised ? reading.map(answer) : nil))
         case .propose(let key, let ballot, let value):
             var state = acceptors[key] ?? Acceptor()
             guard ballot >= state.promised else { return .accepted(false, promised: state.promised) }

@@ -7,7 +7,8 @@ import Primitives
 /// 1. A ballot greater than any seen is promised by a quorum of the replicas.
 /// 2. Who has missed the last committed round is told of it.
 /// 3. A proposal that was accepted and not committed is finished under our ballot first; then it begins anew.
-/// 4. With a quorum's promises and nothing unfinished, the round is open: what is read now at a quorum is what the proposal builds on.
+/// 4. With a quorum's promises and nothing unfinished, the round is open: what is read now at a quorum is what the proposal builds on. It comes with the
+///    promises, which saves a round trip, when those who have promised had missed nothing and hold the same, and no replica is being added.
 /// 5. A ballot is also the timestamp of what is written in its round, so it must be later than the last committed one's, not only greater.
 /// A ballot that is refused is raised above the one it lost to, after a pause that grows and is random, until the deadline.
 final class PrepareOperation: Operation {
@@ -27,9 +28,15 @@ final class PrepareOperation: Operation {
     private var lost: Set<Int> = []
     private var attempts = 0
     private var unfinished: (ballot: Ballot, value: [UInt8])?
+    private let reading: ReadCommand?
+    private var found: ReadAnswer?
 
-    init(_ coordinator: Coordinator, cluster: ClusterView, key: PaxosKey, members: PaxosMembers, deadline: Int64) {
+    /// - Parameter reading: what is read when the round is open.
+    init(
+        _ coordinator: Coordinator, cluster: ClusterView, key: PaxosKey, reading: ReadCommand?, members: PaxosMembers, deadline: Int64
+    ) {
         self.key = key
+        self.reading = members.hasPending ? nil : reading
         self.members = members
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
@@ -46,7 +53,7 @@ final class PrepareOperation: Operation {
         lost = []
         if greatest != .none { coordinator.clock.observe(greatest.timestamp) }
         ballot = Ballot(timestamp: max(coordinator.clock.next(), greatest.timestamp &+ 1), node: coordinator.local)
-        for node in members.alive { ask(node, .prepare(key, ballot), tag: round, now: now) }
+        for node in members.alive { ask(node, .prepare(key, ballot, reading: reading), tag: round, now: now) }
     }
 
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
@@ -114,6 +121,7 @@ final class PrepareOperation: Operation {
         unfinished = PlantedBugs.isOn(.paxosForgetsAccepted) ? nil : accepted.max { $0.ballot < $1.ballot }
         behind = Set(given.filter { $0.promise.committed.ballot < newest.ballot }.map(\.node))
         answers = Set(given.map(\.node)).subtracting(behind)
+        found = behind.isEmpty ? PrepareOperation.agreed(given.map(\.promise.found)) : nil
         if behind.isEmpty { return proceed(now: now) }
         round += 1
         phase = .catchingUp
@@ -121,8 +129,15 @@ final class PrepareOperation: Operation {
         for node in behind.sorted() { ask(node, .commit(key, newest.ballot, value: newest.value), tag: round, now: now) }
     }
 
+    /// What all have found, when it is the same.
+    private static func agreed(_ answers: [ReadAnswer?]) -> ReadAnswer? {
+        guard let first = answers.first, let first else { return nil }
+        let digest = first.digest
+        return answers.dropFirst().allSatisfy { $0 == first || $0?.digest == digest } ? first : nil
+    }
+
     private func proceed(now: Int64) {
-        guard let unfinished else { return finish(.success(.ballot(ballot))) }
+        guard let unfinished else { return finish(.success(.ballot(ballot, found: found))) }
         round += 1
         phase = .finishing
         answers = []
@@ -166,6 +181,7 @@ struct PaxosMembers {
     let quorum: Int
     let consistency: Consistency
     private let isChanging: Bool
+    let hasPending: Bool
 
     /// - Parameter consistency: SERIAL or LOCAL_SERIAL.
     init?(_ cluster: ClusterView, table: UUID, token: Int64, consistency: Consistency) {
@@ -177,6 +193,7 @@ struct PaxosMembers {
         // With one pending replica: a majority of the owners before, and of those after. With more there is no such number.
         quorum = (natural.count + pending.count) / 2 + 1
         isChanging = pending.count > 1
+        hasPending = !pending.isEmpty
         alive = (natural + pending).filter { cluster.isAlive[$0] }
     }
 

@@ -14,7 +14,7 @@ public enum Step: Sendable {
     case write([UInt8], WriteType)
     case count([UInt8])
     case read(ReadCommand, consistency: Consistency, isByKey: Bool)
-    case prepare(PaxosKey, deadline: Int64)
+    case prepare(PaxosKey, reading: ReadCommand?, deadline: Int64)
     case propose(PaxosKey, Ballot, value: [UInt8], deadline: Int64)
     case truncate(UUID)
 
@@ -72,6 +72,11 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     private var startedSeconds: UInt32 = 0
     private var transaction: (key: PaxosKey, ballot: Ballot, hasProposed: Bool)?
     private var deadline: Int64 = 0
+    /// While the body of a transaction is run only to learn what it reads first.
+    private var isLearning = false
+    private var learned: ReadCommand?
+    /// What came with the round that is open.
+    private var found: (command: ReadCommand, answer: ReadAnswer)?
 
     /// - Parameters:
     ///   - local: the replica of this process, for what it can answer alone.
@@ -152,6 +157,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     // MARK: Writing
 
     public func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
+        if isLearning { throw .pending }
         let bytes = mutations.out.toArray()
         guard transaction != nil else {
             _ = try run(.write(bytes, type))
@@ -172,14 +178,27 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     public func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) {
         if deadline == 0 { deadline = monotonicMicroseconds() + contentionTimeout }
         let key = PaxosKey(table: table, partition: partition)
-        guard case .ballot(let ballot) = try run(.prepare(key, deadline: deadline)) else {
+        if position >= finished.count { learn(body) }
+        guard case .ballot(let ballot, let answer) = try run(.prepare(key, reading: learned, deadline: deadline)) else {
             throw .server(ServerError(.serverError, "a round of Paxos ended without a ballot"))
         }
         transaction = (key, ballot, false)
-        defer { transaction = nil }
+        if let learned, let answer { found = (learned, answer) }
+        defer {
+            transaction = nil
+            found = nil
+        }
         guard body() else { return }
         // A decision not to write is one as well: nothing older may come through after it.
         if transaction?.hasProposed == false { try propose([]) }
+    }
+
+    /// Finds out which row a transaction reads first: it is asked for when the round is opened.
+    private func learn(_ body: () -> Bool) {
+        learned = nil
+        isLearning = true
+        _ = body()
+        isLearning = false
     }
 
     private func propose(_ value: [UInt8]) throws(ReplicaError) {
@@ -200,7 +219,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
 
     // MARK: Reading
 
-    private var isInTransaction: Bool { transaction != nil }
+    private var isInTransaction: Bool { transaction != nil || isLearning }
 
     /// The level of a read: inside a transaction a quorum, where the round was opened.
     private var readLevel: Consistency {
@@ -260,6 +279,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     ) throws(ReplicaError) {
         var failure: ReplicaError?
         try withTransaction(table: table, partition: partition, io: .blocking) {
+            failure = nil
             do throws(ReplicaError) {
                 try body()
                 return true
@@ -283,6 +303,15 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
             range.end.withUnsafeBytes { end in
                 start.count >= 8 && end.count >= 8 && KeyView(start).token == KeyView(end).token
             }
+        }
+        if isLearning {
+            // More than a row would come from each of the replicas.
+            learned = command.isOneKey ? command : nil
+            throw .pending
+        }
+        if let found, found.command == command {
+            _ = try ClusterPort.visit(found.answer, reversed: reversed, visit)
+            return
         }
         while !command.range.isEmpty {
             let step = Step.read(command, consistency: readLevel, isByKey: isByKey)

@@ -169,8 +169,8 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             return try coordinator.count(deltas, consistency: port.consistency, cluster: cluster, now: now)
         case .read(let command, let consistency, let isByKey):
             return coordinator.read(command, consistency: consistency, cluster: cluster, isByKey: isByKey, now: now)
-        case .prepare(let key, let deadline):
-            return try coordinator.prepare(key, serial: port.serial, cluster: cluster, deadline: deadline, now: now)
+        case .prepare(let key, let reading, let deadline):
+            return try coordinator.prepare(key, reading: reading, serial: port.serial, cluster: cluster, deadline: deadline, now: now)
         case .propose(let key, let ballot, let value, let deadline):
             return try coordinator.propose(
                 key, ballot: ballot, value: value, serial: port.serial, commit: port.consistency, cluster: cluster, deadline: deadline,
@@ -309,7 +309,6 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     private func finish(_ result: ReplicaService.Result, _ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
         if let counted = result.counted, let view {
-            if PlantedBugs.isOn(.counterNotSynced) { return replicate(counted, view, done) }
             // Others must not hold a shard that this node may forget: it would count on from what it had before, and one of the two be lost.
             return platform.network.whenSafe(loop: loop, platform.acknowledgement) { [self] failure in
                 if let failure { return done(.failed(.storage, "the commit log failed: \(failure)")) }

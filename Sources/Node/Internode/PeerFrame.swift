@@ -3,12 +3,12 @@ import Messages
 import Platform
 import Primitives
 
-/// The frames of the internode protocol, version 1; `Node.docc/InternodeProtocol.md` is its grammar.
+/// The frames of the internode protocol, version 2; `Node.docc/InternodeProtocol.md` is its grammar.
 ///
 ///     frame   := length(4) checksum(8) payload          little-endian; the checksum is xxh3 of the payload
 ///     payload := kind(1) flags(1) body                  flags 1: the body is a length(4) and that many bytes once LZ4 is undone
 enum PeerFrame {
-    static let version: UInt8 = 1
+    static let version: UInt8 = 2
     static let headBytes = 12
     /// Longer payloads are neither sent nor taken.
     static let largestPayload = 128 << 20

@@ -32,9 +32,6 @@ public struct PlantedRun: Sendable {
         case .batchlogOff: self.init(bug, nodes: 5, seconds: 40, [.partition, .kill], ["batches"])
         case .batchRemovedEarly: self.init(bug, nodes: 5, seconds: 40, [.partition, .kill], ["batches"])
         case .counterTwice: self.init(bug, nodes: 5, seconds: 20, [.breaks, .kill], ["counters"])
-        case .counterNotSynced:
-            self.init(
-                bug, nodes: 3, seconds: 30, [.syncerrors, .crash], ["counters"], ["commitlog_sync=batch", "hinted_handoff_enabled=false"])
         case .repairSkipsStretch:
             // Nobody reads a batch before the end: no read repairs it.
             self.init(bug, nodes: 3, seconds: 10, [.partition, .kill], ["batches"], ["hinted_handoff_enabled=false"])

@@ -131,11 +131,10 @@ public final class Simulation: @unchecked Sendable {
         if isViolated { return }
         nemesis.heal()
         isHealed = true
-        // A change of the members that is under way waits for a node whose log has stopped.
-        let changesMembers = options.faults.contains(.members)
-        if changesMembers { seeToFailedDisks(after: Simulation.diskPatience) }
+        // A node whose log has stopped breaks its connections: others hold it for dead, and a change of the members waits for it.
+        seeToFailedDisks(after: Simulation.diskPatience)
         guard awaitMembers(), awaitNodes("everything healed"), meet() else { return }
-        seeToFailedDisks(after: changesMembers ? 0 : Simulation.diskPatience)
+        seeToFailedDisks(after: 0)
         guard awaitNodes("failed disks were seen to") else { return }
         world.run(atMost: 5 * Nanoseconds.second) { self.isViolated }
         clientsStop = true
