@@ -72,12 +72,7 @@ public struct ReadAnswer: Sendable, Equatable {
             var writer = MutationWriter(capacity: operations.count + 256)
             var partition: [UInt8]?
             while let operation = try MutationReader.operation(from: &reader) {
-                let key: UnsafeRawBufferPointer
-                switch operation {
-                case .row(let rowKey, _): key = rowKey
-                case .deleteRange(let start, _, _): key = start
-                }
-                let own = UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)])
+                let own = KeyView(operation.key).partition
                 if partition.map({ $0.withUnsafeBytes { compareBytes($0, own) != 0 } }) ?? true {
                     if partition != nil { writer.endTable() }
                     writer.beginTable(table)

@@ -37,24 +37,30 @@ extension LocalReplica {
             swap(&out, &upwards)
         }
         var answer = ReadAnswer(coveredTo: coveredTo, operations: [], rowCount: places.count)
-        // After the rows: a deletion that came in between hides rows that were read, never the other way round.
+        try addDeletions(to: &out, in: answer.covered(of: command), command, of: table, io: io, excluding: excluded)
+        answer.operations = out.out.toArray()
+        return answer
+    }
+
+    /// Adds the range tombstones of a stretch to an answer. After the rows: a deletion that came in between hides rows that were read, never the other way
+    /// round.
+    private func addDeletions(
+        to out: inout MutationWriter, in range: KeyRange, _ command: ReadCommand, of table: TableStore, io: IOMode,
+        excluding excluded: Set<UInt32> = []
+    ) throws(ReplicaError) {
         let deletions: RangeDeletions
         do throws(StorageError) {
-            deletions = try table.rangeDeletions(
-                in: answer.covered(of: command), mayBlock: io == .blocking, excluding: excluded)
+            deletions = try table.rangeDeletions(in: range, mayBlock: io == .blocking, excluding: excluded)
         } catch { throw LocalReplica.convert(error) }
         for span in deletions.spans where span.deletion.localDeletion >= command.gcBefore {
             out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)
         }
-        answer.operations = out.out.toArray()
-        return answer
     }
 
     /// The answer to a read of one key: the same bytes as of a scan of it.
     private func answer(_ command: ReadCommand, of table: TableStore, purge: PurgeRule, io: IOMode) throws(ReplicaError) -> ReadAnswer {
         var out = MutationWriter(capacity: 512)
         var answer = ReadAnswer(coveredTo: nil, operations: [], rowCount: 0)
-        let deletions: RangeDeletions
         do throws(StorageError) {
             try command.range.start.withUnsafeBytesTyped { (key) throws(StorageError) in
                 try table.get(key, mayBlock: io == .blocking, purge: purge) { row in
@@ -62,11 +68,8 @@ extension LocalReplica {
                     answer.rowCount = 1
                 }
             }
-            deletions = try table.rangeDeletions(in: command.range, mayBlock: io == .blocking)
         } catch { throw LocalReplica.convert(error) }
-        for span in deletions.spans where span.deletion.localDeletion >= command.gcBefore {
-            out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)
-        }
+        try addDeletions(to: &out, in: command.range, command, of: table, io: io)
         answer.operations = out.out.toArray()
         return answer
     }

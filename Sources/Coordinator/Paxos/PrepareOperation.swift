@@ -132,8 +132,7 @@ final class PrepareOperation: Operation {
     /// What all have found, when it is the same.
     private static func agreed(_ answers: [ReadAnswer?]) -> ReadAnswer? {
         guard let first = answers.first, let first else { return nil }
-        let digest = first.digest
-        return answers.dropFirst().allSatisfy { $0 == first || $0?.digest == digest } ? first : nil
+        return answers.dropFirst().allSatisfy { $0 == first || $0?.digest == first.digest } ? first : nil
     }
 
     private func proceed(now: Int64) {

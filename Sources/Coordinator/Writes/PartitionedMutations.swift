@@ -27,12 +27,7 @@ enum PartitionedMutations {
             if table != nil { return nil }
             table = reader.table
             while let operation = try reader.nextOperation() {
-                let key: UnsafeRawBufferPointer
-                switch operation {
-                case .row(let rowKey, _): key = rowKey
-                case .deleteRange(let start, _, _): key = start
-                }
-                let own = KeyView(key).partition
+                let own = KeyView(operation.key).partition
                 if partition.isEmpty { partition = own } else if compareBytes(partition, own) != 0 { return nil }
             }
         }
@@ -47,12 +42,7 @@ enum PartitionedMutations {
         var reader = MutationReader(mutations)
         while try reader.nextTable() {
             while let operation = try reader.nextOperation() {
-                let key: UnsafeRawBufferPointer
-                switch operation {
-                case .row(let rowKey, _): key = rowKey
-                case .deleteRange(let start, _, _): key = start
-                }
-                let view = KeyView(key)
+                let view = KeyView(operation.key)
                 let name = reader.table.bytes + [UInt8](view.partition)
                 let index: Int
                 if let known = places[name] {

@@ -4,6 +4,14 @@ import Primitives
 public enum MutationOperation {
     case row(key: UnsafeRawBufferPointer, row: UnsafeRawBufferPointer)
     case deleteRange(start: UnsafeRawBufferPointer, end: UnsafeRawBufferPointer, deletion: DeletionTime)
+
+    /// The row's key, or where the range begins: in either case one of the partition that is written.
+    @inline(__always) public var key: UnsafeRawBufferPointer {
+        switch self {
+        case .row(let key, _): key
+        case .deleteRange(let start, _, _): start
+        }
+    }
 }
 
 /// Reads what `MutationWriter` wrote, mutation by mutation.

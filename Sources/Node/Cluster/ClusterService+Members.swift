@@ -168,34 +168,29 @@ extension ClusterService {
     /// Makes the new owners the owners, and ends the writes to those of before when that is safe.
     func finish(_ id: UUID) throws(ServerError) {
         try change(.finish(id))
+        // The change is done; what is left of it is made up for by whoever comes to it (`settleLater`).
+        settle()
+    }
+
+    /// Ends the writes to the owners of before, when that is safe; else that is said, and they go on.
+    private func settle(without dead: UUID? = nil, attempts: Int = 30) {
         do throws(ServerError) {
-            try settleMembers()
+            try settleMembers(without: dead, attempts: attempts)
             try change(.settle)
-        } catch {
-            // The change is done; what is left of it is made up for by whoever comes to it (`settleLater`).
-            tell("the owners of before get writes for a while yet: \(error.message)")
-        }
+        } catch { tell("the owners of before get writes for a while yet: \(error.message)") }
     }
 
     /// Ends a change that whoever made it did not live to end: the member with the smallest id among those that live does.
     func settleLater() {
         guard let known = metadata.current, !known.former.isEmpty, known.voters.first(where: { isAlive($0) }) == hostID else { return }
-        background.run(.control) { [self] in
-            do throws(ServerError) {
-                try settleMembers()
-                try change(.settle)
-            } catch { tell("the owners of before get writes for a while yet: \(error.message)") }
-        }
+        background.run(.control) { [self] in settle() }
     }
 
     /// Ends an earlier change of the ring that waits for a node which, as its operator says now, does not come back: nobody can be changed before, and that
     /// one never again votes for the owners of before.
     private func endEarlierChange(without dead: UUID) {
         guard let known = metadata.current, !known.former.isEmpty, known.member(dead) != nil, !isAlive(dead) else { return }
-        do throws(ServerError) {
-            try settleMembers(without: dead, attempts: 1)
-            try change(.settle)
-        } catch { tell("the owners of before get writes for a while yet: \(error.message)") }
+        settle(without: dead, attempts: 1)
     }
 
     /// Waits until all live members go by the present version, and of the replicas of each range a majority, dead ones counted: then no quorum can be met

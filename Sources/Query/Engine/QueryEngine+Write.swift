@@ -236,12 +236,7 @@ enum BatchShape {
         do throws(ByteError) {
             while try reader.nextTable() {
                 guard let operation = try reader.nextOperation() else { continue }
-                let key: UnsafeRawBufferPointer
-                switch operation {
-                case .row(let rowKey, _): key = rowKey
-                case .deleteRange(let start, _, _): key = start
-                }
-                let partition = UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)])
+                let partition = KeyView(operation.key).partition
                 seen.insert(
                     UUID(high: Checksum.xxh3(partition, seed: reader.table.high), low: Checksum.xxh3(partition, seed: reader.table.low)))
             }

@@ -10,7 +10,7 @@ import Glibc
 /// All fibers of a world run on the thread that runs the world: the hand-over is a change of stacks, which costs a fraction of a microsecond.
 ///
 /// **Thread safety**: none; one thread uses it.
-/// SAFETY: `@unchecked Sendable` because it belongs to a world, of which one thread runs. The contexts and the stack are owned, made by `init` and freed by
+/// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs. The contexts and the stack are owned, made by `init` and freed by
 /// `deinit`; while code is on the stack, the code's own frames hold the fiber.
 final class Fiber: @unchecked Sendable {
     /// What became of the turn that was handed over.
