@@ -44,10 +44,10 @@ public enum FrameCompression: Sendable, Equatable {
         }
     }
 
-    /// Appends what a v4 compressed body holds.
+    /// Appends what a v4 compressed body holds; when that would be more than `limit` bytes, nothing, and their number is returned.
     func decompressBody(
         _ body: UnsafeRawBufferPointer, limit: Int, stream: Int16, into out: inout ByteWriter
-    ) throws(ProtocolError) {
+    ) throws(ProtocolError) -> Int? {
         let codec: BlockCodec
         let block: UnsafeRawBufferPointer
         let claimed: Int
@@ -67,10 +67,11 @@ public enum FrameCompression: Sendable, Equatable {
             block = body
         }
         guard claimed >= 0 else { throw .malformedCompression("negative uncompressed length \(claimed)", stream: stream) }
-        guard claimed <= limit else { throw .frameTooLarge(length: claimed, limit: limit, stream: stream) }
-        if claimed == 0 && block.isEmpty { return }
+        if claimed > limit { return claimed }
+        if claimed == 0 && block.isEmpty { return nil }
         do {
             try BlockDecompressor.decompress(block, codec: codec, decompressedCount: claimed, into: &out)
+            return nil
         } catch {
             throw .malformedCompression("\(codec.name) block of \(block.count) bytes is corrupt", stream: stream)
         }

@@ -38,6 +38,7 @@ extension FrameDecoder {
                 return frame
             }
             guard try openSegment(input, consumed: &consumed) else { return nil }
+            if let frame = skippedFrame() { return frame }
             if assembly.count > 0, let frame = try assembledFrame() { return frame }
         }
     }
@@ -50,6 +51,7 @@ extension FrameDecoder {
         guard left - FrameHeader.size >= header.length else {
             throw .malformedSegment("a frame of \(header.length) bytes in a self-contained segment with \(left) bytes left")
         }
+        if header.length > maxFrameBytes { return withoutBody(header, length: header.length) }
         let start = offset + FrameHeader.size
         return Frame(header: header, body: UnsafeRawBufferPointer(rebasing: bytes[start..<start + header.length]))
     }
@@ -79,7 +81,7 @@ extension FrameDecoder {
         let sum = UInt32(littleEndian: input.loadUnaligned(fromByteOffset: start + length, as: UInt32.self))
         let computed = SegmentChecksum.crc32(payload)
         guard computed == sum else { throw .segmentPayloadChecksum(expected: computed, found: sum) }
-        if isSelfContained && assembly.count > 0 {
+        if isSelfContained && (assembly.count > 0 || skipLeft > 0) {
             throw .malformedSegment("a self-contained segment between the parts of a large frame")
         }
 
@@ -87,7 +89,7 @@ extension FrameDecoder {
             if isSelfContained {
                 resetInflated()
                 try FrameCompression.decompressLZ4(payload, count: uncompressedLength, into: &inflated)
-            } else {
+            } else if try !skip(uncompressedLength) {
                 try FrameCompression.decompressLZ4(payload, count: uncompressedLength, into: &assembly)
             }
             consumed = start + length + SegmentLayout.payloadChecksum
@@ -95,9 +97,19 @@ extension FrameDecoder {
             segmentLeft = length
             consumed = start
         } else {
-            if !isSelfContained { assembly.write(payload) }
+            if !isSelfContained, try !skip(length) { assembly.write(payload) }
             consumed = start + length + SegmentLayout.payloadChecksum
         }
+        return true
+    }
+
+    /// Leaves out `count` bytes of a large frame if it is one that is too long; false when it is not.
+    private mutating func skip(_ count: Int) throws(ProtocolError) -> Bool {
+        guard skipLeft > 0 else { return false }
+        guard count <= skipLeft else {
+            throw .malformedSegment("\(count - skipLeft) bytes follow a large frame in its last segment")
+        }
+        skipLeft -= count
         return true
     }
 
@@ -106,10 +118,16 @@ extension FrameDecoder {
         let collected = assembly.bytes
         guard let header = try header(collected, at: 0, available: collected.count) else { return nil }
         let size = FrameHeader.size + header.length
-        if collected.count < size { return nil }
-        guard collected.count == size else {
+        guard collected.count <= size else {
             throw .malformedSegment("\(collected.count - size) bytes follow a large frame in its last segment")
         }
+        if header.length > maxFrameBytes {
+            skipped = header
+            skipLeft = size - collected.count
+            assembly.removeAll()
+            return skippedFrame()
+        }
+        if collected.count < size { return nil }
         assemblyIsDelivered = true
         return Frame(header: header, body: UnsafeRawBufferPointer(rebasing: collected[FrameHeader.size...]))
     }

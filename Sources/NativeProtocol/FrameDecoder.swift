@@ -8,6 +8,9 @@ import Primitives
 /// A frame that stands whole and uncompressed in the input is handed out as it stands there, without a copy. The caller keeps one contiguous
 /// buffer, calls `next` until it returns nil, and then drops the first `consumed` bytes and appends what arrives.
 ///
+/// A frame whose body is longer than `maxFrameBytes` is handed out without it, once that has been skipped as it arrived: who sent it can be
+/// told, and the frames after it are read. One beyond the protocol's own limit is no frame at all.
+///
 /// **Thread safety**: one owner. **Invariants**: never holds more than `maxFrameBytes` and one segment; `segmentLeft > 0` only between two
 /// frames of one segment of the input.
 public struct FrameDecoder: ~Copyable, Sendable {
@@ -39,6 +42,9 @@ public struct FrameDecoder: ~Copyable, Sendable {
     /// The parts of a frame larger than a segment.
     var assembly = ByteWriter(capacity: 16)
     var assemblyIsDelivered = false
+    /// A frame whose body is too long, and bytes of it still to come.
+    var skipped: FrameHeader?
+    var skipLeft = 0
 
     public init(direction: Direction = .requests, maxFrameBytes: Int = FrameDecoder.defaultMaxFrameBytes) {
         self.direction = direction
@@ -56,21 +62,51 @@ public struct FrameDecoder: ~Copyable, Sendable {
     /// Returns nil when more bytes are needed; the caller then presents those from `consumed` on again, followed by more.
     public mutating func next(_ input: UnsafeRawBufferPointer, consumed: inout Int) throws(ProtocolError) -> Frame? {
         if isSegmented { return try nextInSegments(input, consumed: &consumed) }
+        if skipped != nil { return skip(input, &consumed) }
         let available = input.count - consumed
         guard let header = try header(input, at: consumed, available: available) else { return nil }
+        if header.length > maxFrameBytes {
+            consumed += FrameHeader.size
+            skipped = header
+            skipLeft = header.length
+            return skip(input, &consumed)
+        }
         guard available - FrameHeader.size >= header.length else { return nil }
         let start = consumed + FrameHeader.size
         let body = UnsafeRawBufferPointer(rebasing: input[start..<start + header.length])
         consumed = start + header.length
         guard header.flags & FrameFlag.compressed != 0, header.length > 0 else { return Frame(header: header, body: body) }
         resetInflated()
-        try compression.decompressBody(body, limit: maxFrameBytes, stream: header.stream, into: &inflated)
+        if let length = try compression.decompressBody(body, limit: maxFrameBytes, stream: header.stream, into: &inflated) {
+            return withoutBody(header, length: length)
+        }
         return Frame(header: header, body: inflated.bytes)
+    }
+
+    /// Leaves out what has arrived of a body that is too long; its frame when that was all of it.
+    private mutating func skip(_ input: UnsafeRawBufferPointer, _ consumed: inout Int) -> Frame? {
+        let here = min(skipLeft, input.count - consumed)
+        consumed += here
+        skipLeft -= here
+        return skippedFrame()
+    }
+
+    /// The frame whose body was too long, when all of that has been left out.
+    mutating func skippedFrame() -> Frame? {
+        guard skipLeft == 0, let header = skipped else { return nil }
+        skipped = nil
+        return withoutBody(header, length: header.length)
+    }
+
+    func withoutBody(_ header: FrameHeader, length: Int) -> Frame {
+        Frame(
+            header: header, body: UnsafeRawBufferPointer(start: nil, count: 0),
+            oversize: Frame.Oversize(length: length, limit: maxFrameBytes))
     }
 
     /// Bytes the connection needs in its buffer before `next` can return more; 0 when unknown. A hint for growing it once.
     public func bytesWanted(_ input: UnsafeRawBufferPointer, from consumed: Int) -> Int {
-        guard !isSegmented, input.count - consumed >= FrameHeader.size else { return 0 }
+        guard !isSegmented, skipped == nil, input.count - consumed >= FrameHeader.size else { return 0 }
         let length = Int(UInt32(bigEndian: input.loadUnaligned(fromByteOffset: consumed + 5, as: UInt32.self)))
         return length <= maxFrameBytes ? FrameHeader.size + length : 0
     }
@@ -102,8 +138,8 @@ public struct FrameDecoder: ~Copyable, Sendable {
         if let agreed = self.version, direction == .requests, agreed != version {
             throw .versionChanged(expected: agreed, found: version, stream: header.stream)
         }
-        guard header.length <= maxFrameBytes else {
-            throw .frameTooLarge(length: header.length, limit: maxFrameBytes, stream: header.stream)
+        guard header.length <= FrameDecoder.absoluteMaxFrameBytes else {
+            throw .frameTooLarge(length: header.length, limit: FrameDecoder.absoluteMaxFrameBytes, stream: header.stream)
         }
         self.version = version
         return header

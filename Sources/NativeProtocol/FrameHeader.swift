@@ -1,3 +1,5 @@
+import DataModel
+
 import Primitives
 
 /// Bits of a frame header's flags byte (native_protocol_v5.spec, 2.2).
@@ -36,9 +38,25 @@ public struct FrameHeader: Sendable, Equatable {
 public struct Frame {
     public var header: FrameHeader
     public var body: UnsafeRawBufferPointer
+    /// Set when the body is longer than is accepted, in bytes: it is skipped as it arrives, and `body` is empty.
+    public var oversize: Oversize?
 
-    public init(header: FrameHeader, body: UnsafeRawBufferPointer) {
+    /// A body's length beside the limit that it exceeds, in bytes.
+    public struct Oversize: Sendable, Equatable {
+        public var length: Int
+        public var limit: Int
+
+        var message: String { "Request is too big: length \(length) exceeds maximum allowed length \(limit)" }
+    }
+
+    public init(header: FrameHeader, body: UnsafeRawBufferPointer, oversize: Oversize? = nil) {
         self.header = header
         self.body = body
+        self.oversize = oversize
+    }
+
+    /// Refuses a message whose body was left out for its length.
+    func checkSize() throws(ServerError) {
+        if let oversize { throw ServerError(.invalid, oversize.message) }
     }
 }

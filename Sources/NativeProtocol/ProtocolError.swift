@@ -8,7 +8,7 @@ public enum ProtocolError: Error, Sendable, Equatable {
     case versionChanged(expected: ProtocolVersion, found: ProtocolVersion, stream: Int16)
     /// A response where requests are read, or the reverse.
     case wrongDirection(stream: Int16)
-    /// A body longer than the limit, before or after decompression.
+    /// A body longer than the protocol allows, or than is accepted before anything is agreed on.
     case frameTooLarge(length: Int, limit: Int, stream: Int16)
     /// A compressed body on a connection that agreed on no compression.
     case compressionNotNegotiated(stream: Int16)
@@ -45,8 +45,7 @@ public enum ProtocolError: Error, Sendable, Equatable {
             return "Invalid message version. Got \(found.description) but previous messages on this connection had version "
                 + expected.description
         case .wrongDirection: return "Wrong protocol direction: the direction bit of the frame's first byte does not fit this side"
-        case .frameTooLarge(let length, let limit, _):
-            return "Request is too big: length \(length) exceeds maximum allowed length \(limit)"
+        case .frameTooLarge(let length, let limit, _): return Frame.Oversize(length: length, limit: limit).message
         case .compressionNotNegotiated: return "Compressed frame on a connection whose STARTUP named no COMPRESSION"
         case .malformedCompression(let reason, _): return "Compressed data cannot be read: \(reason)"
         case .segmentHeaderChecksum(let expected, let found):

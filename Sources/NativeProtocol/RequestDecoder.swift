@@ -16,6 +16,7 @@ public struct RequestDecoder: Sendable {
 
     /// Decodes one request. A refused request leaves the connection usable: its frame's end is known.
     public mutating func decode(_ frame: Frame) throws(ServerError) -> Request {
+        try frame.checkSize()
         guard let opcode = frame.header.opcode else {
             throw ServerError(.protocolError, "Unknown opcode \(frame.header.rawOpcode) in a request")
         }

@@ -6,6 +6,7 @@ public enum ResponseDecoder {
     /// - Parameter known: the result columns of the executed statement, for rows that come without metadata.
     /// - Throws: a protocol error when the body is not what its opcode says. An ERROR response is no failure to decode: it is returned.
     public static func decode(_ frame: Frame, known: ResultMetadata? = nil) throws(ServerError) -> ReceivedResponse {
+        try frame.checkSize()
         guard let opcode = frame.header.opcode else {
             throw ServerError(.protocolError, "Unknown opcode \(frame.header.rawOpcode) in a response")
         }

@@ -2,6 +2,7 @@
 import datetime
 import decimal
 import ipaddress
+import random
 import unittest
 import uuid
 
@@ -159,6 +160,22 @@ class DriverTest(unittest.TestCase):
         from cassandra.protocol import SyntaxException
         with self.assertRaises(SyntaxException):
             self.session.execute("SELEC")
+
+    def test_a_request_that_is_too_big_is_refused_and_the_connection_lives(self):
+        self.session.execute("CREATE TABLE big (id int PRIMARY KEY, v blob)")
+        for version in (4, 5):
+            for compression in (False, "lz4"):
+                with self.subTest(version=version, compression=compression), cluster(self.node, version, compression) as other:
+                    session = other.connect("d")
+                    insert = session.prepare("INSERT INTO big (id, v) VALUES (?, ?)")
+                    pool, = session.get_pools()
+                    before = pool._connection
+                    with self.assertRaisesRegex(InvalidRequest, "Request is too big: length .* exceeds maximum allowed length 16777216"):
+                        session.execute(insert, (1, random.randbytes(20 << 20)))
+                    self.assertIsNone(session.execute("SELECT v FROM big WHERE id = 1").one())
+                    after = pool._connection
+                    self.assertIs(before, after)
+                    self.assertFalse(after.is_closed or after.is_defunct)
 
     def test_schema_reaches_the_driver(self):
         self.session.execute(

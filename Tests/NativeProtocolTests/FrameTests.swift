@@ -37,13 +37,57 @@ import Testing
     }
 
     @Test("a length of a GiB is refused from its header") func hugeLength() {
-        var decoder = FrameDecoder()
-        #expect(throws: ProtocolError.frameTooLarge(length: 1 << 30, limit: 16 << 20, stream: 258)) {
-            _ = try Samples.frames([4, 0, 1, 2, 7, 0x40, 0, 0, 0], &decoder)
+        for limit in [FrameDecoder.defaultMaxFrameBytes, 1 << 40] {
+            var decoder = FrameDecoder(maxFrameBytes: limit)
+            #expect(throws: ProtocolError.frameTooLarge(length: 1 << 30, limit: 256 << 20, stream: 258)) {
+                _ = try Samples.frames([4, 0, 1, 2, 7, 0x40, 0, 0, 0], &decoder)
+            }
         }
-        var widest = FrameDecoder(maxFrameBytes: 1 << 40)
-        #expect(throws: ProtocolError.frameTooLarge(length: 1 << 30, limit: 256 << 20, stream: 258)) {
-            _ = try Samples.frames([4, 0, 1, 2, 7, 0x40, 0, 0, 0], &widest)
+    }
+
+    @Test("a body that is too long is skipped in pieces of any size, and the frames after it are read") func oversize() throws {
+        let wire = [4, 0, 0, 3, 7, 0, 0, 0x40, 0] + [UInt8](repeating: 7, count: 1 << 14) + [4, 0, 0, 4, 5, 0, 0, 0, 0]
+        for piece in [1, 8, 9, 10, 1000, wire.count - 1, wire.count] {
+            var decoder = FrameDecoder(maxFrameBytes: 1024)
+            var buffer: [UInt8] = []
+            var found: [Int16] = []
+            for start in stride(from: 0, to: wire.count, by: piece) {
+                buffer += wire[start..<min(start + piece, wire.count)]
+                var consumed = 0
+                try buffer.withUnsafeBytes { bytes in
+                    while let frame = try decoder.next(bytes, consumed: &consumed) {
+                        found.append(frame.header.stream)
+                        #expect(frame.oversize == (frame.header.stream == 3 ? Frame.Oversize(length: 1 << 14, limit: 1024) : nil))
+                        var requests = RequestDecoder()
+                        if frame.header.stream == 4 {
+                            _ = try requests.decode(frame)
+                        } else {
+                            let error = #expect(throws: ServerError.self) { _ = try requests.decode(frame) }
+                            #expect(error?.code == .invalid)
+                            #expect(error?.message == "Request is too big: length 16384 exceeds maximum allowed length 1024")
+                        }
+                    }
+                }
+                buffer.removeFirst(consumed)
+                #expect(buffer.count < FrameHeader.size)
+            }
+            #expect(found == [3, 4], "pieces of \(piece) bytes")
+        }
+    }
+
+    @Test("a body that would decompress to too much is left out") func bomb() throws {
+        let body = [UInt8](repeating: 9, count: 1 << 20)
+        var out = ByteWriter()
+        #expect(body.withUnsafeBytes { FrameCompression.lz4.compressBody($0, into: &out) })
+        let length = UInt32(out.count).bigEndian
+        let wire = [4, 1, 0, 3, 7] + withUnsafeBytes(of: length) { [UInt8]($0) } + out.toArray() + [4, 0, 0, 4, 5, 0, 0, 0, 0]
+        var decoder = FrameDecoder(maxFrameBytes: 1 << 19)
+        decoder.compression = .lz4
+        var consumed = 0
+        try wire.withUnsafeBytes { bytes in
+            let frame = try #require(try decoder.next(bytes, consumed: &consumed))
+            #expect(frame.oversize == Frame.Oversize(length: 1 << 20, limit: 1 << 19))
+            #expect(try decoder.next(bytes, consumed: &consumed)?.header.stream == 4)
         }
     }
 

@@ -83,16 +83,30 @@ import Testing
         }
     }
 
-    @Test("a large frame beyond the limit is refused at its first segment") func limit() throws {
-        let wire = segments(query(200_000, stream: 3, seed: 4), .none)
-        var decoder = FrameDecoder(maxFrameBytes: 100_000)
-        decoder.beginSegments(compression: .none)
-        do {
-            _ = try Samples.frames(Array(wire[..<(131_071 + 10)]), &decoder)
-            Issue.record("accepted")
-        } catch let error as ProtocolError {
-            guard case .frameTooLarge(let length, 100_000, 3) = error else { throw error }
-            #expect(length > 200_000)
+    @Test("a frame beyond the limit is skipped and told", arguments: [FrameCompression.none, .lz4], [200_000, 2000])
+    func limit(compression: FrameCompression, length: Int) throws {
+        let wire = segments(query(length, stream: 3, seed: 4) + Samples.requests(.v5), compression)
+        var plain = FrameDecoder()
+        let wanted = try Samples.frames(Samples.requests(.v5), &plain).map(\.0)
+        for piece in [1000, 70_000, 140_000, wire.count] {
+            var decoder = FrameDecoder(maxFrameBytes: 1024)
+            decoder.beginSegments(compression: compression)
+            var buffer: [UInt8] = []
+            var found: [FrameHeader] = []
+            for start in stride(from: 0, to: wire.count, by: piece) {
+                buffer += wire[start..<min(start + piece, wire.count)]
+                var consumed = 0
+                try buffer.withUnsafeBytes { bytes in
+                    while let frame = try decoder.next(bytes, consumed: &consumed) {
+                        found.append(frame.header)
+                        #expect((frame.oversize != nil) == (frame.header.length > 1024))
+                    }
+                }
+                buffer.removeFirst(consumed)
+            }
+            #expect(buffer.isEmpty)
+            #expect(found.first?.stream == 3)
+            #expect(Array(found.dropFirst()) == wanted)
         }
     }
 

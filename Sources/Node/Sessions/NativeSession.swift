@@ -63,7 +63,12 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         var consumed = 0
         if isClosing { return input.count }
         do throws(ProtocolError) {
-            while !isPaused && !isClosing, let frame = try decoder.next(input, consumed: &consumed) { handle(frame) }
+            while !isPaused && !isClosing, let frame = try decoder.next(input, consumed: &consumed) {
+                if let oversize = frame.oversize, !isStarted {
+                    throw .frameTooLarge(length: oversize.length, limit: oversize.limit, stream: frame.header.stream)
+                }
+                handle(frame)
+            }
         } catch {
             server.counters.protocolErrors.add(1, ordering: .relaxed)
             if !isStarted, input.first == FirstByte.tls { server.encryptionFailed(connection, NodeServices.secureSeen) }
