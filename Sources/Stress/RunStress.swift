@@ -75,6 +75,7 @@ struct StressRun: Sendable {
                 case .write: 1
                 case .read, .scan: 0
                 case .mixed: options.writeShare
+                case .conditional: 1
                 }
             do throws(ClientError) {
                 var worker = try StressWorker(

@@ -3,7 +3,16 @@ import DataModel
 
 /// What load to generate.
 public struct StressOptions: Sendable {
-    public enum Workload: String, Sendable, CaseIterable { case write, read, mixed, scan }
+    /// `conditional` changes rows that are there by lightweight transactions (`IF EXISTS`).
+    public enum Workload: String, Sendable, CaseIterable {
+        case write, read, mixed, scan, conditional
+
+        /// Every name, as a sentence lists them.
+        public static var names: String {
+            let names = allCases.map(\.rawValue)
+            return names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
+        }
+    }
     public enum Distribution: String, Sendable, CaseIterable { case uniform, zipf, sequential }
 
     public var workload: Workload

@@ -23,6 +23,11 @@ struct StressSchema: Sendable {
         return "INSERT INTO \(table) (key, \(columnNames.joined(separator: ", "))) VALUES (\(markers))"
     }
 
+    /// The key comes last.
+    var conditional: String {
+        "UPDATE \(table) SET \(columnNames.map { "\($0) = ?" }.joined(separator: ", ")) WHERE key = ? IF EXISTS"
+    }
+
     var select: String { "SELECT key, \(columnNames.joined(separator: ", ")) FROM \(table) WHERE key = ?" }
 
     var scan: String {

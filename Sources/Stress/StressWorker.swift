@@ -33,6 +33,7 @@ struct WorkerOutcome: Sendable {
 struct StressWorker {
     private let options: StressOptions
     private let connection: Connection
+    /// An insert, whose key comes first, or a conditional update, whose key comes last.
     private let write: ExecuteTemplate
     private let read: ExecuteTemplate
     private let payload: [UInt8]
@@ -52,7 +53,8 @@ struct StressWorker {
         self.progress = progress
         let schema = StressSchema(options: options)
         let version = connection.version
-        write = ExecuteTemplate(try connection.prepare(schema.insert), version: version, consistency: options.consistency)
+        let change = options.workload == .conditional ? schema.conditional : schema.insert
+        write = ExecuteTemplate(try connection.prepare(change), version: version, consistency: options.consistency)
         read = ExecuteTemplate(try connection.prepare(schema.select), version: version, consistency: options.consistency)
     }
 
@@ -119,6 +121,9 @@ struct StressWorker {
                     }
                 } else if isRead[stream] {
                     if frame.rowCount == 0 { outcome.missing += 1 } else { outcome.rowsRead += 1 }
+                } else if options.workload == .conditional, frame.body.last == 0 {
+                    // `[applied]`, the only column of an answer, is false: the row was not there.
+                    outcome.missing += 1
                 }
                 free.append(frame.header.stream)
             }
@@ -134,10 +139,10 @@ struct StressWorker {
         let template = isWrite ? write : read
         let length = options.valueBytes
         let columns = options.columns
+        let keyIsLast = options.workload == .conditional
         connection.enqueue { _, out in
             let start = template.begin(stream: stream, into: &out)
-            out.writeBE(Int32(8))
-            out.writeBE(UInt64(row))
+            if !keyIsLast { StressWorker.key(row, into: &out) }
             if isWrite {
                 payload.withUnsafeBytes { bytes in
                     // Values are slices of one random block, at an offset that follows from the row.
@@ -149,8 +154,14 @@ struct StressWorker {
                     }
                 }
             }
+            if keyIsLast { StressWorker.key(row, into: &out) }
             ExecuteTemplate.finish(start, into: &out)
         }
         return !isWrite
+    }
+
+    @inline(__always) private static func key(_ row: Int, into out: inout ByteWriter) {
+        out.writeBE(Int32(8))
+        out.writeBE(UInt64(row))
     }
 }

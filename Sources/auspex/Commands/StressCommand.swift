@@ -8,11 +8,12 @@ struct StressCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stress", abstract: "Load and its latency, against this server or any other that speaks CQL.",
         discussion: """
-            Makes its keyspace and table where they are missing; a read, a mixed load and a scan load the rows first when they are not there. \
+            Makes its keyspace and table where they are missing; all but write load the rows first when they are not there. conditional changes \
+            rows by lightweight transactions (IF EXISTS); read with --consistency SERIAL reads by them. \
             With --rate, latencies run from when an operation was due, so that what a stalled server delays counts.
             """)
 
-    @Argument(help: "write, read, mixed or scan.")
+    @Argument(help: "\(StressOptions.Workload.names).")
     var workload: String
 
     @OptionGroup var connection: ConnectionArguments
@@ -64,7 +65,7 @@ struct StressCommand: ParsableCommand {
 
     func run() throws {
         guard let workload = StressOptions.Workload(rawValue: workload) else {
-            throw ValidationError("unknown workload \(workload); there are write, read, mixed and scan")
+            throw ValidationError("unknown workload \(workload); there are \(StressOptions.Workload.names)")
         }
         var options = StressOptions(workload)
         let version = options.connection.version
