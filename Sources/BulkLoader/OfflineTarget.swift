@@ -188,8 +188,6 @@ final class OfflinePort: ReplicaPort {
         throw .storage("conditions need a node")
     }
 
-    func truncate(table: UUID) throws(ReplicaError) { throw .storage("nothing can be removed") }
-
     func scan(
         table: UUID, range: KeyRange, reversed: Bool, io: IOMode, _ visit: (UnsafeRawBufferPointer, RowView) -> ScanStep
     ) throws(ReplicaError) {

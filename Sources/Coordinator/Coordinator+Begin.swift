@@ -90,28 +90,17 @@ extension Coordinator {
         _ key: PaxosKey, ballot: Ballot, value: [UInt8], serial: Consistency, commit: Consistency, cluster: ClusterView, deadline: Int64,
         now: Int64
     ) throws(ServerError) -> UInt64 {
-        guard let placement = cluster.placement(of: key.table) else { throw .invalid("table \(key.table) does not exist any more") }
+        guard let placement = cluster.placement(of: key.table) else { throw .unknownTable(key.table) }
         return begin(
             ProposeOperation(
                 self, cluster: cluster, key: key, ballot: ballot, value: value, members: try members(key, serial, cluster),
                 replication: placement.replication, commitLevel: commit, deadline: max(deadline, now + limits.writeTimeout)), now: now)
     }
 
-    /// Empties a table on every node.
-    public func truncate(_ table: UUID, cluster: ClusterView, now: Int64) -> UInt64 {
-        begin(
-            EverywhereOperation(self, cluster: cluster, request: .truncate(table: table), deadline: now + limits.truncateTimeout) {
-                missing in
-                ServerError(
-                    .truncateError,
-                    "Truncate needs every node, and \(missing) did not answer; bring them back or remove them, and try again")
-            }, now: now)
-    }
-
     private func members(_ key: PaxosKey, _ serial: Consistency, _ cluster: ClusterView) throws(ServerError) -> PaxosMembers {
         let token = key.partition.withUnsafeBytes { ClusterView.token($0) }
         guard let members = PaxosMembers(cluster, table: key.table, token: token, consistency: serial) else {
-            throw .invalid("table \(key.table) does not exist any more")
+            throw .unknownTable(key.table)
         }
         return members
     }

@@ -100,8 +100,9 @@ public final class Coordinator {
     func finished(_ operation: Operation, _ result: Result<Outcome, ServerError>) {
         active -= 1
         var result = result
-        if operation.wasRefusedByNewerMembers, case .failure(var error) = result {
-            error.membersChanged = true
+        if operation.wasRefusedByNewerMembers || operation.hasMetUnknownTable, case .failure(var error) = result {
+            error.membersChanged = error.membersChanged || operation.wasRefusedByNewerMembers
+            error.replicaLacksTable = error.replicaLacksTable || operation.hasMetUnknownTable
             result = .failure(error)
         }
         settle(operation)
@@ -156,7 +157,10 @@ public final class Coordinator {
         time = now
         if asked.sentAt >= 0 { measure(asked, reply, now: now) }
         asked.operation.outstanding -= 1
-        if case .failed(.ringChanged, _) = reply { asked.operation.wasRefusedByNewerMembers = true }
+        if case .failed(let reason, _) = reply {
+            if reason == .ringChanged { asked.operation.wasRefusedByNewerMembers = true }
+            if reason == .unknownTable { asked.operation.hasMetUnknownTable = true }
+        }
         asked.operation.receive(reply, tag: asked.tag, from: asked.node, now: now)
         settle(asked.operation)
     }

@@ -25,7 +25,6 @@ public struct CoordinatorLimits: Sendable {
     public var writeTimeout: Int64 = 2_000_000
     public var counterTimeout: Int64 = 5_000_000
     public var casContentionTimeout: Int64 = 1_800_000
-    public var truncateTimeout: Int64 = 60_000_000
     /// After which a replica that is silent is no longer waited for alone.
     public var speculativeDelay: Int64 = 50_000
     /// How often it is told how fast replicas answer (`Effect.latencies`); 0: never, and nothing is measured.
@@ -47,6 +46,8 @@ class Operation {
     final private(set) var isFinished = false
     /// A replica that knows newer members did nothing of what it was asked: begun anew by them the operation may succeed.
     final var wasRefusedByNewerMembers = false
+    /// A replica did not know a table.
+    final var hasMetUnknownTable = false
     /// Requests of this operation that have no reply yet.
     final var outstanding = 0
     /// Where it stands in the queue of deadlines; -1: nowhere.

@@ -19,8 +19,6 @@ public enum PeerRequest: Sendable, Equatable {
     case propose(PaxosKey, Ballot, value: [UInt8])
     case commit(PaxosKey, Ballot, value: [UInt8])
     case metadata(MetadataRequest)
-    /// Forget all rows of a table.
-    case truncate(table: UUID)
     case gossip([UInt8])
     /// Hash a stretch of tokens. Reads all of it: minutes, for much data.
     case tree(TreeCommand)
@@ -37,7 +35,7 @@ public enum PeerRequest: Sendable, Equatable {
     /// What the queue of a peer, its counters and its limits call it.
     public enum Verb: UInt8, Sendable, CaseIterable {
         case write = 1, hint = 2, repair = 3, read = 4, digest = 5, count = 6, prepare = 7, propose = 8, commit = 9, metadata = 10,
-            truncate = 11, gossip = 12, tree = 13, storeBatch = 14, removeBatch = 15, stream = 16, keepHint = 17
+            gossip = 12, tree = 13, storeBatch = 14, removeBatch = 15, stream = 16, keepHint = 17
     }
 
     public var verb: Verb {
@@ -52,7 +50,6 @@ public enum PeerRequest: Sendable, Equatable {
         case .propose: .propose
         case .commit: .commit
         case .metadata: .metadata
-        case .truncate: .truncate
         case .gossip: .gossip
         case .tree: .tree
         case .storeBatch: .storeBatch
@@ -88,7 +85,6 @@ public enum PeerRequest: Sendable, Equatable {
             ballot.encode(into: &out)
             out.writeCounted(value)
         case .metadata(let request): request.encode(into: &out)
-        case .truncate(let table): out.write(table)
         case .gossip(let bytes): out.writeCounted(bytes)
         case .tree(let command): command.encode(into: &out)
         case .storeBatch(let batch):
@@ -121,7 +117,6 @@ public enum PeerRequest: Sendable, Equatable {
         case .propose: self = .propose(try PaxosKey(from: &reader), try Ballot(from: &reader), value: try PeerRequest.mutations(&reader))
         case .commit: self = .commit(try PaxosKey(from: &reader), try Ballot(from: &reader), value: try PeerRequest.mutations(&reader))
         case .metadata: self = .metadata(try MetadataRequest(from: &reader))
-        case .truncate: self = .truncate(table: try reader.readUUID())
         case .gossip: self = .gossip(try reader.readCounted())
         case .tree: self = .tree(try TreeCommand(from: &reader))
         case .storeBatch:

@@ -69,8 +69,9 @@ public protocol ReplicaPort: Sendable {
     /// What the client should know of the writes so far.
     var warnings: [String] { get }
 
-    /// Removes all rows of a table.
-    func truncate(table: UUID) throws(ReplicaError)
+    /// Forgets what the request has done so far, for it is to be executed from its start, by another schema.
+    /// - Returns: false when that has gone on for too long.
+    func startOver() -> Bool
 
     /// Visits the merged rows whose keys lie in `range`, in key order or its reverse.
     ///
@@ -94,4 +95,5 @@ extension ReplicaPort {
     public var transactionTimestamp: Int64? { nil }
     public var isCoordinated: Bool { false }
     public var warnings: [String] { [] }
+    public func startOver() -> Bool { true }
 }

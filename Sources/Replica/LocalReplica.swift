@@ -61,10 +61,6 @@ public final class LocalReplica: ReplicaPort {
         if !hasRun { throw .wouldBlock }
     }
 
-    public func truncate(table: UUID) throws(ReplicaError) {
-        do throws(StorageError) { try engine.truncateTable(table) } catch { throw LocalReplica.convert(error) }
-    }
-
     public func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
         var none: [UInt8] = []
         try count(deltas.out.bytes, io: io, written: &none)

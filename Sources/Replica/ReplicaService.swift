@@ -75,10 +75,6 @@ public struct ReplicaService: Sendable {
         case .commit(let key, let ballot, let value):
             try acceptor.commit(key, ballot, value: value, io: io)
             return Result(reply: .done)
-        case .truncate(let table):
-            guard io == .blocking else { throw .wouldBlock }
-            try replica.truncate(table: table)
-            return Result(reply: .done)
         case .tree(let command):
             guard io == .blocking else { throw .wouldBlock }
             return Result(reply: .tree(try replica.tree(command)))

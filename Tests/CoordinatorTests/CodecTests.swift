@@ -25,7 +25,7 @@ import Testing
             .write(mutations), .hint(mutations), .repair(mutations), .write([]), .read(Sample.command(.all, rows: 7, reversed: true)),
             .digest(Sample.one(partition)), .count(deltas: mutations, consistency: .eachQuorum), .prepare(key, ballot(1), reading: nil),
             .prepare(key, ballot(1), reading: Sample.one(partition)),
-            .propose(key, ballot(2), value: mutations), .commit(key, ballot(3), value: []), .truncate(table: VirtualCluster.table),
+            .propose(key, ballot(2), value: mutations), .commit(key, ballot(3), value: []),
             .gossip([1, 2, 3]), .metadata(.fetch(after: 300)), .metadata(.prepare(epoch: 3, ballot(4))),
             .metadata(.accept(epoch: .max, ballot(5), value: [1, 2])), .metadata(.chosen(epoch: 0, value: [])), .metadata(.change([7])),
             .storeBatch(LoggedBatch(key: BatchKey(created: 77, id: VirtualCluster.id(3)), mutations: mutations)),

@@ -18,7 +18,6 @@ final class ModelPort: ReplicaPort, @unchecked Sendable {
     }
     func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {}
     func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
-    func truncate(table: UUID) throws(ReplicaError) {}
 
     func scan(
         table: UUID, range: KeyRange, reversed: Bool, io: IOMode,
@@ -67,7 +66,6 @@ private final class VirtualRunner: StepRunner {
                 try coordinator.propose(
                     key, ballot: ballot, value: value, serial: serial, commit: consistency, cluster: port.cluster, deadline: deadline,
                     now: now)
-            case .truncate(let table): coordinator.truncate(table, cluster: port.cluster, now: now)
             }
         } then: { [self] result in
             guard let result else { return crash() }

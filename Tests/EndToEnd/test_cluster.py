@@ -3,6 +3,7 @@ import csv
 import json
 import lzma
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -94,6 +95,27 @@ class Ring:
     def close(self):
         for one in self.nodes.values():
             one.close()
+
+
+class Churn:
+    """Runs one statement after another in a thread, through any node, and remembers what went wrong."""
+
+    def __init__(self, step):
+        self.step, self.done, self.errors, self.stopping = step, 0, [], False
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.stopping:
+            try:
+                self.step(self.done)
+            except Exception as error:
+                self.errors.append(f"{type(error).__name__}: {error}")
+            self.done += 1
+
+    def stop(self):
+        self.stopping = True
+        self.thread.join(60)
 
 
 class Load:
@@ -490,6 +512,63 @@ class ClusterTest(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(1)
         self.assertGreater(sum(self.metric(number, "batchlog_replayed_total") for number in (1, 2, 3)), 0)
+
+    def test_a_table_is_emptied_under_load_and_stays_empty(self):
+        ring = self.ring
+        ring.start(1, 2, 3)
+        for number in (1, 2, 3):
+            ring.wait_for(number, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "UN"})
+        cluster, session = ring.driver(1, 2, 3)
+        self.addCleanup(cluster.shutdown)
+        self.table(session)
+        session.execute("CREATE TABLE k.counted (a int PRIMARY KEY, n counter)")
+        before = {row.table_name: row.id for row in session.execute("SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = 'k'")}
+        insert = session.prepare("INSERT INTO k.t (a, b) VALUES (?, ?)")
+        select = session.prepare("SELECT b FROM k.t WHERE a = ?")
+        once = session.prepare("INSERT INTO k.t (a, b) VALUES (?, ?) IF NOT EXISTS")
+        count = session.prepare("UPDATE k.counted SET n = n + 1 WHERE a = ?")
+        scan = SimpleStatement("SELECT a FROM k.t", fetch_size=50)
+        batch = "BEGIN BATCH INSERT INTO k.t (a, b) VALUES (%s, 'x'); INSERT INTO k.t (a, b) VALUES (%s, 'x') APPLY BATCH"
+        plain = [Churn(lambda i: session.execute(insert, (i % 1000, "x"))), Churn(lambda i: session.execute(select, (i % 1000,))),
+                 Churn(lambda i: session.execute(batch, (1000 + i % 100, 2000 + i % 100))), Churn(lambda i: list(session.execute(scan)))]
+        # What cannot be done twice may be told that its outcome is unknown.
+        unsafe = [Churn(lambda i: session.execute(once, (i % 1000, "y"))), Churn(lambda i: session.execute(count, (i % 10,)))]
+        for one in plain + unsafe:
+            self.addCleanup(one.stop)
+        for _ in range(15):
+            session.execute("TRUNCATE k.t", timeout=60)
+            session.execute("TRUNCATE k.counted", timeout=60)
+            time.sleep(0.1)
+        for one in plain + unsafe:
+            one.stop()
+            self.assertGreater(one.done, 30)
+        self.assertEqual([one.errors[:3] for one in plain], [[]] * len(plain))
+        for one in unsafe:
+            self.assertEqual([error for error in one.errors if not error.startswith(("WriteTimeout", "WriteFailure"))], [])
+            self.assertLess(len(one.errors), one.done / 4)
+        # Hints for a node that is paused are on the disks of the others when it comes back and the table is emptied at once.
+        ring.nodes[3].process.send_signal(signal.SIGSTOP)
+        with ring.ask(1) as line:
+            line.do("\\consistency ONE")
+            for number in range(300):
+                line.do(f"INSERT INTO k.t (a, b) VALUES ({number}, 'x')")
+        ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "DN"})
+        with ring.ask(1) as line:
+            self.assertIn("Truncate needs every node, and 1 of them is down; nothing was removed", line.ask("TRUNCATE k.t")[-1])
+            ring.nodes[3].process.send_signal(signal.SIGCONT)
+            deadline = time.monotonic() + 60
+            while not line.ask("TRUNCATE k.t")[-1].startswith("."):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+            line.do("TRUNCATE k.counted")
+        time.sleep(12)  # longer than hints rest
+        for number in (1, 2, 3):
+            self.assertEqual(self.held_by(number), set(), f"rows came back on node {number}")
+        after = {row.table_name: row.id for row in session.execute("SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = 'k'")}
+        self.assertEqual(before.keys(), after.keys())
+        self.assertTrue(all(before[name] != after[name] for name in before))
+        session.execute(insert, (1, "again"))
+        self.assertEqual(session.execute(select, (1,)).one().b, "again")
 
     def test_two_creators_make_one_table(self):
         ring = self.ring

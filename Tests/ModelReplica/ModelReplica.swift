@@ -209,9 +209,6 @@ package struct ModelReplica {
                 acceptors[key, default: Acceptor()].committed = (ballot, value)
             }
             return .done
-        case .truncate(let table):
-            tables[table] = nil
-            return .done
         case .tree(let command): return .tree(tree(command))
         case .storeBatch(let batch):
             if batches[batch.key] == nil { batches[batch.key] = batch.mutations }

@@ -72,8 +72,6 @@ final class MemoryReplica: ReplicaPort {
     /// Rows visited so far: what a reader cost.
     var visited: Int { state.withLock { $0.visited } }
 
-    func truncate(table: UUID) { state.withLock { $0.tables[table] = nil } }
-
     private func mayBlock(_ io: IOMode) throws(ReplicaError) {
         guard io == .nonBlocking, blocksOneIn > 0 else { return }
         if state.withLock({ $0.random.next() % blocksOneIn == 0 }) { throw .wouldBlock }

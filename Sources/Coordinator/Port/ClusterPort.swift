@@ -16,13 +16,12 @@ public enum Step: Sendable {
     case read(ReadCommand, consistency: Consistency, isByKey: Bool)
     case prepare(PaxosKey, reading: ReadCommand?, deadline: Int64)
     case propose(PaxosKey, Ballot, value: [UInt8], deadline: Int64)
-    case truncate(UUID)
 
     /// Whether it may be begun once more although a part of it may have been done.
     public var mayBeginAnew: Bool {
         switch self {
         // The same mutations, with the same timestamps.
-        case .write, .read, .prepare, .truncate: true
+        case .write, .read, .prepare: true
         case .count, .propose: false
         }
     }
@@ -70,6 +69,8 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     /// The step the request waits for.
     public private(set) var isPending = false
     private var startedSeconds: UInt32 = 0
+    /// Until when the request may be executed from its start, monotonic.
+    private let startOverLimit: Int64
     private var transaction: (key: PaxosKey, ballot: Ballot, hasProposed: Bool)?
     private var deadline: Int64 = 0
     /// While the body of a transaction is run only to learn what it reads first.
@@ -97,6 +98,20 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         self.nowMicroseconds = nowMicroseconds
         self.monotonicMicroseconds = monotonicMicroseconds
         startedSeconds = UInt32(clamping: nowMicroseconds() / 1_000_000)
+        startOverLimit = monotonicMicroseconds() + ClusterPort.startOverTime
+    }
+
+    /// As long as a write may take by default.
+    private static let startOverTime: Int64 = 2_000_000
+
+    /// Whether the request has begun no step: it may go by a newer view.
+    public var isAtStart: Bool { finished.isEmpty }
+
+    public func startOver() -> Bool {
+        guard monotonicMicroseconds() < startOverLimit else { return false }
+        rewind()
+        finished = []
+        return true
     }
 
     public var isCoordinated: Bool { true }
@@ -170,8 +185,6 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         let bytes = deltas.out.toArray()
         _ = try run(.count(bytes))
     }
-
-    public func truncate(table: UUID) throws(ReplicaError) { _ = try run(.truncate(table)) }
 
     // MARK: Transactions
 

@@ -30,6 +30,7 @@ final class RangeOperation: Operation {
     }
 
     override func start(now: Int64) {
+        guard cluster.placement(of: command.table) != nil else { return finish(.failure(.unknownTable(command.table))) }
         stretches = cluster.stretches(table: command.table, command.range)
         if command.reversed { stretches.reverse() }
         guard !stretches.isEmpty else {
@@ -44,9 +45,7 @@ final class RangeOperation: Operation {
     }
 
     private func round(now: Int64) {
-        guard let placement = cluster.placement(of: command.table) else {
-            return finish(.failure(.invalid("table \(command.table) does not exist any more")))
-        }
+        guard let placement = cluster.placement(of: command.table) else { return finish(.failure(.unknownTable(command.table))) }
         let end = min(stretches.count, next + atOnce)
         let these = next..<end
         next = end

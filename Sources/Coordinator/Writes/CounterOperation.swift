@@ -21,7 +21,7 @@ final class CounterOperation: Operation {
     /// The replica that is asked, or why none can be.
     private var leader: Result<Int, ServerError> {
         guard let placement = cluster.placement(of: part.table) else {
-            return .failure(.invalid("table \(part.table) does not exist any more"))
+            return .failure(.unknownTable(part.table))
         }
         let count = AnswerCount(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
         let alive = cluster.sorted(placement.table.replicas(for: part.token), ofOneToken: true)
@@ -84,36 +84,4 @@ final class AllOperation: Operation {
             }
         }
     }
-}
-
-/// Asks every node the same and waits for all of them.
-final class EverywhereOperation: Operation {
-    private let request: PeerRequest
-    private let failure: (Int) -> ServerError
-    private var left = 0
-
-    /// - Parameter failure: what the client is told, from the number of nodes that did not answer.
-    init(
-        _ coordinator: Coordinator, cluster: ClusterView, request: PeerRequest, deadline: Int64, failure: @escaping (Int) -> ServerError
-    ) {
-        self.request = request
-        self.failure = failure
-        super.init(coordinator, cluster: cluster, deadline: deadline)
-    }
-
-    override func start(now: Int64) {
-        let dead = cluster.isAlive.filter { !$0 }.count
-        if dead > 0 { return finish(.failure(failure(dead))) }
-        left = cluster.ring.nodes.count
-        for node in cluster.ring.nodes.indices { ask(node, request, tag: 0, now: now) }
-    }
-
-    override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
-        if isFinished { return }
-        guard case .done = reply else { return finish(.failure(failure(1))) }
-        left -= 1
-        if left == 0 { finish(.success(.done)) }
-    }
-
-    override func expire(now: Int64) { if !isFinished { finish(.failure(failure(left))) } }
 }

@@ -49,7 +49,7 @@ struct WritePlan {
         var payloads: [Int: (mutations: [UInt8], groups: [Int])] = [:]
         for part in parts {
             guard let placement = cluster.placement(of: part.table) else {
-                throw .invalid("table \(part.table) does not exist any more")
+                throw .unknownTable(part.table)
             }
             let isForgotten = PlantedBugs.isOn(.pendingNotWritten)
             let writers = isForgotten ? placement.table.replicas(for: part.token) : placement.table.writeReplicas(for: part.token)

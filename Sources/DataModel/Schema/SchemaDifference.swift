@@ -1,3 +1,5 @@
+import Primitives
+
 /// What one schema has and another has not.
 public struct SchemaDifference: Sendable {
     public var created: [TableMetadata] = []
@@ -5,10 +7,12 @@ public struct SchemaDifference: Sendable {
     public var altered: [TableMetadata] = []
     /// As they were.
     public var dropped: [TableMetadata] = []
+    /// Ids among those dropped in whose place a table of the same definition is created: nobody is told.
+    public var emptied: Set<UUID> = []
     /// What clients are told, in an order in which each step makes sense to them.
     public var changes: [SchemaChange] = []
 
-    public var isEmpty: Bool { changes.isEmpty }
+    public var isEmpty: Bool { changes.isEmpty && created.isEmpty && dropped.isEmpty }
 
     public init(from before: Schema, to after: Schema) {
         for keyspace in before.sortedKeyspaces where after.keyspace(keyspace.name) == nil {
@@ -38,12 +42,16 @@ public struct SchemaDifference: Sendable {
     private mutating func compareTables(of keyspace: KeyspaceMetadata, with old: [String: TableMetadata]) {
         for table in old.values.sorted(by: { $0.name < $1.name }) where keyspace.tables[table.name]?.id != table.id {
             dropped.append(table)
-            note(.dropped, table)
+            if let next = keyspace.tables[table.name], Schema.areAlike(table.emptied(next.id), next) {
+                emptied.insert(table.id)
+            } else {
+                note(.dropped, table)
+            }
         }
         for table in keyspace.sortedTables {
             guard let known = old[table.name], known.id == table.id else {
                 created.append(table)
-                note(.created, table)
+                if old[table.name].map({ emptied.contains($0.id) }) != true { note(.created, table) }
                 continue
             }
             if !Schema.areAlike(known, table) {

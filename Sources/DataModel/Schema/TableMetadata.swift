@@ -67,6 +67,12 @@ public final class TableMetadata: Sendable {
             nextColumnID: nextColumnID, isVirtual: isVirtual)
     }
 
+    /// The table without its rows: another id, everything else the same.
+    public func emptied(_ newID: UUID) -> TableMetadata {
+        TableMetadata(
+            keyspace: keyspace, name: name, id: newID, columns: columns, options: options, nextColumnID: nextColumnID, isVirtual: isVirtual)
+    }
+
     /// The table with a column more, which gets an id of its own.
     public func adding(column name: String, type: CQLType, isStatic: Bool) -> TableMetadata {
         altered(columns: columns + [ColumnMetadata(name: name, type: type, kind: isStatic ? .static : .regular, id: nextColumnID)])

@@ -52,7 +52,10 @@ struct AdminCommands: Sendable {
         case "listsnapshots": return try snapshots(arguments)
         case "clearsnapshot":
             var cleared = 0
-            for (_, store) in try chosen(arguments) { cleared += try node.storage.clearSnapshots(of: store, name: arguments["name"]) }
+            for (_, snapshot) in try chosenSnapshots(arguments) where arguments["name"].map({ $0 == snapshot.name }) ?? true {
+                try node.storage.clear(snapshot)
+                cleared += 1
+            }
             return .object([("cleared", .int(cleared))])
         default:
             throw AdminError(
@@ -152,16 +155,25 @@ struct AdminCommands: Sendable {
     private func services<T>(_ path: KeyPath<NodeServices, T>) -> T { node.services[keyPath: path] }
 
     private func snapshots(_ arguments: [String: String]) throws -> AdminValue {
-        var rows: [AdminValue] = []
-        for (table, store) in try chosen(arguments) {
-            for snapshot in try node.storage.snapshots(of: store) {
-                rows.append(
-                    .object([
-                        ("name", .string(snapshot.name)), ("keyspace", .string(table.keyspace)), ("table", .string(table.name)),
-                        ("bytes", .int(snapshot.bytes)), ("directory", .string(snapshot.directory)),
-                    ]))
-            }
+        .array(
+            try chosenSnapshots(arguments).map { table, snapshot in
+                .object([
+                    ("name", .string(snapshot.name)), ("keyspace", .string(table.keyspace)), ("table", .string(table.name)),
+                    ("bytes", .int(snapshot.bytes)), ("directory", .string(snapshot.directory)),
+                ])
+            })
+    }
+
+    /// Snapshots of the tables that the arguments name, also of those that are dropped or emptied since.
+    private func chosenSnapshots(
+        _ arguments: [String: String]
+    ) throws -> [(table: (keyspace: String, name: String), snapshot: SnapshotInfo)] {
+        let found = try node.storage.allSnapshots().map { directory, snapshot in (TableStorage.tableName(ofDirectory: directory), snapshot)
         }
-        return .array(rows)
+        .filter { table, _ in
+            arguments["keyspace"].map { $0 == table.keyspace } ?? true && arguments["table"].map { $0 == table.name } ?? true
+        }
+        if found.isEmpty { _ = try chosen(arguments) }
+        return found
     }
 }

@@ -58,6 +58,38 @@ extension ClusterService {
         try box.withLock { $0 }.get()
     }
 
+    /// Makes a change that is in force on every node when this returns; on a background thread.
+    func changeEverywhere(_ step: @escaping ChangeQueue.Step) throws(ServerError) {
+        let dead = others.count { !isAlive($0.node.id) }
+        guard dead == 0 else {
+            throw ServerError(
+                .truncateError,
+                "Truncate needs every node, and \(dead) of them \(dead == 1 ? "is" : "are") down; nothing was removed: bring them back or remove them, and try again"
+            )
+        }
+        let deadline = now + configuration.truncateRequestTimeout.microseconds
+        try change(step)
+        guard let value = metadata.current?.encode() else { return }
+        var waiting = others.map(\.node)
+        while true {
+            let replies = askAll(.metadata(.chosen(epoch: 0, value: value)), waiting, timeout: 2_000_000)
+            waiting = zip(waiting, replies).compactMap { node, reply in
+                if case .metadata = reply { return nil }
+                return metadata.current?.member(node.id).map(\.node)
+            }
+            guard let late = waiting.first else { return }
+            guard now < deadline, !hasStopped, waiting.allSatisfy({ isAlive($0.id) }) else {
+                throw ServerError(
+                    .truncateError,
+                    "The rows are removed, but \(waiting.count == 1 ? "the node at \(late.endpoint) has" : "\(waiting.count) nodes have") not "
+                        + "confirmed it: what is written there before they have may be removed as well. Try again when all nodes are up")
+            }
+            background.sleep(nanoseconds: 100_000_000)
+        }
+    }
+
+    private var others: [ClusterMetadata.Member] { metadata.current?.members.filter { $0.node.id != hostID } ?? [] }
+
     private func nextChange() {
         guard !changes.isBusy, !changes.waiting.isEmpty else { return }
         let next = changes.waiting.removeFirst()
@@ -250,7 +282,15 @@ struct ClusterSchemaHost: SchemaHost {
     init(cluster: ClusterService) { self.cluster = cluster }
 
     func change(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError) {
-        try cluster.change { (metadata) throws(ServerError) in
+        try cluster.change(ClusterSchemaHost.step(change))
+    }
+
+    func changeEverywhere(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError) {
+        try cluster.changeEverywhere(ClusterSchemaHost.step(change))
+    }
+
+    private static func step(_ change: @escaping SchemaStep) -> ChangeQueue.Step {
+        { (metadata) throws(ServerError) in
             let schema: Schema
             do throws(SchemaDecodingError) { schema = try MetadataStore.schema(of: metadata) } catch {
                 throw ServerError(.serverError, "the schema cannot be read: \(error)")

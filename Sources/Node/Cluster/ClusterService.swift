@@ -98,7 +98,6 @@ final class ClusterService: Sendable {
         limits.writeTimeout = configuration.writeRequestTimeout.microseconds
         limits.counterTimeout = configuration.counterWriteRequestTimeout.microseconds
         limits.casContentionTimeout = configuration.casContentionTimeout.microseconds
-        limits.truncateTimeout = configuration.truncateRequestTimeout.microseconds
         limits.hintedHandoff = configuration.hintedHandoffEnabled
         if configuration.dynamicSnitch { limits.latencyInterval = max(1, configuration.dynamicSnitchUpdateInterval.microseconds) }
         let service = ReplicaService(replica: replica)
@@ -297,6 +296,30 @@ final class ClusterService: Sendable {
             }
         }
         return box.withLock { $0 }
+    }
+
+    /// Asks nodes the same at once and waits for all their answers; on a background thread.
+    /// - Parameter timeout: microseconds.
+    func askAll(_ request: PeerRequest, _ nodes: [RingNode], timeout: Int64) -> [PeerReply] {
+        if nodes.isEmpty { return [] }
+        let box = Mutex<(replies: [PeerReply], left: Int)>(
+            ([PeerReply](repeating: .failed(.connectionLost, "no answer"), count: nodes.count), nodes.count))
+        background.wait { resume in
+            let driver = drivers[0]
+            network.onLoop(0) {
+                for (index, node) in nodes.enumerated() {
+                    driver.ask(request, at: node.endpoint, wanted: node.id, timeout: timeout) { reply in
+                        let left = box.withLock { box in
+                            box.replies[index] = reply
+                            box.left -= 1
+                            return box.left
+                        }
+                        if left == 0 { resume() }
+                    }
+                }
+            }
+        }
+        return box.withLock { $0.replies }
     }
 
     /// Whether requests to replicas have no reply yet; on a background thread.

@@ -114,16 +114,17 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     }
 
     private func mayBeginAnew(_ step: Step, _ result: Result<Outcome, ServerError>, began: Int64) -> Bool {
-        guard case .failure(let error) = result, error.membersChanged else { return false }
+        guard case .failure(let error) = result, error.membersChanged || error.replicaLacksTable else { return false }
         return step.mayBeginAnew && now - began < coordinator.limits.writeTimeout
     }
 
-    /// Begins a step again that others refused because they know newer members, as soon as this node knows them too.
+    /// Begins a step again that others refused because they know newer members, as soon as this node knows them too; or because they did not know a
+    /// table, when either side may have heard of its making or its end.
     private func beginAnew(
         _ step: Step, _ port: ClusterPort, began: Int64, after refusal: Result<Outcome, ServerError>, _ done: @escaping Completion
     ) {
         platform.network.schedule(loop: loop, nanoseconds: LoopDriver.patience) { [self] in
-            guard let view, view.epoch > port.cluster.epoch else {
+            guard let view, view.epoch > port.cluster.epoch || refusal.replicaLacksTable else {
                 guard mayBeginAnew(step, refusal, began: began) else { return done(refusal) }
                 return beginAnew(step, port, began: began, after: refusal, done)
             }
@@ -160,6 +161,8 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     }
 
     private func start(_ step: Step, _ port: ClusterPort) throws(ServerError) -> UInt64 {
+        // Executed from its start, perhaps once more, by a newer schema.
+        if port.isAtStart, let view, view.epoch > port.cluster.epoch { port.cluster = view }
         let cluster = port.cluster
         let now = now
         switch step {
@@ -175,7 +178,6 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             return try coordinator.propose(
                 key, ballot: ballot, value: value, serial: port.serial, commit: port.consistency, cluster: cluster, deadline: deadline,
                 now: now)
-        case .truncate(let table): return coordinator.truncate(table, cluster: cluster, now: now)
         }
     }
 
@@ -276,7 +278,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             asks.removeValue(forKey: id)?(reply)
             return
         }
-        if case .failed(.ringChanged, _) = reply { cluster?.isBehind() }
+        if case .failed(let reason, _) = reply, reason == .ringChanged || reason == .unknownTable { cluster?.isBehind() }
         coordinator.receive(reply, id: id, now: now)
         pump()
     }
@@ -318,7 +320,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         switch request {
         // A removal that is lost with the power only has the batch applied again.
         case .read, .digest, .gossip, .metadata, .tree, .removeBatch, .stream, .keepHint: return done(result.reply)
-        case .write, .hint, .repair, .count, .prepare, .propose, .commit, .truncate, .storeBatch: break
+        case .write, .hint, .repair, .count, .prepare, .propose, .commit, .storeBatch: break
         }
         if result.needsSync { platform.acknowledgement.demandSync() }
         let reply = result.reply
@@ -403,4 +405,8 @@ protocol DriverCluster: AnyObject, Sendable {
 /// SAFETY: `@unchecked` because it is written before the waiting thread is woken and read after.
 private final class ResultBox: @unchecked Sendable {
     var result: Result<Outcome, ServerError> = .failure(ServerError(.serverError, "a step ended without a result"))
+}
+
+extension Result<Outcome, ServerError> {
+    fileprivate var replicaLacksTable: Bool { if case .failure(let error) = self { error.replicaLacksTable } else { false } }
 }

@@ -57,7 +57,7 @@ final class PeerLinks: @unchecked Sendable {
         case .read(let command): command.rowLimit > 256 ? .large : .small
         case .tree, .stream: .large
         case .storeBatch(let batch): batch.mutations.count >= largeFrom ? .large : .small
-        case .digest, .prepare, .truncate, .removeBatch: .small
+        case .digest, .prepare, .removeBatch: .small
         }
     }
 

@@ -148,7 +148,9 @@ final class WaitingRequest: @unchecked Sendable {
         case .pending: port?.whenComplete = { [self] in again() }
         case .pendingWrite:
             port?.whenComplete = { [self] in
-                end(port?.lastFailure.map { .failure($0) } ?? .success(Answer(result: .void, warnings: port?.warnings ?? [])))
+                // Why it failed is looked at where it is executed.
+                if port?.lastFailure != nil { return again() }
+                end(.success(Answer(result: .void, warnings: port?.warnings ?? [])))
             }
         case .restart: rest { [self] in again() }
         }

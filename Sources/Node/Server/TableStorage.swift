@@ -16,6 +16,13 @@ struct TableStorage: Sendable {
         table.keyspace + "/" + table.name + "-" + table.id.description.filter { $0 != "-" }
     }
 
+    /// Keyspace and table from the name of its directory.
+    static func tableName(ofDirectory name: String) -> (keyspace: String, name: String) {
+        let parts = name.split(separator: "/", maxSplits: 1)
+        let table = parts.last ?? ""
+        return (String(parts.first ?? ""), String(table[..<(table.lastIndex(of: "-") ?? table.endIndex)]))
+    }
+
     /// Opens the storage of every table of a schema, and the node's own.
     func open(_ schema: Schema) throws(StorageError) {
         try PaxosAcceptor.open(engine)

@@ -81,8 +81,18 @@ public protocol SchemaHost: Sendable {
     /// - Parameter change: the next schema from the present one; nil when there is nothing to change. May be called more than once, on any thread.
     /// - Throws: what the client gets.
     func change(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError)
+    /// As `change`, and when it returns the changed schema is in force on every node.
+    /// - Throws: also, with nothing done, when a node is down; and when not all have confirmed it in time, in which case they will go by it all the same.
+    func changeEverywhere(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError)
     /// A request took longer than `QueryLimits.slowQuery`; from any thread.
     func slow(_ statement: String, milliseconds: Int)
+}
+
+extension SchemaHost {
+    /// Where there are no other nodes.
+    public func changeEverywhere(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError) {
+        try self.change(engine, change)
+    }
 }
 
 /// The schema that follows one; nil: nothing changes.

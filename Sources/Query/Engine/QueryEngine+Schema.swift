@@ -20,16 +20,23 @@ extension QueryEngine {
                 throw .server(ServerError(.unauthorized, "\(table.keyspace) keyspace is not user-modifiable."))
             }
             guard io == .blocking else { throw .wouldBlock }
-            do throws(ReplicaError) { try port(options).truncate(table: table.id) } catch {
-                if case .storage(let why) = error { throw .server(ServerError(.truncateError, "Error during truncate: \(why)")) }
-                throw QueryFailure(error)
-            }
+            do throws(ServerError) { try truncate(table, newTableID: space.context.nextTimeUUID()) } catch { throw .server(error) }
             return Answer(result: .void)
         case .schema(let change):
             guard io == .blocking else { throw .wouldBlock }
             do throws(ServerError) { return try apply(change, newTableID: space.context.nextTimeUUID()) } catch { throw .server(error) }
         case .select, .modification, .batch:
             throw .server(ServerError(.serverError, "a compiled plan was executed as another kind"))
+        }
+    }
+
+    /// Gives the table another id: what has the old one is of no table any more, wherever it is, in hints, logged batches and messages on their way as well.
+    private func truncate(_ table: TableMetadata, newTableID: UUID) throws(ServerError) {
+        try host.changeEverywhere(self) { (before) throws(ServerError) in
+            guard let present = before.table(table.keyspace, table.name) else {
+                throw .invalid("table \(table.qualifiedName) does not exist")
+            }
+            return before.setting(present.emptied(newTableID))
         }
     }
 

@@ -67,9 +67,12 @@ extension QueryEngine {
         scratch: ExecutionScratch
     ) throws(QueryFailure) -> Answer {
         var items: [(compiled: CompiledModification, values: ValueList)] = []
+        var tables: [UUID] = []
         for (statement, values) in statements {
             let compiled: Compiled
             do throws(ServerError) { compiled = try current(statement) } catch { throw .server(error) }
+            // Counters of several tables are not counted again where one of them is gone.
+            if kind != .counter || statements.count == 1 { tables += compiled.tables }
             guard case .modification(let modification) = compiled.plan else {
                 throw .invalid("Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")
             }
@@ -84,7 +87,9 @@ extension QueryEngine {
         defer { noteDuration("a batch of \(items.count) statements, the first: \(statements.first?.statement.text ?? "")", since: wall) }
         let now = options.nowInSeconds.map { UInt32(clamping: $0) } ?? UInt32(clamping: wall / 1_000_000)
         guard options.isTracing else {
-            return try writeBatch(kind, items, timestamp: nil, options, now, io, &scratch.space)
+            do throws(QueryFailure) { return try writeBatch(kind, items, timestamp: nil, options, now, io, &scratch.space) } catch {
+                throw overtaken(error, tables, options)
+            }
         }
         let trace = traces.begin(
             "Execute batch of \(items.count) statements", options: options, node: node, command: "BATCH", startedMicroseconds: wall)
@@ -94,8 +99,9 @@ extension QueryEngine {
             traces.finish(trace)
             return answer
         } catch {
-            if !error.isForAgain { traces.finish(trace) }
-            throw error.withResult
+            let failure = overtaken(error, tables, options)
+            if !failure.isForAgain { traces.finish(trace) }
+            throw failure.withResult
         }
     }
 

@@ -67,8 +67,8 @@ public final class QueryEngine: Sendable {
         }
         virtual.show(complete)
         generation.store(next.generation, ordering: .releasing)
-        // Drivers of protocol version 4 keep a statement's result columns until they prepare it again.
-        let changed = Set((difference.altered + difference.dropped).map(\.id))
+        // Drivers of protocol version 4 keep a statement's result columns until they prepare it again. Those of a table that was emptied are the same.
+        let changed = Set((difference.altered + difference.dropped).map(\.id)).subtracting(difference.emptied)
         if !changed.isEmpty { cache.remove { !changed.isDisjoint(with: $0.compiled.tables) } }
     }
 
@@ -128,7 +128,11 @@ public final class QueryEngine: Sendable {
     ) throws(QueryFailure) -> Answer {
         let compiled: Compiled
         do throws(ServerError) { compiled = try current(statement) } catch { throw .server(error) }
-        if !options.isTracing { return try run(compiled, statement, values, options, io, &scratch.space) }
+        if !options.isTracing {
+            do throws(QueryFailure) { return try run(compiled, statement, values, options, io, &scratch.space) } catch {
+                throw overtaken(error, compiled.tables, options)
+            }
+        }
         let trace = traces.begin(
             statement.text, options: options, node: node, command: "QUERY", startedMicroseconds: clock.nowMicroseconds)
         trace.note("Parsing \(statement.text)")
@@ -140,10 +144,20 @@ public final class QueryEngine: Sendable {
             traces.finish(trace)
             return answer
         } catch {
+            let failure = overtaken(error, compiled.tables, options)
             // Run again, it is traced then.
-            if !error.isForAgain { traces.finish(trace) }
-            throw error.withResult
+            if !failure.isForAgain { traces.finish(trace) }
+            throw failure.withResult
         }
+    }
+
+    /// Why a request failed, as its client is told; or that it is to be executed again, by the schema of now: a table of it has been emptied or dropped
+    /// meanwhile, and with it whatever the request had done there.
+    @inline(never) func overtaken(_ failure: QueryFailure, _ tables: [UUID], _ options: QueryOptions) -> QueryFailure {
+        guard case .server(let error) = failure, !tables.isEmpty else { return failure }
+        let known = schema.tables
+        guard error.tableIsGone || tables.contains(where: { known[$0] == nil }) else { return failure }
+        return options.port?.startOver() ?? true ? .restart : failure
     }
 
     private static func describe(_ result: StatementResult) -> String {

@@ -66,7 +66,7 @@ public enum QueryFailure: Error, Sendable, Equatable {
         case .pending: self = .pending
         case .restart: self = .restart
         case .server(let error): self = .server(error)
-        case .unknownTable(let id): self = .server(.invalid("table \(id) does not exist any more"))
+        case .unknownTable(let id): self = .server(.unknownTable(id))
         case .overloaded(let message): self = .server(ServerError(.overloaded, message))
         case .storage(let message): self = .server(ServerError(.serverError, message))
         }

@@ -58,6 +58,4 @@ final class VirtualReplica: ReplicaPort {
     }
 
     func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
-
-    func truncate(table: UUID) throws(ReplicaError) { throw .storage("a computed table cannot be written") }
 }

@@ -99,7 +99,7 @@ public final class Simulation: @unchecked Sendable {
             SloppyWorkload(replicas: min(3, options.nodes)),
             // Only where all copies are on one disk nobody has to hear of a deletion before it may be forgotten.
             DeletionWorkload(clients: options.clients, forgetsAtOnce: options.nodes == 1 && !options.faults.contains(.members)),
-            SchemaWorkload(clients: options.clients),
+            SchemaWorkload(clients: options.clients), TruncationWorkload(clients: options.clients),
         ]
         return options.workloads.isEmpty ? all : all.filter { options.workloads.contains($0.name) }
     }

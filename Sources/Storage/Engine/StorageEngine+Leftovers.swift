@@ -41,7 +41,7 @@ extension StorageEngine {
         } catch { report("what no table of the schema owns in \(data) remains: \(error)") }
     }
 
-    private func removeLeftover(_ path: String) throws(FileError) {
+    func removeLeftover(_ path: String) throws(FileError) {
         let names = try core.system.list(path)
         if let stranger = names.sorted().first(where: { !StorageEngine.isTableFile($0) && $0 != StorageEngine.snapshotsName }) {
             return report("no table of the schema owns \(path), but it is not removed, since it holds \(stranger)")

@@ -37,21 +37,46 @@ extension StorageEngine {
     }
 
     public func snapshots(of table: TableStore) throws(StorageError) -> [SnapshotInfo] {
-        let parent = table.directory + "/" + StorageEngine.snapshotsName
-        guard core.system.exists(parent) else { return [] }
+        do { return try snapshots(in: table.directory) } catch { throw .file(error) }
+    }
+
+    /// The snapshots of all tables, also of those that are dropped or emptied since, with the names of their directories, as `openTable` takes them.
+    public func allSnapshots() throws(StorageError) -> [(table: String, snapshot: SnapshotInfo)] {
+        let data = directory + "/data"
+        var found: [(table: String, snapshot: SnapshotInfo)] = []
         do {
-            var found: [SnapshotInfo] = []
-            for name in try core.system.list(parent).sorted() {
-                guard core.system.exists(parent + "/" + name + "/" + Manifest.fileName) else { continue }
-                var bytes = 0
-                for file in try core.system.list(parent + "/" + name) {
-                    let open = try core.system.open(parent + "/" + name + "/" + file, .read)
-                    bytes += try open.size()
-                    open.close()
+            for keyspace in try core.system.list(data).sorted() {
+                for name in try core.system.list(data + "/" + keyspace).sorted() {
+                    found += try snapshots(in: data + "/" + keyspace + "/" + name).map { (keyspace + "/" + name, $0) }
                 }
-                found.append(SnapshotInfo(name: name, directory: parent + "/" + name, bytes: bytes))
             }
             return found
+        } catch { throw .file(error) }
+    }
+
+    private func snapshots(in table: String) throws(FileError) -> [SnapshotInfo] {
+        let parent = table + "/" + StorageEngine.snapshotsName
+        guard core.system.exists(parent) else { return [] }
+        var found: [SnapshotInfo] = []
+        for name in try core.system.list(parent).sorted() {
+            guard core.system.exists(parent + "/" + name + "/" + Manifest.fileName) else { continue }
+            var bytes = 0
+            for file in try core.system.list(parent + "/" + name) {
+                let open = try core.system.open(parent + "/" + name + "/" + file, .read)
+                bytes += try open.size()
+                open.close()
+            }
+            found.append(SnapshotInfo(name: name, directory: parent + "/" + name, bytes: bytes))
+        }
+        return found
+    }
+
+    /// Removes a snapshot, and what is left of its table's directory when that has nothing else.
+    public func clear(_ snapshot: SnapshotInfo) throws(StorageError) {
+        let table = snapshot.directory.split(separator: "/", omittingEmptySubsequences: false).dropLast(2).joined(separator: "/")
+        do throws(FileError) {
+            try removeSnapshot(snapshot.directory)
+            if !allTables.contains(where: { $0.directory == table }), core.system.exists(table) { try removeLeftover(table) }
         } catch { throw .file(error) }
     }
 

@@ -21,7 +21,7 @@ struct SimulateCommand: ParsableCommand {
     var nodes = 5
 
     @Option(help: "Simulated minutes under faults.")
-    var minutes = 1.0
+    var minutes = 10.0
 
     @Option(help: "all, none, or some, separated by commas: \(FaultKind.allCases.map(\.rawValue).joined(separator: ",")).")
     var faults = "all"
