@@ -5,7 +5,7 @@ import Testing
 
 @testable import Storage
 
-/// Random histories of one table that is written, flushed, compacted, truncated, dropped, made again and kept in snapshots, on a machine that dies in between
+/// Random histories of one table that is written, flushed, compacted, dropped, made again and kept in snapshots, on a machine that dies in between
 /// or in the middle of any of it.
 @Suite struct EngineHistoryTests {
     typealias Rows = [[UInt8]: [UInt8]]
@@ -107,8 +107,7 @@ import Testing
                 try world.engine.flushLog()
             }
         case 60..<72: return Step(what: "flush", after: rows) { if let table = $0.table { try $0.engine.flush(table) } }
-        case 72..<78: return Step(what: "compact", after: rows) { if let table = $0.table { try $0.engine.compactAll(table) } }
-        case 78..<84: return Step(what: "truncate", after: [:]) { try $0.engine.truncateTable(Sample.table) }
+        case 72..<84: return Step(what: "compact", after: rows) { if let table = $0.table { try $0.engine.compactAll(table) } }
         case 84..<89:
             return Step(what: "drop", after: [:]) { world in
                 // As the host does: the schema first, then the storage, whose failure is only reported.

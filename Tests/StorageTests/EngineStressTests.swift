@@ -8,7 +8,7 @@ import Testing
 
 @testable import Storage
 
-/// The engine on real files under real threads: writers, readers, scans, flushes, compactions, snapshots and truncations at once.
+/// The engine on real files under real threads: writers, readers, scans, flushes, compactions, snapshots and drops at once.
 @Suite struct EngineStressTests {
     static let seconds = 6.0
 
@@ -61,9 +61,10 @@ import Testing
         }
     }
 
-    static let truncated = UUID(high: 7, low: 7)
+    /// The table that takes another's place again and again.
+    static func successor(_ number: Int) -> UUID { UUID(high: 7, low: UInt64(number)) }
 
-    static func open(_ directory: String, _ pools: ThreadPools) throws -> (StorageEngine, TableStore, TableStore) {
+    static func open(_ directory: String, _ pools: ThreadPools, successor: Int = 0) throws -> (StorageEngine, TableStore, TableStore) {
         var options = StorageOptions()
         options.memtableBytes = 4 << 20
         options.cacheBytes = 2 << 20
@@ -73,13 +74,21 @@ import Testing
         options.log.totalBytes = 4 << 20
         let engine = try StorageEngine(
             system: PosixFileSystem(), time: SystemTime(), background: pools, directory: directory, options: options)
+        let first = try engine.openTable(Sample.table, name: "ks/t", options: tableOptions())
+        let second = try engine.openTable(self.successor(successor), name: "ks/u\(successor)", options: tableOptions())
+        try engine.start()
+        return (engine, first, second)
+    }
+
+    private static func tableOptions() -> TableStoreOptions {
         var table = EngineModelTests.tableOptions(1)
         table.gcGraceSeconds = 0
         table.compaction = Eager()
-        let first = try engine.openTable(Sample.table, name: "ks/t", options: table)
-        let second = try engine.openTable(truncated, name: "ks/u", options: table)
-        try engine.start()
-        return (engine, first, second)
+        return table
+    }
+
+    private static func create(_ engine: StorageEngine, _ number: Int) throws -> TableStore {
+        try engine.createTable(successor(number), name: "ks/u\(number)", options: tableOptions())
     }
 
     static func same(_ table: TableStore, partition: Int, _ rows: [Int: [UInt8]], reversed: Bool, _ crew: Crew) throws {
@@ -134,13 +143,23 @@ import Testing
         let rows = Mutex<[Int: [Int: [UInt8]]]>([:])
     }
 
+    /// The table of the moment, of those that take each other's place.
+    final class Place: Sendable {
+        private let state: Mutex<(store: TableStore, number: Int)>
+        init(_ store: TableStore) { state = Mutex((store, 0)) }
+        var store: TableStore { state.withLock { $0.store } }
+        var number: Int { state.withLock { $0.number } }
+        func replace(by store: TableStore) { state.withLock { $0 = (store, $0.number + 1) } }
+    }
+
     @Test func everythingAtOnce() throws {
         let directory = "/tmp/auspex-stress-\(getpid())"
         let system = PosixFileSystem()
         defer { Self.remove(system, directory) }
         let pools = ThreadPools(flush: 2, compaction: 2)
-        let (engine, table, other) = try Self.open(directory, pools)
+        let (engine, table, first) = try Self.open(directory, pools)
         let crew = Crew(seconds: Self.seconds)
+        let place = Place(first)
         let models = Models()
         for partition in 0..<4 {
             crew.run {
@@ -153,9 +172,9 @@ import Testing
             while !crew.isOver {
                 round += 1
                 try engine.flush(table)
-                try engine.flush(other)
+                try engine.flush(place.store)
                 if round % 5 == 0 { try engine.compactAll(table) }
-                if round % 3 == 0 { try engine.compactAll(other) }
+                if round % 3 == 0 { try engine.compactAll(place.store) }
                 if round % 7 == 0 { try engine.snapshot(table, name: "s\(round)") }
                 try engine.syncLog()
                 usleep(5000)
@@ -172,7 +191,7 @@ import Testing
             }
         }
         crew.run {
-            // What was truncated stays away, though flushes and compactions of it are under way.
+            // What was dropped stays away, though flushes and compactions of it are under way.
             var round = 0
             var writer = MutationWriter()
             while !crew.isOver {
@@ -181,7 +200,7 @@ import Testing
                     writer.removeAll()
                     var key = ByteWriter()
                     key.write(Sample.key(row % 3, row))
-                    writer.beginTable(Self.truncated)
+                    writer.beginTable(Self.successor(round - 1))
                     writer.beginRow(key: key, timestamp: Int64(round), liveness: false)
                     [UInt8](repeating: 1, count: 100).withUnsafeBytes { writer.cell(column: 0, timestamp: Int64(round), value: $0) }
                     writer.endRow()
@@ -189,12 +208,13 @@ import Testing
                     try engine.apply(writer.out.bytes, mayBlock: true)
                     if row % 10 == 0 { usleep(1000) }
                 }
-                let count = try EngineModelTests.read(other, .all, reversed: false).count
-                if count != 40 { crew.complain("round \(round): \(count) rows of 40 before truncating") }
-                try engine.truncateTable(Self.truncated)
+                let count = try EngineModelTests.read(place.store, .all, reversed: false).count
+                if count != 40 { crew.complain("round \(round): \(count) rows of 40 before dropping") }
+                try place.replace(by: Self.create(engine, round))
+                try engine.dropTable(Self.successor(round - 1))
                 for _ in 0..<3 {
-                    let left = try EngineModelTests.read(other, .all, reversed: false).count
-                    if left != 0 { crew.complain("round \(round): \(left) rows after truncating") }
+                    let left = try EngineModelTests.read(place.store, .all, reversed: false).count
+                    if left != 0 { crew.complain("round \(round): \(left) rows after dropping") }
                     usleep(500)
                 }
             }
@@ -211,7 +231,7 @@ import Testing
         try engine.closeQuickly()
         pools.stop()
         let morePools = ThreadPools()
-        let (again, reopened, emptied) = try Self.open(directory, morePools)
+        let (again, reopened, emptied) = try Self.open(directory, morePools, successor: place.number)
         for (partition, rows) in final { try Self.same(reopened, partition: partition, rows, reversed: true, check) }
         try again.compactAll(reopened)
         for (partition, rows) in final { try Self.same(reopened, partition: partition, rows, reversed: false, check) }

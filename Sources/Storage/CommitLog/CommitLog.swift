@@ -25,13 +25,11 @@ public struct CommitLogOptions: Sendable {
 /// 2. `flush` writes all that is pending with one write per segment: at the end of a loop's tick, before its acknowledgements go out. Whoever comes
 ///    second finds nothing left to do.
 /// 3. `sync` flushes and waits for the disk; callers that wait meanwhile find themselves served by one sync (group commit).
-/// 4. `cut` divides the log: what is appended after it was put into memtables after it too. A writer that put something before and would append it
-///    after is turned away, and puts it again.
-/// 5. A segment is let go when no memtable holds anything from it (`release`), and its file is used again under a new number.
+/// 4. A segment is let go when no memtable holds anything from it (`release`), and its file is used again under a new number.
 ///
 /// When a write fails (a full disk), what was pending stays pending, appends fail with the reason, and each tries again. When a sync fails, the
 /// kernel may have dropped what it held, and a second sync would say nothing of it: the log takes no more writes until the server is started again.
-/// **Thread safety**: all methods, from any thread. Lock order: `writer`, then `buffer`, then a shard of a table (`cut`).
+/// **Thread safety**: all methods, from any thread. Lock order: `writer`, then `buffer`.
 public final class CommitLog: Sendable {
     /// What is in memory, not written yet.
     struct Buffer: ~Copyable {
@@ -76,8 +74,6 @@ public final class CommitLog: Sendable {
     private let buffer: Mutex<Buffer>
     private let writer: Mutex<Writer>
     private let isFailing = Atomic<Bool>(false)
-    /// How often the log was cut; changed with `buffer` locked.
-    private let cutCount = Atomic<Int>(0)
     private let syncTurn = SharedTurn()
     /// Everything before is on the disk.
     private let durable = Mutex<LogPosition>(.start)
@@ -136,39 +132,15 @@ public final class CommitLog: Sendable {
     /// Adds mutations, as one unit that is replayed whole or not at all. In memory only: `flush` writes.
     /// - Returns: where they stand.
     /// - Throws: `badMutation` beyond `largestAppend` bytes; `file` while the disk refuses what came before.
-    @discardableResult public func append(_ mutations: UnsafeRawBufferPointer) throws(StorageError) -> LogPosition {
-        while true { if let position = try append(mutations, cuts: cuts) { return position } }
-    }
-
-    /// How often the log was cut: read before mutations go into memtables, and handed to `append` after.
-    @inline(__always) public var cuts: Int { cutCount.load(ordering: .acquiring) }
-
-    /// The same, unless the log was cut since `cuts` was read.
-    /// - Returns: nil when it was: nothing was added, and the mutations must go into memtables again first.
-    @inline(__always) public func append(_ mutations: UnsafeRawBufferPointer, cuts: Int) throws(StorageError) -> LogPosition? {
+    @inline(__always) @discardableResult public func append(_ mutations: UnsafeRawBufferPointer) throws(StorageError) -> LogPosition {
         guard mutations.count <= largestAppend else {
             throw .badMutation("Mutation of \(mutations.count) bytes is too large for the maximum size of \(largestAppend)")
         }
-        let outcome: (position: LogPosition?, failure: FileError?) = buffer.withLock { buffer in
-            if let failure = buffer.failure { return (nil, failure) }
-            return (self.add(mutations, to: &buffer, cuts: cuts), nil)
+        let position: LogPosition? = buffer.withLock { buffer in
+            buffer.failure == nil ? self.add(mutations, to: &buffer) : nil
         }
-        guard outcome.failure == nil else { return try appendAfterFailure(mutations, cuts: cuts) }
-        return outcome.position
-    }
-
-    /// Runs `body` while nothing is appended, and divides the log there.
-    ///
-    /// What was appended before was put into memtables before `body`; what is appended after is put into them after it (once more, when it was there already).
-    /// - Parameter body: takes memtables aside; must be short. It may lock shards, and must not call the log. It is given the position.
-    /// - Returns: the position: everything before stands below it, everything after does not.
-    func cut(_ body: (LogPosition) -> Void) -> LogPosition {
-        buffer.withLock { buffer in
-            body(buffer.position)
-            // Last: who reads the new count finds the new memtables.
-            cutCount.add(1, ordering: .releasing)
-            return buffer.position
-        }
+        if let position { return position }
+        return try appendAfterFailure(mutations)
     }
 
     /// Fails while the disk refuses what was appended before, after trying once more.
@@ -176,13 +148,12 @@ public final class CommitLog: Sendable {
         if isFailing.load(ordering: .relaxed) { try flush() }
     }
 
-    private func appendAfterFailure(_ mutations: UnsafeRawBufferPointer, cuts: Int) throws(StorageError) -> LogPosition? {
+    private func appendAfterFailure(_ mutations: UnsafeRawBufferPointer) throws(StorageError) -> LogPosition {
         try flush()
-        return buffer.withLock { add(mutations, to: &$0, cuts: cuts) }
+        return buffer.withLock { add(mutations, to: &$0) }
     }
 
-    @inline(__always) private func add(_ bytes: UnsafeRawBufferPointer, to buffer: inout Buffer, cuts: Int) -> LogPosition? {
-        guard cutCount.load(ordering: .relaxed) == cuts else { return nil }
+    @inline(__always) private func add(_ bytes: UnsafeRawBufferPointer, to buffer: inout Buffer) -> LogPosition {
         let headers = CommitLogFormat.chunkHeaderBytes * 2 + 16
         if options.segmentBytes - buffer.position.offset < bytes.count + headers { CommitLog.roll(&buffer) }
         if !buffer.isOpen {

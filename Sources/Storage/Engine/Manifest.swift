@@ -10,7 +10,7 @@ import Primitives
 struct Manifest: Equatable {
     static let fileName = "MANIFEST"
 
-    /// Everything of this table logged before is in its files, or was truncated.
+    /// Everything of this table logged before is in its files.
     var flushed = LogPosition.start
     var tables: [UInt32] = []
 

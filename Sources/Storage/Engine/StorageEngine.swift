@@ -7,7 +7,7 @@ import Synchronization
 ///
 /// A write: every row goes into the memtable of its shard, then the mutations go to the commit log as one unit; `flushLog` at the end of the tick hands
 /// the log to the kernel, and only then is anything acknowledged. A memtable that is in no file yet holds back the log from the position at which it began.
-/// A truncation divides both at one position (`truncateTable`).
+/// A table that is emptied is dropped, and another made: what the log has of the one is of no table any more.
 ///
 /// **Thread safety**: all methods, from any thread.
 public final class StorageEngine: Sendable {
@@ -94,53 +94,19 @@ public final class StorageEngine: Sendable {
         do { _ = try removeTableFiles(table.directory) } catch { throw .file(error) }
     }
 
-    /// Removes everything a table holds, and what the log still has of it.
-    ///
-    /// One position of the log, the same for all shards, divides what goes from what stays: the division `D`.
-    ///
-    /// 1. No flush of the table runs from here on (`flushing`).
-    /// 2. While nothing is appended to the log, every shard's memtable is frozen and a new one begun; `D` is where the log stands (`CommitLog.cut`).
-    ///    A mutation that stands below `D` is in files or frozen memtables. One that does not was put, perhaps once more, into a new memtable: a writer that
-    ///    the division finds between memtable and log is turned away by the log and puts its mutation again.
-    /// 3. The manifest is replaced in one synced step: it names no file, and `D` as flushed. Before it, a crash leaves the table as it was; after it, the replay passes
-    ///    over everything of the table below `D`, and over nothing else.
-    /// 4. Files and frozen memtables go from each shard in one step. When 3 fails they stay, and the next flush writes the memtables.
-    ///
-    /// So a write acknowledged before the call stands below `D` and never comes back; one that begins after the return does not, and stays. A write meanwhile is
-    /// on one side or the other, in memory and after a restart alike.
-    public func truncateTable(_ id: UUID) throws(StorageError) {
-        guard let table = table(id) else { throw .unknownTable(id) }
-        try flushLog()
-        try empty(table)
-    }
-
     private func empty(_ table: TableStore) throws(StorageError) {
         try table.flushing.withLockTyped { (_) throws(StorageError) in
-            let (division, old) = self.divide(table)
-            try table.removeFiles(upTo: division, dropping: old)
-            for memtable in old { self.forget(memtable.reservedBytes, of: table, active: false) }
-        }
-        releaseLog()
-    }
-
-    /// Freezes what a table has in memory, with `flushing` locked.
-    /// - Returns: the log's position that divides it from what is written from now on, and the frozen memtables.
-    private func divide(_ table: TableStore) -> (division: LogPosition, old: [Memtable]) {
-        var old: [Memtable] = []
-        func freeze(_ position: LogPosition) {
+            var old: [Memtable] = []
             for shard in table.shards {
-                if let memtable = shard.freeze(position: position) {
+                if let memtable = shard.freeze(position: core.log?.position ?? .start) {
                     core.activeBytes.subtract(memtable.reservedBytes, ordering: .relaxed)
                 }
                 old += shard.snapshot().frozen
             }
+            try table.removeFiles(dropping: old)
+            for memtable in old { self.forget(memtable.reservedBytes, of: table, active: false) }
         }
-        guard let log = core.log else {
-            freeze(.start)
-            return (.start, old)
-        }
-        let division = log.cut { freeze($0) }
-        return (division, old)
+        releaseLog()
     }
 
     // MARK: Writing
@@ -155,36 +121,23 @@ public final class StorageEngine: Sendable {
             }
             try log.checkWritable()
         }
-        if MutationReader.holdsSeveral(mutations) { try checkTables(mutations) }
-        if let log = core.log {
-            let cuts = log.cuts
-            try put(mutations, from: nil)
-            if try log.append(mutations, cuts: cuts) == nil { try putAgain(mutations, log) }
-        } else {
-            try put(mutations, from: nil)
-        }
+        let areSeveral = MutationReader.holdsSeveral(mutations)
+        if areSeveral { try checkTables(mutations) }
+        // Of several, those of a table that is dropped just now are passed over: the others are in memory already.
+        try put(mutations, from: nil, skipsUnknown: areSeveral)
+        try core.log?.append(mutations)
         if core.activeBytes.load(ordering: .relaxed) >= core.options.memtableBytes / 2 { scheduleFlush() }
-    }
-
-    /// A truncation has divided the log after the mutations went into memtables and before they were appended: they belong to what stays.
-    @inline(never) private func putAgain(_ mutations: UnsafeRawBufferPointer, _ log: CommitLog) throws(StorageError) {
-        var cuts: Int
-        repeat {
-            cuts = log.cuts
-            // Of a batch that is half in memory nothing is refused any more: a table that was dropped meanwhile is passed over.
-            try put(mutations, from: nil, isAgain: true)
-        } while try log.append(mutations, cuts: cuts) == nil
     }
 
     /// Puts mutations into memtables. With a position (replay), leaves out what a table has in its files already.
     @inline(__always) private func put(
-        _ mutations: UnsafeRawBufferPointer, from position: LogPosition?, isAgain: Bool = false
+        _ mutations: UnsafeRawBufferPointer, from position: LogPosition?, skipsUnknown: Bool
     ) throws(StorageError) {
         var reader = MutationReader(mutations)
         do {
             while try reader.nextTable() {
                 guard let table = table(reader.table) else {
-                    if position != nil || isAgain { continue }
+                    if skipsUnknown { continue }
                     throw StorageError.unknownTable(reader.table)
                 }
                 if let position, position < table.flushed { continue }
@@ -373,7 +326,7 @@ public final class StorageEngine: Sendable {
         let directory = directory + "/commitlog"
         let replay = CommitLogReplay(system: core.system, directory: directory, options: core.options.log)
         let report = try replay.run { (position, bytes) throws(StorageError) in
-            try self.put(bytes, from: position)
+            try self.put(bytes, from: position, skipsUnknown: true)
             if self.core.memoryBytes.load(ordering: .relaxed) >= self.core.options.memtableBytes / 2 { try self.flushForReplay() }
         }
         try replay.seal(report)

@@ -150,7 +150,7 @@ public final class TableStore: Sendable {
     }
 
     /// Puts what a compaction wrote, if anything was left, in the place of its inputs.
-    /// - Returns: false when an input is gone: the table was truncated or dropped meanwhile, and so is what came of it.
+    /// - Returns: false when an input is gone: the table was dropped meanwhile, and so is what came of it.
     func replace(_ inputs: [SSTable], with merged: SSTable?) throws(StorageError) -> Bool {
         try change(flushed: nil, dropping: []) { tables in
             guard inputs.allSatisfy({ input in tables.contains { $0 === input } }) else { return false }
@@ -160,9 +160,9 @@ public final class TableStore: Sendable {
         }
     }
 
-    /// Removes all files, the memtables frozen before, and everything logged before `position`.
-    func removeFiles(upTo position: LogPosition, dropping memtables: [Memtable]) throws(StorageError) {
-        _ = try change(flushed: position, dropping: memtables) { tables in
+    /// Removes all files, and the memtables frozen before.
+    func removeFiles(dropping memtables: [Memtable]) throws(StorageError) {
+        _ = try change(flushed: nil, dropping: memtables) { tables in
             tables = []
             return true
         }
