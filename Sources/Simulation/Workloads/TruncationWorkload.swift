@@ -28,6 +28,7 @@ public final class TruncationWorkload: Workload, @unchecked Sendable {
     public func step(_ session: ClientSession) {
         let table = session.number
         guard table < emptied.count else { return }
+        if session.world.random.happens(0.3) { session.moveOn() }
         if emptied[table].isUncertain || session.world.random.happens(0.06) { return empty(table, session) }
         if session.world.random.happens(0.2) { return read(table, session) }
         let first = session.world.random.int(0...TruncationWorkload.rowsPerTable - 1)
