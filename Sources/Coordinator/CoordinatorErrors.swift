@@ -44,3 +44,22 @@ enum CoordinatorErrors {
                 dataPresent: hasData))
     }
 }
+
+extension ServerError {
+    /// The same of a read: its rounds of Paxos are nothing that its client would call a write.
+    var ofRead: ServerError {
+        var error = self
+        switch detail {
+        case .writeTimeout(let consistency, let received, let required, _):
+            error.code = .readTimeout
+            error.message = "Operation timed out - received only \(received) responses."
+            error.detail = .readTimeout(consistency: consistency, received: received, required: required, dataPresent: false)
+        case .writeFailure(let consistency, let received, let required, let failures, _):
+            error.code = .readFailure
+            error.detail = .readFailure(
+                consistency: consistency, received: received, required: required, failures: failures, dataPresent: false)
+        default: break
+        }
+        return error
+    }
+}

@@ -254,6 +254,42 @@ import Testing
         #expect(cluster.sent[.read] != nil)
     }
 
+    /// Of three, two refuse a proposal and one accepts it, in any order: what changes nothing begins anew, what changes something is unknown at once.
+    @Test(arguments: 0..<3, [true, false]) func aProposalOfWhichOneAcceptedIsNotWaitedFor(last: Int, isRead: Bool) {
+        let cluster = VirtualCluster(3, seed: 1)
+        var hasLost = false
+        cluster.fate = { _, to, request in
+            guard case .propose(_, let ballot, _) = request, !hasLost || cluster.now < 20_000 else { return .deliver }
+            hasLost = true
+            let high = Ballot(timestamp: ballot.timestamp + 1, node: VirtualCluster.id(2))
+            if to != last { _ = cluster.nodes[to].replica.handle(.prepare(Self.paxosKey, high, reading: nil)) }
+            return to == last ? .delay(5_000) : .deliver
+        }
+        if isRead {
+            #expect(cluster.wait(on: 0, .serial, Self.serialRead)?.value == 0)
+        } else {
+            guard case .failure(let error) = Self.swapOnce(cluster, on: 0) else {
+                Issue.record("one acceptance of three is no success")
+                return
+            }
+            #expect(error.code == .writeTimeout)
+            #expect(error.message == "CAS operation timed out: received 1 of 2 required responses; it may or may not have been applied.")
+        }
+        #expect(hasLost && cluster.now < 500_000)
+    }
+
+    /// A SERIAL read that finds no quorum in time has timed out as a read.
+    @Test func aSerialReadTimesOutAsARead() {
+        let cluster = VirtualCluster(3, seed: 1)
+        cluster.fate = { _, to, request in if to != 0, case .prepare = request { .lose } else { .deliver } }
+        guard case .failure(let error) = cluster.wait(on: 0, .serial, Self.serialRead) else {
+            Issue.record("a read without a quorum")
+            return
+        }
+        #expect(error.code == .readTimeout)
+        #expect(error.detail == .readTimeout(consistency: .serial, received: 1, required: 2, dataPresent: false))
+    }
+
     @Test func aCommitOutOfReachIsRefusedBeforeAnythingIsProposed() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.dead = [2]

@@ -6,7 +6,8 @@ import Primitives
 ///
 /// 1. When a quorum has accepted, the value is chosen, whatever happens after.
 /// 2. When every replica asked has refused, it was chosen nowhere: the transaction may begin anew (`contended`). This rests on a proposal being
-///    carried out at most once by each: a copy that is refused would hide another that was accepted.
+///    carried out at most once by each: a copy that is refused would hide another that was accepted. A proposal that changes nothing may always: whether
+///    it is chosen makes no difference.
 /// 3. In between nobody knows. The client is told so (a write timeout of type CAS), and nothing is tried again behind its back.
 final class ProposeOperation: Operation {
     private let key: PaxosKey
@@ -62,7 +63,7 @@ final class ProposeOperation: Operation {
         switch reply {
         case .accepted(true, _):
             accepted.insert(node)
-            if accepted.count >= members.quorum { commit(now: now) }
+            if accepted.count >= members.quorum { commit(now: now) } else { giveUpIfHopeless() }
         case .accepted(false, let promised):
             coordinator.clock.observe(promised.timestamp)
             refusals += 1
@@ -75,6 +76,7 @@ final class ProposeOperation: Operation {
 
     private func giveUpIfHopeless() {
         guard members.alive.count - refusals - silent < members.quorum else { return }
+        if value.isEmpty && refusals > 0 { return finish(.success(.contended)) }
         // One that has accepted may yet be completed by another's round.
         if refusals == members.alive.count { return finish(.success(.contended)) }
         if refusals + silent + accepted.count == members.alive.count { finish(.failure(unknown)) }

@@ -16,12 +16,14 @@ public enum Step: Sendable {
     case read(ReadCommand, consistency: Consistency, isByKey: Bool)
     case prepare(PaxosKey, reading: ReadCommand?, deadline: Int64)
     case propose(PaxosKey, Ballot, value: [UInt8], deadline: Int64)
+    /// Wait for earlier transactions of this node on the partition, but not for long.
+    case turn(PaxosKey)
 
     /// Whether it may be begun once more although a part of it may have been done.
     public var mayBeginAnew: Bool {
         switch self {
         // The same mutations, with the same timestamps.
-        case .write, .read, .prepare: true
+        case .write, .read, .prepare, .turn: true
         case .count, .propose: false
         }
     }
@@ -73,6 +75,10 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     private let startOverLimit: Int64
     private var transaction: (key: PaxosKey, ballot: Ballot, hasProposed: Bool)?
     private var deadline: Int64 = 0
+    /// The place of the transaction among those of this node on its partition; left when the request is over.
+    public var turn: PartitionTurn?
+    private var isWaitingForTurn = false
+    private var hasHadTurn = false
     /// While the body of a transaction is run only to learn what it reads first.
     private var isLearning = false
     private var learned: ReadCommand?
@@ -100,6 +106,8 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         startedSeconds = UInt32(clamping: nowMicroseconds() / 1_000_000)
         startOverLimit = monotonicMicroseconds() + ClusterPort.startOverTime
     }
+
+    deinit { turn?.leave() }
 
     /// As long as a write may take by default.
     private static let startOverTime: Int64 = 2_000_000
@@ -136,7 +144,12 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     public func complete(_ result: Result<Outcome, ServerError>) {
         precondition(isPending, "a result nobody waits for")
         isPending = false
-        finished.append(Finished(result: result, command: pendingCommand))
+        if isWaitingForTurn {
+            isWaitingForTurn = false
+            hasHadTurn = true
+        } else {
+            finished.append(Finished(result: result, command: pendingCommand))
+        }
         let told = whenComplete
         whenComplete = nil
         told?()
@@ -191,6 +204,7 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     public func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) {
         if deadline == 0 { deadline = monotonicMicroseconds() + contentionTimeout }
         let key = PaxosKey(table: table, partition: partition)
+        if !hasHadTurn { try takeTurn(key) }
         if position >= finished.count { learn(body) }
         guard case .ballot(let ballot, let answer) = try run(.prepare(key, reading: learned, deadline: deadline)) else {
             throw .server(ServerError(.serverError, "a round of Paxos ended without a ballot"))
@@ -204,6 +218,24 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         guard body() else { return }
         // A decision not to write is one as well: nothing older may come through after it.
         if transaction?.hasProposed == false { try propose([]) }
+    }
+
+    /// What the request waits for first is no result: executed again, it has had it.
+    private func takeTurn(_ key: PaxosKey) throws(ReplicaError) {
+        if !mayWait {
+            isPending = true
+            isWaitingForTurn = true
+            let outcome: Outcome?
+            do throws(ServerError) { outcome = try runner.begin(.turn(key), for: self) } catch {
+                isPending = false
+                isWaitingForTurn = false
+                throw .server(error)
+            }
+            if outcome == nil { throw .pending }
+            isPending = false
+            isWaitingForTurn = false
+        }
+        hasHadTurn = true
     }
 
     /// Finds out which row a transaction reads first: it is asked for when the round is opened.
@@ -291,15 +323,20 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         _ table: UUID, _ partition: [UInt8], _ body: () throws(ReplicaError) -> Void
     ) throws(ReplicaError) {
         var failure: ReplicaError?
-        try withTransaction(table: table, partition: partition, io: .blocking) {
-            failure = nil
-            do throws(ReplicaError) {
-                try body()
-                return true
-            } catch {
-                failure = error
-                return false
+        do throws(ReplicaError) {
+            try withTransaction(table: table, partition: partition, io: .blocking) {
+                failure = nil
+                do throws(ReplicaError) {
+                    try body()
+                    return true
+                } catch {
+                    failure = error
+                    return false
+                }
             }
+        } catch {
+            guard case .server(let error) = error else { throw error }
+            throw .server(error.ofRead)
         }
         if let failure { throw failure }
     }

@@ -62,6 +62,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     // MARK: Requests of clients
 
     func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome? {
+        if case .turn(let key) = step { return takeTurn(key, port) }
         if port.mayWait { return try wait(step, port) }
         let id = try start(step, port)
         beginning = id
@@ -84,6 +85,33 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         }
         completions[id] = { [self] result in ended(step, port, began: time, result, done) }
         return nil
+    }
+
+    /// Has the request wait for its turn, at most for half as long as a transaction may contend; then it goes on without.
+    private func takeTurn(_ key: PaxosKey, _ port: ClusterPort) -> Outcome? {
+        let wait = OneOf { port.complete(.success(.done)) }
+        let (turn, isFirst) = platform.turns.take(key) { [platform, loop] in platform.network.onLoop(loop) { wait.end() } }
+        port.turn = turn
+        if isFirst {
+            wait.forget()
+            return .done
+        }
+        platform.network.schedule(loop: loop, nanoseconds: UInt64(coordinator.limits.casContentionTimeout) * 500) { wait.end() }
+        return nil
+    }
+
+    /// What the first of several events ends.
+    ///
+    /// SAFETY: `@unchecked` because it is touched on one loop only.
+    private final class OneOf: @unchecked Sendable {
+        private var body: (() -> Void)?
+        init(_ body: @escaping () -> Void) { self.body = body }
+        func end() {
+            let once = body
+            forget()
+            once?()
+        }
+        func forget() { body = nil }
     }
 
     // MARK: Newer members
@@ -178,6 +206,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             return try coordinator.propose(
                 key, ballot: ballot, value: value, serial: port.serial, commit: port.consistency, cluster: cluster, deadline: deadline,
                 now: now)
+        case .turn: preconditionFailure("a turn is no operation")
         }
     }
 
@@ -364,6 +393,8 @@ struct DriverPlatform: Sendable {
     let background: any Background
     let time: any TimeSource
     let acknowledgement: LogAcknowledgement
+    /// Of the transactions of all loops.
+    let turns = PartitionTurns()
     /// Of requests without an answer, a connection.
     let byteLimit: Int
 }

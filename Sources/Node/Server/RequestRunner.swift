@@ -125,7 +125,7 @@ final class WaitingRequest: @unchecked Sendable {
     private var restarts = 0
 
     /// A request with more steps goes on where it may wait for each, instead of being executed again.
-    static let attemptsOnLoop = 4
+    static let attemptsOnLoop = 5
 
     init(
         runner: RequestRunner, port: ClusterPort?, bytes: Int, loop: Int, deadline: UInt64, attempt: @escaping Attempt,
