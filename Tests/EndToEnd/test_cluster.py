@@ -570,6 +570,17 @@ class ClusterTest(unittest.TestCase):
         session.execute(insert, (1, "again"))
         self.assertEqual(session.execute(select, (1,)).one().b, "again")
 
+    def test_transactions_through_one_node_take_turns(self):
+        self.ring.start(1, 2, 3)
+        for number in (1, 2, 3):
+            self.ring.wait_for(number, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "UN"})
+        run = node.tool("stress", "conditional", "--host", "127.0.0.1", "--port", self.ring.native, "--rows", "4", "--connections", "4",
+                        "--in-flight", "4", "--seconds", "3", "--consistency", "QUORUM", "--replication-factor", "3", "--json")
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        numbers = json.loads(run.stdout.strip().splitlines()[-1])
+        self.assertEqual((numbers["errors"], numbers["missing"]), (0, 0), run.stderr)
+        self.assertGreater(numbers["operations"], 100)
+
     def test_two_creators_make_one_table(self):
         ring = self.ring
         ring.start(1, 2, 3)

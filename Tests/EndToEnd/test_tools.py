@@ -253,6 +253,33 @@ class ToolsTest(unittest.TestCase):
         numbers = json.loads(run.stdout.strip().split("\n")[-1])
         self.assertEqual(numbers["errors"], 0)
         self.assertGreaterEqual(numbers["operations"], 2000)
+        run = self.run_tool("stress", "conditional", *self.address(), "--rows", "500", "--connections", "2", "--in-flight", "16", "--json")
+        numbers = json.loads(run.stdout.strip().split("\n")[-1])
+        self.assertEqual((numbers["errors"], numbers["missing"]), (0, 0))
+
+    def test_a_snapshot_outlives_truncate_and_drop(self):
+        http = "--host", "127.0.0.1", "--port", str(self.node.http)
+
+        def listed():
+            return {(one["name"], one["table"]): one["directory"]
+                    for one in json.loads(self.run_tool("admin", "listsnapshots", *http, "--json").stdout)}
+
+        with Line(self.node.line) as line:
+            line.do("CREATE TABLE t.kept (id int PRIMARY KEY, v text)")
+            for number in range(20):
+                line.do(f"INSERT INTO t.kept (id, v) VALUES ({number}, 'value')")
+            self.run_tool("admin", "snapshot", "keyspace=t", "table=kept", "name=before", *http)
+            line.do("TRUNCATE t.kept")
+            self.assertEqual(line.rows("SELECT count(*) FROM t.kept"), [[0]])
+            directory = listed()["before", "kept"]
+            self.run_tool("admin", "import", "t.kept", directory, *http)
+            self.assertEqual(line.rows("SELECT count(*) FROM t.kept"), [[20]])
+            self.run_tool("admin", "snapshot", "keyspace=t", "table=kept", "name=after", *http)
+            line.do("DROP TABLE t.kept")
+            self.assertEqual({name for name, table in listed() if table == "kept"}, {"before", "after"})
+            self.run_tool("admin", "clearsnapshot", "keyspace=t", "table=kept", *http)
+            self.assertFalse([table for _, table in listed() if table == "kept"])
+            self.assertFalse(Path(directory).parent.parent.exists())
 
     def test_admin(self):
         http = "--host", "127.0.0.1", "--port", str(self.node.http)

@@ -148,7 +148,10 @@ struct AdminCommands: Sendable {
             throw AdminError(status: 400, message: "a snapshot's name cannot be \(name)")
         }
         let tables = try chosen(arguments)
-        for (_, store) in tables { try node.storage.snapshot(store, name: name) }
+        let schema = node.queries.schema
+        for (table, store) in tables {
+            try node.storage.snapshot(store, name: name, definition: schema.keyspace(table.keyspace).map { ($0, table) })
+        }
         return .object([("name", .string(name)), ("tables", .int(tables.count))])
     }
 

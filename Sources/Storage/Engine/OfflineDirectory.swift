@@ -10,6 +10,8 @@ public struct OfflineDirectory: Sendable {
     public static let schemaName = "schema"
     public static let statementsName = "schema.cql"
     public static let markerName = "LOADING"
+    /// Of the files that say what the table is.
+    static let names: Set<String> = [schemaName, statementsName]
 
     public let path: String
     private let system: any FileSystem

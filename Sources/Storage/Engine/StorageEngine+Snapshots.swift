@@ -13,7 +13,10 @@ extension StorageEngine {
     /// Names the files a table has now once more, in `snapshots/NAME` of its directory, after a flush; costs no copy.
     ///
     /// The snapshot's manifest comes last and goes first: without it there is no snapshot, only what a crash left of one.
-    public func snapshot(_ table: TableStore, name: String) throws(StorageError) {
+    /// - Parameter definition: what the table is, written beside its files as `OfflineDirectory` has it, so that they can be imported.
+    public func snapshot(
+        _ table: TableStore, name: String, definition: (keyspace: KeyspaceMetadata, table: TableMetadata)? = nil
+    ) throws(StorageError) {
         try flush(table)
         let target = table.directory + "/" + StorageEngine.snapshotsName + "/" + name
         guard !core.system.exists(target + "/" + Manifest.fileName) else {
@@ -26,6 +29,9 @@ extension StorageEngine {
                 try core.system.createDirectory(target)
                 for one in tables { try core.system.link(one.path, to: target + "/" + Manifest.tableFile(one.id)) }
             } catch { throw .file(error) }
+            if let definition {
+                try OfflineDirectory(system: core.system, path: target).describe(definition.keyspace, definition.table)
+            }
             var manifest = Manifest()
             manifest.tables = tables.map(\.id)
             try manifest.write(core.system, directory: target)
@@ -108,7 +114,8 @@ extension StorageEngine {
         guard core.system.exists(parent) else { return }
         for name in try core.system.list(parent) {
             let files = try core.system.list(parent + "/" + name)
-            if files.contains(Manifest.fileName) || !files.allSatisfy({ StorageEngine.isTableFile($0) }) { continue }
+            let isHalf = files.allSatisfy { StorageEngine.isTableFile($0) || OfflineDirectory.names.contains($0) }
+            if files.contains(Manifest.fileName) || !isHalf { continue }
             try removeSnapshot(parent + "/" + name)
         }
     }
