@@ -141,6 +141,24 @@ private final class OvertakenPort: ReplicaPort {
         }
     }
 
+    @Test("counters of two tables are not counted again where one of them is emptied") func countersOfTwo() throws {
+        let session = try session()
+        _ = try session.execute("CREATE TABLE k.m (a int PRIMARY KEY, c counter)")
+        let old = try #require(session.engine.schema.table("k", "n")).id
+        let port = OvertakenPort(session.replica, .unknownTable(old))
+        let box = UncheckedBox(session)
+        port.before.withLock { $0 = { do { _ = try box.value.empty("n") } catch { Issue.record("\(error)") } } }
+        session.options.port = port
+        do {
+            _ = try session.execute(
+                "BEGIN COUNTER BATCH UPDATE k.m SET c = c + 1 WHERE a = 1; UPDATE k.n SET c = c + 1 WHERE a = 1; APPLY BATCH")
+            Issue.record("executed")
+        } catch {
+            guard case .server(let error) = error else { throw error }
+            #expect(error.code == .invalid)
+        }
+    }
+
     @Test("a request whose table is dropped meanwhile is told so; other failures stay what they are") func dropped() throws {
         let session = try session()
         let port = OvertakenPort(session.replica, .storage("the disk is gone"))

@@ -151,7 +151,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     private func beginAnew(
         _ step: Step, _ port: ClusterPort, began: Int64, after refusal: Result<Outcome, ServerError>, _ done: @escaping Completion
     ) {
-        platform.network.schedule(loop: loop, nanoseconds: LoopDriver.patience) { [self] in
+        // What nobody but time can change is not asked as often.
+        let patience = refusal.replicaLacksTable ? LoopDriver.patience * 5 : LoopDriver.patience
+        platform.network.schedule(loop: loop, nanoseconds: patience) { [self] in
             guard let view, view.epoch > port.cluster.epoch || refusal.replicaLacksTable else {
                 guard mayBeginAnew(step, refusal, began: began) else { return done(refusal) }
                 return beginAnew(step, port, began: began, after: refusal, done)

@@ -79,6 +79,16 @@ final class Compiled: Sendable {
     /// The tables that it reads or writes.
     let tables: [UUID]
 
+    /// The tables of which one may be emptied while the statement is executed, which then is executed again: none where that might count twice in another.
+    var emptiable: [UUID] {
+        if case .batch(let batch, _) = plan, batch.kind == .counter { return Compiled.emptiable(.counter, tables) }
+        return tables
+    }
+
+    static func emptiable(_ kind: BatchPlan.Kind, _ tables: [UUID]) -> [UUID] {
+        kind == .counter && Set(tables).count > 1 ? [] : tables
+    }
+
     init(planned: PlannedStatement, snapshot: SchemaSnapshot, fingerprint: UInt64) throws(ServerError) {
         self.planned = planned
         generation = snapshot.generation

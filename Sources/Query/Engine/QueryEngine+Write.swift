@@ -71,8 +71,7 @@ extension QueryEngine {
         for (statement, values) in statements {
             let compiled: Compiled
             do throws(ServerError) { compiled = try current(statement) } catch { throw .server(error) }
-            // Counters of several tables are not counted again where one of them is gone.
-            if kind != .counter || statements.count == 1 { tables += compiled.tables }
+            tables += compiled.tables
             guard case .modification(let modification) = compiled.plan else {
                 throw .invalid("Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")
             }
@@ -88,7 +87,7 @@ extension QueryEngine {
         let now = options.nowInSeconds.map { UInt32(clamping: $0) } ?? UInt32(clamping: wall / 1_000_000)
         guard options.isTracing else {
             do throws(QueryFailure) { return try writeBatch(kind, items, timestamp: nil, options, now, io, &scratch.space) } catch {
-                throw overtaken(error, tables, options)
+                throw overtaken(error, Compiled.emptiable(kind, tables), options)
             }
         }
         let trace = traces.begin(
@@ -99,7 +98,7 @@ extension QueryEngine {
             traces.finish(trace)
             return answer
         } catch {
-            let failure = overtaken(error, tables, options)
+            let failure = overtaken(error, Compiled.emptiable(kind, tables), options)
             if !failure.isForAgain { traces.finish(trace) }
             throw failure.withResult
         }

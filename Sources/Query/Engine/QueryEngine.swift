@@ -130,7 +130,7 @@ public final class QueryEngine: Sendable {
         do throws(ServerError) { compiled = try current(statement) } catch { throw .server(error) }
         if !options.isTracing {
             do throws(QueryFailure) { return try run(compiled, statement, values, options, io, &scratch.space) } catch {
-                throw overtaken(error, compiled.tables, options)
+                throw overtaken(error, compiled.emptiable, options)
             }
         }
         let trace = traces.begin(
@@ -144,7 +144,7 @@ public final class QueryEngine: Sendable {
             traces.finish(trace)
             return answer
         } catch {
-            let failure = overtaken(error, compiled.tables, options)
+            let failure = overtaken(error, compiled.emptiable, options)
             // Run again, it is traced then.
             if !failure.isForAgain { traces.finish(trace) }
             throw failure.withResult
@@ -153,6 +153,7 @@ public final class QueryEngine: Sendable {
 
     /// Why a request failed, as its client is told; or that it is to be executed again, by the schema of now: a table of it has been emptied or dropped
     /// meanwhile, and with it whatever the request had done there.
+    /// - Parameter tables: those it reads or writes; none when it may not be executed again.
     @inline(never) func overtaken(_ failure: QueryFailure, _ tables: [UUID], _ options: QueryOptions) -> QueryFailure {
         guard case .server(let error) = failure, !tables.isEmpty else { return failure }
         let known = schema.tables
