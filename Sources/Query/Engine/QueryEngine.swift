@@ -130,6 +130,7 @@ public final class QueryEngine: Sendable {
         do throws(ServerError) { compiled = try current(statement) } catch { throw .server(error) }
         if !options.isTracing {
             do throws(QueryFailure) { return try run(compiled, statement, values, options, io, &scratch.space) } catch {
+                guard case .server = error else { throw error }
                 throw overtaken(error, compiled.emptiable, options)
             }
         }
