@@ -85,6 +85,10 @@ extension StorageEngine {
             return state.nextID
         }
         defer {
+            // Dropped meanwhile: what was written here kept its directory.
+            if table.isDropped.load(ordering: .relaxed) {
+                do { try core.system.removeDirectory(table.directory) } catch {}  // it has files yet, or is gone
+            }
             compactionState.withLock { $0.running.removeAll { $0.id == progressID } }
             table.version.withLock { $0.busy.subtract(task.inputs.map(\.id)) }
         }
@@ -109,6 +113,7 @@ extension StorageEngine {
                 let merged = try SSTable(system: core.system, path: path, id: id, cache: core.cache)
                 guard try table.replace(task.inputs, with: merged) else {
                     merged.retire()
+                    do { try core.system.remove(path) } catch {}  // it went with the directory's other files
                     return
                 }
             }
@@ -179,6 +184,7 @@ extension StorageEngine {
                 done += sinceThrottle
                 try self.pace(sinceThrottle, done: done, progressID: progressID, table: table)
                 sinceThrottle = 0
+                if table.isDropped.load(ordering: .relaxed) { return false }
             }
             return true
         }

@@ -51,13 +51,17 @@ extension StorageEngine {
         core.observer(.removedLeftover(directory: path, hasSnapshots: hasSnapshots))
     }
 
-    /// Removes a table's files from its directory, and the directory unless it has snapshots.
+    /// Removes a table's files from its directory, and the directory unless it has snapshots. A file may go meanwhile with its last reader.
     /// - Returns: whether it has.
     func removeTableFiles(_ path: String) throws(FileError) -> Bool {
         let system = core.system
         let names = try system.list(path)
         // The manifest last: files without one are no table, and stand in the way of a new one.
-        for name in names where StorageEngine.isTableFile(name) && name != Manifest.fileName { try system.remove(path + "/" + name) }
+        for name in names where StorageEngine.isTableFile(name) && name != Manifest.fileName {
+            do throws(FileError) { try system.remove(path + "/" + name) } catch {
+                if error.reason != .notFound { throw error }
+            }
+        }
         if names.contains(Manifest.fileName) { try system.remove(path + "/" + Manifest.fileName) }
         if names.contains(StorageEngine.snapshotsName) {
             let snapshots = path + "/" + StorageEngine.snapshotsName

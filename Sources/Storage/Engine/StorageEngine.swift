@@ -91,7 +91,11 @@ public final class StorageEngine: Sendable {
         guard let table = tables.withLock({ $0.removeValue(forKey: id) }) else { return }
         table.isDropped.store(true, ordering: .relaxed)
         try empty(table)
-        do { _ = try removeTableFiles(table.directory) } catch { throw .file(error) }
+        do { _ = try removeTableFiles(table.directory) } catch {
+            // What a compaction is writing there goes when it ends, and the directory with it.
+            if compactionState.withLock({ $0.running.contains { $0.directory == table.directory } }) { return }
+            throw .file(error)
+        }
     }
 
     private func empty(_ table: TableStore) throws(StorageError) {
