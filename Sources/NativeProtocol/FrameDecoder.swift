@@ -43,7 +43,7 @@ public struct FrameDecoder: ~Copyable, Sendable {
     var assembly = ByteWriter(capacity: 16)
     var assemblyIsDelivered = false
     /// A frame whose body is too long, and bytes of it still to come.
-    var skipped: FrameHeader?
+    public internal(set) var skipped: FrameHeader?
     var skipLeft = 0
 
     public init(direction: Direction = .requests, maxFrameBytes: Int = FrameDecoder.defaultMaxFrameBytes) {

@@ -102,6 +102,13 @@ class LineTest(unittest.TestCase):
                         pass
                 except ConnectionResetError:
                     pass
+        # Before anything is agreed on, a body that is too long is refused at its header, and the connection ends.
+        with socket.create_connection(("127.0.0.1", self.node.native), timeout=30) as raw:
+            raw.sendall(b"\x04\x00\x00\x02\x07\x0c\x80\x00\x00")
+            answer = b""
+            while piece := raw.recv(4096):
+                answer += piece
+            self.assertIn(b"Request is too big: length 209715200 exceeds maximum allowed length 16777216", answer)
         with Line(self.node.line) as line:
             self.assertEqual(line.rows("SELECT key FROM system.local"), [["local"]])
 

@@ -63,11 +63,10 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         var consumed = 0
         if isClosing { return input.count }
         do throws(ProtocolError) {
-            while !isPaused && !isClosing, let frame = try decoder.next(input, consumed: &consumed) {
-                if let oversize = frame.oversize, !isStarted {
-                    throw .frameTooLarge(length: oversize.length, limit: oversize.limit, stream: frame.header.stream)
-                }
-                handle(frame)
+            while !isPaused && !isClosing, let frame = try decoder.next(input, consumed: &consumed) { handle(frame) }
+            // Whoever has not said yet what it speaks is not listened to for long.
+            if let header = decoder.skipped, !isStarted {
+                throw .frameTooLarge(length: header.length, limit: decoder.maxFrameBytes, stream: header.stream)
             }
         } catch {
             server.counters.protocolErrors.add(1, ordering: .relaxed)
