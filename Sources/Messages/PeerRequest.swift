@@ -32,7 +32,7 @@ public enum PeerRequest: Sendable, Equatable {
     /// Keep mutations for a node that is down, on the disk, and send them when it is up.
     case keepHint(for: UUID, [UInt8])
 
-    /// What the queue of a peer, its counters and its limits call it.
+    /// What the queue of a peer, its counters and its limits call it. Part of the protocol, do not change: 11 has had a meaning, and is not given again.
     public enum Verb: UInt8, Sendable, CaseIterable {
         case write = 1, hint = 2, repair = 3, read = 4, digest = 5, count = 6, prepare = 7, propose = 8, commit = 9, metadata = 10,
             gossip = 12, tree = 13, storeBatch = 14, removeBatch = 15, stream = 16, keepHint = 17

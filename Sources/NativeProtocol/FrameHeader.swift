@@ -1,5 +1,4 @@
 import DataModel
-
 import Primitives
 
 /// Bits of a frame header's flags byte (native_protocol_v5.spec, 2.2).

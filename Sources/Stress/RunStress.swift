@@ -72,10 +72,9 @@ struct StressRun: Sendable {
                 distribution, rows: options.rows, index: index, connections: options.connections, seed: options.seed, zipf: zipf)
             let share: Double =
                 switch options.workload {
-                case .write: 1
+                case .write, .conditional: 1
                 case .read, .scan: 0
                 case .mixed: options.writeShare
-                case .conditional: 1
                 }
             do throws(ClientError) {
                 var worker = try StressWorker(

@@ -15,12 +15,17 @@ import Testing
 
     private static func key(_ number: UInt8) -> PaxosKey { PaxosKey(table: UUID(high: 1, low: 1), partition: [number]) }
 
+    private typealias Place = (turn: PartitionTurn, isFirst: Bool)
+
+    private static func takeThree(_ turns: PartitionTurns, _ log: Log) -> (Place, Place, Place) {
+        func take(_ number: Int) -> Place { turns.take(key(1), log.grant(number)) }
+        return (take(1), take(2), take(3))
+    }
+
     @Test func turnsComeInTheirOrderAndPartitionsDoNotWaitForEachOther() {
         let turns = PartitionTurns()
         let log = Log()
-        let first = turns.take(Self.key(1), log.grant(1))
-        let second = turns.take(Self.key(1), log.grant(2))
-        let third = turns.take(Self.key(1), log.grant(3))
+        let (first, second, third) = Self.takeThree(turns, log)
         let other = turns.take(Self.key(2), log.grant(4))
         #expect(first.isFirst && !second.isFirst && !third.isFirst && other.isFirst)
         first.turn.leave()
@@ -37,9 +42,7 @@ import Testing
     @Test func whoLeavesTheQueueIsPassedOver() {
         let turns = PartitionTurns()
         let log = Log()
-        let first = turns.take(Self.key(1), log.grant(1))
-        let second = turns.take(Self.key(1), log.grant(2))
-        let third = turns.take(Self.key(1), log.grant(3))
+        let (first, second, third) = Self.takeThree(turns, log)
         second.turn.leave()
         #expect(log.all == [])
         first.turn.leave()
@@ -56,13 +59,14 @@ import Testing
             let turns: PartitionTurns
             var steps: [String] = []
             init(_ turns: PartitionTurns) { self.turns = turns }
+            func takeTurn(_ key: PaxosKey, for port: ClusterPort) -> Bool {
+                steps.append("turn")
+                let (turn, isFirst) = turns.take(key) {}
+                port.turn = turn
+                return isFirst
+            }
             func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome? {
                 switch step {
-                case .turn(let key):
-                    steps.append("turn")
-                    let (turn, isFirst) = turns.take(key) {}
-                    port.turn = turn
-                    return isFirst ? .done : nil
                 case .prepare:
                     steps.append("prepare")
                     return .ballot(Ballot(timestamp: 5, node: VirtualCluster.id(1)), found: nil)
@@ -92,7 +96,7 @@ import Testing
                 return
             }
             before.turn.leave()
-            port.complete(.success(.done))
+            port.turnCame()
             guard case .restart = attempt() else {
                 Issue.record("a lost round is not begun anew")
                 return

@@ -51,8 +51,9 @@ private final class VirtualRunner: StepRunner {
         self.serial = serial
     }
 
+    func takeTurn(_ key: PaxosKey, for port: ClusterPort) -> Bool { true }
+
     func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome? {
-        if case .turn = step { return .done }
         try cluster.begin(on: node) { (coordinator, _, now) throws(ServerError) in
             switch step {
             case .write(let bytes, let type):
@@ -63,7 +64,6 @@ private final class VirtualRunner: StepRunner {
                 coordinator.read(command, consistency: level, cluster: port.cluster, isByKey: isByKey, now: now)
             case .prepare(let key, let reading, let deadline):
                 try coordinator.prepare(key, reading: reading, serial: serial, cluster: port.cluster, deadline: deadline, now: now)
-            case .turn: preconditionFailure("answered at once")
             case .propose(let key, let ballot, let value, let deadline):
                 try coordinator.propose(
                     key, ballot: ballot, value: value, serial: serial, commit: consistency, cluster: port.cluster, deadline: deadline,

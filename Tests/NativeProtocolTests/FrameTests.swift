@@ -49,27 +49,18 @@ import Testing
         let wire = [4, 0, 0, 3, 7, 0, 0, 0x40, 0] + [UInt8](repeating: 7, count: 1 << 14) + [4, 0, 0, 4, 5, 0, 0, 0, 0]
         for piece in [1, 8, 9, 10, 1000, wire.count - 1, wire.count] {
             var decoder = FrameDecoder(maxFrameBytes: 1024)
-            var buffer: [UInt8] = []
             var found: [Int16] = []
-            for start in stride(from: 0, to: wire.count, by: piece) {
-                buffer += wire[start..<min(start + piece, wire.count)]
-                var consumed = 0
-                try buffer.withUnsafeBytes { bytes in
-                    while let frame = try decoder.next(bytes, consumed: &consumed) {
-                        found.append(frame.header.stream)
-                        #expect(frame.oversize == (frame.header.stream == 3 ? Frame.Oversize(length: 1 << 14, limit: 1024) : nil))
-                        var requests = RequestDecoder()
-                        if frame.header.stream == 4 {
-                            _ = try requests.decode(frame)
-                        } else {
-                            let error = #expect(throws: ServerError.self) { _ = try requests.decode(frame) }
-                            #expect(error?.code == .invalid)
-                            #expect(error?.message == "Request is too big: length 16384 exceeds maximum allowed length 1024")
-                        }
-                    }
+            try Samples.feed(wire, to: &decoder, piece: { piece }, arrived: { #expect($0.count < FrameHeader.size) }) { frame in
+                found.append(frame.header.stream)
+                #expect(frame.oversize == (frame.header.stream == 3 ? Frame.Oversize(length: 1 << 14, limit: 1024) : nil))
+                var requests = RequestDecoder()
+                if frame.header.stream == 4 {
+                    _ = try requests.decode(frame)
+                } else {
+                    let error = #expect(throws: ServerError.self) { _ = try requests.decode(frame) }
+                    #expect(error?.code == .invalid)
+                    #expect(error?.message == "Request is too big: length 16384 exceeds maximum allowed length 1024")
                 }
-                buffer.removeFirst(consumed)
-                #expect(buffer.count < FrameHeader.size)
             }
             #expect(found == [3, 4], "pieces of \(piece) bytes")
         }

@@ -94,4 +94,27 @@ enum Samples {
             return found
         }
     }
+
+    /// Shows a decoder what arrives piece by piece, as a connection does.
+    /// - Parameters:
+    ///   - piece: bytes of the next piece.
+    ///   - arrived: after each piece, the bytes that the decoder wants to see again.
+    /// - Returns: those after the last.
+    @discardableResult static func feed(
+        _ wire: [UInt8], to decoder: inout FrameDecoder, piece: () -> Int, arrived: ([UInt8]) -> Void = { _ in },
+        _ visit: (Frame) throws -> Void
+    ) throws -> [UInt8] {
+        var buffer: [UInt8] = []
+        var offset = 0
+        while offset < wire.count {
+            let end = min(offset + piece(), wire.count)
+            buffer += wire[offset..<end]
+            offset = end
+            var consumed = 0
+            try buffer.withUnsafeBytes { bytes in while let frame = try decoder.next(bytes, consumed: &consumed) { try visit(frame) } }
+            buffer.removeFirst(consumed)
+            arrived(buffer)
+        }
+        return buffer
+    }
 }

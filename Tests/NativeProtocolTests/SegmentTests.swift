@@ -43,20 +43,11 @@ import Testing
         var random = SeededRandom(seed: 7)
         for _ in 0..<20 {
             var decoder = decoder(compression)
-            var buffer: [UInt8] = []
-            var offset = 0
             var found: [(FrameHeader, [UInt8])] = []
-            while offset < wire.count {
-                let piece = min(Int.random(in: 1...60_000, using: &random), wire.count - offset)
-                buffer += wire[offset..<offset + piece]
-                offset += piece
-                var consumed = 0
-                try buffer.withUnsafeBytes { bytes in
-                    while let frame = try decoder.next(bytes, consumed: &consumed) { found.append((frame.header, [UInt8](frame.body))) }
-                }
-                buffer.removeFirst(consumed)
+            let rest = try Samples.feed(wire, to: &decoder, piece: { Int.random(in: 1...60_000, using: &random) }) { frame in
+                found.append((frame.header, [UInt8](frame.body)))
             }
-            #expect(buffer.isEmpty)
+            #expect(rest.isEmpty)
             #expect(found.map(\.0) == expected.map(\.0))
             #expect(found.map(\.1) == expected.map(\.1))
         }
@@ -91,20 +82,12 @@ import Testing
         for piece in [1000, 70_000, 140_000, wire.count] {
             var decoder = FrameDecoder(maxFrameBytes: 1024)
             decoder.beginSegments(compression: compression)
-            var buffer: [UInt8] = []
             var found: [FrameHeader] = []
-            for start in stride(from: 0, to: wire.count, by: piece) {
-                buffer += wire[start..<min(start + piece, wire.count)]
-                var consumed = 0
-                try buffer.withUnsafeBytes { bytes in
-                    while let frame = try decoder.next(bytes, consumed: &consumed) {
-                        found.append(frame.header)
-                        #expect((frame.oversize != nil) == (frame.header.length > 1024))
-                    }
-                }
-                buffer.removeFirst(consumed)
+            let rest = try Samples.feed(wire, to: &decoder, piece: { piece }) { frame in
+                found.append(frame.header)
+                #expect((frame.oversize != nil) == (frame.header.length > 1024))
             }
-            #expect(buffer.isEmpty)
+            #expect(rest.isEmpty)
             #expect(found.first?.stream == 3)
             #expect(Array(found.dropFirst()) == wanted)
         }

@@ -125,9 +125,9 @@ import Testing
         default:
             let snapshot = world.snapshots.keys.sorted().randomElement(using: &world.random)
             return Step(what: "clear", after: rows) { world in
-                guard let table = world.table, let snapshot else { return }
+                guard world.table != nil, let snapshot else { return }
                 world.snapshots[snapshot] = nil
-                _ = try world.engine.clearSnapshots(of: table, name: snapshot)
+                for one in try world.engine.snapshots() where one.name == snapshot { try world.engine.clear(one) }
             }
         }
     }
@@ -158,7 +158,7 @@ import Testing
         if let table = world.table {
             let files = Set(try world.system.list(directory).filter { $0.hasSuffix(".sst") || $0.hasSuffix(".tmp") })
             #expect(files == Set(table.tables.map { "\($0.id).sst" }), "\(what): files")
-            let listed = Set(try world.engine.snapshots(of: table).map(\.name))
+            let listed = Set(try world.engine.snapshots().map(\.name))
             #expect(listed == Set(world.snapshots.keys), "\(what): snapshots")
             #expect(try read(table) == world.rows, "\(what): rows")
         } else {
@@ -222,9 +222,9 @@ import Testing
                 #expect(found == world.rows || found == step.after, "\(what) died")
                 world.rows = found
             }
-            if step.what == "snapshot" || step.what == "clear", !isDone, let table = world.table {
+            if step.what == "snapshot" || step.what == "clear", !isDone, world.table != nil {
                 // It is there or not, and whole if it is.
-                let listed = Set(try world.engine.snapshots(of: table).map(\.name))
+                let listed = Set(try world.engine.snapshots().map(\.name))
                 for (snapshot, rows) in snapshots where listed.contains(snapshot) { world.snapshots[snapshot] = rows }
                 let new = "s\(world.snapshotNumber)"
                 if step.what == "snapshot" && listed.contains(new) { world.snapshots[new] = world.rows }

@@ -44,7 +44,9 @@ import Testing
         let (engine, table) = try EngineRecoveryTests.open(system)
         try EngineRecoveryTests.put(engine, 1)
         try engine.snapshot(table, name: "a")
-        #expect(try engine.clearSnapshots(of: table, name: nil) == 1)
+        let taken = try engine.snapshots()
+        #expect(taken.count == 1)
+        for snapshot in taken { try engine.clear(snapshot) }
         try engine.dropTable(Sample.table)
         #expect(try system.list("db/data/ks").isEmpty)
     }

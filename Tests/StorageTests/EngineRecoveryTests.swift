@@ -165,7 +165,7 @@ import Testing
         #expect(throws: StorageError.self) { try engine.snapshot(table, name: "a") }
         failing.set(false)
         try engine.snapshot(table, name: "a")
-        #expect(try engine.snapshots(of: table).map(\.name) == ["a"])
+        #expect(try engine.snapshots().map(\.name) == ["a"])
         #expect(throws: StorageError.self) { try engine.snapshot(table, name: "a") }
     }
 

@@ -7,6 +7,10 @@ public protocol StepRunner: AnyObject {
     /// Begins a step.
     /// - Returns: its result when it is there at once; else nil, and `ClusterPort.complete` is called with it later.
     func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome?
+
+    /// Has a transaction wait for earlier ones of this node on the partition, but not for long; the port keeps its place (`turn`).
+    /// - Returns: whether it need not wait; else `ClusterPort.turnCame` is called later.
+    func takeTurn(_ key: PaxosKey, for port: ClusterPort) -> Bool
 }
 
 /// One thing a request needs of other nodes.
@@ -16,14 +20,12 @@ public enum Step: Sendable {
     case read(ReadCommand, consistency: Consistency, isByKey: Bool)
     case prepare(PaxosKey, reading: ReadCommand?, deadline: Int64)
     case propose(PaxosKey, Ballot, value: [UInt8], deadline: Int64)
-    /// Wait for earlier transactions of this node on the partition, but not for long.
-    case turn(PaxosKey)
 
     /// Whether it may be begun once more although a part of it may have been done.
     public var mayBeginAnew: Bool {
         switch self {
         // The same mutations, with the same timestamps.
-        case .write, .read, .prepare, .turn: true
+        case .write, .read, .prepare: true
         case .count, .propose: false
         }
     }
@@ -77,7 +79,6 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     private var deadline: Int64 = 0
     /// The place of the transaction among those of this node on its partition; left when the request is over.
     public var turn: PartitionTurn?
-    private var isWaitingForTurn = false
     private var hasHadTurn = false
     /// While the body of a transaction is run only to learn what it reads first.
     private var isLearning = false
@@ -144,12 +145,18 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     public func complete(_ result: Result<Outcome, ServerError>) {
         precondition(isPending, "a result nobody waits for")
         isPending = false
-        if isWaitingForTurn {
-            isWaitingForTurn = false
-            hasHadTurn = true
-        } else {
-            finished.append(Finished(result: result, command: pendingCommand))
-        }
+        finished.append(Finished(result: result, command: pendingCommand))
+        tell()
+    }
+
+    /// The transaction waits for its turn no longer: it has come, or has taken too long. More than once does nothing more.
+    public func turnCame() {
+        if hasHadTurn { return }
+        hasHadTurn = true
+        tell()
+    }
+
+    private func tell() {
         let told = whenComplete
         whenComplete = nil
         told?()
@@ -204,7 +211,9 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
     public func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) {
         if deadline == 0 { deadline = monotonicMicroseconds() + contentionTimeout }
         let key = PaxosKey(table: table, partition: partition)
-        if !hasHadTurn { try takeTurn(key) }
+        // No step of the request: executed again, it has had it. Whoever may wait holds a thread, which those before may need.
+        if !hasHadTurn, !mayWait, !runner.takeTurn(key, for: self) { throw .pending }
+        hasHadTurn = true
         if position >= finished.count { learn(body) }
         guard case .ballot(let ballot, let answer) = try run(.prepare(key, reading: learned, deadline: deadline)) else {
             throw .server(ServerError(.serverError, "a round of Paxos ended without a ballot"))
@@ -218,24 +227,6 @@ public final class ClusterPort: ReplicaPort, @unchecked Sendable {
         guard body() else { return }
         // A decision not to write is one as well: nothing older may come through after it.
         if transaction?.hasProposed == false { try propose([]) }
-    }
-
-    /// What the request waits for first is no result: executed again, it has had it.
-    private func takeTurn(_ key: PaxosKey) throws(ReplicaError) {
-        if !mayWait {
-            isPending = true
-            isWaitingForTurn = true
-            let outcome: Outcome?
-            do throws(ServerError) { outcome = try runner.begin(.turn(key), for: self) } catch {
-                isPending = false
-                isWaitingForTurn = false
-                throw .server(error)
-            }
-            if outcome == nil { throw .pending }
-            isPending = false
-            isWaitingForTurn = false
-        }
-        hasHadTurn = true
     }
 
     /// Finds out which row a transaction reads first: it is asked for when the round is opened.

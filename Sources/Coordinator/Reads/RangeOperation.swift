@@ -30,9 +30,14 @@ final class RangeOperation: Operation {
     }
 
     override func start(now: Int64) {
-        guard cluster.placement(of: command.table) != nil else { return finish(.failure(.unknownTable(command.table))) }
         stretches = cluster.stretches(table: command.table, command.range)
         if command.reversed { stretches.reverse() }
+        answers = stretches.map { _ in nil }
+        round(now: now)
+    }
+
+    private func round(now: Int64) {
+        guard let placement = cluster.placement(of: command.table) else { return finish(.failure(.unknownTable(command.table))) }
         guard !stretches.isEmpty else {
             return finish(
                 .failure(
@@ -40,12 +45,6 @@ final class RangeOperation: Operation {
                         .unavailable, "nobody owns what is asked for",
                         detail: .unavailable(consistency: consistency, required: 1, alive: 0))))
         }
-        answers = stretches.map { _ in nil }
-        round(now: now)
-    }
-
-    private func round(now: Int64) {
-        guard let placement = cluster.placement(of: command.table) else { return finish(.failure(.unknownTable(command.table))) }
         let end = min(stretches.count, next + atOnce)
         let these = next..<end
         next = end

@@ -167,13 +167,11 @@ struct AdminCommands: Sendable {
             })
     }
 
-    /// Snapshots of the tables that the arguments name, also of those that are dropped or emptied since.
+    /// Snapshots of the tables that the arguments name, also of those that are dropped or emptied since, with the names of their tables.
     private func chosenSnapshots(
         _ arguments: [String: String]
     ) throws -> [(table: (keyspace: String, name: String), snapshot: SnapshotInfo)] {
-        let found = try node.storage.allSnapshots().map { directory, snapshot in (TableStorage.tableName(ofDirectory: directory), snapshot)
-        }
-        .filter { table, _ in
+        let found = try node.storage.snapshots().map { (TableStorage.tableName(ofDirectory: $0.table), $0) }.filter { table, _ in
             arguments["keyspace"].map { $0 == table.keyspace } ?? true && arguments["table"].map { $0 == table.name } ?? true
         }
         if found.isEmpty { _ = try chosen(arguments) }

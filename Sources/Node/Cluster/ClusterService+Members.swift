@@ -58,7 +58,7 @@ extension ClusterService {
         try box.withLock { $0 }.get()
     }
 
-    /// Makes a change that is in force on every node when this returns; on a background thread.
+    /// Makes a change that is in force on every node when this returns, as TRUNCATE does, of which its errors speak; on a background thread.
     func changeEverywhere(_ step: @escaping ChangeQueue.Step) throws(ServerError) {
         let dead = others.count { !isAlive($0.node.id) }
         guard dead == 0 else {
@@ -72,7 +72,7 @@ extension ClusterService {
         guard let value = metadata.current?.encode() else { return }
         var waiting = others.map(\.node)
         while true {
-            let replies = askAll(.metadata(.chosen(epoch: 0, value: value)), waiting, timeout: 2_000_000)
+            let replies = askAll(.metadata(.chosen(epoch: 0, value: value)), at: waiting.map { ($0.endpoint, $0.id) }, timeout: 2_000_000)
             waiting = zip(waiting, replies).compactMap { node, reply in
                 if case .metadata = reply { return nil }
                 return metadata.current?.member(node.id).map(\.node)

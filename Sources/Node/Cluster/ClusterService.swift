@@ -285,22 +285,12 @@ final class ClusterService: Sendable {
     /// Asks a node and waits for its answer; on a background thread.
     /// - Parameter timeout: microseconds.
     func ask(_ request: PeerRequest, at endpoint: Endpoint, wanted: UUID?, timeout: Int64) -> PeerReply {
-        let box = Mutex<PeerReply>(.failed(.connectionLost, "no answer"))
-        background.wait { resume in
-            let driver = drivers[0]
-            network.onLoop(0) {
-                driver.ask(request, at: endpoint, wanted: wanted, timeout: timeout) { reply in
-                    box.withLock { $0 = reply }
-                    resume()
-                }
-            }
-        }
-        return box.withLock { $0 }
+        askAll(request, at: [(endpoint, wanted)], timeout: timeout)[0]
     }
 
     /// Asks nodes the same at once and waits for all their answers; on a background thread.
     /// - Parameter timeout: microseconds.
-    func askAll(_ request: PeerRequest, _ nodes: [RingNode], timeout: Int64) -> [PeerReply] {
+    func askAll(_ request: PeerRequest, at nodes: [(endpoint: Endpoint, wanted: UUID?)], timeout: Int64) -> [PeerReply] {
         if nodes.isEmpty { return [] }
         let box = Mutex<(replies: [PeerReply], left: Int)>(
             ([PeerReply](repeating: .failed(.connectionLost, "no answer"), count: nodes.count), nodes.count))
@@ -308,7 +298,7 @@ final class ClusterService: Sendable {
             let driver = drivers[0]
             network.onLoop(0) {
                 for (index, node) in nodes.enumerated() {
-                    driver.ask(request, at: node.endpoint, wanted: node.id, timeout: timeout) { reply in
+                    driver.ask(request, at: node.endpoint, wanted: node.wanted, timeout: timeout) { reply in
                         let left = box.withLock { box in
                             box.replies[index] = reply
                             box.left -= 1

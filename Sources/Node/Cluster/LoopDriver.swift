@@ -62,7 +62,6 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     // MARK: Requests of clients
 
     func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome? {
-        if case .turn(let key) = step { return takeTurn(key, port) }
         if port.mayWait { return try wait(step, port) }
         let id = try start(step, port)
         beginning = id
@@ -88,30 +87,18 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     }
 
     /// Has the request wait for its turn, at most for half as long as a transaction may contend; then it goes on without.
-    private func takeTurn(_ key: PaxosKey, _ port: ClusterPort) -> Outcome? {
-        let wait = OneOf { port.complete(.success(.done)) }
-        let (turn, isFirst) = platform.turns.take(key) { [platform, loop] in platform.network.onLoop(loop) { wait.end() } }
+    func takeTurn(_ key: PaxosKey, for port: ClusterPort) -> Bool {
+        // The request keeps its port; the queue must not, or the port would never end and leave it.
+        let (turn, isFirst) = platform.turns.take(key) { [platform, loop, weak port] in
+            platform.network.onLoop(loop) { port?.turnCame() }
+        }
         port.turn = turn
-        if isFirst {
-            wait.forget()
-            return .done
+        if !isFirst {
+            platform.network.schedule(loop: loop, nanoseconds: UInt64(coordinator.limits.casContentionTimeout) * 500) { [weak port] in
+                port?.turnCame()
+            }
         }
-        platform.network.schedule(loop: loop, nanoseconds: UInt64(coordinator.limits.casContentionTimeout) * 500) { wait.end() }
-        return nil
-    }
-
-    /// What the first of several events ends.
-    ///
-    /// SAFETY: `@unchecked` because it is touched on one loop only.
-    private final class OneOf: @unchecked Sendable {
-        private var body: (() -> Void)?
-        init(_ body: @escaping () -> Void) { self.body = body }
-        func end() {
-            let once = body
-            forget()
-            once?()
-        }
-        func forget() { body = nil }
+        return isFirst
     }
 
     // MARK: Newer members
@@ -208,7 +195,6 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             return try coordinator.propose(
                 key, ballot: ballot, value: value, serial: port.serial, commit: port.consistency, cluster: cluster, deadline: deadline,
                 now: now)
-        case .turn: preconditionFailure("a turn is no operation")
         }
     }
 

@@ -81,7 +81,7 @@ final class Compiled: Sendable {
 
     /// The tables of which one may be emptied while the statement is executed, which then is executed again: none where that might count twice in another.
     var emptiable: [UUID] {
-        if case .batch(let batch, _) = plan, batch.kind == .counter { return Compiled.emptiable(.counter, tables) }
+        if case .batch(let batch, _) = plan { return Compiled.emptiable(batch.kind, tables) }
         return tables
     }
 

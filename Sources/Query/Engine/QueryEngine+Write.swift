@@ -67,11 +67,9 @@ extension QueryEngine {
         scratch: ExecutionScratch
     ) throws(QueryFailure) -> Answer {
         var items: [(compiled: CompiledModification, values: ValueList)] = []
-        var tables: [UUID] = []
         for (statement, values) in statements {
             let compiled: Compiled
             do throws(ServerError) { compiled = try current(statement) } catch { throw .server(error) }
-            tables += compiled.tables
             guard case .modification(let modification) = compiled.plan else {
                 throw .invalid("Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")
             }
@@ -87,7 +85,7 @@ extension QueryEngine {
         let now = options.nowInSeconds.map { UInt32(clamping: $0) } ?? UInt32(clamping: wall / 1_000_000)
         guard options.isTracing else {
             do throws(QueryFailure) { return try writeBatch(kind, items, timestamp: nil, options, now, io, &scratch.space) } catch {
-                throw overtaken(error, Compiled.emptiable(kind, tables), options)
+                throw overtaken(error, Compiled.emptiable(kind, items.map(\.compiled.plan.table.id)), options)
             }
         }
         let trace = traces.begin(
@@ -98,7 +96,7 @@ extension QueryEngine {
             traces.finish(trace)
             return answer
         } catch {
-            let failure = overtaken(error, Compiled.emptiable(kind, tables), options)
+            let failure = overtaken(error, Compiled.emptiable(kind, items.map(\.compiled.plan.table.id)), options)
             if !failure.isForAgain { traces.finish(trace) }
             throw failure.withResult
         }

@@ -130,7 +130,6 @@ public final class QueryEngine: Sendable {
         do throws(ServerError) { compiled = try current(statement) } catch { throw .server(error) }
         if !options.isTracing {
             do throws(QueryFailure) { return try run(compiled, statement, values, options, io, &scratch.space) } catch {
-                guard case .server = error else { throw error }
                 throw overtaken(error, compiled.emptiable, options)
             }
         }
@@ -155,11 +154,17 @@ public final class QueryEngine: Sendable {
     /// Why a request failed, as its client is told; or that it is to be executed again, by the schema of now: a table of it has been emptied or dropped
     /// meanwhile, and with it whatever the request had done there.
     /// - Parameter tables: those it reads or writes; none when it may not be executed again.
-    @inline(never) func overtaken(_ failure: QueryFailure, _ tables: [UUID], _ options: QueryOptions) -> QueryFailure {
-        guard case .server(let error) = failure, !tables.isEmpty else { return failure }
+    @inline(__always) func overtaken(_ failure: QueryFailure, _ tables: @autoclosure () -> [UUID], _ options: QueryOptions) -> QueryFailure
+    {
+        // Most of what is thrown here only waits.
+        guard case .server(let error) = failure else { return failure }
+        return mayStartOver(after: error, tables(), options) ? .restart : failure
+    }
+
+    @inline(never) private func mayStartOver(after error: ServerError, _ tables: [UUID], _ options: QueryOptions) -> Bool {
         let known = schema.tables
-        guard error.tableIsGone || tables.contains(where: { known[$0] == nil }) else { return failure }
-        return options.port?.startOver() ?? true ? .restart : failure
+        guard !tables.isEmpty, error.tableIsGone || tables.contains(where: { known[$0] == nil }) else { return false }
+        return options.port?.startOver() ?? true
     }
 
     private static func describe(_ result: StatementResult) -> String {

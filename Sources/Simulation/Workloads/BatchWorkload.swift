@@ -32,7 +32,7 @@ public final class BatchWorkload: Workload, @unchecked Sendable {
         let reply = session.run(
             "BEGIN BATCH INSERT INTO sim.batches (k, v) VALUES (\(2 * pair), \(pair)); "
                 + "INSERT INTO sim.batches (k, v) VALUES (\(2 * pair + 1), \(pair)); APPLY BATCH")
-        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
+        violations += reply.complaints(of: self)
         batches.append(Batch(pair: pair, isAcknowledged: reply.isDone, called: called))
     }
 

@@ -22,7 +22,7 @@ public final class CounterWorkload: Workload, @unchecked Sendable {
         counters[key].begin(amount)
         let reply = session.run("UPDATE sim.counters SET c = c + \(amount) WHERE k = \(key)")
         if reply.isDone { counters[key].acknowledge(amount) } else if reply.isRefused { counters[key].takeBack(amount) }
-        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
+        violations += reply.complaints(of: self)
     }
 
     private func saw(_ key: Int, _ rows: [[String]], _ floor: Int) {

@@ -73,7 +73,7 @@ public final class DeletionWorkload: Workload, @unchecked Sendable {
         for (row, version) in zip(affected, versions) {
             rows[partition][row].ended(version, isAcknowledged: reply.isDone, called: called, now: session.now)
         }
-        check(reply)
+        violations += reply.complaints(of: self)
     }
 
     private func read(_ session: ClientSession) {
@@ -83,16 +83,12 @@ public final class DeletionWorkload: Workload, @unchecked Sendable {
         let called = session.now
         let reply = session.run("SELECT c, v FROM sim.deletions WHERE k = \(partition)", page: page)
         if let found = reply.rows { saw(partition, found, floors, called, session.now) }
-        check(reply)
-    }
-
-    private func check(_ reply: LineReply) {
-        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
+        violations += reply.complaints(of: self)
     }
 
     private func saw(_ partition: Int, _ found: [[String]], _ floors: [Int], _ called: UInt64, _ now: UInt64) {
         for row in rows[partition].indices {
-            let value = found.first { $0.first == String(row) }.flatMap { $0.count > 1 ? Int($0[1]) : nil }
+            let value = found.value(of: row)
             if let violation = rows[partition][row].saw(value, floor: floors[row], called: called, now: now) {
                 violations.append(violation)
             }

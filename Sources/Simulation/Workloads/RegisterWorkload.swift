@@ -31,24 +31,20 @@ public final class RegisterWorkload: Workload, @unchecked Sendable {
             let reply = session.run(
                 "INSERT INTO sim.registers (k, v, pad) VALUES (\(key), \(value), '\(pad)') USING TIMESTAMP \(version)")
             registers[key].ended(version, isAcknowledged: reply.isDone, called: called, now: session.now)
-            check(reply)
+            violations += reply.complaints(of: self)
         } else {
             let key = world.random.int(0...registers.count - 1)
             let floor = registers[key].floor
             let called = session.now
             let reply = session.run("SELECT v FROM sim.registers WHERE k = \(key)")
             if let rows = reply.rows { saw(key, rows, floor, called, session.now) }
-            check(reply)
+            violations += reply.complaints(of: self)
         }
     }
 
     private func saw(_ key: Int, _ rows: [[String]], _ floor: Int, _ called: UInt64, _ now: UInt64) {
         let value = rows.first.flatMap { $0.first }.map { Int($0) ?? -1 }
         if let violation = registers[key].saw(value, floor: floor, called: called, now: now) { violations.append(violation) }
-    }
-
-    private func check(_ reply: LineReply) {
-        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
     }
 
     public func finish(_ session: ClientSession, _ readers: FinalReaders) {

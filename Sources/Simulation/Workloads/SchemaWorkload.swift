@@ -32,14 +32,12 @@ public final class SchemaWorkload: Workload, @unchecked Sendable {
             acknowledged.insert(round)
             // Who was told that it is there may use it at once, through the same node.
             let use = session.run("INSERT INTO sim.made_\(round) (k, pad) VALUES (\(session.number), 'x')")
-            if use.isMeaningless, !use.text.contains("made_") {
-                violations.append(Violation("\(name): refused as meaningless", history: [use.text]))
-            }
+            if !use.text.contains("made_") { violations += use.complaints(of: self) }
             let told = session.run(
                 "SELECT id FROM system_schema.tables WHERE keyspace_name = 'sim' AND table_name = 'made_\(round)'", "ONE")
             if let id = told.rows?.first?.first { compare(round, id) }
-        } else if reply.isMeaningless {
-            violations.append(Violation("\(name): refused as meaningless", history: [reply.text]))
+        } else {
+            violations += reply.complaints(of: self)
         }
     }
 

@@ -30,7 +30,7 @@ public final class SloppyWorkload: Workload, @unchecked Sendable {
         next += 1
         let called = session.now
         let reply = session.run("INSERT INTO sloppy.rows (k, v) VALUES (\(key), \(key))")
-        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
+        violations += reply.complaints(of: self)
         if reply.isDone { acknowledged.append((key, called)) }
     }
 

@@ -68,7 +68,7 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
     private func operate(_ session: ClientSession, _ key: Int, guess: Int) -> (kind: RegisterOperation.Kind, isKnown: Bool)? {
         if session.world.random.happens(0.3) {
             let reply = session.run("SELECT v FROM sim.transactions WHERE k = \(key)", "SERIAL")
-            complain(reply)
+            violations += reply.complaints(of: self)
             guard let rows = reply.rows else { return nil }
             return (.read(value(rows.first?.first)), true)
         }
@@ -79,7 +79,7 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
             ? "INSERT INTO sim.transactions (k, v) VALUES (\(key), \(new)) IF NOT EXISTS"
             : "UPDATE sim.transactions SET v = \(new) WHERE k = \(key) IF v = \(guess)"
         let reply = session.run(statement)
-        complain(reply)
+        violations += reply.complaints(of: self)
         switch reply {
         case .done(let rows, _):
             if reply.isApplied { return (.swap(guess, new), true) }
@@ -92,10 +92,6 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
     }
 
     private func value(_ cell: String?) -> Int { cell.flatMap { Int($0) } ?? 0 }
-
-    private func complain(_ reply: LineReply) {
-        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
-    }
 
     private func check(_ register: Register) {
         if Linearizability.holds(register.history, initial: 0) { return }

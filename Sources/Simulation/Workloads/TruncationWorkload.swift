@@ -49,13 +49,13 @@ public final class TruncationWorkload: Workload, @unchecked Sendable {
         for (key, version) in zip(keys, versions) {
             emptied[table].rows[key].ended(version, isAcknowledged: reply.isDone, called: called, now: session.now)
         }
-        check(reply)
+        violations += reply.complaints(of: self)
     }
 
     private func empty(_ table: Int, _ session: ClientSession) {
         let called = session.now
         let reply = session.run("TRUNCATE sim.emptied_\(table)")
-        check(reply)
+        violations += reply.complaints(of: self)
         if case .failed(_, let text) = reply, text.contains("nothing was removed") { return }
         for key in emptied[table].rows.indices {
             let version = emptied[table].rows[key].begin(nil)
@@ -68,16 +68,12 @@ public final class TruncationWorkload: Workload, @unchecked Sendable {
         let called = session.now
         let reply = session.run("SELECT k, v FROM sim.emptied_\(table)")
         if let found = reply.rows { saw(table, found, called, session.now) }
-        check(reply)
-    }
-
-    private func check(_ reply: LineReply) {
-        if reply.isMeaningless { violations.append(Violation("\(name): refused as meaningless", history: [reply.text])) }
+        violations += reply.complaints(of: self)
     }
 
     private func saw(_ table: Int, _ found: [[String]], _ called: UInt64, _ now: UInt64) {
         for key in emptied[table].rows.indices {
-            let value = found.first { $0.first == String(key) }.flatMap { $0.count > 1 ? Int($0[1]) : nil }
+            let value = found.value(of: key)
             let floor = emptied[table].rows[key].floor
             if let violation = emptied[table].rows[key].saw(value, floor: floor, called: called, now: now) { violations.append(violation) }
         }

@@ -19,6 +19,18 @@ extension Workload {
     public var needsSyncedLog: Bool { true }
 }
 
+extension LineReply {
+    /// A violation when the request was refused as one that makes no sense, which no fault explains.
+    func complaints(of workload: any Workload) -> [Violation] {
+        isMeaningless ? [Violation("\(workload.name): refused as meaningless", history: [text])] : []
+    }
+}
+
+extension [[String]] {
+    /// The number beside a key, in rows of keys and values; nil when there is none.
+    func value(of key: Int) -> Int? { first { $0.first == String(key) }.flatMap { $0.count > 1 ? Int($0[1]) : nil } }
+}
+
 /// Reads of the end: every node is asked, until it answers or the time is up.
 public final class FinalReaders {
     private let session: ClientSession

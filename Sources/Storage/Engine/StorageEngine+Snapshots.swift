@@ -3,6 +3,8 @@ import Platform
 
 /// A snapshot of one table.
 public struct SnapshotInfo: Sendable {
+    /// The name of its table's directory, as `openTable` takes it.
+    public var table: String
     public var name: String
     public var directory: String
     /// Bytes of its files, shared with the table as long as that has them too.
@@ -42,58 +44,39 @@ extension StorageEngine {
         }
     }
 
-    public func snapshots(of table: TableStore) throws(StorageError) -> [SnapshotInfo] {
-        do { return try snapshots(in: table.directory) } catch { throw .file(error) }
-    }
-
-    /// The snapshots of all tables, also of those that are dropped or emptied since, with the names of their directories, as `openTable` takes them.
-    public func allSnapshots() throws(StorageError) -> [(table: String, snapshot: SnapshotInfo)] {
-        let data = directory + "/data"
-        var found: [(table: String, snapshot: SnapshotInfo)] = []
-        do {
-            for keyspace in try core.system.list(data).sorted() {
-                for name in try core.system.list(data + "/" + keyspace).sorted() {
-                    found += try snapshots(in: data + "/" + keyspace + "/" + name).map { (keyspace + "/" + name, $0) }
+    /// The snapshots of all tables, also of those that are dropped or emptied since.
+    public func snapshots() throws(StorageError) -> [SnapshotInfo] {
+        let (system, data) = (core.system, directory + "/data")
+        var found: [SnapshotInfo] = []
+        do throws(FileError) {
+            for keyspace in try system.list(data).sorted() {
+                for table in try system.list(data + "/" + keyspace).sorted() {
+                    let parent = data + "/" + keyspace + "/" + table + "/" + StorageEngine.snapshotsName
+                    guard system.exists(parent) else { continue }
+                    for name in try system.list(parent).sorted() {
+                        let path = parent + "/" + name
+                        guard system.exists(path + "/" + Manifest.fileName) else { continue }
+                        var bytes = 0
+                        for file in try system.list(path) {
+                            let open = try system.open(path + "/" + file, .read)
+                            bytes += try open.size()
+                            open.close()
+                        }
+                        found.append(SnapshotInfo(table: keyspace + "/" + table, name: name, directory: path, bytes: bytes))
+                    }
                 }
             }
-            return found
         } catch { throw .file(error) }
-    }
-
-    private func snapshots(in table: String) throws(FileError) -> [SnapshotInfo] {
-        let parent = table + "/" + StorageEngine.snapshotsName
-        guard core.system.exists(parent) else { return [] }
-        var found: [SnapshotInfo] = []
-        for name in try core.system.list(parent).sorted() {
-            guard core.system.exists(parent + "/" + name + "/" + Manifest.fileName) else { continue }
-            var bytes = 0
-            for file in try core.system.list(parent + "/" + name) {
-                let open = try core.system.open(parent + "/" + name + "/" + file, .read)
-                bytes += try open.size()
-                open.close()
-            }
-            found.append(SnapshotInfo(name: name, directory: parent + "/" + name, bytes: bytes))
-        }
         return found
     }
 
     /// Removes a snapshot, and what is left of its table's directory when that has nothing else.
     public func clear(_ snapshot: SnapshotInfo) throws(StorageError) {
-        let table = snapshot.directory.split(separator: "/", omittingEmptySubsequences: false).dropLast(2).joined(separator: "/")
+        let table = directory + "/data/" + snapshot.table
         do throws(FileError) {
             try removeSnapshot(snapshot.directory)
             if !allTables.contains(where: { $0.directory == table }), core.system.exists(table) { try removeLeftover(table) }
         } catch { throw .file(error) }
-    }
-
-    /// Removes one snapshot of a table, or all of them; returns how many.
-    public func clearSnapshots(of table: TableStore, name: String?) throws(StorageError) -> Int {
-        var removed = 0
-        for snapshot in try snapshots(of: table) where name == nil || snapshot.name == name {
-            do { try removeSnapshot(snapshot.directory) } catch { throw .file(error) }
-            removed += 1
-        }
-        return removed
     }
 
     private func removeSnapshot(_ path: String) throws(FileError) {
