@@ -90,7 +90,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     func takeTurn(_ key: PaxosKey, for port: ClusterPort) -> Bool {
         // The request keeps its port; the queue must not, or the port would never end and leave it.
         let (turn, isFirst) = platform.turns.take(key) { [platform, loop, weak port] in
-            platform.network.onLoop(loop) { port?.turnCame() }
+            platform.network.onLoop(loop) { [weak port] in port?.turnCame() }
         }
         port.turn = turn
         if !isFirst {
