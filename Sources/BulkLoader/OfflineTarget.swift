@@ -175,26 +175,26 @@ final class OfflinePort: ReplicaPort {
     func open(_ writer: OfflineTableWriter) { self.writer.withLock { $0 = writer } }
     func close() { writer.withLock { $0 = nil } }
 
-    func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
+    func apply(_ mutations: borrowing MutationWriter, type: WriteType) throws(ReplicaError) {
         guard let writer = writer.withLock({ $0 }) else { throw .storage("the directory is not open") }
         do { try writer.apply(mutations.out.bytes) } catch { throw .storage(error.description) }
     }
 
-    func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
+    func applyCounters(_ deltas: borrowing MutationWriter) throws(ReplicaError) {
         throw .storage("counters belong to the node that counts")
     }
 
-    func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) {
+    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) {
         throw .storage("conditions need a node")
     }
 
     func scan(
-        table: UUID, range: KeyRange, reversed: Bool, io: IOMode, _ visit: (UnsafeRawBufferPointer, RowView) -> ScanStep
+        table: UUID, range: KeyRange, reversed: Bool, _ visit: (UnsafeRawBufferPointer, RowView) -> ScanStep
     ) throws(ReplicaError) {
         throw .storage("nothing can be read")
     }
 
-    func get(table: UUID, key: borrowing ByteWriter, io: IOMode, _ visit: (RowView) -> Void) throws(ReplicaError) {
+    func get(table: UUID, key: borrowing ByteWriter, _ visit: (RowView) -> Void) throws(ReplicaError) {
         throw .storage("nothing can be read")
     }
 }

@@ -17,7 +17,7 @@ struct OfflineWorker {
         do throws(ServerError) {
             statement = try target.engine.prepare(plan.statement, keyspace: nil)
         } catch { throw .schema(error.message) }
-        let scratch = SchemaScript.scratch()
+        let context = SchemaScript.context()
         // One write at a time, as many as the data has: nothing is asked of other replicas.
         let options = QueryOptions(consistency: .any)
         var encoder = RowEncoder(plan, source.framing)
@@ -32,15 +32,15 @@ struct OfflineWorker {
                 case .refused(let reason): ledger.reject(line: line, reason: reason, record: record())
                 case .row:
                     OfflineWorker.bind(encoded, to: &values)
-                    do throws(QueryFailure) {
-                        _ = try target.engine.execute(statement, values: values, options: options, io: .blocking, scratch: scratch)
+                    do throws(ServerError) {
+                        _ = try target.engine.execute(statement, values: values, options: options, context: context)
                         rows += 1
                     } catch {
-                        guard case .server(let problem) = error, problem.code != .serverError, problem.code != .overloaded else {
-                            failure = .input("the rows cannot be written: \(OfflineWorker.message(error))")
+                        guard error.code != .serverError, error.code != .overloaded else {
+                            failure = .input("the rows cannot be written: \(error.message)")
                             return false
                         }
-                        ledger.reject(line: line, reason: "\(problem.code.name): \(problem.message)", record: record())
+                        ledger.reject(line: line, reason: "\(error.code.name): \(error.message)", record: record())
                     }
                 }
                 return true
@@ -49,11 +49,6 @@ struct OfflineWorker {
             if let failure { throw failure }
             try target.took(chunk.place, rows: rows, ledger)
         }
-    }
-
-    private static func message(_ failure: QueryFailure) -> String {
-        if case .server(let error) = failure { return error.message }
-        return "the engine had to wait"
     }
 
     /// Values as the protocol carries them: a length, or -2 for unset, and the bytes.

@@ -16,10 +16,10 @@ struct SchemaScript {
         return QueryEngine(replica: port, host: OfflineHost(), node: info, schema: schema)
     }
 
-    /// Memory to execute statements with, its identifiers unlike all others.
-    static func scratch() -> ExecutionScratch {
+    /// A context for statements, whose identifiers are unlike those of all others.
+    static func context() -> RequestContext {
         var random = SystemRandomNumberGenerator()
-        return ExecutionScratch(seed: random.next(), clockSequenceAndNode: random.next())
+        return RequestContext(identifiers: IdentifierSource(seed: random.next(), clockSequenceAndNode: random.next()))
     }
 
     /// What a file says: CQL, or a node's own file of its schema.
@@ -81,14 +81,7 @@ struct SchemaScript {
 
     private func perform(_ text: String, keyspace: String?) throws(ServerError) -> StatementResult {
         let statement = try engine.statement(text, keyspace: keyspace)
-        do throws(QueryFailure) {
-            return try engine.execute(statement, options: QueryOptions(), io: .blocking, scratch: SchemaScript.scratch()).result
-        } catch {
-            switch error {
-            case .server(let problem): throw problem
-            case .wouldBlock, .pending, .pendingWrite, .restart: throw ServerError(.serverError, "the statement would have to wait")
-            }
-        }
+        return try engine.execute(statement, options: QueryOptions(), context: SchemaScript.context()).result
     }
 }
 

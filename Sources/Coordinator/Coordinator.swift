@@ -18,8 +18,16 @@ public final class Coordinator {
         case hint(UUID, mutations: [UInt8], writtenAt: UInt32?, operation: UInt64)
         /// Nodes answered reads so fast.
         case latencies([ReadLatency])
-        /// The operation has its result.
-        case finished(operation: UInt64, Result<Outcome, ServerError>)
+        /// The operation has its result. With a refusal, beginning it again later may succeed.
+        case finished(operation: UInt64, Result<Outcome, ServerError>, Refusal?)
+    }
+
+    /// Why replicas did nothing of what they were asked.
+    public enum Refusal: Sendable {
+        /// They know newer members of the cluster.
+        case newerMembers
+        /// They, or this node's view, do not know a table: it was dropped, or is so new that not all have heard of it.
+        case unknownTable
     }
 
     private struct Asked {
@@ -91,26 +99,32 @@ public final class Coordinator {
         return operation.id
     }
 
-    /// Begins an operation that is part of another one, which gets its result by a call.
-    func beginInner(_ operation: Operation, now: Int64, _ done: @escaping (Result<Outcome, ServerError>, _ now: Int64) -> Void) {
+    /// Begins an operation that is part of `outer`, which gets its result by a call.
+    func beginInner(_ operation: Operation, of outer: Operation, now: Int64, _ done: @escaping (Result<Outcome, ServerError>, _ now: Int64) -> Void) {
+        operation.outer = outer
         operation.whenFinished = done
         _ = begin(operation, now: now)
     }
 
     func finished(_ operation: Operation, _ result: Result<Outcome, ServerError>) {
         active -= 1
-        var result = result
-        if operation.wasRefusedByNewerMembers || operation.hasMetUnknownTable, case .failure(var error) = result {
-            error.membersChanged = error.membersChanged || operation.wasRefusedByNewerMembers
-            error.replicaLacksTable = error.replicaLacksTable || operation.hasMetUnknownTable
-            result = .failure(error)
-        }
         settle(operation)
+        var refusal: Refusal?
+        if case .failure = result {
+            if operation.hasMetUnknownTable { refusal = .unknownTable }
+            if operation.wasRefusedByNewerMembers { refusal = .newerMembers }
+        }
         if let done = operation.whenFinished {
+            switch refusal {
+            case .newerMembers: operation.outer?.wasRefusedByNewerMembers = true
+            case .unknownTable: operation.outer?.hasMetUnknownTable = true
+            case nil: break
+            }
             operation.whenFinished = nil
+            operation.outer = nil
             return done(result, time)
         }
-        effects.append(.finished(operation: operation.id, result))
+        effects.append(.finished(operation: operation.id, result, refusal))
     }
 
     func send(_ request: PeerRequest, of operation: Operation, to node: Int, tag: Int, now: Int64) {
@@ -146,6 +160,9 @@ public final class Coordinator {
         operation.wakeAt = time
         timers.move(operation)
     }
+
+    /// A number from 0 to below `limit`.
+    public func randomNumber(below limit: UInt64) -> UInt64 { random.next() % limit }
 
     func count(_ change: (inout CoordinatorCounters) -> Void) { change(&counters) }
 

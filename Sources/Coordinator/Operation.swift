@@ -46,7 +46,7 @@ class Operation {
     final private(set) var isFinished = false
     /// A replica that knows newer members did nothing of what it was asked: begun anew by them the operation may succeed.
     final var wasRefusedByNewerMembers = false
-    /// A replica did not know a table.
+    /// A replica, or this node's view, did not know a table.
     final var hasMetUnknownTable = false
     /// Requests of this operation that have no reply yet.
     final var outstanding = 0
@@ -54,6 +54,8 @@ class Operation {
     final var timerPlace = -1
     /// When it wants to be woken, if that is before its deadline.
     final var wakeAt = Int64.max
+    /// The operation that this one is part of, until it has its result.
+    final var outer: Operation?
     /// Takes the result of an operation that is part of another.
     final var whenFinished: ((Result<Outcome, ServerError>, _ now: Int64) -> Void)?
     /// Ids of all requests of this operation.

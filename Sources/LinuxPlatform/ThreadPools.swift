@@ -9,8 +9,8 @@ import Synchronization
 public final class ThreadPools: Background {
     private final class Pool: @unchecked Sendable {
         // SAFETY: `queue`, `idle`, `threads`, `stopping` are touched only with `mutex` held.
-        private var mutex = pthread_mutex_t()
-        private var condition = pthread_cond_t()
+        private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+        private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
         private var queue: [@Sendable () -> Void] = []
         private var head = 0
         private var idle = 0
@@ -22,22 +22,29 @@ public final class ThreadPools: Background {
         init(limit: Int, name: String) {
             self.limit = limit
             self.name = name
-            pthread_mutex_init(&mutex, nil)
-            pthread_cond_init(&condition, nil)
+            pthread_mutex_init(mutex, nil)
+            pthread_cond_init(condition, nil)
+        }
+
+        deinit {
+            pthread_cond_destroy(condition)
+            pthread_mutex_destroy(mutex)
+            condition.deallocate()
+            mutex.deallocate()
         }
 
         func submit(_ work: @escaping @Sendable () -> Void) {
-            pthread_mutex_lock(&mutex)
+            pthread_mutex_lock(mutex)
             if stopping {
-                pthread_mutex_unlock(&mutex)
+                pthread_mutex_unlock(mutex)
                 return
             }
             queue.append(work)
             let waiting = queue.count - head
             let start = idle < waiting && threads < limit
             if start { threads += 1 }
-            pthread_cond_signal(&condition)
-            pthread_mutex_unlock(&mutex)
+            pthread_cond_signal(condition)
+            pthread_mutex_unlock(mutex)
             if start { startThread() }
         }
 
@@ -56,18 +63,18 @@ public final class ThreadPools: Background {
                 pthread_detach(thread)
             } else {
                 Unmanaged<Pool>.fromOpaque(context).release()
-                pthread_mutex_lock(&mutex)
+                pthread_mutex_lock(mutex)
                 threads -= 1
-                pthread_mutex_unlock(&mutex)
+                pthread_mutex_unlock(mutex)
             }
         }
 
         private func loop() {
-            pthread_mutex_lock(&mutex)
+            pthread_mutex_lock(mutex)
             while true {
                 while head == queue.count && !stopping {
                     idle += 1
-                    pthread_cond_wait(&condition, &mutex)
+                    pthread_cond_wait(condition, mutex)
                     idle -= 1
                 }
                 if stopping { break }
@@ -82,23 +89,23 @@ public final class ThreadPools: Background {
                     queue.removeFirst(head)
                     head = 0
                 }
-                pthread_mutex_unlock(&mutex)
+                pthread_mutex_unlock(mutex)
                 work()
-                pthread_mutex_lock(&mutex)
+                pthread_mutex_lock(mutex)
             }
             threads -= 1
-            pthread_cond_broadcast(&condition)
-            pthread_mutex_unlock(&mutex)
+            pthread_cond_broadcast(condition)
+            pthread_mutex_unlock(mutex)
         }
 
         func stop() {
-            pthread_mutex_lock(&mutex)
+            pthread_mutex_lock(mutex)
             stopping = true
             queue.removeAll()
             head = 0
-            pthread_cond_broadcast(&condition)
-            while threads > 0 { pthread_cond_wait(&condition, &mutex) }
-            pthread_mutex_unlock(&mutex)
+            pthread_cond_broadcast(condition)
+            while threads > 0 { pthread_cond_wait(condition, mutex) }
+            pthread_mutex_unlock(mutex)
         }
     }
 
@@ -111,14 +118,14 @@ public final class ThreadPools: Background {
     public init(flush: Int = 1, compaction: Int = 1, read: Int = 8) {
         pools = [
             Pool(limit: max(1, flush), name: "flush"), Pool(limit: max(1, compaction), name: "compaction"),
-            Pool(limit: max(1, read), name: "read"), Pool(limit: 4, name: "sync"),
-            Pool(limit: max(1, read), name: "replica"), Pool(limit: 16, name: "control"),
+            Pool(limit: max(1, read), name: "read"), Pool(limit: 4, name: "sync"), Pool(limit: 16, name: "control"),
         ]
     }
 
     public func run(_ kind: BackgroundKind, _ work: @escaping @Sendable () -> Void) { pools[kind.rawValue].submit(work) }
 
     public func sleep(nanoseconds: UInt64) {
+        if let fiber = Fiber.current { return fiber.sleep(nanoseconds: nanoseconds) }
         var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
         var rest = timespec()
         while nanosleep(&time, &rest) != 0 && errno == EINTR { time = rest }

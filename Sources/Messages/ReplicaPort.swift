@@ -1,24 +1,10 @@
 import DataModel
 import Primitives
 
-/// Whether a call may wait for a disk.
-public enum IOMode: Sendable {
-    /// Never waits: the call fails with `wouldBlock` where it would have to.
-    case nonBlocking
-    /// Waits; for the I/O pool and background threads.
-    case blocking
-}
-
 /// What a replica could not do.
 public enum ReplicaError: Error, Sendable {
-    /// Only with `IOMode.nonBlocking`: run the request again on the I/O pool with `.blocking`.
-    case wouldBlock
     /// The table was dropped, or this node has not learned of it.
     case unknownTable(UUID)
-    /// Other nodes have been asked; run the request again, from its start, when its port has their answer.
-    case pending
-    /// Another transaction came first: run the request again, from its start, at once.
-    case restart
     /// What other nodes answered, as the client is told.
     case server(ServerError)
     /// A limit was reached; the client should slow down.
@@ -42,36 +28,39 @@ public enum WriteType: String, Sendable {
 
 /// Where a request reads and writes: the replica in this process, or all replicas through a coordinator.
 ///
-/// **Thread safety**: every method may be called from any thread.
+/// Every call waits until it is done: on the fiber that calls, or on the thread where there is none. No lock may be held meanwhile.
 public protocol ReplicaPort: Sendable {
     /// Appends the mutations to the commit log as one unit and applies them to the memtables.
     ///
     /// When it returns, readers see the mutations; they are durable after the node's end-of-tick flush, which precedes every acknowledgement.
     /// - Parameter mutations: whole encoded mutations (`MutationWriter`), one after another.
-    func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError)
+    func apply(_ mutations: borrowing MutationWriter, type: WriteType) throws(ReplicaError)
 
     /// Adds to counters: reads the local shard, adds, writes, under the partition's lock.
     /// - Parameter deltas: mutations whose counter cells hold a delta as an 8-byte big-endian value.
-    func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError)
+    func applyCounters(_ deltas: borrowing MutationWriter) throws(ReplicaError)
 
-    /// Runs `body` as a lightweight transaction: what it reads is what it writes upon, and no other transaction of the partition comes between.
-    /// - Parameter body: writes at most once; answers whether it came to a decision. It may be run more than once: the last run counts.
-    /// - Throws: `wouldBlock`, without having run it, when another call holds the partition and `io` is `.nonBlocking`: its holder may be
-    ///   waiting for a disk.
-    func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError)
+    /// Runs `body` as a lightweight transaction: it sees what its write builds upon, and no other transaction of the partition comes between.
+    /// - Parameters:
+    ///   - reading: the key that `body` reads first, so that it can be read in the same round trip; nil when not known.
+    ///   - body: writes at most once; returns false when it failed, and the transaction ends without a decision. It may be run more than once: the
+    ///     last run counts, and its write takes effect only when this method returns.
+    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError)
 
     /// Inside a transaction, the timestamp its write must have; nil: any that is new.
     var transactionTimestamp: Int64? { get }
 
-    /// Whether somebody else decides if enough replicas live.
+    /// Whether a coordinator decides if enough replicas are alive.
     var isCoordinated: Bool { get }
 
     /// What the client should know of the writes so far.
     var warnings: [String] { get }
 
-    /// Forgets what the request has done so far, for it is to be executed from its start, by another schema.
-    /// - Returns: false when that has gone on for too long.
-    func startOver() -> Bool
+    /// From now on the request goes by the newest members and schema that the node knows.
+    func refresh()
+
+    /// Says that these ranges are about to be read whole, in this order, with these options: a coordinator asks for several at once.
+    func willRead(table: UUID, ranges: [KeyRange], reversed: Bool)
 
     /// Visits the merged rows whose keys lie in `range`, in key order or its reverse.
     ///
@@ -80,20 +69,18 @@ public protocol ReplicaPort: Sendable {
     /// - Parameters:
     ///   - visit: gets the key and the row, both borrowed until it returns.
     func scan(
-        table: UUID, range: KeyRange, reversed: Bool, io: IOMode,
+        table: UUID, range: KeyRange, reversed: Bool,
         _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
     ) throws(ReplicaError)
 
     /// Visits the one row with exactly this key, if there is one. Cheaper than a scan.
-    func get(
-        table: UUID, key: borrowing ByteWriter, io: IOMode,
-        _ visit: (_ row: RowView) -> Void
-    ) throws(ReplicaError)
+    func get(table: UUID, key: borrowing ByteWriter, _ visit: (_ row: RowView) -> Void) throws(ReplicaError)
 }
 
 extension ReplicaPort {
     public var transactionTimestamp: Int64? { nil }
     public var isCoordinated: Bool { false }
     public var warnings: [String] { [] }
-    public func startOver() -> Bool { true }
+    public func refresh() {}
+    public func willRead(table: UUID, ranges: [KeyRange], reversed: Bool) {}
 }

@@ -4,14 +4,16 @@ import Synchronization
 public protocol Background: Sendable {
     /// Runs `work` some time soon, on another thread than the caller's.
     func run(_ kind: BackgroundKind, _ work: @escaping @Sendable () -> Void)
-    /// Lets the calling background thread wait.
+    /// Lets the calling background thread, or the fiber that runs here, wait.
     func sleep(nanoseconds: UInt64)
-    /// Lets the calling background thread wait until somebody calls `resume`, perhaps before `register` has returned. No lock may be held meanwhile.
+    /// Lets the calling background thread, or the fiber that runs here, wait until somebody calls `resume`, perhaps before `register` has returned. No lock
+    /// may be held meanwhile.
     func wait(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void)
 }
 
 extension Background {
     public func wait(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void) {
+        if let fiber = Fiber.current { return fiber.wait(register) }
         let gate = SharedTurn()
         let isOpen = Flag()
         register {
@@ -31,9 +33,8 @@ private final class Flag: Sendable {
 
 /// Kinds of background work; each has threads of its own, so that one does not wait for another.
 public enum BackgroundKind: Int, Sendable, CaseIterable {
-    /// `read` is for clients' requests, which may wait for other nodes; `replica` for what those nodes ask, which waits for a disk only: were they
-    /// one, nodes could wait for each other's threads. `control` is for what the node does for itself and waits long for: joining, schema, hints.
-    case flush, compaction, read, sync, replica, control
+    /// `read` is for requests that wait for a disk. `control` is for what the node does for itself and waits long for: joining, schema, hints.
+    case flush, compaction, read, sync, control
 }
 
 /// Runs everything at once in the caller: for tests and tools that want one thread.

@@ -46,8 +46,7 @@ public final class BatchLog: Sendable {
     }
 
     /// - Throws: `unknownTable` when this node does not know a table of the batch: it would take it for one that was dropped.
-    ///   `wouldBlock` where the storage would have to wait and `io` is `.nonBlocking`.
-    public func store(_ batch: LoggedBatch, io: IOMode) throws(ReplicaError) {
+    public func store(_ batch: LoggedBatch) throws(ReplicaError) {
         if let unknown = unknownTable(batch.mutations) { throw .unknownTable(unknown) }
         var mutation = MutationWriter(capacity: batch.mutations.count + 128)
         mutation.beginTable(BatchLog.table)
@@ -58,7 +57,7 @@ public final class BatchLog: Sendable {
         mutation.cell(column: 0, timestamp: batch.key.created, value: cell.bytes)
         mutation.endRow()
         mutation.endTable()
-        try replica.apply(mutation, io: io)
+        try replica.apply(mutation)
         storedCount.add(1, ordering: .relaxed)
         // After it is there: a look that began before either finds it, or is followed by one that does.
         place.withLock { place in
@@ -77,15 +76,14 @@ public final class BatchLog: Sendable {
         }
     }
 
-    /// - Throws: `wouldBlock` where the storage would have to wait and `io` is `.nonBlocking`.
-    public func remove(_ key: BatchKey, io: IOMode) throws(ReplicaError) {
+    public func remove(_ key: BatchKey) throws(ReplicaError) {
         var mutation = MutationWriter(capacity: 128)
         mutation.beginTable(BatchLog.table)
         let deletion = DeletionTime(timestamp: key.created, localDeletion: UInt32(clamping: key.created / 1_000_000))
         mutation.beginRow(key: BatchLog.rowKey(key), timestamp: .min, liveness: false, deletion: deletion)
         mutation.endRow()
         mutation.endTable()
-        try replica.apply(mutation, io: io)
+        try replica.apply(mutation)
     }
 
     /// Visits the batches that were created before `limit`, in order, some at a time. Waits for the disk.
@@ -118,7 +116,7 @@ public final class BatchLog: Sendable {
         var bytes = 0
         var last: [UInt8]?
         var failure: ByteError?
-        try replica.scan(table: BatchLog.table, range: range, reversed: false, io: .blocking) { key, row in
+        try replica.scan(table: BatchLog.table, range: range, reversed: false) { key, row in
             var cursor = row.cells
             while cursor.advance() {
                 guard cursor.column == 0, !cursor.isTombstone else { continue }

@@ -6,17 +6,17 @@ import Storage
 extension LocalReplica {
     /// What this node holds of a stretch of keys, for a coordinator that compares it with what others hold.
     /// - Parameter excluded: numbers of files that are left out.
-    public func answer(_ command: ReadCommand, io: IOMode, excluding excluded: Set<UInt32> = []) throws(ReplicaError) -> ReadAnswer {
+    public func answer(_ command: ReadCommand, excluding excluded: Set<UInt32> = []) throws(ReplicaError) -> ReadAnswer {
         guard let table = engine.table(command.table) else { throw .unknownTable(command.table) }
         let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)
-        if excluded.isEmpty, command.isOneKey { return try answer(command, of: table, purge: purge, io: io) }
+        if excluded.isEmpty, command.isOneKey { return try answer(command, of: table, purge: purge) }
         var out = MutationWriter(capacity: 1024)
         var places: [Range<Int>] = []
         var lastKey: [UInt8] = []
         var isFull = false
         do throws(StorageError) {
             try table.scan(
-                command.range, reversed: command.reversed, mayBlock: io == .blocking, purge: purge, excluding: excluded
+                command.range, reversed: command.reversed, purge: purge, excluding: excluded
             ) { key, row in
                 if places.count >= command.rowLimit || out.count >= command.byteLimit {
                     isFull = true
@@ -37,7 +37,7 @@ extension LocalReplica {
             swap(&out, &upwards)
         }
         var answer = ReadAnswer(coveredTo: coveredTo, operations: [], rowCount: places.count)
-        try addDeletions(to: &out, in: answer.covered(of: command), command, of: table, io: io, excluding: excluded)
+        try addDeletions(to: &out, in: answer.covered(of: command), command, of: table, excluding: excluded)
         answer.operations = out.out.toArray()
         return answer
     }
@@ -45,12 +45,12 @@ extension LocalReplica {
     /// Adds the range tombstones of a stretch to an answer. After the rows: a deletion that came in between hides rows that were read, never the other way
     /// round.
     private func addDeletions(
-        to out: inout MutationWriter, in range: KeyRange, _ command: ReadCommand, of table: TableStore, io: IOMode,
+        to out: inout MutationWriter, in range: KeyRange, _ command: ReadCommand, of table: TableStore,
         excluding excluded: Set<UInt32> = []
     ) throws(ReplicaError) {
         let deletions: RangeDeletions
         do throws(StorageError) {
-            deletions = try table.rangeDeletions(in: range, mayBlock: io == .blocking, excluding: excluded)
+            deletions = try table.rangeDeletions(in: range, excluding: excluded)
         } catch { throw LocalReplica.convert(error) }
         for span in deletions.spans where span.deletion.localDeletion >= command.gcBefore {
             out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)
@@ -58,18 +58,18 @@ extension LocalReplica {
     }
 
     /// The answer to a read of one key: the same bytes as of a scan of it.
-    private func answer(_ command: ReadCommand, of table: TableStore, purge: PurgeRule, io: IOMode) throws(ReplicaError) -> ReadAnswer {
+    private func answer(_ command: ReadCommand, of table: TableStore, purge: PurgeRule) throws(ReplicaError) -> ReadAnswer {
         var out = MutationWriter(capacity: 512)
         var answer = ReadAnswer(coveredTo: nil, operations: [], rowCount: 0)
         do throws(StorageError) {
             try command.range.start.withUnsafeBytesTyped { (key) throws(StorageError) in
-                try table.get(key, mayBlock: io == .blocking, purge: purge) { row in
+                try table.get(key, purge: purge) { row in
                     out.row(key: key, encoded: row.bytes)
                     answer.rowCount = 1
                 }
             }
         } catch { throw LocalReplica.convert(error) }
-        try addDeletions(to: &out, in: command.range, command, of: table, io: io)
+        try addDeletions(to: &out, in: command.range, command, of: table)
         answer.operations = out.out.toArray()
         return answer
     }

@@ -20,11 +20,11 @@ extension LocalReplica {
         let bytes = table.memtableBytes + table.tables.reduce(0) { $0 + $1.fileBytes }
         for part in builder.parts(atMost: min(LocalReplica.treeParts, 1 + bytes / LocalReplica.treePartBytes)) {
             do throws(StorageError) {
-                try table.scan(part.keys, reversed: false, mayBlock: true, purge: purge, isBulk: true) { key, row in
+                try table.scan(part.keys, reversed: false, purge: purge, isBulk: true) { key, row in
                     builder.add(key: key, row: row)
                     return true
                 }
-                let deletions = try table.rangeDeletions(in: part.keys, mayBlock: true)
+                let deletions = try table.rangeDeletions(in: part.keys)
                 for span in deletions.spans where span.deletion.localDeletion >= command.gcBefore { builder.add(span) }
             } catch { throw LocalReplica.convert(error) }
         }

@@ -6,69 +6,59 @@ import Synchronization
 
 /// Answers a coordinator from the storage of this node.
 ///
-/// **Thread safety**: all methods, from any thread. A partition's lock is one of 1,024; a loop that may not wait does not wait for it either.
+/// **Thread safety**: all methods, from any thread. They wait for disks and partitions on the fiber that calls, or on the thread where there is none.
 public final class LocalReplica: ReplicaPort {
-    private final class Stripe: Sendable {
-        let lock = Mutex<Void>(())
-    }
-
     let engine: StorageEngine
     private let node: UUID
-    private let stripes: [Stripe]
+    private let locks: PartitionLocks
 
     /// - Parameter node: the host id, under which this node counts.
     public init(engine: StorageEngine, node: UUID) {
         self.engine = engine
         self.node = node
-        stripes = (0..<1024).map { _ in Stripe() }
+        locks = PartitionLocks(background: engine.background)
     }
+
+    /// Whether this node has the table.
+    public func hasTable(_ id: UUID) -> Bool { engine.table(id) != nil }
 
     static func convert(_ error: StorageError) -> ReplicaError {
         switch error {
-        case .wouldBlock: .wouldBlock
         case .unknownTable(let id): .unknownTable(id)
         case .overloaded(let why): .overloaded(why)
         default: .storage(error.description)
         }
     }
 
-    public func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
-        try apply(mutations, io: io)
+    public func apply(_ mutations: borrowing MutationWriter, type: WriteType) throws(ReplicaError) {
+        try apply(mutations)
     }
 
-    func apply(_ mutations: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
-        do { try engine.apply(mutations.out.bytes, mayBlock: io == .blocking) } catch { throw LocalReplica.convert(error) }
+    func apply(_ mutations: borrowing MutationWriter) throws(ReplicaError) {
+        do { try engine.apply(mutations.out.bytes) } catch { throw LocalReplica.convert(error) }
     }
 
-    private func stripe(_ table: UUID, _ partition: UnsafeRawBufferPointer) -> Stripe {
-        stripes[Int(truncatingIfNeeded: Checksum.xxh3(partition, seed: table.low) & 1023)]
-    }
-
-    public func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) {
-        try withPartitionLock(table: table, partition: partition, io: io) { _ = body() }
+    public func withTransaction(
+        table: UUID, partition: [UInt8], reading key: [UInt8]?, _ body: () -> Bool
+    ) throws(ReplicaError) {
+        try withPartitionLock(table: table, partition: partition) { _ = body() }
     }
 
     /// Runs `body` while no other call holds the same partition.
-    func withPartitionLock(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Void) throws(ReplicaError) {
-        let stripe = partition.withUnsafeBytes { self.stripe(table, $0) }
-        let hasRun: Bool
-        switch io {
-        case .blocking:
-            stripe.lock.withLock { _ in body() }
-            hasRun = true
-        case .nonBlocking: hasRun = stripe.lock.withLockIfAvailable { _ in body() } != nil
+    func withPartitionLock<R>(table: UUID, partition: [UInt8], _ body: () throws(ReplicaError) -> R) throws(ReplicaError) -> R {
+        try partition.withUnsafeBytesTyped { (bytes) throws(ReplicaError) in
+            try locks.withLock(table: table, partition: bytes, body)
         }
-        if !hasRun { throw .wouldBlock }
     }
 
-    public func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
+    public func applyCounters(_ deltas: borrowing MutationWriter) throws(ReplicaError) {
         var none: [UInt8] = []
-        try count(deltas.out.bytes, io: io, written: &none)
+        try count(deltas.out.bytes, written: &none)
     }
 
     /// Adds to counters, as `applyCounters`.
     /// - Parameter written: gets the mutations that hold the new shards, for the other replicas.
-    func count(_ deltas: UnsafeRawBufferPointer, io: IOMode, written: inout [UInt8]) throws(ReplicaError) {
+    func count(_ deltas: UnsafeRawBufferPointer, written: inout [UInt8]) throws(ReplicaError) {
         var reader = MutationReader(deltas)
         do {
             while try reader.nextTable() {
@@ -76,7 +66,7 @@ public final class LocalReplica: ReplicaPort {
                     guard case .row(let key, let row) = operation else {
                         throw ReplicaError.storage("a counter update can only change rows")
                     }
-                    written += try count(table: reader.table, key: key, row: RowView(row), io: io)
+                    written += try count(table: reader.table, key: key, row: RowView(row))
                 }
             }
         } catch let error as ReplicaError {
@@ -87,28 +77,20 @@ public final class LocalReplica: ReplicaPort {
     }
 
     /// Adds the deltas of one row, with the partition held from the read to the write.
-    private func count(table: UUID, key: UnsafeRawBufferPointer, row: RowView, io: IOMode) throws(ReplicaError) -> [UInt8] {
-        let stripe = stripe(table, UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)]))
-        // SAFETY: the pointers are used only inside the call, on the calling thread.
-        nonisolated(unsafe) let (key, row) = (key, row)
-        let work: () -> Result<[UInt8], ReplicaError> = {
-            do throws(ReplicaError) { return .success(try self.countLocked(table: table, key: key, row: row, io: io)) } catch {
-                return .failure(error)
-            }
+    private func count(table: UUID, key: UnsafeRawBufferPointer, row: RowView) throws(ReplicaError) -> [UInt8] {
+        let partition = UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)])
+        return try locks.withLock(table: table, partition: partition) { () throws(ReplicaError) in
+            try countLocked(table: table, key: key, row: row)
         }
-        nonisolated(unsafe) let unsafeWork = work
-        let outcome = io == .blocking ? stripe.lock.withLock { _ in unsafeWork() } : stripe.lock.withLockIfAvailable { _ in unsafeWork() }
-        guard let outcome else { throw .wouldBlock }
-        return try outcome.get()
     }
 
     private func countLocked(
-        table id: UUID, key: UnsafeRawBufferPointer, row: RowView, io: IOMode
+        table id: UUID, key: UnsafeRawBufferPointer, row: RowView
     ) throws(ReplicaError) -> [UInt8] {
         guard let table = engine.table(id) else { throw .unknownTable(id) }
         var shards: [Int: (clock: Int64, count: Int64)] = [:]
         do throws(StorageError) {
-            try table.get(key, mayBlock: io == .blocking) { current in
+            try table.get(key) { current in
                 var cursor = current.cells
                 while cursor.advance() {
                     guard cursor.flags.contains(.counter), !cursor.isTombstone else { continue }
@@ -142,21 +124,21 @@ public final class LocalReplica: ReplicaPort {
         }
         writer.endRow()
         writer.endTable()
-        try apply(writer, io: io)
+        try apply(writer)
         return writer.out.toArray()
     }
 
     public func scan(
-        table id: UUID, range: KeyRange, reversed: Bool, io: IOMode, _ visit: (UnsafeRawBufferPointer, RowView) -> ScanStep
+        table id: UUID, range: KeyRange, reversed: Bool, _ visit: (UnsafeRawBufferPointer, RowView) -> ScanStep
     ) throws(ReplicaError) {
         guard let table = engine.table(id) else { throw .unknownTable(id) }
-        do { try table.scan(range, reversed: reversed, mayBlock: io == .blocking) { visit($0, $1) == .next } } catch {
+        do { try table.scan(range, reversed: reversed) { visit($0, $1) == .next } } catch {
             throw LocalReplica.convert(error)
         }
     }
 
-    public func get(table id: UUID, key: borrowing ByteWriter, io: IOMode, _ visit: (RowView) -> Void) throws(ReplicaError) {
+    public func get(table id: UUID, key: borrowing ByteWriter, _ visit: (RowView) -> Void) throws(ReplicaError) {
         guard let table = engine.table(id) else { throw .unknownTable(id) }
-        do { try table.get(key.bytes, mayBlock: io == .blocking, visit) } catch { throw LocalReplica.convert(error) }
+        do { try table.get(key.bytes, visit) } catch { throw LocalReplica.convert(error) }
     }
 }

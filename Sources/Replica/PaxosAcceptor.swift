@@ -38,51 +38,47 @@ public struct PaxosAcceptor: Sendable {
         try engine.openTable(table, name: directoryName, options: TableStoreOptions())
     }
 
-    /// - Throws: `wouldBlock` when another holds the partition and `io` is `.nonBlocking`.
     public func prepare(
-        _ key: PaxosKey, _ ballot: Ballot, reading command: ReadCommand? = nil, io: IOMode
+        _ key: PaxosKey, _ ballot: Ballot, reading command: ReadCommand? = nil
     ) throws(ReplicaError) -> PaxosPromise {
-        try locked(key, io) { (state) throws(ReplicaError) in
+        try locked(key) { (state) throws(ReplicaError) in
             let unfinished = state.accepted.flatMap { $0.ballot > state.committed.ballot ? $0 : nil }
             guard ballot > state.promised else {
                 return PaxosPromise(isPromised: false, promised: state.promised, accepted: unfinished, committed: state.committed)
             }
-            // First: one that has to wait for the disk is asked again, and must not find its own promise.
             var found: ReadAnswer?
-            if let command { found = try replica.answer(command, io: io) }
-            if !PlantedBugs.isOn(.paxosForgetsPromise) { try write(key, Column.promised, ballot, [], io) }
+            if let command { found = try replica.answer(command) }
+            if !PlantedBugs.isOn(.paxosForgetsPromise) { try write(key, Column.promised, ballot, []) }
             return PaxosPromise(isPromised: true, promised: ballot, accepted: unfinished, committed: state.committed, found: found)
         }
     }
 
     /// - Returns: whether it was accepted, and the ballot that is promised now.
     public func propose(
-        _ key: PaxosKey, _ ballot: Ballot, value: [UInt8], io: IOMode
+        _ key: PaxosKey, _ ballot: Ballot, value: [UInt8]
     ) throws(ReplicaError) -> (isAccepted: Bool, promised: Ballot) {
-        try locked(key, io) { (state) throws(ReplicaError) in
+        try locked(key) { (state) throws(ReplicaError) in
             guard ballot >= state.promised else { return (false, state.promised) }
-            if ballot > state.promised { try write(key, Column.promised, ballot, [], io) }
-            try write(key, Column.accepted, ballot, value, io)
+            if ballot > state.promised { try write(key, Column.promised, ballot, []) }
+            try write(key, Column.accepted, ballot, value)
             return (true, ballot)
         }
     }
 
-    public func commit(_ key: PaxosKey, _ ballot: Ballot, value: [UInt8], io: IOMode) throws(ReplicaError) {
-        try locked(key, io) { (state) throws(ReplicaError) in
+    public func commit(_ key: PaxosKey, _ ballot: Ballot, value: [UInt8]) throws(ReplicaError) {
+        try locked(key) { (state) throws(ReplicaError) in
             // An older round may come late: its write still counts by its timestamps.
-            if !value.isEmpty { try apply(value, io) }
-            if ballot > state.committed.ballot { try write(key, Column.committed, ballot, value, io) }
+            if !value.isEmpty { try apply(value) }
+            if ballot > state.committed.ballot { try write(key, Column.committed, ballot, value) }
         }
     }
 
     // MARK: State
 
-    private func locked<R>(_ key: PaxosKey, _ io: IOMode, _ body: (State) throws(ReplicaError) -> R) throws(ReplicaError) -> R {
-        var outcome: Result<R, ReplicaError> = .failure(.wouldBlock)
-        try replica.withPartitionLock(table: PaxosAcceptor.table, partition: key.table.bytes + key.partition, io: io) {
-            do throws(ReplicaError) { outcome = .success(try body(try load(key, io))) } catch { outcome = .failure(error) }
+    private func locked<R>(_ key: PaxosKey, _ body: (State) throws(ReplicaError) -> R) throws(ReplicaError) -> R {
+        try replica.withPartitionLock(table: PaxosAcceptor.table, partition: key.table.bytes + key.partition) { () throws(ReplicaError) in
+            try body(try load(key))
         }
-        return try outcome.get()
     }
 
     /// Token of the partition, then table and partition as a hash of 128 bits: a key of fixed size whatever the partition's.
@@ -97,10 +93,10 @@ public struct PaxosAcceptor: Sendable {
         return out
     }
 
-    private func load(_ key: PaxosKey, _ io: IOMode) throws(ReplicaError) -> State {
+    private func load(_ key: PaxosKey) throws(ReplicaError) -> State {
         var state = State()
         var failure: ByteError?
-        try replica.get(table: PaxosAcceptor.table, key: PaxosAcceptor.rowKey(key), io: io) { row in
+        try replica.get(table: PaxosAcceptor.table, key: PaxosAcceptor.rowKey(key)) { row in
             var cursor = row.cells
             while cursor.advance() {
                 var reader = ByteReader(cursor.value)
@@ -119,7 +115,7 @@ public struct PaxosAcceptor: Sendable {
         return state
     }
 
-    private func write(_ key: PaxosKey, _ column: Int, _ ballot: Ballot, _ value: [UInt8], _ io: IOMode) throws(ReplicaError) {
+    private func write(_ key: PaxosKey, _ column: Int, _ ballot: Ballot, _ value: [UInt8]) throws(ReplicaError) {
         var cell = ByteWriter(capacity: value.count + 24)
         ballot.encode(into: &cell)
         cell.write(value)
@@ -130,13 +126,13 @@ public struct PaxosAcceptor: Sendable {
         mutation.cell(column: column, timestamp: ballot.timestamp, value: cell.bytes)
         mutation.endRow()
         mutation.endTable()
-        try replica.apply(mutation, io: io)
+        try replica.apply(mutation)
     }
 
-    private func apply(_ value: [UInt8], _ io: IOMode) throws(ReplicaError) {
+    private func apply(_ value: [UInt8]) throws(ReplicaError) {
         do throws(StorageError) {
             try value.withUnsafeBytesTyped { (bytes) throws(StorageError) in
-                try replica.engine.apply(bytes, mayBlock: io == .blocking)
+                try replica.engine.apply(bytes)
             }
         } catch { throw LocalReplica.convert(error) }
     }

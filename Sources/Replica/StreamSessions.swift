@@ -36,7 +36,7 @@ final class StreamSessions: Sendable {
                 return .stream(.piece(try file.piece(at: offset, upTo: StreamRequest.pieceBytes)))
             } catch { throw LocalReplica.convert(error) }
         case .rest(let session, let command):
-            return .read(try replica.answer(command, io: .blocking, excluding: Set(try files(session).map(\.id))))
+            return .read(try replica.answer(command, excluding: Set(try files(session).map(\.id))))
         case .close(let session):
             sessions.withLock { $0[session] = nil }
             return .done

@@ -5,8 +5,6 @@ import Primitives
 
 /// What the storage engine could not do.
 public enum StorageError: Error, Sendable, CustomStringConvertible {
-    /// A read that must not wait would have had to; ask again from a thread that may.
-    case wouldBlock
     /// The file system failed.
     case file(FileError)
     /// A file holds something else than was written: where, what was expected and what was found.
@@ -24,7 +22,6 @@ public enum StorageError: Error, Sendable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .wouldBlock: "the data is not in memory"
         case .file(let error): error.description
         case .damaged(let path, let offset, let what):
             "\(path) is damaged at byte \(offset): \(what); restore the file from a snapshot or a copy"

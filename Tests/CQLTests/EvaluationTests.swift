@@ -14,7 +14,8 @@ import Testing
     }
 
     private func context() -> EvaluationContext {
-        EvaluationContext(nowMicroseconds: 1_577_836_800_123_456, random: SeededRandom(seed: 1), clockSequenceAndNode: 7)
+        EvaluationContext(
+            nowMicroseconds: 1_577_836_800_123_456, identifiers: IdentifierSource(seed: 1, clockSequenceAndNode: 7))
     }
 
     private func operations(_ text: String) throws -> [String: Term] {

@@ -104,6 +104,7 @@ enum PlanText {
         case .map(let entries): "{" + entries.map { "\(text($0.key)): \(text($0.value))" }.joined(separator: ", ") + "}"
         case .tuple(let terms): "(" + terms.map { text($0) }.joined(separator: ", ") + ")"
         case .call(let function, let terms): "\(function.name)(\(terms.map { text($0) }.joined(separator: ", ")))"
+        case .generated(_, let function): "\(function.name)()"
         case .field(let term, let index): "\(text(term)).\(index)"
         case .jsonField(let document, let name, let unset, _): "json(\(text(document))).\(name)\(unset ? " or unset" : "")"
         }

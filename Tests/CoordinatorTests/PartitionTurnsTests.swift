@@ -51,60 +51,50 @@ import Testing
         #expect(turns.count == 0)
     }
 
-    /// A request that has waited begins its round when it is executed again, and its turn ends with it.
-    @Test func aRequestHoldsItsTurnUntilItIsOver() throws {
+    /// A transaction keeps its turn over all its rounds, and leaves it when it is over.
+    @Test func aTransactionHoldsItsTurnUntilItIsOver() throws {
         let turns = PartitionTurns()
-        let log = Log()
         final class Runner: StepRunner {
             let turns: PartitionTurns
             var steps: [String] = []
             init(_ turns: PartitionTurns) { self.turns = turns }
-            func takeTurn(_ key: PaxosKey, for port: ClusterPort) -> Bool {
+            var view: ClusterView? { nil }
+            var now: Int64 { 0 }
+            func takeTurn(_ key: PaxosKey) -> PartitionTurn {
                 steps.append("turn")
-                let (turn, isFirst) = turns.take(key) {}
-                port.turn = turn
-                return isFirst
+                return turns.take(key) {}.turn
             }
-            func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome? {
+            func rest(attempt: Int) { steps.append("rest \(attempt)") }
+            func start(_ step: Step, for request: CoordinatedRequest) -> StartedStep {
+                let started = StartedStep(step, began: 0)
                 switch step {
                 case .prepare:
                     steps.append("prepare")
-                    return .ballot(Ballot(timestamp: 5, node: VirtualCluster.id(1)), found: nil)
-                case .propose:
-                    steps.append("propose")
-                    return steps.count < 4 ? .contended : .done
-                default: throw .invalid("another step")
+                    started.result = .success(.ballot(Ballot(timestamp: 5, node: VirtualCluster.id(1)), found: nil))
+                case .propose(_, _, let value, _):
+                    steps.append("propose \(value.count)")
+                    started.result = .success(steps.count < 4 ? .contended : .done)
+                default: started.result = .failure(.invalid("another step"))
                 }
+                return started
+            }
+            func finish(_ started: StartedStep, for request: CoordinatedRequest) throws(ServerError) -> Outcome {
+                guard let result = started.result else { throw .invalid("no result") }
+                return try result.get()
             }
         }
-        let before = turns.take(Self.key(9), log.grant(1))
-        do {
-            let runner = Runner(turns)
-            let cluster = VirtualCluster(1, seed: 1)
-            let port = ClusterPort(
-                cluster: cluster.view(0), local: ModelPort(cluster.nodes[0]), runner: runner, consistency: .quorum, serial: .serial,
-                pageRows: 0, contentionTimeout: 1_000_000, gcGrace: { _ in 0 }, nowMicroseconds: { 0 }, monotonicMicroseconds: { 0 })
-            func attempt() -> ReplicaError? {
-                port.rewind()
-                do throws(ReplicaError) {
-                    try port.withTransaction(table: UUID(high: 1, low: 1), partition: [9], io: .blocking) { true }
-                    return nil
-                } catch { return error }
-            }
-            guard case .pending = attempt() else {
-                Issue.record("it does not wait")
-                return
-            }
-            before.turn.leave()
-            port.turnCame()
-            guard case .restart = attempt() else {
-                Issue.record("a lost round is not begun anew")
-                return
-            }
-            #expect(attempt() == nil)
-            #expect(runner.steps == ["turn", "prepare", "propose", "prepare", "propose"])
+        let runner = Runner(turns)
+        let cluster = VirtualCluster(1, seed: 1)
+        let request = CoordinatedRequest(
+            cluster: cluster.view(0), local: ModelPort(cluster.nodes[0]), runner: runner, consistency: .quorum, serial: .serial,
+            pageRows: 0, contentionTimeout: 1_000_000, gcGrace: { _ in 0 }, nowSeconds: 0)
+        var bodies = 0
+        try request.withTransaction(table: UUID(high: 1, low: 1), partition: [9], reading: nil) {
+            bodies += 1
             #expect(turns.count == 1)
+            return true
         }
-        #expect(turns.count == 0)
+        #expect(runner.steps == ["turn", "prepare", "propose 0", "rest 1", "prepare", "propose 0"])
+        #expect(bodies == 2 && turns.count == 0)
     }
 }

@@ -13,17 +13,17 @@ import Testing
     static let paxosKey = PaxosKey(table: VirtualCluster.table, partition: partition)
 
     /// Reads the value and puts `next` of it in its place.
-    private static func swap(_ port: ClusterPort, read: (Int) -> Void, _ next: (Int) -> Int) throws(ReplicaError) -> Int {
+    private static func swap(_ port: CoordinatedRequest, read: (Int) -> Void, _ next: (Int) -> Int) throws(ReplicaError) -> Int {
         var failure: ReplicaError?
         var found = 0
-        try port.withTransaction(table: VirtualCluster.table, partition: partition, io: .blocking) {
+        try port.withTransaction(table: VirtualCluster.table, partition: partition, reading: key) {
             failure = nil
             do throws(ReplicaError) {
-                try port.get(table: VirtualCluster.table, key: Sample.writer(key), io: .blocking) { found = Int(Sample.value($0) ?? 0) }
+                try port.get(table: VirtualCluster.table, key: Sample.writer(key)) { found = Int(Sample.value($0) ?? 0) }
                 read(found)
                 var mutation = MutationWriter()
                 Sample.put(key, Int64(next(found)), at: port.transactionTimestamp ?? 0, into: &mutation)
-                try port.apply(mutation, type: .cas, io: .blocking)
+                try port.apply(mutation, type: .cas)
                 return true
             } catch {
                 failure = error
@@ -34,9 +34,9 @@ import Testing
         return found
     }
 
-    private static func serialRead(_ port: ClusterPort) throws(ReplicaError) -> Int {
+    private static func serialRead(_ port: CoordinatedRequest) throws(ReplicaError) -> Int {
         var found = 0
-        try port.get(table: VirtualCluster.table, key: Sample.writer(key), io: .blocking) { found = Int(Sample.value($0) ?? 0) }
+        try port.get(table: VirtualCluster.table, key: Sample.writer(key)) { found = Int(Sample.value($0) ?? 0) }
         return found
     }
 

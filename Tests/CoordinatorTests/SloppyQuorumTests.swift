@@ -179,7 +179,7 @@ import Testing
         let warnings = cluster.wait(on: replicas[0], .quorum) { port throws(ReplicaError) -> [String] in
             var writer = MutationWriter()
             writer.out.write(Self.mutation)
-            try port.apply(writer, type: .simple, io: .nonBlocking)
+            try port.apply(writer, type: .simple)
             return port.warnings
         }
         #expect(

@@ -1,5 +1,6 @@
 import DataModel
 import Messages
+import Platform
 import Primitives
 
 @testable import Cluster
@@ -13,14 +14,14 @@ final class ModelPort: ReplicaPort, @unchecked Sendable {
 
     init(_ node: VirtualNode) { self.node = node }
 
-    func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
+    func apply(_ mutations: borrowing MutationWriter, type: WriteType) throws(ReplicaError) {
         node.replica.apply(mutations.out.toArray())
     }
-    func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {}
-    func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
+    func applyCounters(_ deltas: borrowing MutationWriter) throws(ReplicaError) {}
+    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
 
     func scan(
-        table: UUID, range: KeyRange, reversed: Bool, io: IOMode,
+        table: UUID, range: KeyRange, reversed: Bool,
         _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
     ) throws(ReplicaError) {
         for (key, row) in node.replica.rows(table, range, reversed: reversed) {
@@ -29,7 +30,7 @@ final class ModelPort: ReplicaPort, @unchecked Sendable {
         }
     }
 
-    func get(table: UUID, key: borrowing ByteWriter, io: IOMode, _ visit: (_ row: RowView) -> Void) throws(ReplicaError) {
+    func get(table: UUID, key: borrowing ByteWriter, _ visit: (_ row: RowView) -> Void) throws(ReplicaError) {
         let bytes = key.toArray()
         for (_, row) in node.replica.rows(table, KeyRange(start: bytes, end: bytes + [0])) { row.withUnsafeBytes { visit(RowView($0)) } }
     }
@@ -41,7 +42,6 @@ private final class VirtualRunner: StepRunner {
     let node: Int
     let consistency: Consistency
     let serial: Consistency
-    var resume: () -> Void = {}
     var crash: () -> Void = {}
 
     init(_ cluster: VirtualCluster, node: Int, consistency: Consistency, serial: Consistency) {
@@ -51,76 +51,101 @@ private final class VirtualRunner: StepRunner {
         self.serial = serial
     }
 
-    func takeTurn(_ key: PaxosKey, for port: ClusterPort) -> Bool { true }
+    var view: ClusterView? { cluster.view(node) }
+    var now: Int64 { cluster.time.now }
 
-    func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome? {
-        try cluster.begin(on: node) { (coordinator, _, now) throws(ServerError) in
-            switch step {
-            case .write(let bytes, let type):
-                try coordinator.write(bytes, consistency: consistency, type: type, cluster: port.cluster, now: now)
-            case .count(let bytes):
-                try coordinator.count(bytes, consistency: consistency, cluster: port.cluster, now: now)
-            case .read(let command, let level, let isByKey):
-                coordinator.read(command, consistency: level, cluster: port.cluster, isByKey: isByKey, now: now)
-            case .prepare(let key, let reading, let deadline):
-                try coordinator.prepare(key, reading: reading, serial: serial, cluster: port.cluster, deadline: deadline, now: now)
-            case .propose(let key, let ballot, let value, let deadline):
-                try coordinator.propose(
-                    key, ballot: ballot, value: value, serial: serial, commit: consistency, cluster: port.cluster, deadline: deadline,
-                    now: now)
+    func takeTurn(_ key: PaxosKey) -> PartitionTurn { PartitionTurns().take(key) {}.turn }
+
+    func rest(attempt: Int) { Fiber.current?.sleep(nanoseconds: UInt64(cluster.pick(1...100) * 1000)) }
+
+    func start(_ step: Step, for request: CoordinatedRequest) -> StartedStep {
+        let started = StartedStep(step, began: now)
+        do throws(ServerError) {
+            try cluster.begin(on: node) { (coordinator, _, now) throws(ServerError) in
+                switch step {
+                case .write(let bytes, let type):
+                    try coordinator.write(bytes, consistency: consistency, type: type, cluster: request.cluster, now: now)
+                case .count(let bytes):
+                    try coordinator.count(bytes, consistency: consistency, cluster: request.cluster, now: now)
+                case .read(let command, let level, let isByKey):
+                    coordinator.read(command, consistency: level, cluster: request.cluster, isByKey: isByKey, now: now)
+                case .prepare(let key, let reading, let deadline):
+                    try coordinator.prepare(
+                        key, reading: reading, serial: serial, cluster: request.cluster, deadline: deadline, now: now)
+                case .propose(let key, let ballot, let value, let deadline):
+                    try coordinator.propose(
+                        key, ballot: ballot, value: value, serial: serial, commit: consistency, cluster: request.cluster,
+                        deadline: deadline, now: now)
+                }
+            } then: { [self] result in
+                guard let result else { return crash() }
+                started.finish(result)
             }
-        } then: { [self] result in
-            guard let result else { return crash() }
-            port.complete(result)
-            resume()
+        } catch { started.finish(.failure(error)) }
+        return started
+    }
+
+    func finish(_ started: StartedStep, for request: CoordinatedRequest) throws(ServerError) -> Outcome {
+        if started.result == nil {
+            guard let fiber = Fiber.current else { preconditionFailure("a request waits outside a fiber") }
+            started.resume = { fiber.resume() }
+            fiber.suspend()
         }
-        return nil
+        guard let result = started.result else { preconditionFailure("resumed without a result") }
+        return try result.get()
+    }
+}
+
+/// The loop of the requests, on the cluster's time.
+private struct VirtualLoops: EventLoops {
+    // SAFETY: all of a virtual cluster runs on one thread.
+    nonisolated(unsafe) let cluster: VirtualCluster
+    func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void) { cluster.at(cluster.time.now, work) }
+    func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void) {
+        cluster.at(cluster.time.now + Int64(nanoseconds / 1000), work)
     }
 }
 
 extension VirtualCluster {
-    /// Runs a request through a `ClusterPort`, again from its start as often as the port wants it.
+    /// Runs a request through a `CoordinatedRequest` on a fiber.
     /// - Parameter then: gets the result, or nil when the node crashes first.
     func request<T>(
         on node: Int, _ consistency: Consistency, serial: Consistency = .serial, pageRows: Int = 0, contentionTimeout: Int64 = 1_800_000,
-        gcGrace: UInt32 = 864_000, _ body: @escaping (ClusterPort) throws(ReplicaError) -> T,
+        gcGrace: UInt32 = 864_000, _ body: @escaping (CoordinatedRequest) throws(ReplicaError) -> T,
         then: @escaping (Result<T, ServerError>?) -> Void
     ) {
         let runner = VirtualRunner(self, node: node, consistency: consistency, serial: serial)
-        let time = time
-        let port = ClusterPort(
+        let request = CoordinatedRequest(
             cluster: view(node), local: ModelPort(nodes[node]), runner: runner, consistency: consistency, serial: serial,
             pageRows: pageRows, contentionTimeout: contentionTimeout, gcGrace: { _ in gcGrace },
-            nowMicroseconds: { VirtualTime.epoch + time.now }, monotonicMicroseconds: { time.now })
+            nowSeconds: UInt32((VirtualTime.epoch + time.now) / 1_000_000))
+        var hasCrashed = false
         runner.crash = {
-            runner.resume = {}
+            if hasCrashed { return }
+            hasCrashed = true
             then(nil)
         }
-        runner.resume = { [self] in
-            while true {
-                port.rewind()
-                do throws(ReplicaError) {
-                    let value = try body(port)
-                    runner.resume = {}
-                    return then(.success(value))
-                } catch {
-                    switch error {
-                    case .pending: return
-                    case .restart: continue
-                    case .server(let error):
-                        runner.resume = {}
-                        return then(.failure(error))
-                    default: preconditionFailure("seed \(seed): \(error)")
-                    }
-                }
+        let pool =
+            fibers
+            ?? FiberPool(
+                loop: 0, network: VirtualLoops(cluster: self), background: InlineBackground(), time: ManualTime(), limit: 1 << 20,
+                stackBytes: 512 << 10)
+        fibers = pool
+        let turn = pool.run { [self] in
+            do throws(ReplicaError) {
+                let value = try body(request)
+                then(.success(value))
+            } catch {
+                guard case .server(let error) = error else { preconditionFailure("seed \(seed): \(error)") }
+                then(.failure(error))
             }
         }
-        runner.resume()
+        precondition(turn != .refused, "no fiber is free")
     }
 
     func wait<T>(
         on node: Int, _ consistency: Consistency, serial: Consistency = .serial, pageRows: Int = 0, gcGrace: UInt32 = 864_000,
-        _ body: @escaping (ClusterPort) throws(ReplicaError) -> T
+        _ body: @escaping (CoordinatedRequest) throws(ReplicaError) -> T
     ) -> Result<T, ServerError>? {
         var result: Result<T, ServerError>?
         var isDone = false

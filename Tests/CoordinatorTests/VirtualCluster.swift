@@ -1,5 +1,6 @@
 import DataModel
 import Messages
+import Platform
 import ModelReplica
 import Primitives
 import Synchronization
@@ -81,6 +82,10 @@ final class VirtualCluster {
     static let otherTable = UUID(high: 0x7461_626c, low: 2)
 
     let time = VirtualTime()
+    /// Of requests; made with the first.
+    var fibers: FiberPool?
+    /// Why the operation that ended last was refused.
+    var lastRefusal: Coordinator.Refusal?
     let seed: UInt64
     var random: SeededRandom
     var faults = NetworkFaults()
@@ -258,7 +263,8 @@ final class VirtualCluster {
                 case .hint(let to, let mutations, let writtenAt, _): hints.append((to, mutations, writtenAt))
                 case .latencies(let latencies):
                     for one in latencies { node.snitch.record(one.node, latency: one.mean, count: one.count, now: now) }
-                case .finished(let operation, let result):
+                case .finished(let operation, let result, let refusal):
+                    lastRefusal = refusal
                     // Within the caller's `begin` nobody has registered yet.
                     at(now) { node.waiting.removeValue(forKey: operation)?(result) }
                 }

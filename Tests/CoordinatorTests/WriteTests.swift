@@ -43,13 +43,13 @@ import Testing
         let cluster = VirtualCluster(3, seed: 1)
         cluster.fate = { _, to, _ in to == 0 ? .deliver : .fail(.ringChanged) }
         let written = cluster.write(on: 0, Sample.put(Self.key, 1, at: 5), .quorum)
-        #expect(written?.error?.code == .writeFailure && written?.error?.membersChanged == true)
+        #expect(written?.error?.code == .writeFailure && cluster.lastRefusal == .newerMembers)
         let read = cluster.wait(on: 0) { coordinator, view, now in
             coordinator.read(Sample.command(.all), consistency: .quorum, cluster: view, isByKey: false, now: now)
         }
-        #expect(read?.error?.code == .readFailure && read?.error?.membersChanged == true)
+        #expect(read?.error?.code == .readFailure && cluster.lastRefusal == .newerMembers)
         cluster.fate = { _, to, _ in to == 0 ? .deliver : .fail(.storage) }
-        #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 6), .quorum)?.error?.membersChanged == false)
+        #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 6), .quorum)?.error != nil && cluster.lastRefusal == nil)
     }
 
     @Test func whoGetsWhatIsKnownFromTheMutations() {

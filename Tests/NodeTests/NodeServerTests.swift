@@ -21,8 +21,18 @@ import Testing
         var loops: Int { 1 }
         func stop() {}
         func connect(host: String, port: Int, loop: Int, _ makeHandler: @escaping Make) {}
-        func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void) { work() }
+        private let tasks = Mutex<[@Sendable () -> Void]>([])
+
+        /// Runs work at once, and later what a fiber leaves: that must wait first.
+        func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void) {
+            if Fiber.isRunning { tasks.withLock { $0.append(work) } } else { work() }
+        }
         func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void) {}
+
+        /// Runs what fibers have left.
+        func drain() {
+            while let task = tasks.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) { task() }
+        }
         func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void) {
             work(acknowledgement.flush())
         }
@@ -38,7 +48,7 @@ import Testing
         }
 
         /// A client of the line protocol, the second port.
-        func lineClient() -> Client { Client(makers.withLock { $0[1] }) }
+        func lineClient() -> Client { Client(makers.withLock { $0[1] }, self) }
     }
 
     /// SAFETY: `@unchecked Sendable` because a test uses it on one thread.
@@ -48,7 +58,12 @@ import Testing
         private var handler: (any ConnectionHandler)?
         private(set) var isClosed = false
 
-        init(_ make: DirectNetwork.Make) { handler = make(self) }
+        private let network: DirectNetwork
+
+        init(_ make: DirectNetwork.Make, _ network: DirectNetwork) {
+            self.network = network
+            handler = make(self)
+        }
 
         func onLoop(_ work: @escaping @Sendable () -> Void) { work() }
         func markReady() {}
@@ -60,6 +75,7 @@ import Testing
 
         func ask(_ line: String) -> String {
             _ = Array((line + "\n").utf8).withUnsafeBytes { handler?.receive($0) }
+            network.drain()
             var answer = ""
             handler?.takeOutput(failure: nil) { answer = String(decoding: $0, as: UTF8.self) }
             return answer

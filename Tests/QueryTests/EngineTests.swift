@@ -15,7 +15,7 @@ import Testing
     }
 
     static func rows(_ answer: Answer) throws -> [[String]] {
-        guard case .rows(let rows) = answer.result else { throw QueryFailure.invalid("no rows but \(answer.result)") }
+        guard case .rows(let rows) = answer.result else { throw ServerError.invalid("no rows but \(answer.result)") }
         return rows.texts
     }
 
@@ -47,15 +47,15 @@ import Testing
         _ = try session.execute(insert, named)
         #expect(try EngineTests.rows(session.execute("SELECT * FROM t WHERE id = 2")) == [["2", "\"named\"", "9"]])
 
-        #expect(throws: QueryFailure.self) { try session.execute(insert, EngineTests.values([NativeValue.int(1)])) }
-        #expect(throws: QueryFailure.self) {
+        #expect(throws: ServerError.self) { try session.execute(insert, EngineTests.values([NativeValue.int(1)])) }
+        #expect(throws: ServerError.self) {
             try session.execute(insert, EngineTests.values([[1, 2, 3], NativeValue.text("x"), NativeValue.int(5)]))
         }
         var missing = named
         missing.removeAll()
         missing.appendName("id")
         missing.append(NativeValue.int(1))
-        #expect(throws: QueryFailure.self) { try session.execute(insert, missing) }
+        #expect(throws: ServerError.self) { try session.execute(insert, missing) }
     }
 
     @Test func theSameTextIsPreparedOnce() throws {
@@ -97,7 +97,7 @@ import Testing
         #expect(try EngineTests.rows(session.execute(select)) == [["1", "2", "null"]])
         #expect(select.resultMetadataID != before)
         _ = try session.execute("DROP TABLE t")
-        #expect(throws: QueryFailure.self) { try session.execute(select) }
+        #expect(throws: ServerError.self) { try session.execute(select) }
     }
 
     /// A driver that keeps result columns must learn that they changed: the statement is not found, and prepared again.
@@ -150,13 +150,13 @@ import Testing
         let delete = try session.engine.statement("DELETE FROM t WHERE id = 5", keyspace: "k")
         var items: [(statement: PreparedStatement, values: ValueList)] = [(delete, ValueList())]
         for id in 0..<3 { items.append((insert, EngineTests.values([NativeValue.int(Int32(id)), NativeValue.int(7)]))) }
-        let answer = try session.engine.executeBatch(.logged, items, options: session.options, io: .nonBlocking, scratch: session.scratch)
-        guard case .void = answer.result else { throw QueryFailure.invalid("not void") }
+        let answer = try session.engine.executeBatch(.logged, items, options: session.options, context: session.context)
+        guard case .void = answer.result else { throw ServerError.invalid("not void") }
         #expect(try EngineTests.rows(session.execute("SELECT count(*) FROM t")) == [["3"]])
         let select = try session.engine.statement("SELECT * FROM t", keyspace: "k")
-        #expect(throws: QueryFailure.invalid("Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")) {
+        #expect(throws: ServerError.invalid("Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")) {
             try session.engine.executeBatch(
-                .logged, [(select, ValueList())], options: session.options, io: .nonBlocking, scratch: session.scratch)
+                .logged, [(select, ValueList())], options: session.options, context: session.context)
         }
     }
 
@@ -173,14 +173,14 @@ import Testing
                     ])
                 )
             }
-            return try session.engine.executeBatch(.logged, items, options: session.options, io: .nonBlocking, scratch: session.scratch)
+            return try session.engine.executeBatch(.logged, items, options: session.options, context: session.context)
         }
         #expect(try run(4, 100, samePartition: false).warnings == [])
         let warnings = try run(6, 1000, samePartition: false).warnings
         #expect(warnings.count == 1)
         #expect(warnings.first?.hasPrefix("Batch for [k.t] is of size 6.") == true)
         #expect(warnings.first?.contains("exceeding specified threshold of 5.000KiB by 1.") == true)
-        #expect(throws: QueryFailure.invalid("Batch too large")) { try run(60, 1000, samePartition: false) }
+        #expect(throws: ServerError.invalid("Batch too large")) { try run(60, 1000, samePartition: false) }
         #expect(try run(60, 1000, samePartition: true).warnings == [])
     }
 
@@ -197,7 +197,7 @@ import Testing
         #expect {
             try session.execute("SELECT * FROM t WHERE p = 1")
         } throws: {
-            guard case QueryFailure.server(let error)? = $0 as? QueryFailure else { return false }
+            guard let error = $0 as? ServerError else { return false }
             return error.code == .readFailure
         }
     }
@@ -209,16 +209,16 @@ import Testing
         let session = try EngineTests.session(limits)
         _ = try session.execute("CREATE TABLE t (k text, c text, v text, PRIMARY KEY (k, c))")
         func text(_ length: Int) -> String { String(repeating: "x", count: length) }
-        #expect(throws: QueryFailure.self) { try session.execute("INSERT INTO t (k, c, v) VALUES ('a', 'b', '\(text(10_000))')") }
-        #expect(throws: QueryFailure.invalid("Key length of 65536 is longer than maximum of 65535")) {
+        #expect(throws: ServerError.self) { try session.execute("INSERT INTO t (k, c, v) VALUES ('a', 'b', '\(text(10_000))')") }
+        #expect(throws: ServerError.invalid("Key length of 65536 is longer than maximum of 65535")) {
             try session.execute("INSERT INTO t (k, c) VALUES ('\(text(65_536))', 'b')")
         }
-        #expect(throws: QueryFailure.invalid("The sum of all clustering columns is too long (65536 > 65535)")) {
+        #expect(throws: ServerError.invalid("The sum of all clustering columns is too long (65536 > 65535)")) {
             try session.execute("INSERT INTO t (k, c) VALUES ('a', '\(text(65_536))')")
         }
         let many = (0..<101).map { "'\($0)'" }.joined(separator: ", ")
-        #expect(throws: QueryFailure.self) { try session.execute("SELECT * FROM t WHERE k IN (\(many))") }
-        #expect(throws: QueryFailure.self) { try session.execute("SELECT * FROM t WHERE k = 'a' AND c IN (\(many))") }
+        #expect(throws: ServerError.self) { try session.execute("SELECT * FROM t WHERE k IN (\(many))") }
+        #expect(throws: ServerError.self) { try session.execute("SELECT * FROM t WHERE k = 'a' AND c IN (\(many))") }
     }
 
     @Test func tracesAreKeptInABoundedRing() throws {

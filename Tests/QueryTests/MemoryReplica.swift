@@ -1,5 +1,6 @@
 import DataModel
 import Messages
+import Platform
 import Primitives
 import Synchronization
 
@@ -57,33 +58,39 @@ final class MemoryReplica: ReplicaPort {
         var tables: [UUID: Table] = [:]
         var random: SeededRandom
         var visited = 0
+        var calls = 0
     }
 
     private let state: Mutex<State>
     private let node = UUID(high: 1, low: 1)
-    /// One in so many calls that may not block would have to; 0: none.
-    let blocksOneIn: UInt64
+    /// One in so many calls on a fiber waits; 0: none.
+    let waitsOneIn: UInt64
+    /// Calls so far: a statement that is executed twice makes them twice.
+    var calls: Int { state.withLock { $0.calls } }
 
-    init(seed: UInt64 = 1, blocksOneIn: UInt64 = 0) {
+    init(seed: UInt64 = 1, waitsOneIn: UInt64 = 0) {
         state = Mutex(State(random: SeededRandom(seed: seed)))
-        self.blocksOneIn = blocksOneIn
+        self.waitsOneIn = waitsOneIn
     }
 
     /// Rows visited so far: what a reader cost.
     var visited: Int { state.withLock { $0.visited } }
 
-    private func mayBlock(_ io: IOMode) throws(ReplicaError) {
-        guard io == .nonBlocking, blocksOneIn > 0 else { return }
-        if state.withLock({ $0.random.next() % blocksOneIn == 0 }) { throw .wouldBlock }
+    private func mayWait() {
+        let waits = state.withLock { state in
+            state.calls += 1
+            return waitsOneIn > 0 && state.random.next() % waitsOneIn == 0
+        }
+        if waits { Fiber.current?.sleep(nanoseconds: 1000) }
     }
 
-    func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
-        try mayBlock(io)
+    func apply(_ mutations: borrowing MutationWriter, type: WriteType) throws(ReplicaError) {
+        mayWait()
         try change(mutations.out.bytes) { (_, _, row) in [UInt8](row) }
     }
 
-    func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
-        try mayBlock(io)
+    func applyCounters(_ deltas: borrowing MutationWriter) throws(ReplicaError) {
+        mayWait()
         try change(deltas.out.bytes) { table, key, row in
             let (index, found) = table.place(of: [UInt8](key))
             let old = found ? table.merged(index) : nil
@@ -141,13 +148,13 @@ final class MemoryReplica: ReplicaPort {
         return out.toArray()
     }
 
-    func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
+    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
 
     func scan(
-        table: UUID, range: KeyRange, reversed: Bool, io: IOMode,
+        table: UUID, range: KeyRange, reversed: Bool,
         _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
     ) throws(ReplicaError) {
-        try mayBlock(io)
+        mayWait()
         let data = state.withLock { $0.tables[table] } ?? Table()
         for index in reversed ? Array(data.rows.indices.reversed()) : Array(data.rows.indices) {
             let key = data.rows[index].key
@@ -158,8 +165,8 @@ final class MemoryReplica: ReplicaPort {
         }
     }
 
-    func get(table: UUID, key: borrowing ByteWriter, io: IOMode, _ visit: (_ row: RowView) -> Void) throws(ReplicaError) {
-        try mayBlock(io)
+    func get(table: UUID, key: borrowing ByteWriter, _ visit: (_ row: RowView) -> Void) throws(ReplicaError) {
+        mayWait()
         let wanted = key.toArray()
         guard let data = state.withLock({ $0.tables[table] }) else { return }
         let (index, found) = data.place(of: wanted)

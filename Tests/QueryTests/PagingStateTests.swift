@@ -1,3 +1,4 @@
+import DataModel
 import Primitives
 import Testing
 
@@ -17,14 +18,14 @@ import Testing
     @Test func everyDamageIsRefused() {
         let bytes = state.encode()
         for length in 0..<bytes.count {
-            #expect(throws: QueryFailure.self) { try PagingState.decode(Array(bytes[..<length]), fingerprint: state.fingerprint) }
+            #expect(throws: ServerError.self) { try PagingState.decode(Array(bytes[..<length]), fingerprint: state.fingerprint) }
         }
         for bit in 0..<bytes.count * 8 {
             var flipped = bytes
             flipped[bit / 8] ^= 1 << (bit % 8)
-            #expect(throws: QueryFailure.self) { try PagingState.decode(flipped, fingerprint: state.fingerprint) }
+            #expect(throws: ServerError.self) { try PagingState.decode(flipped, fingerprint: state.fingerprint) }
         }
-        #expect(throws: QueryFailure.self) { try PagingState.decode(bytes + [0], fingerprint: state.fingerprint) }
-        #expect(throws: QueryFailure.self) { try PagingState.decode(bytes, fingerprint: 1) }
+        #expect(throws: ServerError.self) { try PagingState.decode(bytes + [0], fingerprint: state.fingerprint) }
+        #expect(throws: ServerError.self) { try PagingState.decode(bytes, fingerprint: 1) }
     }
 }

@@ -8,7 +8,7 @@ import Testing
 @Suite struct RandomReadTests {
     /// A table of partitions `p`, clustering `(a ASC, b DESC)`, a static `s` and a value `v`, written to and deleted from at random.
     private static func filled(_ random: inout SeededRandom) throws -> Session {
-        let session = Session(seed: random.next(), blocksOneIn: 3)
+        let session = Session(seed: random.next(), waitsOneIn: 3)
         _ = try session.execute("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
         session.options.keyspace = "k"
         _ = try session.execute(

@@ -1,6 +1,9 @@
+import CQL
 import Coordinator
 import DataModel
 import Messages
+import ModelLoop
+import Platform
 import Primitives
 import Synchronization
 
@@ -40,7 +43,9 @@ final class Session {
     let replica: MemoryReplica
     let host: TestHost
     let engine: QueryEngine
-    let scratch = ExecutionScratch(seed: 7, clockSequenceAndNode: 0x0102_0304_0506_0708)
+    /// For requests on the test's own stack.
+    let context: RequestContext
+    private let loop: ModelLoop
     private let wall: Wall
     var options = QueryOptions()
 
@@ -58,9 +63,12 @@ final class Session {
         }
     }
 
-    init(seed: UInt64 = 1, blocksOneIn: UInt64 = 0, limits: QueryLimits = QueryLimits(), schema: Schema = Schema()) {
-        replica = MemoryReplica(seed: seed, blocksOneIn: blocksOneIn)
+    init(seed: UInt64 = 1, waitsOneIn: UInt64 = 0, limits: QueryLimits = QueryLimits(), schema: Schema = Schema()) {
+        replica = MemoryReplica(seed: seed, waitsOneIn: waitsOneIn)
         host = TestHost(replica)
+        let identifiers = IdentifierSource(seed: 7, clockSequenceAndNode: 0x0102_0304_0506_0708)
+        context = RequestContext(identifiers: identifiers)
+        loop = ModelLoop(seed: seed, stackBytes: 1 << 20) { RequestContext(identifiers: identifiers) }
         let wall = Wall()
         self.wall = wall
         engine = QueryEngine(
@@ -79,20 +87,19 @@ final class Session {
 
     func advance(microseconds: Int64) { wall.micros.withLock { $0 += microseconds } }
 
-    /// Executes as the node does: without blocking first.
-    func execute(_ text: String, _ values: ValueList = ValueList()) throws(QueryFailure) -> Answer {
-        let statement: PreparedStatement
-        do throws(ServerError) { statement = try engine.statement(text, keyspace: options.keyspace) } catch { throw .server(error) }
-        return try execute(statement, values)
+    /// Executes as the node does: on a fiber.
+    func execute(_ text: String, _ values: ValueList = ValueList()) throws(ServerError) -> Answer {
+        try execute(try engine.statement(text, keyspace: options.keyspace), values)
     }
 
-    func execute(_ statement: PreparedStatement, _ values: ValueList = ValueList()) throws(QueryFailure) -> Answer {
+    func execute(_ statement: PreparedStatement, _ values: ValueList = ValueList()) throws(ServerError) -> Answer {
         advance(microseconds: 1000)
-        do throws(QueryFailure) {
-            return try engine.execute(statement, values: values, options: options, io: .nonBlocking, scratch: scratch)
-        } catch .wouldBlock {
-            return try engine.execute(statement, values: values, options: options, io: .blocking, scratch: scratch)
-        } catch { throw error }
+        do {
+            return try loop.run { [self] fiber in
+                guard let context = fiber.attachment as? RequestContext else { throw ModelLoop.Stuck() }
+                return try engine.execute(statement, values: values, options: options, context: context)
+            }
+        } catch let error as ServerError { throw error } catch { throw ServerError(.serverError, "the request never ended: \(error)") }
     }
 }
 

@@ -56,7 +56,7 @@ import Testing
         #expect(try node.found() == [])
         let batches = [try Self.batch(100, 1), try Self.batch(100, 2), try Self.batch(200), try Self.batch(300)]
         for batch in batches.reversed() {
-            guard case .done = try node.service.handle(.storeBatch(batch), io: .nonBlocking).reply else {
+            guard case .done = node.service.execute(.storeBatch(batch)).reply else {
                 Issue.record("not stored")
                 return
             }
@@ -65,45 +65,45 @@ import Testing
         #expect(try node.found() == batches)
         #expect(try node.found(before: 300) == Array(batches.prefix(3)))
         #expect(try node.found(before: 100) == [])
-        guard case .done = try node.service.handle(.removeBatch(batches[1].key), io: .nonBlocking).reply else {
+        guard case .done = node.service.execute(.removeBatch(batches[1].key)).reply else {
             Issue.record("not removed")
             return
         }
         #expect(try node.found() == [batches[0], batches[2], batches[3]])
         try node.engine.flushAll()
-        try node.log.remove(batches[0].key, io: .blocking)
+        try node.log.remove(batches[0].key)
         #expect(try node.found() == [batches[2], batches[3]])
     }
 
     @Test func aCopyThatComesAfterTheRemovalIsNotKept() throws {
         let node = try Node(MemoryFileSystem())
         let batch = try Self.batch(100)
-        try node.log.remove(batch.key, io: .blocking)
-        try node.log.store(batch, io: .blocking)
+        try node.log.remove(batch.key)
+        try node.log.store(batch)
         #expect(try node.found() == [])
         let other = try Self.batch(101)
-        try node.log.store(other, io: .blocking)
-        try node.log.remove(other.key, io: .blocking)
+        try node.log.store(other)
+        try node.log.remove(other.key)
         try node.engine.flushAll()
-        try node.log.store(other, io: .blocking)
+        try node.log.store(other)
         #expect(try node.found() == [])
     }
 
     /// A look begins where the last one found something; what comes with an older time is found all the same.
     @Test func aBatchThatComesLateIsFound() throws {
         let node = try Node(MemoryFileSystem())
-        try node.log.store(try Self.batch(500), io: .blocking)
-        try node.log.remove(Self.key(500), io: .blocking)
+        try node.log.store(try Self.batch(500))
+        try node.log.remove(Self.key(500))
         #expect(try node.found(before: 1000) == [])
         let late = try Self.batch(400)
-        try node.log.store(late, io: .blocking)
+        try node.log.store(late)
         #expect(try node.found(before: 1000) == [late])
         // Also one that comes while the log is looked through, behind the place of the look.
         let later = try Self.batch(300)
         try node.log.look(before: 1000, pageBytes: 1, pageCount: 1) { page throws(ReplicaError) in
             if page == [late] {
-                try node.log.store(later, io: .blocking)
-                try node.log.remove(late.key, io: .blocking)
+                try node.log.store(later)
+                try node.log.remove(late.key)
             }
             return .next
         }
@@ -114,7 +114,7 @@ import Testing
     @Test func pagesAreFullByBytesOrByNumber() throws {
         let node = try Node(MemoryFileSystem())
         let batches = try (1...9).map { try Self.batch(Int64($0), bytes: 1000) }
-        for batch in batches { try node.log.store(batch, io: .blocking) }
+        for batch in batches { try node.log.store(batch) }
         #expect(try node.look(bytes: 1).map(\.count) == [1, 1, 1, 1, 1, 1, 1, 1, 1])
         #expect(try node.look(bytes: 2500).map(\.count) == [3, 3, 3])
         #expect(try node.look(count: 4).map(\.count) == [4, 4, 1])
@@ -130,7 +130,7 @@ import Testing
         out.beginTable(UUID(high: 8, low: 8))
         out.endTable()
         let batch = LoggedBatch(key: Self.key(1), mutations: try Self.batch(1).mutations + out.out.toArray())
-        guard case .failed(.unknownTable, _) = try node.service.handle(.storeBatch(batch), io: .nonBlocking).reply else {
+        guard case .failed(.unknownTable, _) = node.service.execute(.storeBatch(batch)).reply else {
             Issue.record("stored")
             return
         }
@@ -150,13 +150,13 @@ import Testing
                 if choice < 6 {
                     let batch = try Self.batch(
                         Int64(1 + random.next() % 1000), random.next(), bytes: Int(random.next() % 5000))
-                    try node.log.store(batch, io: .blocking)
+                    try node.log.store(batch)
                     expected[batch.key] = batch
                 } else if choice < 9, let key = expected.keys.sorted().first {
                     removed.append(expected.removeValue(forKey: key)!)
-                    try node.log.remove(key, io: .blocking)
+                    try node.log.remove(key)
                 } else if let late = removed.last {
-                    try node.log.store(late, io: .blocking)
+                    try node.log.store(late)
                 }
             }
             #expect(try node.found() == expected.values.sorted { $0.key < $1.key })

@@ -1,6 +1,7 @@
 import DataModel
 import LinuxPlatform
 import Messages
+import ModelLoop
 import Platform
 import Primitives
 import Storage
@@ -13,9 +14,9 @@ import Testing
     static let table = UUID(high: 1, low: 2)
     static let node = UUID(high: 3, low: 4)
 
-    static func open() throws -> LocalReplica {
+    static func open(background: any Background = InlineBackground()) throws -> LocalReplica {
         let engine = try StorageEngine(
-            system: MemoryFileSystem(), time: ManualTime(), background: InlineBackground(), directory: "db", options: StorageOptions())
+            system: MemoryFileSystem(), time: ManualTime(), background: background, directory: "db", options: StorageOptions())
         try engine.openTable(table, name: "ks/t", options: TableStoreOptions())
         try engine.start()
         return LocalReplica(engine: engine, node: node)
@@ -46,32 +47,28 @@ import Testing
         return writer
     }
 
-    /// A caller that must not wait is told so while another holds the partition; one that may wait gets its turn.
-    @Test func aHeldPartitionIsNotWaitedForWhereNothingMayWait() throws {
-        let replica = try Self.open()
+    /// A fiber that waits for a partition leaves its loop free, and gets its turn when the other leaves, after it.
+    @Test func aHeldPartitionIsWaitedFor() throws {
+        let loop = ModelLoop()
+        let replica = try Self.open(background: loop)
         let partition: [UInt8] = [1, 2, 3]
-        var innerRan = false
-        var innerError: ReplicaError?
-        try replica.withTransaction(table: Self.table, partition: partition, io: .nonBlocking) {
-            do throws(ReplicaError) {
-                try replica.withTransaction(table: Self.table, partition: partition, io: .nonBlocking) {
-                    innerRan = true
-                    return true
-                }
-            } catch { innerError = error }
-            return true
+        var steps: [String] = []
+        for name in ["first", "second", "third"] {
+            loop.start { fiber in
+                do {
+                    try replica.withTransaction(table: Self.table, partition: partition, reading: nil) {
+                        steps.append("\(name) begins")
+                        fiber.sleep(nanoseconds: 1_000_000)
+                        steps.append("\(name) ends")
+                        return true
+                    }
+                } catch { Issue.record("\(error)") }
+            }
         }
-        #expect(!innerRan)
-        guard case .wouldBlock = innerError else {
-            Issue.record("the second caller was not told to wait: \(String(describing: innerError))")
-            return
-        }
-        var after = 0
-        try replica.withTransaction(table: Self.table, partition: partition, io: .blocking) {
-            after += 1
-            return true
-        }
-        #expect(after == 1)
+        #expect(steps == ["first begins"])
+        loop.drain()
+        #expect(
+            steps == ["first begins", "first ends", "second begins", "second ends", "third begins", "third ends"])
     }
 
     /// No increment of a counter is lost when many threads count at once.
@@ -83,7 +80,7 @@ import Testing
         for _ in 0..<4 {
             pools.run(.read) {
                 for _ in 0..<250 {
-                    do { try replica.applyCounters(try Self.delta(2), io: .blocking) } catch { failures.add(1, ordering: .relaxed) }
+                    do { try replica.applyCounters(try Self.delta(2)) } catch { failures.add(1, ordering: .relaxed) }
                 }
                 left.subtract(1, ordering: .releasing)
             }
@@ -91,7 +88,7 @@ import Testing
         while left.load(ordering: .acquiring) > 0 { pools.sleep(nanoseconds: 1_000_000) }
         #expect(failures.load(ordering: .relaxed) == 0)
         var total: Int64 = 0
-        try replica.get(table: Self.table, key: try Self.key(1), io: .blocking) { row in
+        try replica.get(table: Self.table, key: try Self.key(1)) { row in
             var cells = row.cells
             while cells.advance() { total = CounterValue.total(cells.value) }
         }
@@ -136,7 +133,7 @@ import Testing
                 writer.endRow()
             }
             writer.endTable()
-            try replica.apply(writer, type: .simple, io: .blocking)
+            try replica.apply(writer, type: .simple)
             if below(12) == 0 { try replica.engine.flush(store) }
         }
         for gcBefore in [0, 30, 200] as [UInt32] {
@@ -145,7 +142,7 @@ import Testing
                     table: Self.table, range: KeyRange(start: key, end: key + [0]), rowLimit: 1, gcBefore: gcBefore, now: 50)
                 #expect(command.isOneKey)
                 // Files that do not exist are left out by a scan only.
-                #expect(try replica.answer(command, io: .blocking) == replica.answer(command, io: .blocking, excluding: [.max]))
+                #expect(try replica.answer(command) == replica.answer(command, excluding: [.max]))
             }
         }
     }

@@ -31,7 +31,7 @@ import Testing
             service = ReplicaService(replica: LocalReplica(engine: engine, node: UUID(high: 3, low: UInt64(index))))
         }
 
-        func apply(_ mutations: [UInt8]) throws { try mutations.withUnsafeBytes { try engine.apply($0, mayBlock: true) } }
+        func apply(_ mutations: [UInt8]) throws { try mutations.withUnsafeBytes { try engine.apply($0) } }
 
         func flush() throws { try engine.flushAll() }
 
@@ -128,19 +128,18 @@ import Testing
         for leaf in trees[0].leaves.indices {
             let command = ReadCommand(
                 table: Self.table, range: trees[0].tokens(ofLeaf: leaf).keys, rowLimit: 1000, gcBefore: 0, now: Self.now)
-            let answers = try nodes.map { try $0.service.replica.answer(command, io: .blocking).digest }
+            let answers = try nodes.map { try $0.service.replica.answer(command).digest }
             #expect(trees[0].leaves[leaf].isSame(as: trees[1].leaves[leaf]) == (answers[0] == answers[1]), "seed \(seed), leaf \(leaf)")
         }
     }
 
-    @Test func aTreeIsMadeOnlyWhereOneMayWait() throws {
+    @Test func aTreeIsMadeOfKnownTablesOnly() throws {
         let node = try Node(0)
         let command = TreeCommand(table: Self.table, tokens: 0...10, depth: 2, gcBefore: 0, now: Self.now)
-        #expect(throws: ReplicaError.self) { try node.service.handle(.tree(command), io: .nonBlocking) }
-        #expect(try node.service.handle(.tree(command), io: .blocking).reply == .tree(MerkleTree(tokens: 0...10, depth: 2)))
+        #expect(node.service.execute(.tree(command)).reply == .tree(MerkleTree(tokens: 0...10, depth: 2)))
         var other = command
         other.table = UUID(high: 9, low: 9)
-        guard case .failed(.unknownTable, _) = try node.service.handle(.tree(other), io: .blocking).reply else {
+        guard case .failed(.unknownTable, _) = node.service.execute(.tree(other)).reply else {
             Issue.record("a tree of no table")
             return
         }
@@ -169,7 +168,7 @@ import Testing
                     switch effect {
                     case .send(let number, let to, let request, _):
                         let node = nodes[Int(to.low)]
-                        events.append(.reply(request: number, try node.service.handle(request, io: .blocking).reply))
+                        events.append(.reply(request: number, node.service.execute(request).reply))
                     case .progress: break
                     case .finished(let what): report = what
                     }

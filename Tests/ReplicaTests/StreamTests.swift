@@ -11,8 +11,8 @@ import Testing
     private static let all: TokenSlice = Int64.min...Int64.max
 
     private static func open(_ node: LocalTreeTests.Node, _ tokens: [TokenSlice]) throws -> [StreamReply.StreamedFile] {
-        let reply = try node.service.handle(
-            .stream(.open(session: session, table: LocalTreeTests.table, tokens: tokens)), io: .blocking
+        let reply = node.service.execute(
+            .stream(.open(session: session, table: LocalTreeTests.table, tokens: tokens))
         ).reply
         guard case .stream(.files(let files)) = reply else {
             Issue.record("\(reply)")
@@ -29,8 +29,8 @@ import Testing
         let table = try #require(receiver.engine.table(LocalTreeTests.table))
         let incoming = try IncomingTable(engine: receiver.engine, table: table)
         while incoming.count < file.bytes {
-            let reply = try source.service.handle(
-                .stream(.piece(session: session, file: file.number, offset: incoming.count)), io: .blocking
+            let reply = try source.service.execute(
+                .stream(.piece(session: session, file: file.number, offset: incoming.count))
             ).reply
             guard case .stream(.piece(var piece)) = reply else { throw ReplicaError.storage("\(reply)") }
             change(&piece)
@@ -43,7 +43,7 @@ import Testing
         var command = ReadCommand(table: LocalTreeTests.table, range: .all, rowLimit: 7, gcBefore: 0, now: LocalTreeTests.now)
         var rows = 0
         while true {
-            let reply = try source.service.handle(.stream(.rest(session: session, command)), io: .blocking).reply
+            let reply = try source.service.execute(.stream(.rest(session: session, command))).reply
             guard case .read(let answer) = reply else { throw ReplicaError.storage("\(reply)") }
             rows += answer.rowCount
             try receiver.apply(answer.mutations(of: LocalTreeTests.table))
@@ -71,8 +71,8 @@ import Testing
         }
         _ = try Self.moveRest(from: source, to: receiver)
         #expect(try receiver.tree().differences(from: source.tree()).isEmpty)
-        #expect(try source.service.handle(.stream(.close(session: Self.session)), io: .blocking).reply == .done)
-        guard case .failed = try source.service.handle(.stream(.piece(session: Self.session, file: 1, offset: 0)), io: .blocking).reply
+        #expect(try source.service.execute(.stream(.close(session: Self.session))).reply == .done)
+        guard case .failed = try source.service.execute(.stream(.piece(session: Self.session, file: 1, offset: 0))).reply
         else {
             Issue.record("a closed session answers")
             return

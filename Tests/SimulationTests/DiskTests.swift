@@ -52,13 +52,10 @@ import Testing
         let file = try disk.open("/file", .read)
         var buffer = [UInt8](repeating: 0, count: 4)
         disk.faults.coldReads = 1
-        #expect(throws: FileError("read", path: "/file", reason: .wouldBlock)) {
-            try buffer.withUnsafeMutableBytes { try file.read(at: 0, into: $0, mayBlock: false) }
-        }
-        #expect(try buffer.withUnsafeMutableBytes { try file.read(at: 0, into: $0, mayBlock: true) } == 4)
+        #expect(try buffer.withUnsafeMutableBytes { try file.read(at: 0, into: $0) } == 4)
         disk.faults.readErrors = 1
         #expect(throws: FileError("read", path: "/file", reason: .failed(errno: 5))) {
-            try buffer.withUnsafeMutableBytes { try file.read(at: 0, into: $0, mayBlock: true) }
+            try buffer.withUnsafeMutableBytes { try file.read(at: 0, into: $0) }
         }
     }
 

@@ -86,7 +86,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         let server = empty.network(0)
         let record = record
         _ = try server.listen(host: "127.0.0.1", port: 7000, acknowledgement: acknowledgement) { Echo($0, record) }
-        let client = empty.network(1, onFibers: false)
+        let client = empty.network(1, onThreads: false)
         let box = Box()
         client.connect(host: "127.0.0.1", port: 7000, loop: 0) { connection in
             let caller = Caller(connection, sends: sends)
@@ -124,7 +124,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
     }
 
     @Test func nobodyListensNobodyAnswers() throws {
-        let client = empty.network(1, onFibers: false)
+        let client = empty.network(1, onThreads: false)
         _ = empty.network(0)
         let box = Box()
         client.connect(host: "127.0.0.1", port: 7000, loop: 0) { connection in

@@ -16,8 +16,8 @@ final class EmptyWorld {
         for machine in machines { fabric.add(machine) }
     }
 
-    func network(_ index: Int, onFibers: Bool = true) -> SimulatedNetwork {
-        SimulatedNetwork(fabric: fabric, incarnation: machines[index].incarnation ?? machines[index].begin(), loops: 1, onFibers: onFibers)
+    func network(_ index: Int, onThreads: Bool = true) -> SimulatedNetwork {
+        SimulatedNetwork(fabric: fabric, incarnation: machines[index].incarnation ?? machines[index].begin(), loops: 1, onThreads: onThreads)
     }
 }
 
@@ -79,7 +79,7 @@ final class Record: @unchecked Sendable {
         background.run(.control) { record.lines.append("neither") }
         empty.world.run(atMost: 1_000_000_000)
         #expect(record.lines.isEmpty)
-        #expect(empty.world.abandonedFibers == 1)
+        #expect(empty.world.abandonedThreads == 1)
         empty.world.end()
     }
 
@@ -100,7 +100,7 @@ final class Record: @unchecked Sendable {
         }
         empty.world.run(atMost: 1_000_000_000)
         #expect(record.lines == ["made 0", "made 1"])
-        #expect(empty.world.abandonedFibers == 1)
+        #expect(empty.world.abandonedThreads == 1)
         empty.world.end()
     }
 

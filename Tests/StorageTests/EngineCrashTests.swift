@@ -62,7 +62,7 @@ import Testing
             var writer = MutationWriter()
             Sample.put(Sample.key(row % 5, row), 1, [UInt8](repeating: UInt8(row & 0xff), count: 150), into: &writer)
             do {
-                try engine.apply(writer.out.bytes, mayBlock: true)
+                try engine.apply(writer.out.bytes)
                 try engine.syncLog()
                 outcome.kept.insert(row)
             } catch { outcome.unsure.insert(row) }

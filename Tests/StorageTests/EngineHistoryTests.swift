@@ -88,7 +88,7 @@ import Testing
             }
             let bytes = writer.out.toArray()
             return Step(what: "put", after: after) { world in
-                try bytes.withUnsafeBytes { raw in Result { try world.engine.apply(raw, mayBlock: true) } }.get()
+                try bytes.withUnsafeBytes { raw in Result { try world.engine.apply(raw) } }.get()
                 try world.engine.flushLog()
             }
         case 50..<60:
@@ -103,7 +103,7 @@ import Testing
             let bytes = writer.out.toArray()
             let after = rows.filter { compareBytes($0.key, range.start) < 0 || compareBytes($0.key, range.end) >= 0 }
             return Step(what: "delete", after: after) { world in
-                try bytes.withUnsafeBytes { raw in Result { try world.engine.apply(raw, mayBlock: true) } }.get()
+                try bytes.withUnsafeBytes { raw in Result { try world.engine.apply(raw) } }.get()
                 try world.engine.flushLog()
             }
         case 60..<72: return Step(what: "flush", after: rows) { if let table = $0.table { try $0.engine.flush(table) } }

@@ -51,7 +51,7 @@ import Testing
 
     static func read(_ table: TableStore, _ range: KeyRange, reversed: Bool) throws -> [(key: [UInt8], value: [UInt8])] {
         var found: [(key: [UInt8], value: [UInt8])] = []
-        try table.scan(range, reversed: reversed, mayBlock: true) { key, row in
+        try table.scan(range, reversed: reversed) { key, row in
             if let value = Sample.value(row) { found.append(([UInt8](key), value)) }
             return true
         }
@@ -87,7 +87,7 @@ import Testing
                     Sample.put(key, stamp, value, into: &writer)
                     model.put(key, stamp, value)
                 }
-                try engine.apply(writer.out.bytes, mayBlock: true)
+                try engine.apply(writer.out.bytes)
                 try engine.flushLog()
             case 70..<80:
                 let partition = Int.random(in: 0..<partitions, using: &random)
@@ -101,7 +101,7 @@ import Testing
                 var writer = MutationWriter()
                 Sample.delete(range, stamp, time.wallSeconds(), into: &writer)
                 model.deletes.append(.init(range: range, timestamp: stamp))
-                try engine.apply(writer.out.bytes, mayBlock: true)
+                try engine.apply(writer.out.bytes)
                 try engine.flushLog()
             case 80..<84: try engine.flush(table)
             case 84..<86: try engine.compactAll(table)
@@ -129,7 +129,7 @@ import Testing
                     let key = Sample.key(partition, a)
                     var found: [UInt8]?
                     try key.withUnsafeBytes { bytes in
-                        Result { try table.get(bytes, mayBlock: true) { found = Sample.value($0) } }
+                        Result { try table.get(bytes) { found = Sample.value($0) } }
                     }.get()
                     #expect(found == expected.first { $0.key == key }?.value, "seed \(seed), step \(step): get")
                 } else {

@@ -14,7 +14,7 @@ import Testing
     static func put(_ engine: StorageEngine, _ row: Int, timestamp: Int64 = 1, bytes: Int = 8) throws {
         var writer = MutationWriter()
         Sample.put(Sample.key(1, row), timestamp, [UInt8](repeating: UInt8(truncatingIfNeeded: row), count: bytes), into: &writer)
-        try engine.apply(writer.out.bytes, mayBlock: true)
+        try engine.apply(writer.out.bytes)
     }
 
     static func rows(_ table: TableStore) throws -> Int { try EngineModelTests.read(table, .all, reversed: false).count }
@@ -152,7 +152,7 @@ import Testing
         writer.beginTable(UUID(high: 9, low: 9))
         writer.endTable()
         let bytes = writer.out.toArray()
-        #expect(throws: StorageError.self) { try bytes.withUnsafeBytes { raw in Result { try engine.apply(raw, mayBlock: true) } }.get() }
+        #expect(throws: StorageError.self) { try bytes.withUnsafeBytes { raw in Result { try engine.apply(raw) } }.get() }
         #expect(try Self.rows(table) == 0)
     }
 
@@ -204,11 +204,11 @@ import Testing
         try engine.flush(table)
         var writer = MutationWriter()
         Sample.delete(.prefix(Sample.partition(1)), 100, 1000, into: &writer)
-        try engine.apply(writer.out.bytes, mayBlock: true)
+        try engine.apply(writer.out.bytes)
         try engine.flush(table)
         writer.removeAll()
         Sample.put(Sample.key(2, 1), 5, [1], into: &writer)
-        try engine.apply(writer.out.bytes, mayBlock: true)
+        try engine.apply(writer.out.bytes)
         meanwhile.set {
             do {
                 try Self.put(engine, 2, timestamp: 50)

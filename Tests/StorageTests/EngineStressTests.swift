@@ -115,14 +115,14 @@ import Testing
                 let high = low + Int.random(in: 1..<40, using: &random)
                 let range = KeyRange(start: Sample.key(partition, low), end: Sample.key(partition, high))
                 Sample.delete(range, clock, SystemTime().wallSeconds() - 10, into: &writer)
-                try engine.apply(writer.out.bytes, mayBlock: true)
+                try engine.apply(writer.out.bytes)
                 for row in low..<high { rows[row] = nil }
             case 1: try same(table, partition: partition, rows, reversed: clock % 2 == 0, crew)
             case 2..<10:
                 let row = Int.random(in: 0..<300, using: &random)
                 var found: [UInt8]?
                 try Sample.key(partition, row).withUnsafeBytes { key in
-                    Result { try table.get(key, mayBlock: true) { found = Sample.value($0) } }
+                    Result { try table.get(key) { found = Sample.value($0) } }
                 }.get()
                 if found != rows[row] {
                     crew.complain("partition \(partition), row \(row): \(found?.count ?? -1) bytes, \(rows[row]?.count ?? -1) expected")
@@ -131,7 +131,7 @@ import Testing
                 let row = Int.random(in: 0..<300, using: &random)
                 let value = [UInt8](repeating: UInt8(truncatingIfNeeded: clock), count: Int.random(in: 0..<300, using: &random))
                 Sample.put(Sample.key(partition, row), clock, value, into: &writer)
-                try engine.apply(writer.out.bytes, mayBlock: true)
+                try engine.apply(writer.out.bytes)
                 rows[row] = value
             }
             if clock % 8 == 0 { try engine.flushLog() }
@@ -205,7 +205,7 @@ import Testing
                     [UInt8](repeating: 1, count: 100).withUnsafeBytes { writer.cell(column: 0, timestamp: Int64(round), value: $0) }
                     writer.endRow()
                     writer.endTable()
-                    try engine.apply(writer.out.bytes, mayBlock: true)
+                    try engine.apply(writer.out.bytes)
                     if row % 10 == 0 { usleep(1000) }
                 }
                 let count = try EngineModelTests.read(place.store, .all, reversed: false).count

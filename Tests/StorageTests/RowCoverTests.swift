@@ -60,7 +60,7 @@ import Testing
                 var out = MutationWriter(capacity: 256)
                 let key = Sample.key(Int.random(in: 0..<4, using: &random), Int.random(in: 0..<4, using: &random))
                 Self.row(clock, &random, into: &out, key: key)
-                try engine.apply(out.out.bytes, mayBlock: true)
+                try engine.apply(out.out.bytes)
             }
             if Int.random(in: 0..<4, using: &random) > 0 { try engine.flush(table) }
         }
@@ -68,10 +68,10 @@ import Testing
             for row in 0..<4 {
                 let key = Sample.key(partition, row)
                 var found: [String]?
-                try key.withUnsafeBytes { try table.get($0, mayBlock: true) { found = Self.parts($0) } }
+                try key.withUnsafeBytes { try table.get($0) { found = Self.parts($0) } }
                 // A scan merges all versions there are.
                 var expected: [String]?
-                try table.scan(KeyRange(start: key, end: key + [0]), reversed: false, mayBlock: true) { _, row in
+                try table.scan(KeyRange(start: key, end: key + [0]), reversed: false) { _, row in
                     expected = Self.parts(row)
                     return true
                 }
@@ -81,7 +81,7 @@ import Testing
                 try key.withUnsafeBytes { key in
                     for (gate, one) in zip(set.gates, set.tables) {
                         if cover.hides(gate) { leftOut += 1 }
-                        if let version = try one.find(key, mayBlock: true) { cover.add(RowView(version.row)) }
+                        if let version = try one.find(key) { cover.add(RowView(version.row)) }
                     }
                 }
             }

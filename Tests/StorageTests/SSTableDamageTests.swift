@@ -71,7 +71,7 @@ import Testing
         func rows() throws -> [[UInt8]] {
             var seen: [[UInt8]] = []
             let table = try SSTable(system: system, path: "d/1.sst", id: 1, cache: nil)
-            let cursor = SSTableCursor(table, range: .all, direction: .forward, mayBlock: true, isBulk: true)
+            let cursor = SSTableCursor(table, range: .all, direction: .forward, isBulk: true)
             var more = try cursor.start()
             while more {
                 seen.append([UInt8](cursor.key) + [UInt8](cursor.value))

@@ -31,7 +31,7 @@ import Testing
     }
 
     static func all(_ table: SSTable) throws -> [RangeTombstone] {
-        let cursor = TombstoneCursor(table, mayBlock: true, isBulk: true)
+        let cursor = TombstoneCursor(table, isBulk: true)
         var found: [RangeTombstone] = []
         var more = try cursor.seekToFirst()
         while more {
@@ -53,7 +53,7 @@ import Testing
         #expect((table.tombstones == nil) == written.isEmpty)
         #expect(try Self.all(table) == written)
         #expect(try SSTableVerifier(system: system, path: table.path).verify().isGood)
-        let cursor = TombstoneCursor(table, mayBlock: true, isBulk: false)
+        let cursor = TombstoneCursor(table, isBulk: false)
         for _ in 0..<2000 {
             // Sometimes a partition that is not there, before, after or between.
             let partition = Int.random(in: 0..<partitions + 2, using: &random)
@@ -75,7 +75,7 @@ import Testing
                     #expect(shadow.from == (isCovered ? floor?.start : floor?.end), "seed \(seed)")
                     #expect(shadow.to == (isCovered ? floor?.end : low < written.count ? written[low].start : nil), "seed \(seed)")
                     let hash = BloomFilter.hash(UnsafeRawBufferPointer(rebasing: raw[..<KeyView.partitionCount(of: raw)]))
-                    #expect(try table.deletion(at: raw, hash: hash, mayBlock: true) == expected, "seed \(seed)")
+                    #expect(try table.deletion(at: raw, hash: hash) == expected, "seed \(seed)")
                 }
             }.get()
         }
@@ -102,7 +102,7 @@ import Testing
             tables.append(try Self.write(system, some, name: "\(number + 1)"))
         }
         var found: [RangeTombstone] = []
-        try TombstoneMerge.run(tables.map { TombstoneCursor($0, mayBlock: true, isBulk: true) }) { (one) throws(StorageError) in
+        try TombstoneMerge.run(tables.map { TombstoneCursor($0, isBulk: true) }) { (one) throws(StorageError) in
             found.append(one)
         }
         #expect(zip(found, found.dropFirst()).allSatisfy { compareBytes($0.end, $1.start) <= 0 }, "seed \(seed)")

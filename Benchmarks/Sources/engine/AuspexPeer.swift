@@ -80,7 +80,7 @@ final class AuspexPeer: Peer, @unchecked Sendable {
     }
 
     private func commit(_ scratch: Scratch, sync: Bool) throws {
-        try engine.apply(scratch.mutations.out.bytes, mayBlock: true)
+        try engine.apply(scratch.mutations.out.bytes)
         if sync { try engine.syncLog() } else { try engine.flushLog() }
     }
 
@@ -131,7 +131,7 @@ final class AuspexPeer: Peer, @unchecked Sendable {
         try withScratch { scratch in
             try encodeKey(key, into: &scratch.key)
             var found = -1
-            try table.get(scratch.key.bytes, mayBlock: true) { row in
+            try table.get(scratch.key.bytes) { row in
                 var cursor = row.cells
                 if cursor.advance() { found = cursor.value.count }
             }
@@ -142,7 +142,7 @@ final class AuspexPeer: Peer, @unchecked Sendable {
     func scan(reversed: Bool) throws -> (entries: Int, bytes: Int) {
         var entries = 0
         var bytes = 0
-        try table.scan(.all, reversed: reversed, mayBlock: true) { _, row in
+        try table.scan(.all, reversed: reversed) { _, row in
             entries += 1
             var cursor = row.cells
             if cursor.advance() { bytes += cursor.value.count }
@@ -155,7 +155,7 @@ final class AuspexPeer: Peer, @unchecked Sendable {
         var start = ByteWriter(capacity: 64)
         try encodeKey(key, into: &start)
         var entries = 0
-        try table.scan(KeyRange(start: start.toArray(), end: KeyRange.all.end), reversed: false, mayBlock: true) { _, row in
+        try table.scan(KeyRange(start: start.toArray(), end: KeyRange.all.end), reversed: false) { _, row in
             var cursor = row.cells
             if cursor.advance() { entries += 1 }
             return entries < count

@@ -27,6 +27,14 @@ public struct ScalarFunction: Sendable, Hashable {
         self.returnType = returnType
     }
 
+    /// Whether each call gives another value.
+    var givesAnotherValueEachTime: Bool {
+        switch operation {
+        case .now, .uuid, .currentTimeUUID: true
+        default: false
+        }
+    }
+
     /// Equal arguments give equal results, now and later.
     public var isPure: Bool {
         switch operation {

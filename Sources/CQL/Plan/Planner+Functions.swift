@@ -92,13 +92,18 @@ extension Planner {
     }
 
     /// Applies a function: at once when all is constant.
-    func apply(_ function: ScalarFunction, _ arguments: [ResolvedExpression]) throws(ServerError) -> ResolvedExpression {
+    mutating func apply(_ function: ScalarFunction, _ arguments: [ResolvedExpression]) throws(ServerError) -> ResolvedExpression {
         var terms: [Term] = []
         for argument in arguments {
             guard let term = argument.term else {
                 return ResolvedExpression(.call(function, arguments.map(\.selector)), function.returnType)
             }
             terms.append(term)
+        }
+        // Among the selected columns it is called for each row.
+        if function.givesAnotherValueEachTime, scope.table == nil {
+            generatedCalls += 1
+            return ResolvedExpression(Term(type: function.returnType, node: .generated(generatedCalls, function)))
         }
         return ResolvedExpression(try Self.folded(Term(type: function.returnType, node: .call(function, terms))))
     }

@@ -140,7 +140,7 @@ extension Planner {
     /// A term that holds constants only, evaluated now.
     static func folded(_ term: Term) throws(ServerError) -> Term {
         guard term.isConstant else { return term }
-        var context = EvaluationContext(nowMicroseconds: 0, random: .init(seed: 0), clockSequenceAndNode: 0)
+        var context = EvaluationContext()
         guard let bytes = try term.evaluate(ValueList(), &context) else { return .null(term.type) }
         return .constant(bytes, term.type)
     }
@@ -228,7 +228,7 @@ extension Term {
         case .map(let entries): entries.allSatisfy { $0.key.isConstant && $0.value.isConstant }
         case .call(let function, let terms): function.isPure && terms.allSatisfy(\.isConstant)
         case .field(let term, _): term.isConstant
-        case .jsonField: false
+        case .generated, .jsonField: false
         }
     }
 }

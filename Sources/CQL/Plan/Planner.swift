@@ -12,6 +12,8 @@ public struct Planner {
     /// Columns that the SELECT being planned reads, and its aggregates.
     var scope = SelectionScope()
     var warnings: [String] = []
+    /// Calls of `now()` and its like so far.
+    var generatedCalls = 0
     /// The table whose partition key `token()` takes, where no columns may be named.
     var tokenTable: TableMetadata?
 

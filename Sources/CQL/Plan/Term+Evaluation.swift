@@ -143,6 +143,8 @@ extension Term {
             var arguments: [[UInt8]?] = []
             for term in terms { arguments.append(try term.part(values, &context)) }
             do throws(ServerError) { return try function.call(arguments, &context) } catch { throw .server(error) }
+        case .generated(let call, let function):
+            do throws(ServerError) { return try context.value(ofCall: call, function) } catch { throw .server(error) }
         case .field(let term, let index):
             guard let bytes = try term.part(values, &context) else { return nil }
             do throws(ValueError) { return try Self.field(index, of: bytes) } catch { throw .value(error) }

@@ -37,12 +37,15 @@ final class RangeOperation: Operation {
     }
 
     private func round(now: Int64) {
-        guard let placement = cluster.placement(of: command.table) else { return finish(.failure(.unknownTable(command.table))) }
+        guard let placement = cluster.placement(of: command.table) else {
+            hasMetUnknownTable = true
+            return finish(.failure(.unknownTable(command.table)))
+        }
         guard !stretches.isEmpty else {
             return finish(
                 .failure(
                     ServerError(
-                        .unavailable, "nobody owns what is asked for",
+                        .unavailable, "no replica of the requested range is alive",
                         detail: .unavailable(consistency: consistency, required: 1, alive: 0))))
         }
         let end = min(stretches.count, next + atOnce)
@@ -55,7 +58,7 @@ final class RangeOperation: Operation {
             let read = ReadOperation(
                 coordinator, cluster: cluster, command: part, replicas: stretches[index].replicas, placement: placement, latencies: nil,
                 consistency: consistency, deadline: deadline)
-            coordinator.beginInner(read, now: now) { result, now in self.read(index, result, now: now) }
+            coordinator.beginInner(read, of: self, now: now) { result, now in self.read(index, result, now: now) }
             if isFinished { return }
         }
     }

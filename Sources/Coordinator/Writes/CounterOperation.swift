@@ -36,7 +36,9 @@ final class CounterOperation: Operation {
 
     override func start(now: Int64) {
         switch leader {
-        case .failure(let error): finish(.failure(error))
+        case .failure(let error):
+            hasMetUnknownTable = cluster.placement(of: part.table) == nil
+            finish(.failure(error))
         case .success(let leader): ask(leader, .count(deltas: part.mutations, consistency: consistency), tag: 0, now: now)
         }
     }
@@ -74,9 +76,13 @@ final class AllOperation: Operation {
     override func start(now: Int64) {
         left = inner.count
         if left == 0 { return finish(.success(.done)) }
-        if let error = inner.lazy.compactMap(\.refusal).first { return finish(.failure(error)) }
+        if let error = inner.lazy.compactMap(\.refusal).first {
+            // Unavailable is the other refusal there is.
+            hasMetUnknownTable = error.code == .invalid
+            return finish(.failure(error))
+        }
         for one in inner where !isFinished {
-            coordinator.beginInner(one, now: now) { result, _ in
+            coordinator.beginInner(one, of: self, now: now) { result, _ in
                 if self.isFinished { return }
                 self.left -= 1
                 if case .failure(let error) = result { return self.finish(.failure(error)) }

@@ -32,7 +32,12 @@ class WriteOperation: Operation {
 
     /// Finds out who gets what.
     final func makePlan() throws(ServerError) {
-        plan = try WritePlan(parts, consistency, cluster, isMetByHints: isMetByHints, mayBeSloppy: mayBeSloppy)
+        do throws(ServerError) {
+            plan = try WritePlan(parts, consistency, cluster, isMetByHints: isMetByHints, mayBeSloppy: mayBeSloppy)
+        } catch {
+            hasMetUnknownTable = parts.contains { cluster.placement(of: $0.table) == nil }
+            throw error
+        }
     }
 
     /// Whether every group has been applied by a replica, beside what hints there are.

@@ -64,12 +64,6 @@ public struct ServerError: Error, Sendable, Equatable {
     public var code: Code
     public var message: String
     public var detail: Detail
-    /// Other nodes know newer members of the cluster and did nothing for that reason: the same may succeed once this node knows them too.
-    public var membersChanged = false
-    /// A replica did not know a table: it is gone there, or so new that not all have heard of it.
-    public var replicaLacksTable = false
-    /// The table is gone: nothing was begun.
-    public var tableIsGone = false
 
     public init(_ code: Code, _ message: String, detail: Detail = .none) {
         self.code = code
@@ -78,10 +72,6 @@ public struct ServerError: Error, Sendable, Equatable {
     }
 
     public static func invalid(_ message: String) -> ServerError { ServerError(.invalid, message) }
-    public static func unknownTable(_ id: UUID) -> ServerError {
-        var error = invalid("table \(id) does not exist any more")
-        error.tableIsGone = true
-        return error
-    }
+    public static func unknownTable(_ id: UUID) -> ServerError { invalid("table \(id) does not exist any more") }
     public static func syntax(_ message: String) -> ServerError { ServerError(.syntaxError, message) }
 }

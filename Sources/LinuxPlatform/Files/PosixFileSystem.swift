@@ -13,7 +13,6 @@ public struct PosixFileSystem: FileSystem {
         case EEXIST: reason = .alreadyExists
         case ENOSPC, EDQUOT: reason = .noSpace
         case EACCES, EPERM, EROFS: reason = .permissionDenied
-        case EAGAIN: reason = .wouldBlock
         default: reason = .failed(errno: number)
         }
         return FileError(operation, path: path, reason: reason)
@@ -135,22 +134,46 @@ final class PosixFile: File {
         return Int(info.st_size)
     }
 
-    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, mayBlock: Bool) throws(FileError) -> Int {
+    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(FileError) -> Int {
+        guard Fiber.isRunning else { return try readBlocking(at: offset, into: buffer, from: 0) }
         var done = 0
         while done < buffer.count {
             let start = buffer.baseAddress.unsafelyUnwrapped + done  // count > 0, so there is memory
-            var got: Int
-            if mayBlock {
-                got = pread(descriptor, start, buffer.count - done, off_t(offset + done))
-                if got < 0 { got = -Int(errno) }
-            } else {
-                got = auspex_pread_nowait(descriptor, start, buffer.count - done, off_t(offset + done))
+            let got = auspex_pread_nowait(descriptor, start, buffer.count - done, off_t(offset + done))
+            if got == 0 { break }
+            if got > 0 {
+                done += got
+            } else if got == -Int(EOPNOTSUPP) {
                 // A file system without RWF_NOWAIT (tmpfs) has nothing to wait for.
-                if got == -Int(EOPNOTSUPP) { got = pread(descriptor, start, buffer.count - done, off_t(offset + done)) }
-            }
-            if got < 0 {
-                if got == -Int(EINTR) { continue }
+                return try readBlocking(at: offset, into: buffer, from: done)
+            } else if got == -Int(EAGAIN) {
+                return try readOnThread(at: offset, into: buffer, from: done)
+            } else if got != -Int(EINTR) {
                 throw PosixFileSystem.error("read", path, Int32(-got))
+            }
+        }
+        return done
+    }
+
+    /// Lets a background thread wait for the disk.
+    private func readOnThread(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, from done: Int) throws(FileError) -> Int {
+        var outcome: Result<Int, FileError> = .success(0)
+        Fiber.blocking(.read) {
+            do throws(FileError) { outcome = .success(try readBlocking(at: offset, into: buffer, from: done)) } catch {
+                outcome = .failure(error)
+            }
+        }
+        return try outcome.get()
+    }
+
+    private func readBlocking(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, from first: Int) throws(FileError) -> Int {
+        var done = first
+        while done < buffer.count {
+            let start = buffer.baseAddress.unsafelyUnwrapped + done  // count > 0, so there is memory
+            let got = pread(descriptor, start, buffer.count - done, off_t(offset + done))
+            if got < 0 {
+                if errno == EINTR { continue }
+                throw PosixFileSystem.error("read", path)
             }
             if got == 0 { break }
             done += got

@@ -99,7 +99,7 @@ struct AdminCommands: Sendable {
             ("commitlog_bytes", .int(node.storage.log?.totalBytes ?? 0)),
             ("connections", .int(services.counters.connections.load(ordering: .relaxed))),
             ("requests", .int(services.runner.requests.load(ordering: .relaxed))),
-            ("requests_on_pool", .int(services.runner.pooled.load(ordering: .relaxed))),
+            ("requests_waiting", .int(services.runner.admission.waiting)),
             ("requests_failed", .int(services.runner.failures.load(ordering: .relaxed))),
             ("prepared_statements", .int(prepared.kept)), ("prepared_statements_forgotten", .int(prepared.forgotten)),
         ])

@@ -27,7 +27,7 @@ struct Metrics {
             "encryption_failures_total", "counter", "Client connections that were not encrypted as they should be.",
             services.counters.encryptionFailures.load(ordering: .relaxed))
         metric("requests_total", "counter", "Requests received.", services.runner.requests.load(ordering: .relaxed))
-        metric("requests_pooled_total", "counter", "Requests that ran on the I/O pool.", services.runner.pooled.load(ordering: .relaxed))
+        metric("requests_waiting", "gauge", "Requests that wait for a disk, other nodes or a lock.", services.runner.admission.waiting)
         metric("requests_failed_total", "counter", "Requests answered with an error.", services.runner.failures.load(ordering: .relaxed))
         metric("memtable_bytes", "gauge", "Bytes held by memtables.", node.storage.memtableBytes)
         metric("cache_bytes", "gauge", "Bytes of blocks in the cache.", cache.bytes)

@@ -63,7 +63,7 @@ final class BatchReplay: Sendable {
             try log.look(before: .max, pageBytes: BatchReplay.pageBytes, pageCount: BatchReplay.pageCount) { page throws(ReplicaError) in
                 for batch in page {
                     try give(batch, cluster)
-                    try log.remove(batch.key, io: .blocking)
+                    try log.remove(batch.key)
                 }
                 return .next
             }
@@ -129,13 +129,13 @@ final class BatchReplay: Sendable {
             }
             cluster.tell("a logged batch is older than gc_grace_seconds of its tables (\(grace) s) and is not applied")
             expired.add(1, ordering: .relaxed)
-            try log.remove(batch.key, io: .blocking)
+            try log.remove(batch.key)
         }
         let applied = apply(current, cluster)
         if applied.isEmpty { return current.count }
         // Without its hints on the disk the stored batch is all that a replica will get it from.
         if cluster.hints.store.bufferedBytes > 0 { cluster.hints.write() }
-        for index in applied { try log.remove(current[index].key, io: .blocking) }
+        for index in applied { try log.remove(current[index].key) }
         replayed.add(applied.count, ordering: .relaxed)
         return current.count - applied.count
     }

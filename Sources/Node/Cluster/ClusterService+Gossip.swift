@@ -45,7 +45,7 @@ extension ClusterService {
             held = gossiper
             return effects
         }
-        carryOut(effects)
+        perform(effects)
         tick(round: 0)
     }
 
@@ -57,7 +57,7 @@ extension ClusterService {
     /// One round, and the next a second later; the first few follow each other faster, so that a node that starts soon knows who lives.
     private func tick(round: Int) {
         if hasStopped { return }
-        carryOut(gossip.withLock { $0?.tick(now: now, wall: time.wallMicroseconds()) ?? [] })
+        perform(gossip.withLock { $0?.tick(now: now, wall: time.wallMicroseconds()) ?? [] })
         if round % 10 == 9 { catchUp() }
         if round % 30 == 29 { settleLater() }
         if round % 60 == 10 {
@@ -76,11 +76,11 @@ extension ClusterService {
             return tell("gossip of \(sender) does not parse: \(error)")
         }
         let answers = shadow.withLock { $0?.receive(message, from: sender, now: now) }
-        if let answers { return carryOut(answers) }
-        carryOut(gossip.withLock { $0?.receive(message, from: sender, now: now, wall: time.wallMicroseconds()) ?? [] })
+        if let answers { return perform(answers) }
+        perform(gossip.withLock { $0?.receive(message, from: sender, now: now, wall: time.wallMicroseconds()) ?? [] })
     }
 
-    func carryOut(_ effects: [GossipEffect]) {
+    func perform(_ effects: [GossipEffect]) {
         var livesChanged = false
         for effect in effects {
             switch effect {
@@ -166,7 +166,7 @@ extension ClusterService {
     /// Says to all at once what version of the metadata this node has now.
     func announceState(_ schema: Schema) {
         let epoch = metadata.epoch
-        carryOut(
+        perform(
             gossip.withLock { gossiper in
                 guard gossiper != nil else { return [] }
                 gossiper?.setLocal(.metadataEpoch, "\(epoch)")
@@ -176,7 +176,7 @@ extension ClusterService {
     }
 
     func say(_ status: GossipStatus) {
-        carryOut(
+        perform(
             gossip.withLock { gossiper in
                 gossiper?.setLocal(status: status)
                 return gossiper?.announce() ?? []

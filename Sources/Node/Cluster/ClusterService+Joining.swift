@@ -142,7 +142,7 @@ extension ClusterService {
         defer { shadow.withLock { $0 = nil } }
         var count = 0
         while !hasStopped {
-            carryOut(shadow.withLock { $0?.tick(now: now) ?? [] })
+            perform(shadow.withLock { $0?.tick(now: now) ?? [] })
             // An answer is looked for more often than the question is asked.
             for _ in 0..<20 {
                 if let outcome = shadow.withLock({ $0?.outcome }) { return outcome }

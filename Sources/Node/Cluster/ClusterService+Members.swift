@@ -170,7 +170,7 @@ extension ClusterService {
         }
         try finish(hostID)
         hints.sendRest(for: 60)
-        carryOut(gossip.withLock { $0?.leave(wall: time.wallMicroseconds()) ?? [] })
+        perform(gossip.withLock { $0?.leave(wall: time.wallMicroseconds()) ?? [] })
     }
 
     /// Has the others take over what a dead member owned; on a background thread.
@@ -194,7 +194,7 @@ extension ClusterService {
                 return try gossiper?.remove(member.node.endpoint, now: now, wall: time.wallMicroseconds()) ?? []
             } catch { return [] }  // unknown to gossip: nothing has to be forgotten
         }
-        carryOut(effects)
+        perform(effects)
     }
 
     /// Makes the new owners the owners, and ends the writes to those of before when that is safe.

@@ -193,17 +193,16 @@ final class ClusterService: Sendable {
     /// What a request reads and writes through; nil when this node is alone. On the loop.
     @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? {
         guard let view = drivers[loop].view, !view.isSingle else { return nil }
-        return makePort(options, drivers[loop], view)
+        return coordinatedRequest(options, drivers[loop], view)
     }
 
-    private func makePort(_ options: Query.QueryOptions, _ driver: LoopDriver, _ view: ClusterView) -> ClusterPort {
-        let (clock, time, storage) = (clock, time, storage)
-        return ClusterPort(
+    private func coordinatedRequest(_ options: Query.QueryOptions, _ driver: LoopDriver, _ view: ClusterView) -> CoordinatedRequest {
+        let storage = storage
+        return CoordinatedRequest(
             cluster: view, local: replica, runner: driver, consistency: options.consistency, serial: options.serialConsistency,
             pageRows: options.pageSize, contentionTimeout: configuration.casContentionTimeout.microseconds,
             gcGrace: { table in storage.table(table)?.options.gcGraceSeconds ?? 864_000 },
-            nowMicroseconds: { clock.nowMicroseconds },
-            monotonicMicroseconds: { Int64(time.monotonicNanoseconds() / 1000) })
+            nowSeconds: UInt32(clamping: clock.nowMicroseconds / 1_000_000))
     }
 
     // MARK: Versions
@@ -361,7 +360,7 @@ final class ClusterService: Sendable {
     func sayGoodBye() {
         let effects = gossip.withLock { $0?.shutdown() ?? [] }
         if effects.isEmpty { return }
-        carryOut(effects)
+        perform(effects)
         background.sleep(nanoseconds: 100_000_000)
     }
 
@@ -448,7 +447,7 @@ extension ClusterService: DriverCluster {
     func isBehind() { fetchSoon(from: nil) }
 
     func answer(_ question: MetadataRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void) {
-        let kind: BackgroundKind = if case .change = question { .control } else { .replica }
+        let kind: BackgroundKind = if case .change = question { .control } else { .read }
         background.run(kind) { [self] in
             let reply = answer(question)
             network.onLoop(loop) { done(reply) }
@@ -490,7 +489,7 @@ extension ClusterService: PeerHost {
         }
     }
 
-    func carryOut(
+    func execute(
         _ request: PeerRequest, from peer: PeerHello, epoch: UInt64, timeout: Int64, loop: Int,
         _ done: @escaping @Sendable (PeerReply) -> Void
     ) {
@@ -502,13 +501,13 @@ extension ClusterService: PeerHost {
             return done(.done)
         case .metadata: break
         default:
-            // Who goes by other members would ask, and count, the wrong ones; as in `LoopDriver.carryOut` for this node's own.
+            // Who goes by other members would ask, and count, the wrong ones; as in `LoopDriver.perform` for this node's own.
             if epoch < metadata.ringEpoch {
                 counters.staleRequests.add(1, ordering: .relaxed)
                 return done(.failed(.ringChanged, "the members have changed; the coordinator knows version \(epoch) of them"))
             }
         }
-        drivers[loop].carryOut(request, done)
+        drivers[loop].execute(request, done)
     }
 
     func peerRefused(_ peer: String, _ why: String) {

@@ -177,7 +177,7 @@ final class HintHandoff: @unchecked Sendable {
 
     private func handle(_ event: HintDispatchEvent) {
         guard !isClosed.load(ordering: .relaxed), let cluster else { return }
-        for effect in dispatch.handle(event, now: cluster.now) { carryOut(effect, cluster) }
+        for effect in dispatch.handle(event, now: cluster.now) { perform(effect, cluster) }
         if dispatch.isActive && !isTicking {
             isTicking = true
             network.schedule(loop: 0, nanoseconds: HintHandoff.tick) { [weak self] in
@@ -187,7 +187,7 @@ final class HintHandoff: @unchecked Sendable {
         }
     }
 
-    private func carryOut(_ effect: HintDispatchEffect, _ cluster: ClusterService) {
+    private func perform(_ effect: HintDispatchEffect, _ cluster: ClusterService) {
         switch effect {
         case .read(let node, let session, let maxBytes, let maxHints):
             let open = sessions[node].flatMap { $0.number == session ? $0.reader : nil }

@@ -6,14 +6,22 @@ import Platform
 import Primitives
 import Replica
 
-/// Carries out what the coordinator of one loop wants done: sends, hears answers, tells the time.
+/// Connects the coordinator of one loop with its surroundings: sends requests to other nodes, executes those for this node, and tells the time.
 ///
-/// This node is asked by a call; what it writes is answered when it is safe. Everything runs on the loop, but for `begin` of a request that may
-/// wait: that one comes from a thread of the pool.
+/// 1. A request of a client starts a step (`start`), which begins an operation of the coordinator, and waits on its fiber (`finish`).
+/// 2. The coordinator's effects are performed after every event. What it asks of this node runs on a fiber of its own.
+/// 3. When an operation has its result, the fiber that waits for it is resumed, or its callback called.
 ///
-/// SAFETY: `@unchecked Sendable` because everything is touched on the loop only.
+/// **Thread safety**: its loop only.
+/// SAFETY: `@unchecked Sendable` for that reason.
 final class LoopDriver: StepRunner, @unchecked Sendable {
     typealias Completion = @Sendable (Result<Outcome, ServerError>) -> Void
+
+    /// Who waits for the result of an operation.
+    private enum Waiting {
+        case step(StartedStep)
+        case call(Completion)
+    }
 
     let loop: Int
     let coordinator: Coordinator
@@ -33,27 +41,29 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     }
     /// Of the members of the view.
     private var endpoints: [UUID: Endpoint] = [:]
-    private var completions: [UInt64: Completion] = [:]
+    private var waiting: [UInt64: Waiting] = [:]
     /// Requests of this node's own, which no operation of the coordinator asks.
     private var asks: [UInt64: (PeerReply) -> Void] = [:]
     private var nextAsk: UInt64 = 1 << 62
     private var isPumping = false
-    /// Of effects that were carried out.
-    private var room: [Coordinator.Effect] = []
+    /// Spare capacity for the next effects.
+    private var spareEffects: [Coordinator.Effect] = []
     /// Operations of which a hint was not kept.
     private var lackingHints: Set<UInt64> = []
-    /// Results whose takers may begin new operations: told when the effects are all carried out.
-    private var finished: [(Completion, Result<Outcome, ServerError>)] = []
+    /// Results whose takers may begin new operations: delivered when all effects have been performed.
+    private var finished: [(Waiting, Result<Outcome, ServerError>)] = []
     private var timerAt = Int64.max
-    /// The operation of a step that begins now, and its result when it has one at once.
+    /// The operation of a step that begins now.
     private var beginning: UInt64 = 0
-    private var immediate: Result<Outcome, ServerError>?
+    /// Runs what other nodes and this one ask of this node's replica.
+    let fibers: FiberPool
 
     init(loop: Int, coordinator: Coordinator, platform: DriverPlatform, service: ReplicaService) {
         self.loop = loop
         self.coordinator = coordinator
         self.platform = platform
         self.service = service
+        fibers = FiberPool(loop: loop, network: platform.network, background: platform.background, time: platform.time)
     }
 
     /// Monotonic microseconds.
@@ -61,147 +71,132 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     // MARK: Requests of clients
 
-    func begin(_ step: Step, for port: ClusterPort) throws(ServerError) -> Outcome? {
-        if port.mayWait { return try wait(step, port) }
-        let id = try start(step, port)
-        beginning = id
-        carryOutEffects()
-        beginning = 0
-        // The request is being executed: others must not be run again inside it.
-        if !finished.isEmpty { platform.network.onLoop(loop) { [self] in tellFinished() } }
-        let done: Completion = { result in port.complete(result) }
-        let time = now
-        if let result = immediate {
-            immediate = nil
-            if case .success(.hinted) = result {
-                finishWithHints(done)
-            } else if mayBeginAnew(step, result, began: time) {
-                beginAnew(step, port, began: time, after: result, done)
-            } else {
-                return try result.get()
+    func start(_ step: Step, for request: CoordinatedRequest) -> StartedStep {
+        let started = StartedStep(step, began: now)
+        begin(started, for: request)
+        return started
+    }
+
+    /// Begins the operation of a step, for the first time or again.
+    private func begin(_ started: StartedStep, for request: CoordinatedRequest) {
+        started.result = nil
+        started.refusal = nil
+        do throws(ServerError) {
+            let id = try operation(for: started.step, of: request)
+            waiting[id] = .step(started)
+            beginning = id
+            performEffects()
+            beginning = 0
+            // The request is being executed: others must not go on inside it.
+            if !finished.isEmpty { platform.network.onLoop(loop) { [self] in deliverResults() } }
+        } catch {
+            // The one reason is a table that the view lacks.
+            started.refusal = .unknownTable
+            started.result = .failure(error)
+        }
+    }
+
+    private func operation(for step: Step, of request: CoordinatedRequest) throws(ServerError) -> UInt64 {
+        let (cluster, now) = (request.cluster, now)
+        switch step {
+        case .write(let mutations, let type):
+            return try coordinator.write(mutations, consistency: request.consistency, type: type, cluster: cluster, now: now)
+        case .count(let deltas):
+            return try coordinator.count(deltas, consistency: request.consistency, cluster: cluster, now: now)
+        case .read(let command, let consistency, let isByKey):
+            return coordinator.read(command, consistency: consistency, cluster: cluster, isByKey: isByKey, now: now)
+        case .prepare(let key, let reading, let deadline):
+            return try coordinator.prepare(key, reading: reading, serial: request.serial, cluster: cluster, deadline: deadline, now: now)
+        case .propose(let key, let ballot, let value, let deadline):
+            return try coordinator.propose(
+                key, ballot: ballot, value: value, serial: request.serial, commit: request.consistency, cluster: cluster,
+                deadline: deadline, now: now)
+        }
+    }
+
+    func finish(_ started: StartedStep, for request: CoordinatedRequest) throws(ServerError) -> Outcome {
+        while true {
+            if started.result == nil {
+                guard let fiber = Fiber.current else { preconditionFailure("a request waits for other nodes outside its fiber") }
+                started.resume = { fiber.resume() }
+                fiber.suspend()
             }
-            return nil
-        }
-        completions[id] = { [self] result in ended(step, port, began: time, result, done) }
-        return nil
-    }
-
-    /// Has the request wait for its turn, at most for half as long as a transaction may contend; then it goes on without.
-    func takeTurn(_ key: PaxosKey, for port: ClusterPort) -> Bool {
-        // The request keeps its port; the queue must not, or the port would never end and leave it.
-        let (turn, isFirst) = platform.turns.take(key) { [platform, loop, weak port] in
-            platform.network.onLoop(loop) { [weak port] in port?.turnCame() }
-        }
-        port.turn = turn
-        if !isFirst {
-            platform.network.schedule(loop: loop, nanoseconds: UInt64(coordinator.limits.casContentionTimeout) * 500) { [weak port] in
-                port?.turnCame()
+            guard let result = started.result else { preconditionFailure("a step was resumed without a result") }
+            switch result {
+            case .success(.hinted):
+                try syncHints()
+                return .done
+            case .success(let outcome): return outcome
+            case .failure(let error):
+                guard let refusal = started.refusal, mayBeginAgain(started, refusal) else { throw error }
+                try waitForNews(started, refusal, for: request, otherwise: error)
+                cluster?.counters.begunAnew.add(1, ordering: .relaxed)
+                begin(started, for: request)
             }
         }
-        return isFirst
     }
 
-    // MARK: Newer members
-
-    private func ended(
-        _ step: Step, _ port: ClusterPort, began: Int64, _ result: Result<Outcome, ServerError>, _ done: @escaping Completion
-    ) {
-        if case .success(.hinted) = result { return finishWithHints(done) }
-        if mayBeginAnew(step, result, began: began) {
-            beginAnew(step, port, began: began, after: result, done)
-        } else {
-            done(result)
+    func takeTurn(_ key: PaxosKey) -> PartitionTurn {
+        guard let fiber = Fiber.current else { preconditionFailure("a transaction runs outside a fiber") }
+        var taken: PartitionTurn?
+        let limit = UInt64(coordinator.limits.casContentionTimeout) * 500
+        // The first of turn and timer resumes the fiber.
+        fiber.wait { resume in
+            let (turn, isFirst) = platform.turns.take(key, resume)
+            taken = turn
+            if isFirst { resume() } else { platform.network.schedule(loop: loop, nanoseconds: limit, resume) }
         }
+        guard let taken else { preconditionFailure("a place in the queue was not given") }
+        return taken
     }
 
-    /// Tells of a write that is nowhere but in hints when those are on the disk.
-    private func finishWithHints(_ done: @escaping Completion) {
-        platform.background.run(.sync) { [self] in
-            let failure = cluster?.syncHints()
-            platform.network.onLoop(loop) { done(failure.map { .failure(LoopDriver.notHinted($0)) } ?? .success(.done)) }
-        }
+    func rest(attempt: Int) {
+        let most = UInt64(1_000_000) << UInt64(min(attempt, 6))
+        platform.background.sleep(nanoseconds: 1 + coordinator.randomNumber(below: most))
+    }
+
+    // MARK: Steps that replicas refused
+
+    /// Returns when the hints, which are all there is of a write, are on the disk.
+    private func syncHints() throws(ServerError) {
+        var failure: String?
+        Fiber.blocking(.sync) { failure = cluster?.syncHints() }
+        if let failure { throw LoopDriver.notHinted(failure) }
     }
 
     private static func notHinted(_ why: String) -> ServerError {
         ServerError(
-            .unavailable, "no replica lives, and the write could not be kept for them: \(why)",
+            .unavailable, "no replica is alive, and the write could not be kept for them: \(why)",
             detail: .unavailable(consistency: .any, required: 1, alive: 0))
     }
 
-    private func mayBeginAnew(_ step: Step, _ result: Result<Outcome, ServerError>, began: Int64) -> Bool {
-        guard case .failure(let error) = result, error.membersChanged || error.replicaLacksTable else { return false }
-        return step.mayBeginAnew && now - began < coordinator.limits.writeTimeout
+    private func mayBeginAgain(_ started: StartedStep, _ refusal: Coordinator.Refusal) -> Bool {
+        guard started.step.mayBeginAgain, now - started.began < coordinator.limits.writeTimeout else { return false }
+        // Of a table that this node does not have either there is nothing to wait for.
+        return refusal == .newerMembers || started.step.tables.allSatisfy { service.replica.hasTable($0) }
     }
 
-    /// Begins a step again that others refused because they know newer members, as soon as this node knows them too; or because they did not know a
-    /// table, when either side may have heard of its making or its end.
-    private func beginAnew(
-        _ step: Step, _ port: ClusterPort, began: Int64, after refusal: Result<Outcome, ServerError>, _ done: @escaping Completion
-    ) {
-        // What nobody but time can change is not asked as often.
-        let patience = refusal.replicaLacksTable ? LoopDriver.patience * 5 : LoopDriver.patience
-        platform.network.schedule(loop: loop, nanoseconds: patience) { [self] in
-            guard let view, view.epoch > port.cluster.epoch || refusal.replicaLacksTable else {
-                guard mayBeginAnew(step, refusal, began: began) else { return done(refusal) }
-                return beginAnew(step, port, began: began, after: refusal, done)
-            }
-            port.cluster = view
-            cluster?.counters.begunAnew.add(1, ordering: .relaxed)
-            run({ (_) throws(ServerError) in try start(step, port) }) { [self] result in ended(step, port, began: began, result, done) }
-        }
+    /// Waits until this node knows newer members too; or a while, in which nodes learn of a new table.
+    private func waitForNews(
+        _ started: StartedStep, _ refusal: Coordinator.Refusal, for request: CoordinatedRequest, otherwise error: ServerError
+    ) throws(ServerError) {
+        repeat {
+            // A table's news takes a round of gossip: look less often.
+            platform.background.sleep(nanoseconds: refusal == .unknownTable ? LoopDriver.pause * 5 : LoopDriver.pause)
+            guard mayBeginAgain(started, refusal) else { throw error }
+        } while refusal == .newerMembers && (view?.epoch ?? 0) <= request.cluster.epoch
+        if let view { request.cluster = view }
     }
 
-    /// Between looks at whether newer members are known, in nanoseconds.
-    private static let patience: UInt64 = 5_000_000
+    /// Nanoseconds between looks at whether newer members are known.
+    private static let pause: UInt64 = 5_000_000
 
-    /// Begins a step from a thread that waits for its result.
-    private func wait(_ step: Step, _ port: ClusterPort) throws(ServerError) -> Outcome {
-        let box = ResultBox()
-        platform.background.wait { resume in
-            platform.network.onLoop(loop) { [self] in
-                do throws(ServerError) {
-                    let id = try start(step, port)
-                    let done: Completion = { result in
-                        box.result = result
-                        resume()
-                    }
-                    let time = now
-                    completions[id] = { [self] result in ended(step, port, began: time, result, done) }
-                    pump()
-                } catch {
-                    box.result = .failure(error)
-                    resume()
-                }
-            }
-        }
-        return try box.result.get()
-    }
-
-    private func start(_ step: Step, _ port: ClusterPort) throws(ServerError) -> UInt64 {
-        // Executed from its start, perhaps once more, by a newer schema.
-        if port.isAtStart, let view, view.epoch > port.cluster.epoch { port.cluster = view }
-        let cluster = port.cluster
-        let now = now
-        switch step {
-        case .write(let mutations, let type):
-            return try coordinator.write(mutations, consistency: port.consistency, type: type, cluster: cluster, now: now)
-        case .count(let deltas):
-            return try coordinator.count(deltas, consistency: port.consistency, cluster: cluster, now: now)
-        case .read(let command, let consistency, let isByKey):
-            return coordinator.read(command, consistency: consistency, cluster: cluster, isByKey: isByKey, now: now)
-        case .prepare(let key, let reading, let deadline):
-            return try coordinator.prepare(key, reading: reading, serial: port.serial, cluster: cluster, deadline: deadline, now: now)
-        case .propose(let key, let ballot, let value, let deadline):
-            return try coordinator.propose(
-                key, ballot: ballot, value: value, serial: port.serial, commit: port.consistency, cluster: cluster, deadline: deadline,
-                now: now)
-        }
-    }
+    // MARK: Operations of the node's own
 
     /// Begins an operation; `done` gets its result.
     func run(_ begin: (Coordinator) throws(ServerError) -> UInt64, _ done: @escaping Completion) {
         do throws(ServerError) {
-            completions[try begin(coordinator)] = done
+            waiting[try begin(coordinator)] = .call(done)
             pump()
         } catch { done(.failure(error)) }
     }
@@ -218,7 +213,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         nextAsk += 1
         asks[id] = done
         if wanted == coordinator.local {
-            perform(request, id: id)
+            executeHere(request, id: id)
         } else {
             links.send(request, to: endpoint, wanted: wanted, id: id, timeout: timeout, epoch: epoch ?? cluster?.epoch ?? 0)
         }
@@ -230,43 +225,48 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     // MARK: Effects
 
-    /// Carries out effects until there are none, then tells who waited; not while a request is being executed.
+    /// Performs effects until there are none, then delivers results; not while a request is being executed.
     private func pump() {
         if isPumping { return }
-        carryOutEffects()
-        tellFinished()
+        performEffects()
+        deliverResults()
     }
 
-    private func carryOutEffects() {
+    private func performEffects() {
         isPumping = true
         while coordinator.hasEffects {
             var taken: [Coordinator.Effect] = []
-            swap(&taken, &room)
+            swap(&taken, &spareEffects)
             coordinator.takeEffects(into: &taken)
-            for effect in taken { carryOut(effect) }
+            for effect in taken { perform(effect) }
             taken.removeAll(keepingCapacity: true)
-            swap(&taken, &room)
+            swap(&taken, &spareEffects)
         }
         isPumping = false
         setTimer()
     }
 
-    private func tellFinished() {
+    private func deliverResults() {
         while !finished.isEmpty {
             let these = finished
             finished = []
-            for (completion, result) in these { completion(result) }
+            for (waiting, result) in these {
+                switch waiting {
+                case .step(let started): started.finish(result)
+                case .call(let done): done(result)
+                }
+            }
         }
     }
 
-    private func carryOut(_ effect: Coordinator.Effect) {
+    private func perform(_ effect: Coordinator.Effect) {
         switch effect {
         case .send(let request, let node, let id, let timeout, let epoch):
             if node == coordinator.local {
                 if let epoch, let cluster, epoch < cluster.ringEpoch {
                     return answered(id, .failed(.ringChanged, "the members have changed since the request began"))
                 }
-                return perform(request, id: id)
+                return executeHere(request, id: id)
             }
             guard let endpoint = endpoints[node] ?? cluster?.endpoint(of: node) else {
                 return answered(id, .failed(.connectionLost, "\(node) is no longer a member"))
@@ -274,20 +274,27 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             links.send(request, to: endpoint, of: node, id: id, timeout: timeout, epoch: epoch ?? cluster?.epoch ?? 0)
         case .hint(let node, let mutations, let writtenAt, let operation):
             let isKept = cluster?.keepHint(for: node, mutations, writtenAt: writtenAt) ?? false
-            if !isKept && (operation == beginning || completions[operation] != nil) { lackingHints.insert(operation) }
+            if !isKept && (operation == beginning || waiting[operation] != nil) { lackingHints.insert(operation) }
         case .latencies(let latencies): cluster?.answered(latencies)
-        case .finished(let operation, var result):
+        case .finished(let operation, var result, let refusal):
             if !lackingHints.isEmpty, lackingHints.remove(operation) != nil, case .success(.hinted) = result {
                 result = .failure(LoopDriver.notHinted("hints are limited, or the node has been down for longer than max_hint_window"))
             }
-            if operation == beginning { immediate = result }
-            if let completion = completions.removeValue(forKey: operation) { finished.append((completion, result)) }
+            guard let taker = waiting.removeValue(forKey: operation) else { return }
+            if case .step(let started) = taker {
+                started.refusal = refusal
+                if operation == beginning {
+                    started.result = result
+                    return
+                }
+            }
+            finished.append((taker, result))
         }
     }
 
-    /// Carries a request of this node to itself out.
-    private func perform(_ request: PeerRequest, id: UInt64) {
-        carryOut(request) { [self] reply in answered(id, reply) }
+    /// Executes a request of this node to itself.
+    private func executeHere(_ request: PeerRequest, id: UInt64) {
+        execute(request) { [self] reply in answered(id, reply) }
     }
 
     private func answered(_ id: UInt64, _ reply: PeerReply) {
@@ -300,29 +307,23 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         pump()
     }
 
-    /// Has the replica of this node carry a request out, for this node or another; on the loop.
+    /// Has this node's replica execute a request, for this node or another; on the loop.
     ///
     /// - Parameter done: called on the loop when what the reply rests on is safe, perhaps before this returns.
-    func carryOut(_ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
+    func execute(_ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
         if case .metadata(let question) = request, let cluster { return cluster.answer(question, loop: loop, done) }
         if case .keepHint(let node, let mutations) = request, let cluster { return cluster.keep(mutations, for: node, loop: loop, done) }
         if case .stream(let request) = request, case .pull = request, let cluster { return cluster.pull(request, loop: loop, done) }
-        do throws(ReplicaError) {
-            finish(try service.handle(request, io: .nonBlocking), request, done)
-        } catch {
-            // What may take minutes must not take the threads of what is short.
-            let kind: BackgroundKind =
-                switch request {
-                case .tree, .stream: .control
-                default: .replica
-                }
-            platform.background.run(kind) { [self] in
-                let result: ReplicaService.Result
-                do throws(ReplicaError) { result = try service.handle(request, io: .blocking) } catch {
-                    result = ReplicaService.Result(reply: .failed(.unknown, "\(error)"))
-                }
+        switch request {
+        case .tree, .stream:
+            // These may take minutes.
+            platform.background.run(.control) { [self] in
+                let result = service.execute(request)
                 platform.network.onLoop(loop) { [self] in finish(result, request, done) }
             }
+        default:
+            let turn = fibers.run { [self] in finish(service.execute(request), request, done) }
+            if turn == .refused { done(.failed(.overloaded, "too many requests of other nodes wait")) }
         }
     }
 
@@ -419,13 +420,4 @@ protocol DriverCluster: AnyObject, Sendable {
     func pull(_ request: StreamRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
     /// Answers a question about the metadata; `done` is called on the loop.
     func answer(_ question: MetadataRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
-}
-
-/// SAFETY: `@unchecked` because it is written before the waiting thread is woken and read after.
-private final class ResultBox: @unchecked Sendable {
-    var result: Result<Outcome, ServerError> = .failure(ServerError(.serverError, "a step ended without a result"))
-}
-
-extension Result<Outcome, ServerError> {
-    fileprivate var replicaLacksTable: Bool { if case .failure(let error) = self { error.replicaLacksTable } else { false } }
 }

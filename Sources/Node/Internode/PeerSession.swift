@@ -98,12 +98,12 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
             PeerFrame.write(.welcome, into: &out) { $0.write(id) }
         case .request:
             guard let peer else { throw .malformed("a request before the hello") }
-            try carryOut(&reader, peer, bytes: body.count)
+            try execute(&reader, peer, bytes: body.count)
         case .welcome, .refusal, .reply: throw .malformed("the other end answers where it should ask")
         }
     }
 
-    private func carryOut(_ reader: inout ByteReader, _ peer: PeerHello, bytes: Int) throws(PeerError) {
+    private func execute(_ reader: inout ByteReader, _ peer: PeerHello, bytes: Int) throws(PeerError) {
         let id: UInt64
         let timeout: UInt64
         let epoch: UInt64
@@ -116,7 +116,7 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
         } catch { throw .malformed("a request does not parse: \(error)") }
         waiting += 1
         waitingBytes += bytes
-        host.carryOut(request, from: peer, epoch: epoch, timeout: Int64(clamping: timeout), loop: connection.loop) { [self] reply in
+        host.execute(request, from: peer, epoch: epoch, timeout: Int64(clamping: timeout), loop: connection.loop) { [self] reply in
             waiting -= 1
             waitingBytes -= bytes
             if hasEnded { return }
@@ -171,7 +171,7 @@ protocol PeerHost: AnyObject, Sendable {
     /// - Parameters:
     ///   - epoch: of the metadata that the asking node knows.
     ///   - timeout: microseconds after which nobody waits.
-    func carryOut(
+    func execute(
         _ request: PeerRequest, from peer: PeerHello, epoch: UInt64, timeout: Int64, loop: Int,
         _ done: @escaping @Sendable (PeerReply) -> Void)
     func peerRefused(_ peer: String, _ why: String)

@@ -127,9 +127,8 @@ public final class NodeServer: Sendable {
         cluster.queries = queries
         metadata.onChange(NodeServer.effects(cluster, tables))
         let runner = RequestRunner(
-            engine: queries, background: background, network: network, acknowledgement: acknowledgement, seed: seed, node: hostID,
-            room: WaitingRoom(
-                byteLimit: configuration.nativeTransportMaxRequestDataInFlight, turnTimeout: configuration.requestTimeout, time: time))
+            engine: queries, background: background, network: network, time: time, seed: seed, node: hostID,
+            admission: AdmissionController(byteLimit: configuration.nativeTransportMaxRequestDataInFlight))
         services = NodeServices(
             configuration: configuration, time: time, storage: storage, runner: runner, events: events, cluster: cluster)
         if configuration.commitlogSync == .periodic {
@@ -306,7 +305,7 @@ public final class NodeServer: Sendable {
         log.info("draining")
         services.beginDraining()
         for listener in listeners.withLock({ $0.clients }) { listener.close() }
-        wait(atMostMilliseconds: NodeServer.drainLimitMilliseconds) { services.runner.isIdle }
+        wait(atMostMilliseconds: NodeServer.drainLimitMilliseconds) { services.runner.admission.waiting == 0 }
         cluster.sayGoodBye()
         listeners.withLock { $0.internode }?.close()
         cluster.stop()

@@ -47,6 +47,13 @@ final class NodeServices: Sendable {
     /// What a request reads and writes through; nil when this node is alone. On the loop.
     @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? { cluster.port(options, loop: loop) }
 
+    /// Hands the log to the kernel for a request that has written here and then waited: the end of the tick in which it wrote may have failed to.
+    /// - Throws: what the client is told when the log takes no writes.
+    @inline(__always) func makeSafe(_ context: RequestContext, _ options: Query.QueryOptions) throws(ServerError) {
+        guard context.hasWritten, let fiber = Fiber.current, fiber.hasWaited, options.port == nil else { return }
+        if let failure = cluster.acknowledgement.flush() { throw RequestRunner.notLogged(failure) }
+    }
+
     /// Whether the node has its place in the cluster: before that, clients' connections are closed.
     var isServing: Bool { serving.load(ordering: .acquiring) }
 

@@ -135,7 +135,7 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
     private func admin(_ command: String, _ arguments: [String: String]) {
         isWaiting = true
         let node = node
-        node.background.run(.read) { [self] in
+        node.background.run(.control) { [self] in
             var status = 200
             var body: String
             do {

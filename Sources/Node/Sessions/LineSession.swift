@@ -9,12 +9,14 @@ import Query
 
 /// One client of the line protocol: requests are answered in order, one at a time.
 ///
-/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only; closures that come back from the pool hop there first.
-final class LineSession: ConnectionHandler, @unchecked Sendable {
+/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only.
+final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     private let connection: any Connection
     private let server: NodeServices
     private let runner: RequestRunner
-    private let scratch: ExecutionScratch
+    private let fibers: FiberPool
+    /// The line that is handed to a fiber.
+    private var current: UnsafeRawBufferPointer?
     private var splitter: LineSplitter
     private var writer = LineResponseWriter()
     private var out = ByteWriter(capacity: 4096)
@@ -40,7 +42,7 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
         self.connection = connection
         self.server = server
         runner = server.runner
-        scratch = server.runner.scratch(loop: connection.loop)
+        fibers = server.runner.fibers(loop: connection.loop)
         splitter = LineSplitter(maxLineBytes: server.configuration.lineMaxLength)
     }
 
@@ -83,22 +85,50 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
         answers += 1
     }
 
+    /// Handles a line on a fiber; when this returns it has been answered, or waits.
     private func handle(_ line: UnsafeRawBufferPointer) {
         runner.requests.add(1, ordering: .relaxed)
-        do throws(ServerError) {
-            let request = try LineRequest.parse(line)
-            if server.isDraining { throw NodeServices.drainingError }
-            switch request {
-            case .nothing: return
-            case .statement(let range):
-                guard let text = String(validating: UnsafeRawBufferPointer(rebasing: line[range]), as: UTF8.self) else {
-                    throw ServerError(.protocolError, "the statement is not valid UTF-8")
-                }
-                try run(runner.engine.statement(text, keyspace: keyspace), ValueList(), pagingState: nil)
-            case .command(let command): try run(command)
+        guard runner.admission.admits(bytes: line.count) else { return fail(RequestRunner.overloaded) }
+        current = line
+        switch fibers.run(self) {
+        case .done: break
+        case .waiting:
+            isWaiting = true
+            runner.admission.enter(bytes: line.count)
+        case .refused:
+            current = nil
+            fail(RequestRunner.overloaded)
+        }
+    }
+
+    /// Handles the line. Its bytes are lent until the fiber waits for the first time.
+    func run(on fiber: Fiber) {
+        guard let line = current else { return }
+        current = nil
+        let bytes = line.count
+        do throws(ServerError) { try answer(line, RequestRunner.context(of: fiber)) } catch { fail(error) }
+        if !fiber.hasWaited { return }
+        isWaiting = false
+        runner.admission.leave(bytes: bytes)
+        connection.markReady()
+        if inputHasEnded {
+            closeIfDone()
+        } else {
+            connection.onLoop { [connection] in connection.resumeInput() }
+        }
+    }
+
+    private func answer(_ line: UnsafeRawBufferPointer, _ context: RequestContext) throws(ServerError) {
+        let request = try LineRequest.parse(line)
+        if server.isDraining { throw NodeServices.drainingError }
+        switch request {
+        case .nothing: return
+        case .statement(let range):
+            guard let text = String(validating: UnsafeRawBufferPointer(rebasing: line[range]), as: UTF8.self) else {
+                throw ServerError(.protocolError, "the statement is not valid UTF-8")
             }
-        } catch {
-            fail(error)
+            try run(runner.engine.statement(text, keyspace: keyspace), ValueList(), pagingState: nil, context)
+        case .command(let command): try run(command, context)
         }
     }
 
@@ -113,7 +143,7 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
         answers += 1
     }
 
-    private func run(_ command: LineCommand) throws(ServerError) {
+    private func run(_ command: LineCommand, _ context: RequestContext) throws(ServerError) {
         switch command {
         case .consistency(let level):
             if let level { consistency = level }
@@ -126,7 +156,7 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
             done(pageSize == 0 ? "paging off" : "\(pageSize) rows a page")
         case .next:
             guard let open else { throw .invalid("there is no answer to continue; \\next follows an answer that ended with >") }
-            try run(open.statement, open.values, pagingState: open.state)
+            try run(open.statement, open.values, pagingState: open.state, context)
         case .format(let format):
             if let format { writer.format = format }
             done("format \(writer.format.rawValue)")
@@ -144,7 +174,7 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
             guard let statement = prepared[name] else {
                 throw .invalid("nothing is prepared under \(name); \\prepare \(name) CQL comes first")
             }
-            try run(statement, LineBinding.values(json, markers: statement.planned.bindVariables), pagingState: nil)
+            try run(statement, LineBinding.values(json, markers: statement.planned.bindVariables), pagingState: nil, context)
         case .timing:
             writer.showsTimes.toggle()
             done("timing \(writer.showsTimes ? "on" : "off")")
@@ -158,44 +188,17 @@ final class LineSession: ConnectionHandler, @unchecked Sendable {
         }
     }
 
-    private func run(_ statement: PreparedStatement, _ values: ValueList, pagingState: [UInt8]?) throws(ServerError) {
+    private func run(
+        _ statement: PreparedStatement, _ values: ValueList, pagingState: [UInt8]?, _ context: RequestContext
+    ) throws(ServerError) {
         var options = Query.QueryOptions(
             consistency: consistency, serialConsistency: serialConsistency, pageSize: pageSize, pagingState: pagingState,
             keyspace: keyspace, isTracing: isTracing, clientAddress: connection.peer)
         options.port = server.port(options, loop: connection.loop)
         let started = server.time.monotonicNanoseconds()
-        do throws(QueryFailure) {
-            let answer = try runner.engine.execute(statement, values: values, options: options, io: .nonBlocking, scratch: scratch)
-            finish(answer, statement, values, started)
-        } catch {
-            if case .server(let problem) = error { throw problem }
-            isWaiting = true
-            let engine = runner.engine
-            let (sent, requested) = (options, statement)
-            let accepted = runner.finish(
-                after: error, port: options.port as? ClusterPort, bytes: statement.text.utf8.count + values.bytes.count,
-                loop: connection.loop,
-                attempt: { (io, scratch) throws(QueryFailure) in
-                    try engine.execute(requested, values: values, options: sent, io: io, scratch: scratch)
-                }
-            ) { [self] result in
-                isWaiting = false
-                switch result {
-                case .success(let answer): finish(answer, statement, values, started)
-                case .failure(let problem): fail(problem)
-                }
-                connection.markReady()
-                if inputHasEnded {
-                    closeIfDone()
-                } else {
-                    connection.onLoop { [connection] in connection.resumeInput() }
-                }
-            }
-            if !accepted {
-                isWaiting = false
-                throw RequestRunner.overloaded
-            }
-        }
+        let answer = try runner.engine.execute(statement, values: values, options: options, context: context)
+        try server.makeSafe(context, options)
+        finish(answer, statement, values, started)
     }
 
     private func finish(_ answer: Answer, _ statement: PreparedStatement, _ values: ValueList, _ started: UInt64) {

@@ -9,16 +9,18 @@ import Query
 
 /// One client of the native protocol.
 ///
-/// 1. All frames of a read are answered into one buffer; what would wait for a disk is answered later, in any order.
+/// 1. Each frame is handled on a fiber. All that need not wait are answered into one buffer; the others are answered later, in any order.
 /// 2. At the end of the tick the commit log is flushed, then the buffer goes out. If the log could not be flushed, every answer of the tick is replaced by an error.
 /// 3. When answers or waiting requests pile up, nothing more is read from the client until they have gone.
 ///
-/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only; closures that come back from the pool hop there first.
-final class NativeSession: ConnectionHandler, @unchecked Sendable {
+/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only.
+final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     private let connection: any Connection
     private let server: NodeServices
     private let runner: RequestRunner
-    private let scratch: ExecutionScratch
+    private let fibers: FiberPool
+    /// The frame that is handed to a fiber.
+    private var current: Frame?
     private var decoder: FrameDecoder
     private var requests = RequestDecoder()
     private var encoder = ResponseEncoder(version: .v4)
@@ -48,7 +50,7 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         self.connection = connection
         self.server = server
         runner = server.runner
-        scratch = server.runner.scratch(loop: connection.loop)
+        fibers = server.runner.fibers(loop: connection.loop)
         decoder = FrameDecoder(maxFrameBytes: server.configuration.nativeTransportMaxFrameSize)
     }
 
@@ -82,39 +84,75 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         return consumed
     }
 
+    /// Handles a frame on a fiber; when this returns it has been answered, or waits.
     @inline(__always) private func handle(_ frame: Frame) {
-        let stream = frame.header.stream
         encoder.version = frame.header.version
         runner.requests.add(1, ordering: .relaxed)
+        guard runner.admission.admits(bytes: frame.body.count) else { return fail(RequestRunner.overloaded, frame.header.stream) }
+        current = frame
+        switch fibers.run(self) {
+        case .done: break
+        case .waiting:
+            waiting += 1
+            waitingBytes += frame.body.count
+            runner.admission.enter(bytes: frame.body.count)
+        case .refused:
+            current = nil
+            fail(RequestRunner.overloaded, frame.header.stream)
+        }
+    }
+
+    /// Handles the frame. Its bytes are lent until the fiber waits for the first time.
+    func run(on fiber: Fiber) {
+        guard let frame = current else { return }
+        current = nil
+        let (stream, version, bytes) = (frame.header.stream, frame.header.version, frame.body.count)
+        let context = RequestRunner.context(of: fiber)
         do throws(ServerError) {
-            let request = try requests.decode(frame)
-            guard isStarted || NativeSession.isAllowedBeforeStartup(request) else {
-                throw ServerError(.protocolError, "the first message of a connection is STARTUP or OPTIONS")
-            }
-            if server.isDraining { throw NodeServices.drainingError }
-            switch request {
-            case .execute(let id, let metadata): try execute(frame, id: id, metadata: metadata)
-            case .query(let text):
-                let statement = try runner.engine.statement(
-                    RequestDecoder.text(frame.body, text), keyspace: requests.options.keyspace ?? keyspace)
-                run(statement, frame, changedMetadata: nil)
-            case .prepare(let text, let named): try prepare(RequestDecoder.text(frame.body, text), named ?? keyspace, stream)
-            case .batch: try batch(frame)
-            case .startup(let options): try startup(options, frame.header)
-            case .options:
-                hasOtherOutput = true
-                encoder.supported(cqlVersion: NodeInfo.cqlVersion, ResponseHead(stream: stream), into: &frames)
-            case .authResponse:
-                hasOtherOutput = true
-                encoder.authSuccess(nil, ResponseHead(stream: stream), into: &frames)
-            case .register(let kinds):
-                hasOtherOutput = true
-                eventKinds.formUnion(kinds)
-                if eventID == nil { eventID = server.events.register(self) }
-                encoder.ready(ResponseHead(stream: stream), into: &frames)
-            }
-        } catch {
-            fail(error, stream)
+            try answer(frame, context)
+        } catch { fail(error, stream) }
+        if !fiber.hasWaited { return }
+        encoder.version = version
+        let wasPaused = isPaused
+        waiting -= 1
+        waitingBytes -= bytes
+        runner.admission.leave(bytes: bytes)
+        connection.markReady()
+        if inputHasEnded {
+            closeIfDone()
+        } else if wasPaused {
+            // Not at once: another request that is being handled may have let this one go on.
+            connection.onLoop { [connection] in connection.resumeInput() }
+        }
+    }
+
+    @inline(__always) private func answer(_ frame: Frame, _ context: RequestContext) throws(ServerError) {
+        let stream = frame.header.stream
+        let request = try requests.decode(frame)
+        guard isStarted || NativeSession.isAllowedBeforeStartup(request) else {
+            throw ServerError(.protocolError, "the first message of a connection is STARTUP or OPTIONS")
+        }
+        if server.isDraining { throw NodeServices.drainingError }
+        switch request {
+        case .execute(let id, let metadata): try execute(frame, id: id, metadata: metadata, context)
+        case .query(let text):
+            let statement = try runner.engine.statement(
+                RequestDecoder.text(frame.body, text), keyspace: requests.options.keyspace ?? keyspace)
+            try run(statement, frame, changedMetadata: nil, context)
+        case .prepare(let text, let named): try prepare(RequestDecoder.text(frame.body, text), named ?? keyspace, stream)
+        case .batch: try batch(frame, context)
+        case .startup(let options): try startup(options, frame.header)
+        case .options:
+            hasOtherOutput = true
+            encoder.supported(cqlVersion: NodeInfo.cqlVersion, ResponseHead(stream: stream), into: &frames)
+        case .authResponse:
+            hasOtherOutput = true
+            encoder.authSuccess(nil, ResponseHead(stream: stream), into: &frames)
+        case .register(let kinds):
+            hasOtherOutput = true
+            eventKinds.formUnion(kinds)
+            if eventID == nil { eventID = server.events.register(self) }
+            encoder.ready(ResponseHead(stream: stream), into: &frames)
         }
     }
 
@@ -155,7 +193,9 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         return result
     }
 
-    @inline(__always) private func execute(_ frame: Frame, id: Range<Int>, metadata: Range<Int>?) throws(ServerError) {
+    @inline(__always) private func execute(
+        _ frame: Frame, id: Range<Int>, metadata: Range<Int>?, _ context: RequestContext
+    ) throws(ServerError) {
         let bytes = UnsafeRawBufferPointer(rebasing: frame.body[id])
         guard bytes.count == 16 else {
             throw ServerError(
@@ -176,29 +216,19 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
             let present = statement.resultMetadataID
             if !present.withUnsafeBytes({ compareBytes($0, known) == 0 }) { changed = present }
         }
-        run(statement, frame, changedMetadata: changed)
+        try run(statement, frame, changedMetadata: changed, context)
     }
 
-    @inline(__always) private func run(_ statement: PreparedStatement, _ frame: Frame, changedMetadata: [UInt8]?) {
-        let stream = frame.header.stream
-        let options = queryOptions(frame)
-        let skip = requests.options.skipMetadata
-        do throws(QueryFailure) {
-            let answer = try runner.engine.execute(
-                statement, values: requests.options.values, options: options, io: .nonBlocking, scratch: scratch)
-            self.answer(answer, stream, skipMetadata: skip, changedMetadata)
-        } catch {
-            if case .server(let problem) = error { return fail(problem, stream) }
-            let values = requests.options.values
-            let engine = runner.engine
-            later(stream, error, options, bytes: frame.body.count, skipMetadata: skip, changedMetadata) {
-                (io, scratch) throws(QueryFailure) in
-                try engine.execute(statement, values: values, options: options, io: io, scratch: scratch)
-            }
-        }
+    @inline(__always) private func run(
+        _ statement: PreparedStatement, _ frame: Frame, changedMetadata: [UInt8]?, _ context: RequestContext
+    ) throws(ServerError) {
+        let (stream, options, skip) = (frame.header.stream, queryOptions(frame), requests.options.skipMetadata)
+        let answer = try runner.engine.execute(statement, values: requests.options.values, options: options, context: context)
+        try server.makeSafe(context, options)
+        self.answer(answer, stream, skipMetadata: skip, changedMetadata)
     }
 
-    private func batch(_ frame: Frame) throws(ServerError) {
+    private func batch(_ frame: Frame, _ context: RequestContext) throws(ServerError) {
         let batch = requests.batch
         var statements: [(statement: PreparedStatement, values: ValueList)] = []
         for index in 0..<batch.count {
@@ -225,19 +255,10 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         case .unlogged: kind = .unlogged
         case .counter: kind = .counter
         }
-        let options = queryOptions(frame)
-        let stream = frame.header.stream
-        do throws(QueryFailure) {
-            let answer = try runner.engine.executeBatch(kind, statements, options: options, io: .nonBlocking, scratch: scratch)
-            self.answer(answer, stream, skipMetadata: false, nil)
-        } catch {
-            if case .server(let problem) = error { throw problem }
-            let engine = runner.engine
-            let all = statements
-            later(stream, error, options, bytes: frame.body.count, skipMetadata: false, nil) { (io, scratch) throws(QueryFailure) in
-                try engine.executeBatch(kind, all, options: options, io: io, scratch: scratch)
-            }
-        }
+        let (stream, options) = (frame.header.stream, queryOptions(frame))
+        let answer = try runner.engine.executeBatch(kind, statements, options: options, context: context)
+        try server.makeSafe(context, options)
+        self.answer(answer, stream, skipMetadata: false, nil)
     }
 
     private func prepare(_ text: String, _ keyspace: String?, _ stream: Int16) throws(ServerError) {
@@ -270,38 +291,6 @@ final class NativeSession: ConnectionHandler, @unchecked Sendable {
         runner.failures.add(1, ordering: .relaxed)
         encoder.error(error, ResponseHead(stream: stream), into: &frames)
         answered.append(stream)
-    }
-
-    /// Answers a request that has to wait when it is done.
-    private func later(
-        _ stream: Int16, _ failure: QueryFailure, _ options: Query.QueryOptions, bytes: Int, skipMetadata: Bool, _ changed: [UInt8]?,
-        _ attempt: @escaping WaitingRequest.Attempt
-    ) {
-        waiting += 1
-        waitingBytes += bytes
-        let started = runner.finish(
-            after: failure, port: options.port as? ClusterPort, bytes: bytes, loop: connection.loop, attempt: attempt
-        ) { [self] result in
-            let wasPaused = isPaused
-            waiting -= 1
-            waitingBytes -= bytes
-            switch result {
-            case .success(let answer): self.answer(answer, stream, skipMetadata: skipMetadata, changed)
-            case .failure(let error): fail(error, stream)
-            }
-            connection.markReady()
-            if inputHasEnded {
-                closeIfDone()
-            } else if wasPaused {
-                // Not at once: a request that is executed now may be what calls.
-                connection.onLoop { [connection] in connection.resumeInput() }
-            }
-        }
-        if !started {
-            waiting -= 1
-            waitingBytes -= bytes
-            fail(RequestRunner.overloaded, stream)
-        }
     }
 
     /// Sends an event the client registered for; from any thread.

@@ -9,8 +9,6 @@ public struct FileError: Error, Sendable, Equatable, CustomStringConvertible {
         case permissionDenied
         /// Another process holds the lock; its process id where it is known.
         case locked(by: Int32?)
-        /// A read that was told not to wait would have had to.
-        case wouldBlock
         /// Any other failure, with errno.
         case failed(errno: Int32)
     }
@@ -34,7 +32,6 @@ public struct FileError: Error, Sendable, Equatable, CustomStringConvertible {
         case .noSpace: why = "no space left on the device; free some or move the data directory"
         case .permissionDenied: why = "permission denied; the data directory must belong to the user the server runs as"
         case .locked(let pid): why = "in use by another process" + (pid.map { " (pid \($0))" } ?? "")
-        case .wouldBlock: why = "the data is not in memory"
         case .failed(let number): why = "\(String(cString: strerror(number))) (error \(number))"
         }
         return "cannot \(operation) \(path): \(why)"

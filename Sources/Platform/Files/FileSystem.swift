@@ -14,9 +14,8 @@ public protocol File: AnyObject, Sendable {
     var path: String { get }
     /// Bytes in the file.
     func size() throws(FileError) -> Int
-    /// Fills `buffer` from `offset`; fewer bytes only at the end of the file.
-    /// - Parameter mayBlock: false to fail with `wouldBlock` rather than wait for the disk.
-    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, mayBlock: Bool) throws(FileError) -> Int
+    /// Fills `buffer` from `offset`; fewer bytes only at the end of the file. Where the disk has to be waited for, a fiber waits and its thread goes on.
+    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(FileError) -> Int
     /// Writes all of `bytes` at `offset`.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError)
     /// Returns when what was written is on the disk (fdatasync).
@@ -60,7 +59,7 @@ extension FileSystem {
         let size = try file.size()
         var bytes = [UInt8](repeating: 0, count: size)
         let got = try bytes.withUnsafeMutableBytesTyped { (buffer) throws(FileError) -> Int in
-            try file.read(at: 0, into: buffer, mayBlock: true)
+            try file.read(at: 0, into: buffer)
         }
         bytes.removeLast(size - got)
         return bytes

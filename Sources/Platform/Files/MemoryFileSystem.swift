@@ -214,7 +214,7 @@ private final class MemoryFile: File {
 
     func size() throws(FileError) -> Int { content.state.withLock { $0.bytes.count } }
 
-    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, mayBlock: Bool) throws(FileError) -> Int {
+    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(FileError) -> Int {
         try system.check("read", path)
         return content.state.withLock { state in
             let count = max(0, min(buffer.count, state.bytes.count - offset))

@@ -58,8 +58,16 @@ public protocol Listener: Sendable {
     func close()
 }
 
+/// The loops of a process, as those see them that only need a turn on one.
+public protocol EventLoops: Sendable {
+    /// Runs `work` on a loop; from any thread.
+    func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void)
+    /// Runs `work` on a loop after a time; from any thread.
+    func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void)
+}
+
 /// Where connections come from.
-public protocol Network: Sendable {
+public protocol Network: EventLoops {
     /// Loops that serve connections.
     var loops: Int { get }
     /// Accepts connections at `host` and `port` (0: a free one); each gets a handler, made on its loop.
@@ -80,10 +88,6 @@ public protocol Network: Sendable {
     func connect(
         host: String, port: Int, loop: Int, encryption: Encryption,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler)
-    /// Runs `work` on a loop; from any thread.
-    func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void)
-    /// Runs `work` on a loop after a time; from any thread.
-    func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void)
     /// Runs `work` on its loop when what was written until now is as safe as an acknowledgement needs, or with the reason why it is not;
     /// call it on the loop.
     func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void)

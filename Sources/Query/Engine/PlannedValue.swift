@@ -25,7 +25,7 @@ struct PlannedValue: Sendable {
     /// Appends the value to `out`.
     @inline(__always) func write(
         _ values: ValueList, _ context: inout EvaluationContext, to out: inout ByteWriter
-    ) throws(QueryFailure) -> ValuePresence {
+    ) throws(ServerError) -> ValuePresence {
         if bindIndex >= 0, bindIndex < values.count, case .value(let range) = values.entries[bindIndex], range.count == width {
             values.bytes.withUnsafeBytes { out.write(UnsafeRawBufferPointer(rebasing: $0[range])) }
             return .value
@@ -68,7 +68,7 @@ struct PlannedKey: Sendable {
     /// Leaves the partition in `key`.
     @inline(__always) func writePartition(
         _ values: ValueList, _ context: inout EvaluationContext, value: inout ByteWriter, key: inout ByteWriter
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         KeyEncoding.beginPartition(into: &key)
         let isOnly = partition.count == 1
         for index in 0..<partition.count {
@@ -79,13 +79,13 @@ struct PlannedKey: Sendable {
             }
             KeyEncoding.addPartitionComponent(value.bytes, isOnly: isOnly, into: &key)
         }
-        do throws(KeyError) { try KeyEncoding.endPartition(of: &key) } catch { throw QueryFailure(error) }
+        do throws(KeyError) { try KeyEncoding.endPartition(of: &key) } catch { throw ServerError(error) }
     }
 
     /// Appends kind and clustering components to `key`, which holds the partition.
     @inline(__always) func appendClustering(
         _ values: ValueList, _ context: inout EvaluationContext, value: inout ByteWriter, key: inout ByteWriter
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         KeyEncoding.beginRow(into: &key)
         var total = 0
         for index in 0..<clustering.count {
@@ -96,7 +96,7 @@ struct PlannedKey: Sendable {
             do throws(KeyError) {
                 try KeyEncoding.addClusteringComponent(
                     value.bytes, type: clustering[index].type, descending: clustering[index].isDescending, into: &key)
-            } catch { throw QueryFailure(error) }
+            } catch { throw ServerError(error) }
         }
         if total > 65_535 { try ClusteringKeys.checkTotal(total) }
     }

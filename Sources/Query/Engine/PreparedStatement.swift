@@ -79,13 +79,14 @@ final class Compiled: Sendable {
     /// The tables that it reads or writes.
     let tables: [UUID]
 
-    /// The tables of which one may be emptied while the statement is executed, which then is executed again: none where that might count twice in another.
-    var emptiable: [UUID] {
-        if case .batch(let batch, _) = plan { return Compiled.emptiable(batch.kind, tables) }
+    /// The tables of which one may be truncated while the statement is executed, which then goes on with the new one: none where that might count
+    /// twice in another.
+    var replaceableTables: [UUID] {
+        if case .batch(let batch, _) = plan { return Compiled.replaceable(batch.kind, tables) }
         return tables
     }
 
-    static func emptiable(_ kind: BatchPlan.Kind, _ tables: [UUID]) -> [UUID] {
+    static func replaceable(_ kind: BatchPlan.Kind, _ tables: [UUID]) -> [UUID] {
         kind == .counter && Set(tables).count > 1 ? [] : tables
     }
 

@@ -1,33 +1,42 @@
 import CQL
 import DataModel
 import Messages
+import Platform
 import Primitives
 import Synchronization
 
 extension QueryEngine {
     /// Everything but reading and writing rows.
-    func other(_ plan: Plan, _ options: QueryOptions, _ io: IOMode, _ space: inout Workspace) throws(QueryFailure) -> Answer {
+    func other(_ plan: Plan, _ options: QueryOptions, _ context: RequestContext) throws(ServerError) -> Answer {
         switch plan {
         case .use(let keyspace):
             guard schema.keyspace(keyspace) != nil else { throw .invalid("Keyspace '\(keyspace)' does not exist") }
             return Answer(result: .setKeyspace(keyspace))
         case .describe(let describe):
-            do throws(ServerError) {
-                return Answer(result: .rows(try DescribeExecutor(schema: schema, node: node).run(describe)))
-            } catch { throw .server(error) }
+            return Answer(result: .rows(try DescribeExecutor(schema: schema, node: node).run(describe)))
         case .truncate(let table):
             guard !table.isVirtual else {
-                throw .server(ServerError(.unauthorized, "\(table.keyspace) keyspace is not user-modifiable."))
+                throw ServerError(.unauthorized, "\(table.keyspace) keyspace is not user-modifiable.")
             }
-            guard io == .blocking else { throw .wouldBlock }
-            do throws(ServerError) { try truncate(table, newTableID: space.context.nextTimeUUID()) } catch { throw .server(error) }
+            let id = context.workspace.context.nextTimeUUID()
+            try onThread { () throws(ServerError) in try truncate(table, newTableID: id) }
             return Answer(result: .void)
         case .schema(let change):
-            guard io == .blocking else { throw .wouldBlock }
-            do throws(ServerError) { return try apply(change, newTableID: space.context.nextTimeUUID()) } catch { throw .server(error) }
+            let id = context.workspace.context.nextTimeUUID()
+            return try onThread { () throws(ServerError) in try apply(change, newTableID: id) }
         case .select, .modification, .batch:
-            throw .server(ServerError(.serverError, "a compiled plan was executed as another kind"))
+            throw ServerError(.serverError, "a compiled plan was executed as another kind")
         }
+    }
+
+    /// Changes of the schema write files and wait for other nodes: a background thread does.
+    private func onThread<R>(_ body: () throws(ServerError) -> R) throws(ServerError) -> R {
+        var outcome: Result<R, ServerError>?
+        Fiber.blocking(.control) {
+            do throws(ServerError) { outcome = .success(try body()) } catch { outcome = .failure(error) }
+        }
+        guard let outcome else { throw ServerError(.serverError, "the change was not made") }
+        return try outcome.get()
     }
 
     /// Gives the table another id: what has the old one is of no table any more, wherever it is, in hints, logged batches and messages on their way as well.

@@ -7,69 +7,93 @@ import Primitives
 extension QueryEngine {
     /// One INSERT, UPDATE or DELETE.
     @inline(__always) func write(
-        _ compiled: CompiledModification, _ values: ValueList, _ options: QueryOptions, _ now: UInt32, _ io: IOMode,
-        _ space: inout Workspace
-    ) throws(QueryFailure) -> StatementResult {
+        _ compiled: CompiledModification, _ values: ValueList, _ options: QueryOptions, _ context: RequestContext
+    ) throws(ServerError) -> StatementResult {
         try checkWritable(compiled.plan.table)
-        if compiled.plan.isConditional {
-            return try conditional([(compiled, values)], isBatch: false, options, now, io, &space)
-        }
+        if compiled.plan.isConditional { return try conditional([(compiled, values)], isBatch: false, options, context) }
         let request: ConsistencyCheck.Request =
             compiled.plan.isCounter ? .counterWrite(table: compiled.plan.table.name) : .write
         try check(options, compiled.replication, request)
-        let encoder = ModificationEncoder(compiled: compiled, port: port(options), io: io, limits: limits)
-        let times = try encoder.times(values, timestamp: options.timestamp ?? clock.next(), now: now, &space.context)
-        space.beginMutations()
-        try encoder.encode(values, times, space: &space)
+        let encoder = ModificationEncoder(compiled: compiled, port: port(options), limits: limits)
+        let times = try encoder.times(
+            values, timestamp: options.timestamp ?? clock.next(), now: context.nowSeconds, &context.workspace.context)
+        context.workspace.beginMutations()
+        try encoder.encode(values, times, space: &context.workspace)
         let isCount = compiled.plan.isCounter && compiled.plan.kind != .delete
-        try apply(space.mutations, isCounter: isCount, type: .simple, isLast: true, options, io)
+        context.hasWritten = true
+        try apply(context.workspace.mutations, isCounter: isCount, type: .simple, options)
         return .void
     }
 
     @inline(__always) private func apply(
-        _ mutations: borrowing MutationWriter, isCounter: Bool, type: WriteType, isLast: Bool, _ options: QueryOptions, _ io: IOMode
-    ) throws(QueryFailure) {
+        _ mutations: borrowing MutationWriter, isCounter: Bool, type: WriteType, _ options: QueryOptions
+    ) throws(ServerError) {
         guard mutations.count > 0 else { return }
-        // Counting is not done twice: what may stop in the middle is only begun where it need not.
-        if isCounter && io == .nonBlocking && MutationReader.hasSeveralOperations(mutations.out.bytes) { throw .wouldBlock }
         do throws(ReplicaError) {
             let port = port(options)
-            if isCounter { try port.applyCounters(mutations, io: io) } else { try port.apply(mutations, type: type, io: io) }
-        } catch {
-            if isLast, case .pending = error { throw .pendingWrite }
-            throw QueryFailure(error)
-        }
+            if isCounter { try port.applyCounters(mutations) } else { try port.apply(mutations, type: type) }
+        } catch { throw ServerError(error) }
     }
 
-    @inline(__always) private func checkWritable(_ table: TableMetadata) throws(QueryFailure) {
+    @inline(__always) private func checkWritable(_ table: TableMetadata) throws(ServerError) {
         guard table.isVirtual else { return }
-        throw .server(ServerError(.unauthorized, "\(table.keyspace) keyspace is not user-modifiable."))
+        throw ServerError(.unauthorized, "\(table.keyspace) keyspace is not user-modifiable.")
     }
 
     private func conditional(
-        _ items: [(compiled: CompiledModification, values: ValueList)], isBatch: Bool, _ options: QueryOptions, _ now: UInt32,
-        _ io: IOMode, _ space: inout Workspace
-    ) throws(QueryFailure) -> StatementResult {
+        _ items: [(compiled: CompiledModification, values: ValueList)], isBatch: Bool, _ options: QueryOptions, _ context: RequestContext
+    ) throws(ServerError) -> StatementResult {
         guard let first = items.first else { return .void }
-        do throws(ServerError) {
-            try ConsistencyCheck.checkSerial(options.serialConsistency, first.compiled.replication, alive: alive(options))
-        } catch { throw .server(error) }
+        try ConsistencyCheck.checkSerial(options.serialConsistency, first.compiled.replication, alive: alive(options))
         try check(options, first.compiled.replication, .conditionalCommit)
-        let executor = ConditionalExecutor(items: items, isBatch: isBatch, port: port(options), io: io, limits: limits)
-        return try executor.run(now: now, nextTimestamp: { clock.next() }, space: &space)
+        context.hasWritten = true
+        let executor = ConditionalExecutor(items: items, isBatch: isBatch, port: port(options), limits: limits)
+        return try executor.run(now: context.nowSeconds, nextTimestamp: { clock.next() }, space: &context.workspace)
     }
 
     // MARK: Batches
 
     /// Executes a batch as the protocol's BATCH message brings it.
     public func executeBatch(
-        _ kind: BatchPlan.Kind, _ statements: [(statement: PreparedStatement, values: ValueList)], options: QueryOptions, io: IOMode,
-        scratch: ExecutionScratch
-    ) throws(QueryFailure) -> Answer {
+        _ kind: BatchPlan.Kind, _ statements: [(statement: PreparedStatement, values: ValueList)], options: QueryOptions,
+        context: RequestContext
+    ) throws(ServerError) -> Answer {
+        context.begin(startedMicroseconds: clock.nowMicroseconds, nowInSeconds: options.nowInSeconds)
+        defer {
+            noteDuration(
+                "a batch of \(statements.count) statements, the first: \(statements.first?.statement.text ?? "")",
+                since: context.startedMicroseconds)
+        }
+        if !options.isTracing { return try executeByPresentSchema(kind, statements, options, context) }
+        let trace = traces.begin(
+            "Execute batch of \(statements.count) statements", options: options, node: node, command: "BATCH",
+            startedMicroseconds: context.startedMicroseconds)
+        context.trace = trace
+        defer { traces.finish(trace) }
+        var answer = try executeByPresentSchema(kind, statements, options, context)
+        answer.tracingID = trace.id
+        return answer
+    }
+
+    private func executeByPresentSchema(
+        _ kind: BatchPlan.Kind, _ statements: [(statement: PreparedStatement, values: ValueList)], _ options: QueryOptions,
+        _ context: RequestContext
+    ) throws(ServerError) -> Answer {
+        while true {
+            let items = try compiledItems(statements)
+            do throws(ServerError) { return try writeBatch(kind, items, timestamp: nil, options, context) } catch {
+                try throwUnlessReplaced(
+                    Compiled.replaceable(kind, items.map(\.compiled.plan.table.id)), error, options, context)
+            }
+        }
+    }
+
+    private func compiledItems(
+        _ statements: [(statement: PreparedStatement, values: ValueList)]
+    ) throws(ServerError) -> [(compiled: CompiledModification, values: ValueList)] {
         var items: [(compiled: CompiledModification, values: ValueList)] = []
         for (statement, values) in statements {
-            let compiled: Compiled
-            do throws(ServerError) { compiled = try current(statement) } catch { throw .server(error) }
+            let compiled = try current(statement)
             guard case .modification(let modification) = compiled.plan else {
                 throw .invalid("Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")
             }
@@ -79,106 +103,75 @@ extension QueryEngine {
             }
             items.append((modification, values))
         }
-        let wall = clock.nowMicroseconds
-        scratch.space.context.nowMicroseconds = wall
-        defer { noteDuration("a batch of \(items.count) statements, the first: \(statements.first?.statement.text ?? "")", since: wall) }
-        let now = options.nowInSeconds.map { UInt32(clamping: $0) } ?? UInt32(clamping: wall / 1_000_000)
-        guard options.isTracing else {
-            do throws(QueryFailure) { return try writeBatch(kind, items, timestamp: nil, options, now, io, &scratch.space) } catch {
-                throw overtaken(error, Compiled.emptiable(kind, items.map(\.compiled.plan.table.id)), options)
-            }
-        }
-        let trace = traces.begin(
-            "Execute batch of \(items.count) statements", options: options, node: node, command: "BATCH", startedMicroseconds: wall)
-        do throws(QueryFailure) {
-            var answer = try writeBatch(kind, items, timestamp: nil, options, now, io, &scratch.space)
-            answer.tracingID = trace.id
-            traces.finish(trace)
-            return answer
-        } catch {
-            let failure = overtaken(error, Compiled.emptiable(kind, items.map(\.compiled.plan.table.id)), options)
-            if !failure.isForAgain { traces.finish(trace) }
-            throw failure.withResult
-        }
+        return items
     }
 
     func writeBatch(
         _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64?, _ options: QueryOptions,
-        _ now: UInt32, _ io: IOMode, _ space: inout Workspace
-    ) throws(QueryFailure) -> Answer {
+        _ context: RequestContext
+    ) throws(ServerError) -> Answer {
         guard !items.isEmpty else { return Answer(result: .void) }
         for item in items { try checkWritable(item.compiled.plan.table) }
         try checkKinds(kind, items)
         if items.contains(where: { $0.compiled.plan.isConditional }) {
-            return Answer(result: try conditional(items, isBatch: true, options, now, io, &space))
+            return Answer(result: try conditional(items, isBatch: true, options, context))
         }
         let writeTime = timestamp ?? options.timestamp ?? clock.next()
-        if kind == .counter && BatchShape.countsAndDeletes(items) {
-            return try writeCounterBatch(items, timestamp: writeTime, options, now, io, &space)
+        guard kind == .counter && BatchShape.countsAndDeletes(items) else {
+            return try writeTogether(kind, items, timestamp: writeTime, options, context)
         }
-        return try writeTogether(kind, items, timestamp: writeTime, options, now, io, &space)
+        // Deletions are plain writes and go first, of the same timestamp.
+        var answer = try writeTogether(
+            kind, items.filter { $0.compiled.plan.kind == .delete }, timestamp: writeTime, options, context)
+        answer.warnings += try writeTogether(
+            kind, items.filter { $0.compiled.plan.kind != .delete }, timestamp: writeTime, options, context
+        ).warnings
+        return answer
     }
 
     /// The statements of a batch as one mutation.
     @inline(never) private func writeTogether(
         _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64, _ options: QueryOptions,
-        _ now: UInt32, _ io: IOMode, _ space: inout Workspace
-    ) throws(QueryFailure) -> Answer {
-        space.beginMutations()
+        _ context: RequestContext
+    ) throws(ServerError) -> Answer {
+        context.workspace.beginMutations()
         // By index and without closures: over the elements in place the optimizer of Swift 6.3.1 fails.
         var index = 0
         while index < items.count {
-            try encode(items[index], kind, timestamp: timestamp, options, now, io, &space)
+            context.workspace.context.statement = index
+            try encode(items[index], kind, timestamp: timestamp, options, context.nowSeconds, &context.workspace)
             index += 1
         }
-        let warnings = try verifySize(kind, items, space.mutations)
+        let warnings = try verifySize(kind, items, context.workspace.mutations)
+        let type: WriteType =
+            switch kind {
+            case .logged: .batch
+            case .unlogged: .unloggedBatch
+            case .counter: .counter
+            }
+        context.hasWritten = true
         // Either all of them delete or none does.
-        try applyTogether(kind, deletes: BatchShape.deletesFirst(items), isLast: warnings.isEmpty, options, io, space.mutations)
+        try apply(
+            context.workspace.mutations, isCounter: kind == .counter && !BatchShape.deletesFirst(items), type: type, options)
         return Answer(result: .void, warnings: warnings + (options.port?.warnings ?? []))
-    }
-
-    @inline(never) private func applyTogether(
-        _ kind: BatchPlan.Kind, deletes: Bool, isLast: Bool, _ options: QueryOptions, _ io: IOMode, _ mutations: borrowing MutationWriter
-    ) throws(QueryFailure) {
-        let type: WriteType
-        switch kind {
-        case .logged: type = .batch
-        case .unlogged: type = .unloggedBatch
-        case .counter: type = .counter
-        }
-        try apply(mutations, isCounter: kind == .counter && !deletes, type: type, isLast: isLast, options, io)
     }
 
     // Not inlined, like the other parts of a batch: with one inside the other the optimizer of Swift 6.3.1 fails.
     @inline(never) private func encode(
         _ item: (compiled: CompiledModification, values: ValueList), _ kind: BatchPlan.Kind, timestamp: Int64, _ options: QueryOptions,
-        _ now: UInt32, _ io: IOMode, _ space: inout Workspace
-    ) throws(QueryFailure) {
+        _ now: UInt32, _ space: inout Workspace
+    ) throws(ServerError) {
         try check(
             options, item.compiled.replication,
             kind == .counter ? .counterWrite(table: item.compiled.plan.table.name) : .write)
-        let encoder = ModificationEncoder(compiled: item.compiled, port: port(options), io: io, limits: limits)
+        let encoder = ModificationEncoder(compiled: item.compiled, port: port(options), limits: limits)
         let times = try encoder.times(item.values, timestamp: timestamp, now: now, &space.context)
         try encoder.encode(item.values, times, space: &space)
     }
 
-    /// A counter batch that deletes as well as counts: deletions are plain writes and go first, of the same timestamp.
-    private func writeCounterBatch(
-        _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64, _ options: QueryOptions, _ now: UInt32,
-        _ io: IOMode, _ space: inout Workspace
-    ) throws(QueryFailure) -> Answer {
-        // Half a batch must not be repeated.
-        guard io == .blocking else { throw .wouldBlock }
-        let deletions = items.filter { $0.compiled.plan.kind == .delete }
-        let counts = items.filter { $0.compiled.plan.kind != .delete }
-        var answer = try writeTogether(.counter, deletions, timestamp: timestamp, options, now, io, &space)
-        answer.warnings += try writeTogether(.counter, counts, timestamp: timestamp, options, now, io, &space).warnings
-        return answer
-    }
-
     @inline(never) private func checkKinds(
         _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)]
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         for item in items where item.compiled.plan.isCounter != (kind == .counter) {
             switch kind {
             case .counter: throw .invalid("Cannot include non-counter statement in a counter batch")
@@ -191,7 +184,7 @@ extension QueryEngine {
     /// - Throws: when the batch is too large.
     @inline(never) private func verifySize(
         _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], _ mutations: borrowing MutationWriter
-    ) throws(QueryFailure) -> [String] {
+    ) throws(ServerError) -> [String] {
         let size = mutations.count
         let isLarge = size > limits.batchSizeWarnThreshold
         let couldSpan = kind == .unlogged && items.count > limits.unloggedBatchAcrossPartitionsWarnThreshold

@@ -7,10 +7,9 @@ import Synchronization
 
 /// Executes CQL on this node: plans statements, keeps prepared ones, reads and writes through the replica, changes the schema.
 ///
-/// Every call runs to its end on the calling thread. With `.nonBlocking` a call that would wait for a disk fails with `wouldBlock` and
-/// has done nothing; the same call may then be made again with `.blocking` where waiting is allowed.
+/// A request runs as straight code on a fiber, and waits there for disks, other nodes and locks (`Platform.Fiber`).
 ///
-/// **Thread safety**: any number of threads, each with a scratch of its own.
+/// **Thread safety**: any number of fibers and threads, each with a context of its own.
 public final class QueryEngine: Sendable {
     let replica: any ReplicaPort
     let virtual: VirtualReplica
@@ -122,50 +121,52 @@ public final class QueryEngine: Sendable {
 
     // MARK: Execution
 
-    /// Executes a statement.
+    /// Executes a statement, once, from its first step to its last. Waits on the fiber that calls, or on the thread where there is none.
+    /// - Parameter context: of the fiber or thread.
     public func execute(
-        _ statement: PreparedStatement, values: ValueList = ValueList(), options: QueryOptions, io: IOMode, scratch: ExecutionScratch
-    ) throws(QueryFailure) -> Answer {
-        let compiled: Compiled
-        do throws(ServerError) { compiled = try current(statement) } catch { throw .server(error) }
-        if !options.isTracing {
-            do throws(QueryFailure) { return try run(compiled, statement, values, options, io, &scratch.space) } catch {
-                throw overtaken(error, compiled.emptiable, options)
-            }
-        }
+        _ statement: PreparedStatement, values: ValueList = ValueList(), options: QueryOptions, context: RequestContext
+    ) throws(ServerError) -> Answer {
+        context.begin(startedMicroseconds: clock.nowMicroseconds, nowInSeconds: options.nowInSeconds)
+        defer { noteDuration(statement.text, since: context.startedMicroseconds) }
+        if !options.isTracing { return try executeByPresentSchema(statement, values, options, context) }
         let trace = traces.begin(
-            statement.text, options: options, node: node, command: "QUERY", startedMicroseconds: clock.nowMicroseconds)
+            statement.text, options: options, node: node, command: "QUERY", startedMicroseconds: context.startedMicroseconds)
+        context.trace = trace
+        defer { traces.finish(trace) }
         trace.note("Parsing \(statement.text)")
         trace.note("Preparing statement")
-        do throws(QueryFailure) {
-            var answer = try run(compiled, statement, values, options, io, &scratch.space)
-            trace.note(QueryEngine.describe(answer.result))
-            answer.tracingID = trace.id
-            traces.finish(trace)
-            return answer
-        } catch {
-            let failure = overtaken(error, compiled.emptiable, options)
-            // Run again, it is traced then.
-            if !failure.isForAgain { traces.finish(trace) }
-            throw failure.withResult
+        var answer = try executeByPresentSchema(statement, values, options, context)
+        trace.note(QueryEngine.describe(answer.result))
+        answer.tracingID = trace.id
+        return answer
+    }
+
+    @inline(__always) private func executeByPresentSchema(
+        _ statement: PreparedStatement, _ values: ValueList, _ options: QueryOptions, _ context: RequestContext
+    ) throws(ServerError) -> Answer {
+        while true {
+            let compiled = try current(statement)
+            do throws(ServerError) { return try run(compiled, statement, values, options, context) } catch {
+                try throwUnlessReplaced(compiled.replaceableTables, error, options, context)
+            }
         }
     }
 
-    /// Why a request failed, as its client is told; or that it is to be executed again, by the schema of now: a table of it has been emptied or dropped
-    /// meanwhile, and with it whatever the request had done there.
-    /// - Parameter tables: those it reads or writes; none when it may not be executed again.
-    @inline(__always) func overtaken(_ failure: QueryFailure, _ tables: @autoclosure () -> [UUID], _ options: QueryOptions) -> QueryFailure
-    {
-        // Most of what is thrown here only waits.
-        guard case .server(let error) = failure else { return failure }
-        return mayStartOver(after: error, tables(), options) ? .restart : failure
+    /// Rethrows `error`, unless a table of the request has got another id meanwhile, by TRUNCATE: nothing that the request has done is left then, and it
+    /// is executed on the new table.
+    /// - Parameter tables: those it reads or writes; none when a part of it may be left in another table.
+    @inline(never) func throwUnlessReplaced(
+        _ tables: [UUID], _ error: ServerError, _ options: QueryOptions, _ context: RequestContext
+    ) throws(ServerError) {
+        let known = schema.tables
+        guard tables.contains(where: { known[$0] == nil }),
+            clock.nowMicroseconds - context.startedMicroseconds < QueryEngine.longestReplacement
+        else { throw error }
+        options.port?.refresh()
     }
 
-    @inline(never) private func mayStartOver(after error: ServerError, _ tables: [UUID], _ options: QueryOptions) -> Bool {
-        let known = schema.tables
-        guard !tables.isEmpty, error.tableIsGone || tables.contains(where: { known[$0] == nil }) else { return false }
-        return options.port?.startOver() ?? true
-    }
+    /// Microseconds for which a request may go on by newer schemas: as long as a write may take by default.
+    private static let longestReplacement: Int64 = 2_000_000
 
     private static func describe(_ result: StatementResult) -> String {
         switch result {
@@ -183,46 +184,33 @@ public final class QueryEngine: Sendable {
     }
 
     private func run(
-        _ compiled: Compiled, _ statement: PreparedStatement, _ values: ValueList, _ options: QueryOptions, _ io: IOMode,
-        _ space: inout Workspace
-    ) throws(QueryFailure) -> Answer {
+        _ compiled: Compiled, _ statement: PreparedStatement, _ values: ValueList, _ options: QueryOptions, _ context: RequestContext
+    ) throws(ServerError) -> Answer {
         let values = try bind(values, compiled.planned)
-        let wall = clock.nowMicroseconds
-        space.context.nowMicroseconds = wall
-        defer { noteDuration(statement.text, since: wall) }
-        let now = options.nowInSeconds.map { UInt32(clamping: $0) } ?? UInt32(clamping: wall / 1_000_000)
         switch compiled.plan {
         case .select(let select):
             var warnings = compiled.planned.warnings
             if !select.plan.table.isVirtual { try check(options, select.replication, .read) }
-            let executor = SelectExecutor(select: select, port: port(of: select.plan.table, options), io: io, limits: limits)
-            let rows = try executor.run(
-                values, options, nowSeconds: now, text: statement.text, space: &space, warnings: &warnings)
+            let executor = SelectExecutor(select: select, port: port(of: select.plan.table, options), limits: limits)
+            let rows = try executor.run(values, options, context, text: statement.text, warnings: &warnings)
             return Answer(result: .rows(rows), warnings: warnings)
         case .modification(let modification):
-            let result: StatementResult
-            do throws(QueryFailure) { result = try write(modification, values, options, now, io, &space) } catch {
-                throw compiled.planned.warnings.isEmpty ? error : error.withResult
-            }
+            let result = try write(modification, values, options, context)
             return Answer(result: result, warnings: compiled.planned.warnings + (options.port?.warnings ?? []))
         case .batch(let batch, let compiledItems):
             var timestamp: Int64?
-            if let term = batch.timestamp { timestamp = try WriteTerms.timestamp(term, values, &space.context) }
-            var answer: Answer
-            do throws(QueryFailure) {
-                answer = try writeBatch(
-                    batch.kind, compiledItems.map { ($0, values) }, timestamp: timestamp, options, now, io, &space)
-            } catch { throw compiled.planned.warnings.isEmpty ? error : error.withResult }
+            if let term = batch.timestamp { timestamp = try WriteTerms.timestamp(term, values, &context.workspace.context) }
+            var answer = try writeBatch(batch.kind, compiledItems.map { ($0, values) }, timestamp: timestamp, options, context)
             answer.warnings += compiled.planned.warnings
             return answer
         case .other(let plan):
-            let answer = try other(plan, options, io, &space)
+            let answer = try other(plan, options, context)
             return Answer(result: answer.result, warnings: compiled.planned.warnings + answer.warnings)
         }
     }
 
     /// The values in the order of the markers.
-    @inline(__always) private func bind(_ values: ValueList, _ planned: PlannedStatement) throws(QueryFailure) -> ValueList {
+    @inline(__always) private func bind(_ values: ValueList, _ planned: PlannedStatement) throws(ServerError) -> ValueList {
         if !values.names.isEmpty { return try reorder(values, planned.bindVariables) }
         guard values.count == planned.bindVariables.count else {
             throw .invalid("There were \(planned.bindVariables.count) markers(?) in CQL but \(values.count) bound variables")
@@ -230,7 +218,7 @@ public final class QueryEngine: Sendable {
         return values
     }
 
-    private func reorder(_ values: ValueList, _ markers: [ColumnSpec]) throws(QueryFailure) -> ValueList {
+    private func reorder(_ values: ValueList, _ markers: [ColumnSpec]) throws(ServerError) -> ValueList {
         var ordered = ValueList()
         for marker in markers {
             guard let index = values.names.firstIndex(of: marker.name) else {
@@ -247,10 +235,8 @@ public final class QueryEngine: Sendable {
 
     @inline(__always) func check(
         _ options: QueryOptions, _ replication: Replication, _ request: ConsistencyCheck.Request
-    ) throws(QueryFailure) {
-        do throws(ServerError) {
-            try ConsistencyCheck.check(options.consistency, replication, alive: alive(options), for: request)
-        } catch { throw .server(error) }
+    ) throws(ServerError) {
+        try ConsistencyCheck.check(options.consistency, replication, alive: alive(options), for: request)
     }
 
     /// Live replicas as far as the engine knows: itself, or as many as the coordinator will find.

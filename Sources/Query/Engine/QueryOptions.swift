@@ -39,36 +39,14 @@ public struct QueryOptions: Sendable {
     }
 }
 
-/// Why a request has no answer.
-public enum QueryFailure: Error, Sendable, Equatable {
-    /// Only with `IOMode.nonBlocking`: run the same request again with `.blocking` where waiting is allowed.
-    case wouldBlock
-    /// Other nodes have been asked; run the same request again, with the same options, when the port has their answer.
-    case pending
-    /// As `pending`, for a write that is the last thing the request does: when the port has its answer, and that is no failure, the result is void.
-    case pendingWrite
-    /// Another transaction came first: run the same request again at once, with the same options.
-    case restart
-    /// For the client.
-    case server(ServerError)
-
-    /// The same where there is more to say than that it is done: the request is run again, then.
-    var withResult: QueryFailure { self == .pendingWrite ? .pending : self }
-
-    /// The request is run again: nothing is decided.
-    var isForAgain: Bool { self == .wouldBlock || self == .pending || self == .pendingWrite || self == .restart }
-
-    static func invalid(_ message: String) -> QueryFailure { .server(.invalid(message)) }
-
+extension ServerError {
+    /// What the client is told of it.
     init(_ error: ReplicaError) {
         switch error {
-        case .wouldBlock: self = .wouldBlock
-        case .pending: self = .pending
-        case .restart: self = .restart
-        case .server(let error): self = .server(error)
-        case .unknownTable(let id): self = .server(.unknownTable(id))
-        case .overloaded(let message): self = .server(ServerError(.overloaded, message))
-        case .storage(let message): self = .server(ServerError(.serverError, message))
+        case .server(let error): self = error
+        case .unknownTable(let id): self = .unknownTable(id)
+        case .overloaded(let message): self = ServerError(.overloaded, message)
+        case .storage(let message): self = ServerError(.serverError, message)
         }
     }
 }

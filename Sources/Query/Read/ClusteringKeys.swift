@@ -7,7 +7,7 @@ enum ClusteringKeys {
     /// What every key that the parts admit begins with, after the partition: in stored order, each once.
     static func prefixes(
         _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
-    ) throws(QueryFailure) -> [[UInt8]] {
+    ) throws(ServerError) -> [[UInt8]] {
         var products: [[UInt8]] = [[KeyView.rowKind]]
         var position = 0
         for part in selection.parts {
@@ -42,7 +42,7 @@ enum ClusteringKeys {
     /// The ranges of keys after the partition, in stored order.
     static func ranges(
         _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
-    ) throws(QueryFailure) -> [KeyRange] {
+    ) throws(ServerError) -> [KeyRange] {
         let prefixes = try prefixes(selection, table: table, values: values, context: &context, limit: limit)
         guard selection.hasSlice else { return prefixes.map { KeyRange.prefix($0) } }
         let position = selection.prefixCount
@@ -70,7 +70,7 @@ enum ClusteringKeys {
 
     private static func bound(
         _ bound: ClusteringBound, from position: Int, table: TableMetadata, values: ValueList, context: inout EvaluationContext
-    ) throws(QueryFailure) -> [UInt8] {
+    ) throws(ServerError) -> [UInt8] {
         var parts: [[UInt8]] = []
         for (index, term) in bound.terms.enumerated() {
             let (presence, bytes) = try term.array(values, &context)
@@ -80,7 +80,7 @@ enum ClusteringKeys {
         return try encode(parts, from: position, table)
     }
 
-    private static func encode(_ values: [[UInt8]], from position: Int, _ table: TableMetadata) throws(QueryFailure) -> [UInt8] {
+    private static func encode(_ values: [[UInt8]], from position: Int, _ table: TableMetadata) throws(ServerError) -> [UInt8] {
         var key = ByteWriter(capacity: 64)
         try checkTotal(values.reduce(0) { $0 + $1.count })
         for (index, value) in values.enumerated() {
@@ -89,12 +89,12 @@ enum ClusteringKeys {
                 try value.withUnsafeBytesTyped { (raw) throws(KeyError) in
                     try KeyEncoding.addClusteringComponent(raw, type: column.type, descending: column.isDescending, into: &key)
                 }
-            } catch { throw QueryFailure(error) }
+            } catch { throw ServerError(error) }
         }
         return key.toArray()
     }
 
-    private static func fields(of tuple: [UInt8], count: Int, table: TableMetadata, from position: Int) throws(QueryFailure) -> [[UInt8]] {
+    private static func fields(of tuple: [UInt8], count: Int, table: TableMetadata, from position: Int) throws(ServerError) -> [[UInt8]] {
         var result: [[UInt8]] = []
         do throws(ValueError) {
             try tuple.withUnsafeBytesTyped { (raw) throws(ValueError) in
@@ -107,12 +107,12 @@ enum ClusteringKeys {
                     result.append([UInt8](field))
                 }
             }
-        } catch { throw .server(error.serverError) }
+        } catch { throw error.serverError }
         return result
     }
 
     /// - Throws: when a component of a clustering key is missing.
-    static func check(_ presence: ValuePresence, _ column: String) throws(QueryFailure) {
+    static func check(_ presence: ValuePresence, _ column: String) throws(ServerError) {
         switch presence {
         case .value: return
         case .null: throw .invalid("Invalid null value in condition for column \(column)")
@@ -121,7 +121,7 @@ enum ClusteringKeys {
     }
 
     /// - Throws: when the components together are too long.
-    static func checkTotal(_ total: Int) throws(QueryFailure) {
+    static func checkTotal(_ total: Int) throws(ServerError) {
         if total > 65_535 {
             throw .invalid("The sum of all clustering columns is too long (\(total) > 65535)")
         }

@@ -37,7 +37,7 @@ enum NativeValue {
 /// Elements and slices of a serialized collection.
 enum CollectionAccess {
     /// A map's value under the key; of a set the element itself when it is in there.
-    static func element(of collection: [UInt8], key: [UInt8], type: CQLType) throws(QueryFailure) -> [UInt8]? {
+    static func element(of collection: [UInt8], key: [UInt8], type: CQLType) throws(ServerError) -> [UInt8]? {
         switch type.unfrozen {
         case .map(let keyType, _):
             let parts = try values(collection, perElement: 2)
@@ -57,7 +57,7 @@ enum CollectionAccess {
     }
 
     /// The elements or entries between the bounds, both inclusive.
-    static func slice(of collection: [UInt8], from: [UInt8]?, to: [UInt8]?, type: CQLType) throws(QueryFailure) -> [UInt8]? {
+    static func slice(of collection: [UInt8], from: [UInt8]?, to: [UInt8]?, type: CQLType) throws(ServerError) -> [UInt8]? {
         func isInside(_ key: [UInt8], _ type: CQLType) -> Bool {
             if let from, type.compare(key, from) < 0 { return false }
             if let to, type.compare(key, to) > 0 { return false }
@@ -78,14 +78,14 @@ enum CollectionAccess {
     }
 
     /// All values in order.
-    static func values(_ collection: [UInt8], perElement: Int) throws(QueryFailure) -> [[UInt8]] {
+    static func values(_ collection: [UInt8], perElement: Int) throws(ServerError) -> [[UInt8]] {
         var result: [[UInt8]] = []
         do throws(ValueError) {
             try collection.withUnsafeBytesTyped { (raw) throws(ValueError) in
                 var reader = try CollectionReader(raw, name: "collection", valuesPerElement: perElement)
                 while let value = try reader.next() { result.append([UInt8](value)) }
             }
-        } catch { throw .server(error.serverError) }
+        } catch { throw error.serverError }
         return result
     }
 }

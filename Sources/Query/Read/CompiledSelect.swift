@@ -72,8 +72,5 @@ struct SelectRun {
     var limit: Int
     var perPartitionLimit: Int
     var limits: QueryLimits
-    /// Monotonic nanoseconds after which a scan fails.
-    var deadline: UInt64
-    /// Rows that may be visited before the request is better off where others do not wait for it.
-    var visitLimit: Int = .max
+    var deadline: Deadline
 }

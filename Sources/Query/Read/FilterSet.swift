@@ -22,7 +22,7 @@ struct FilterSet {
 
     var isEmpty: Bool { filters.isEmpty }
 
-    mutating func prepare(_ select: CompiledSelect, _ values: ValueList, _ context: inout EvaluationContext) throws(QueryFailure) {
+    mutating func prepare(_ select: CompiledSelect, _ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) {
         filters.removeAll(keepingCapacity: true)
         for (index, filter) in select.plan.filters.enumerated() {
             let name = filter.columns.map(\.name).joined(separator: ", ")
@@ -43,7 +43,7 @@ struct FilterSet {
 
     private func value(
         _ term: Term, _ column: String, _ values: ValueList, _ context: inout EvaluationContext
-    ) throws(QueryFailure) -> [UInt8] {
+    ) throws(ServerError) -> [UInt8] {
         let (presence, bytes) = try term.array(values, &context)
         switch presence {
         case .value: return bytes
@@ -53,7 +53,7 @@ struct FilterSet {
     }
 
     /// Whether the row in `slots` fulfils all filters. A null fulfils none.
-    func pass(_ slots: borrowing RowSlots) throws(QueryFailure) -> Bool {
+    func pass(_ slots: borrowing RowSlots) throws(ServerError) -> Bool {
         for filter in filters {
             if filter.slots.count > 1 {
                 guard try passesTuple(filter, slots) else { return false }
@@ -65,7 +65,7 @@ struct FilterSet {
         return true
     }
 
-    private static func holds(_ demand: Demand, _ value: UnsafeRawBufferPointer, _ type: CQLType) throws(QueryFailure) -> Bool {
+    private static func holds(_ demand: Demand, _ value: UnsafeRawBufferPointer, _ type: CQLType) throws(ServerError) -> Bool {
         func order(_ other: [UInt8], _ of: CQLType, _ left: UnsafeRawBufferPointer) -> Int {
             other.withUnsafeBytes { of.compare(left, $0) }
         }
@@ -100,7 +100,7 @@ struct FilterSet {
     private static func any(
         _ collection: UnsafeRawBufferPointer, every: Int, offset: Int, valuesPerElement: Int? = nil,
         _ predicate: (UnsafeRawBufferPointer) -> Bool
-    ) throws(QueryFailure) -> Bool {
+    ) throws(ServerError) -> Bool {
         do throws(ValueError) {
             var reader = try CollectionReader(collection, name: "collection", valuesPerElement: valuesPerElement ?? every)
             var index = 0
@@ -109,12 +109,12 @@ struct FilterSet {
                 index += 1
             }
             return false
-        } catch { throw .server(error.serverError) }
+        } catch { throw error.serverError }
     }
 
     /// Compares several columns with a tuple, the first difference deciding.
-    private func passesTuple(_ filter: Filter, _ slots: borrowing RowSlots) throws(QueryFailure) -> Bool {
-        func order(_ tuple: [UInt8]) throws(QueryFailure) -> Int? {
+    private func passesTuple(_ filter: Filter, _ slots: borrowing RowSlots) throws(ServerError) -> Bool {
+        func order(_ tuple: [UInt8]) throws(ServerError) -> Int? {
             do throws(ValueError) {
                 return try tuple.withUnsafeBytesTyped { (raw) throws(ValueError) -> Int? in
                     var reader = TupleReader(raw)
@@ -125,7 +125,7 @@ struct FilterSet {
                     }
                     return 0
                 }
-            } catch { throw .server(error.serverError) }
+            } catch { throw error.serverError }
         }
         switch filter.demand {
         case .compare(let comparison, let tuple): return try order(tuple).map { comparison.holds($0) } ?? false

@@ -17,7 +17,7 @@ struct GroupState: ~Copyable {
     mutating func reset() { isOpen = false }
 
     /// How many bytes of the key decide its group.
-    mutating func prefixCount(of engineKey: UnsafeRawBufferPointer, _ plan: SelectPlan) throws(QueryFailure) -> Int {
+    mutating func prefixCount(of engineKey: UnsafeRawBufferPointer, _ plan: SelectPlan) throws(ServerError) -> Int {
         let partition = KeyView.partitionCount(of: engineKey)
         let components = plan.groupByPrefixCount - plan.table.partitionKey.count
         guard components > 0, engineKey.count > partition else { return partition }
@@ -28,7 +28,7 @@ struct GroupState: ~Copyable {
             do throws(KeyError) {
                 try KeyEncoding.nextClusteringComponent(
                     clustering, at: &offset, type: column.type, descending: column.isDescending, into: &scratch)
-            } catch { throw QueryFailure(error) }
+            } catch { throw ServerError(error) }
         }
         return partition + 1 + offset
     }
@@ -75,11 +75,11 @@ struct GroupState: ~Copyable {
     func writeTime(_ slot: Int) -> Int64? { times[slot] }
     func timeToLive(_ slot: Int) -> Int32? { lifetimes[slot] }
 
-    mutating func add(_ value: UnsafeRawBufferPointer?, to index: Int) throws(QueryFailure) {
-        do throws(ServerError) { try accumulators[index].add(value) } catch { throw .server(error) }
+    mutating func add(_ value: UnsafeRawBufferPointer?, to index: Int) throws(ServerError) {
+        try accumulators[index].add(value)
     }
 
-    func result(_ index: Int) throws(QueryFailure) -> [UInt8]? {
-        do throws(ServerError) { return try accumulators[index].result() } catch { throw .server(error) }
+    func result(_ index: Int) throws(ServerError) -> [UInt8]? {
+        return try accumulators[index].result()
     }
 }

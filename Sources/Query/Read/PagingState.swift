@@ -33,8 +33,8 @@ struct PagingState: Equatable {
     }
 
     /// - Throws: when the bytes are not a state of this statement.
-    static func decode(_ bytes: [UInt8], fingerprint: UInt64) throws(QueryFailure) -> PagingState {
-        let refused = QueryFailure.invalid("Invalid value for the paging state")
+    static func decode(_ bytes: [UInt8], fingerprint: UInt64) throws(ServerError) -> PagingState {
+        let refused = ServerError.invalid("Invalid value for the paging state")
         let state: PagingState?
         do throws(ByteError) {
             state = try bytes.withReader { (reader) throws(ByteError) in

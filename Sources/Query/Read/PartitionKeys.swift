@@ -7,7 +7,7 @@ enum PartitionKeys {
     /// All partitions that the restrictions' product names, in the order of their values, each once.
     static func all(
         _ restrictions: [KeyRestriction], table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
-    ) throws(QueryFailure) -> [[UInt8]] {
+    ) throws(ServerError) -> [[UInt8]] {
         var products: [[[UInt8]]] = [[]]
         for (index, restriction) in restrictions.enumerated() {
             let column = table.partitionKey[index]
@@ -42,7 +42,7 @@ enum PartitionKeys {
                     KeyEncoding.addPartitionComponent($0, isOnly: components.count == 1, into: &key)
                 }
             }
-            do throws(KeyError) { try KeyEncoding.endPartition(of: &key) } catch { throw QueryFailure(error) }
+            do throws(KeyError) { try KeyEncoding.endPartition(of: &key) } catch { throw ServerError(error) }
             partitions.append(key.toArray())
         }
         return partitions
@@ -51,7 +51,7 @@ enum PartitionKeys {
     /// - Throws: when a component of a partition key is missing, empty or too long.
     static func check(
         _ presence: ValuePresence, _ count: Int, _ column: String, isOnly: Bool
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         switch presence {
         case .value:
             if count > 65_535 { throw .invalid("Key length of \(count) is longer than maximum of 65535") }

@@ -4,7 +4,7 @@ import Primitives
 
 extension RowProjector {
     /// Appends a result cell: length and value.
-    mutating func write(_ selector: Selector, inGroup: Bool) throws(QueryFailure) {
+    mutating func write(_ selector: Selector, inGroup: Bool) throws(ServerError) {
         switch selector {
         case .column(let slot) where !inGroup: slots.write(slot, to: &output)
         case .writeTime(let slot):
@@ -25,7 +25,7 @@ extension RowProjector {
     }
 
     /// The selector's value for the row in `slots`, or for the group that is being closed; nil for null.
-    mutating func evaluate(_ selector: Selector, inGroup: Bool) throws(QueryFailure) -> [UInt8]? {
+    mutating func evaluate(_ selector: Selector, inGroup: Bool) throws(ServerError) -> [UInt8]? {
         switch selector {
         case .column(let slot): return inGroup ? groups.value(slot) : slots.array(slot)
         case .writeTime(let slot):
@@ -39,7 +39,7 @@ extension RowProjector {
         case .call(let function, let arguments):
             var values: [[UInt8]?] = []
             for argument in arguments { values.append(try evaluate(argument, inGroup: inGroup)) }
-            do throws(ServerError) { return try function.call(values, &context) } catch { throw .server(error) }
+            return try function.call(values, &context)
         case .element(let collection, let key, let type):
             let (presence, wanted) = try key.array(run.values, &context)
             guard let held = try evaluate(collection, inGroup: inGroup), presence == .value else { return nil }
@@ -87,7 +87,7 @@ extension RowProjector {
         }
     }
 
-    private mutating func all(_ parts: [Selector], _ inGroup: Bool, _ kind: String) throws(QueryFailure) -> [[UInt8]] {
+    private mutating func all(_ parts: [Selector], _ inGroup: Bool, _ kind: String) throws(ServerError) -> [[UInt8]] {
         var values: [[UInt8]] = []
         for part in parts {
             guard let value = try evaluate(part, inGroup: inGroup) else {
@@ -100,7 +100,7 @@ extension RowProjector {
 
     private mutating func json(
         _ fields: [(name: String, value: Selector, type: CQLType)], _ inGroup: Bool
-    ) throws(QueryFailure) -> [UInt8] {
+    ) throws(ServerError) -> [UInt8] {
         var text = ByteWriter(capacity: 128)
         text.write(UInt8(ascii: "{"))
         for (index, field) in fields.enumerated() {

@@ -18,13 +18,13 @@ struct RowProjector: ~Copyable {
     var groups = GroupState()
     var sorting = SortState()
     var filters = FilterSet()
-    var context = EvaluationContext(nowMicroseconds: 0, random: SeededRandom(seed: 0), clockSequenceAndNode: 0)
+    var context = EvaluationContext()
 
     private(set) var select: CompiledSelect?
     var run = SelectRun(
-        now: 0, values: ValueList(), pageSize: .max, limit: .max, perPartitionLimit: .max, limits: QueryLimits(), deadline: .max)
+        now: 0, values: ValueList(), pageSize: .max, limit: .max, perPartitionLimit: .max, limits: QueryLimits(), deadline: .none)
     /// Why the visit was stopped, when it failed.
-    private(set) var failure: QueryFailure?
+    private(set) var failure: ServerError?
     /// Where the next page begins.
     private(set) var resumeKey: [UInt8]?
     /// Where the scan is to be begun again, to jump over the rest of a partition.
@@ -54,7 +54,7 @@ struct RowProjector: ~Copyable {
     /// Rows of a partition passed over before the scan is begun again behind it.
     private static let rowsBeforeSeek = 64
 
-    mutating func begin(_ select: CompiledSelect, run: SelectRun) throws(QueryFailure) {
+    mutating func begin(_ select: CompiledSelect, run: SelectRun) throws(ServerError) {
         self.select = select
         self.run = run
         output.removeAll()
@@ -84,21 +84,21 @@ struct RowProjector: ~Copyable {
 
     /// Begins a named partition.
     /// - Parameter given: rows of it that earlier pages gave; then it has had rows.
-    mutating func enterPartition(_ key: UnsafeRawBufferPointer, given: Int = 0) throws(QueryFailure) {
-        do throws(KeyError) { try slots.enterPartition(key) } catch { throw QueryFailure(error) }
+    mutating func enterPartition(_ key: UnsafeRawBufferPointer, given: Int = 0) throws(ServerError) {
+        do throws(KeyError) { try slots.enterPartition(key) } catch { throw ServerError(error) }
         partitionHadRows = given > 0
         givenInPartition = given
         skipsRest = given >= run.perPartitionLimit
         skipped = 0
     }
 
-    mutating func loadStatic(_ row: RowView) throws(QueryFailure) {
-        do throws(KeyError) { try slots.loadStatic(row, now: run.now) } catch { throw QueryFailure(error) }
+    mutating func loadStatic(_ row: RowView) throws(ServerError) {
+        do throws(KeyError) { try slots.loadStatic(row, now: run.now) } catch { throw ServerError(error) }
     }
 
     /// Ends the current partition.
     /// - Returns: `stop` when the row it gives belongs to the next page, or nothing may follow.
-    mutating func leavePartition() throws(QueryFailure) -> ScanStep {
+    mutating func leavePartition() throws(ServerError) -> ScanStep {
         guard slots.partition.count > 0, !partitionHadRows, slots.hasLiveStatic, select?.givesStaticOnlyRows == true else {
             return isComplete ? .stop : .next
         }
@@ -112,7 +112,7 @@ struct RowProjector: ~Copyable {
 
     /// Takes a row of the scan. A failure is kept in `failure` and stops the visit.
     mutating func visit(_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep {
-        do throws(QueryFailure) {
+        do throws(ServerError) {
             return try take(key, row)
         } catch {
             failure = error
@@ -120,13 +120,10 @@ struct RowProjector: ~Copyable {
         }
     }
 
-    private mutating func take(_ key: UnsafeRawBufferPointer, _ row: RowView) throws(QueryFailure) -> ScanStep {
+    private mutating func take(_ key: UnsafeRawBufferPointer, _ row: RowView) throws(ServerError) -> ScanStep {
         guard let select else { return .stop }
         visited &+= 1
-        if visited & 0xfff == 0 {
-            try checkDeadline()
-            if visited > run.visitLimit { throw .wouldBlock }
-        }
+        if visited & 0xff == 0 { try run.deadline.check() }
         if select.countsOnly {
             if row.isLive(now: run.now) { counted += 1 } else { deadRows += 1 }
             return .next
@@ -148,7 +145,7 @@ struct RowProjector: ~Copyable {
             return .stop
         }
         let live: Bool
-        do throws(KeyError) { live = try slots.load(key: key, row: row, now: run.now) } catch { throw QueryFailure(error) }
+        do throws(KeyError) { live = try slots.load(key: key, row: row, now: run.now) } catch { throw ServerError(error) }
         if slots.tombstones - tombstonesBefore > run.limits.tombstoneFailureThreshold { throw tooManyTombstones() }
         guard live else { return .next }
         liveRows += 1
@@ -173,7 +170,7 @@ struct RowProjector: ~Copyable {
     }
 
     /// Gives the row in `slots`, or adds it to its group.
-    private mutating func accept(key: UnsafeRawBufferPointer) throws(QueryFailure) -> ScanStep {
+    private mutating func accept(key: UnsafeRawBufferPointer) throws(ServerError) -> ScanStep {
         guard let select else { return .stop }
         if select.plan.isAggregated { return try acceptIntoGroup(key, select) }
         if isPageFull {
@@ -191,7 +188,7 @@ struct RowProjector: ~Copyable {
     }
 
     /// Writes the row in `slots` as a result row.
-    @inline(__always) private mutating func give(_ select: CompiledSelect) throws(QueryFailure) {
+    @inline(__always) private mutating func give(_ select: CompiledSelect) throws(ServerError) {
         if isPlain {
             for index in 0..<select.plan.selection.selectors.count { slots.write(index, to: &output) }
         } else {
@@ -205,7 +202,7 @@ struct RowProjector: ~Copyable {
 
     // MARK: Groups
 
-    private mutating func acceptIntoGroup(_ key: UnsafeRawBufferPointer, _ select: CompiledSelect) throws(QueryFailure) -> ScanStep {
+    private mutating func acceptIntoGroup(_ key: UnsafeRawBufferPointer, _ select: CompiledSelect) throws(ServerError) -> ScanStep {
         let plan = select.plan
         if plan.groupByPrefixCount > 0 {
             let prefix = try groups.prefixCount(of: key, plan)
@@ -232,7 +229,7 @@ struct RowProjector: ~Copyable {
         return .next
     }
 
-    private mutating func accumulate(_ aggregates: [Aggregate]) throws(QueryFailure) {
+    private mutating func accumulate(_ aggregates: [Aggregate]) throws(ServerError) {
         for index in aggregates.indices {
             switch aggregates[index].argument {
             case .none: try groups.add(nil, to: index)
@@ -240,7 +237,7 @@ struct RowProjector: ~Copyable {
             case .some(let argument):
                 let value = try evaluate(argument, inGroup: false)
                 if let value {
-                    try value.withUnsafeBytesTyped { (raw) throws(QueryFailure) in try groups.add(raw, to: index) }
+                    try value.withUnsafeBytesTyped { (raw) throws(ServerError) in try groups.add(raw, to: index) }
                 } else {
                     try groups.add(nil, to: index)
                 }
@@ -249,7 +246,7 @@ struct RowProjector: ~Copyable {
     }
 
     /// Writes the open group's row.
-    private mutating func closeGroup(_ select: CompiledSelect) throws(QueryFailure) -> ScanStep {
+    private mutating func closeGroup(_ select: CompiledSelect) throws(ServerError) -> ScanStep {
         guard groups.isOpen else { return .next }
         let start = output.count
         for selector in select.plan.selection.selectors { try write(selector, inGroup: true) }
@@ -267,7 +264,7 @@ struct RowProjector: ~Copyable {
     // MARK: End
 
     /// Ends the visit: the last partition, the last group, the one row of an ungrouped aggregate.
-    mutating func finish() throws(QueryFailure) {
+    mutating func finish() throws(ServerError) {
         guard let select, failure == nil else { return }
         if select.countsOnly {
             output.writeBE(Int32(8))
@@ -297,31 +294,21 @@ struct RowProjector: ~Copyable {
         return seekKey
     }
 
-    private func checkDeadline() throws(QueryFailure) {
-        if RowProjector.monotonicNanoseconds() > run.deadline {
-            throw .server(
-                ServerError(
-                    .readTimeout, "Operation timed out - received only 0 responses.",
-                    detail: .readTimeout(consistency: .one, received: 0, required: 1, dataPresent: false)))
-        }
-    }
-
     static func monotonicNanoseconds() -> UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
-    private func tooManyTombstones() -> QueryFailure {
-        .server(
-            ServerError(
-                .readFailure,
-                "Operation failed - received 0 responses and 1 failures: READ_TOO_MANY_TOMBSTONES (more than "
-                    + "\(run.limits.tombstoneFailureThreshold) tombstones scanned; see tombstone_failure_threshold)",
-                detail: .readFailure(consistency: .one, received: 0, required: 1, failures: 1, dataPresent: false)))
+    private func tooManyTombstones() -> ServerError {
+        ServerError(
+            .readFailure,
+            "Operation failed - received 0 responses and 1 failures: READ_TOO_MANY_TOMBSTONES (more than "
+                + "\(run.limits.tombstoneFailureThreshold) tombstones scanned; see tombstone_failure_threshold)",
+            detail: .readFailure(consistency: .one, received: 0, required: 1, failures: 1, dataPresent: false))
     }
 
-    private func tooLarge() -> QueryFailure {
+    private func tooLarge() -> ServerError {
         .invalid(
             "The answer is larger than \(run.limits.maxResultSize) bytes; read it in pages (a page size in the request), or use LIMIT")
     }

@@ -2,27 +2,45 @@ import CQL
 import Coordinator
 import DataModel
 import Messages
+import Platform
 import Primitives
 
 /// Runs a SELECT: values to keys and ranges, ranges through the replica, rows through the projector.
 struct SelectExecutor {
     let select: CompiledSelect
     let port: any ReplicaPort
-    let io: IOMode
     let limits: QueryLimits
 
-    /// - Parameters:
-    ///   - nowSeconds: seconds since 1970 at which time to live is judged.
-    ///   - text: the statement, for warnings.
+    /// - Parameter text: the statement, for warnings.
     func run(
-        _ values: ValueList, _ options: QueryOptions, nowSeconds: UInt32, text: String, space: inout Workspace, warnings: inout [String]
-    ) throws(QueryFailure) -> ResultRows {
+        _ values: ValueList, _ options: QueryOptions, _ context: RequestContext, text: String, warnings: inout [String]
+    ) throws(ServerError) -> ResultRows {
+        context.limit(to: select.isByKey ? limits.readTimeout : limits.rangeTimeout)
+        // A scan of the whole table in this process is better off on a thread of its own than in turns on the loop.
+        guard select.point == nil, !select.isByKey, !select.plan.table.isVirtual, !port.isCoordinated else {
+            return try run(values, options, context.nowSeconds, context.deadline, text, &context.workspace, &warnings)
+        }
+        var outcome: Result<ResultRows, ServerError>?
+        Fiber.blocking(.read) {
+            do throws(ServerError) {
+                outcome = .success(
+                    try run(values, options, context.nowSeconds, context.deadline, text, &context.workspace, &warnings))
+            } catch { outcome = .failure(error) }
+        }
+        guard let outcome else { throw ServerError(.serverError, "the scan was not made") }
+        return try outcome.get()
+    }
+
+    private func run(
+        _ values: ValueList, _ options: QueryOptions, _ nowSeconds: UInt32, _ deadline: Deadline, _ text: String,
+        _ space: inout Workspace, _ warnings: inout [String]
+    ) throws(ServerError) -> ResultRows {
         let plan = select.plan
         var run = SelectRun(
             now: nowSeconds, values: values, pageSize: options.pageSize > 0 ? options.pageSize : .max,
             limit: try limit(plan.limit, "LIMIT", values, &space.context),
             perPartitionLimit: try limit(plan.perPartitionLimit, "PER PARTITION LIMIT", values, &space.context), limits: limits,
-            deadline: .max)
+            deadline: deadline)
         if !plan.postSort.isEmpty {
             guard run.limit <= run.pageSize || run.pageSize == .max else {
                 throw .invalid(
@@ -44,10 +62,6 @@ struct SelectExecutor {
             if resume == nil { try get(point, run, &space) } else { try space.projector.begin(select, run: run) }
             resumeRange = 0
         } else {
-            if io == .nonBlocking && !select.isByKey && !plan.table.isVirtual { throw .wouldBlock }
-            run.deadline =
-                RowProjector.monotonicNanoseconds() &+ SelectExecutor.nanoseconds(select.isByKey ? limits.readTimeout : limits.rangeTimeout)
-            if io == .nonBlocking && !plan.table.isVirtual { run.visitLimit = SelectExecutor.rowsOnLoop }
             resumeRange = try select.isByKey ? partitions(run, resume, &space) : scan(run, resume, &space)
         }
         try space.projector.finish()
@@ -55,17 +69,9 @@ struct SelectExecutor {
         return result(run, resumeRange, text, &space.projector, &warnings)
     }
 
-    /// Rows that a request may visit while other connections of its loop wait.
-    private static let rowsOnLoop = 10_000
-
-    private static func nanoseconds(_ duration: Duration) -> UInt64 {
-        let (seconds, attoseconds) = duration.components
-        return UInt64(max(0, seconds)) &* 1_000_000_000 &+ UInt64(max(0, attoseconds) / 1_000_000_000)
-    }
-
     private func limit(
         _ term: Term?, _ name: String, _ values: ValueList, _ context: inout EvaluationContext
-    ) throws(QueryFailure) -> Int {
+    ) throws(ServerError) -> Int {
         guard let term else { return .max }
         let (presence, bytes) = try term.array(values, &context)
         switch presence {
@@ -102,7 +108,7 @@ struct SelectExecutor {
 
     // MARK: One row
 
-    private func get(_ point: PlannedKey, _ run: SelectRun, _ space: inout Workspace) throws(QueryFailure) {
+    private func get(_ point: PlannedKey, _ run: SelectRun, _ space: inout Workspace) throws(ServerError) {
         try point.writePartition(run.values, &space.projector.context, value: &space.value, key: &space.key)
         try point.appendClustering(run.values, &space.projector.context, value: &space.value, key: &space.key)
         try space.projector.begin(select, run: run)
@@ -110,36 +116,44 @@ struct SelectExecutor {
     }
 
     /// Visits the row of exactly this key.
-    private func get(_ key: borrowing ByteWriter, _ projector: inout RowProjector) throws(QueryFailure) {
+    private func get(_ key: borrowing ByteWriter, _ projector: inout RowProjector) throws(ServerError) {
         let bytes = key.bytes
         do throws(ReplicaError) {
-            try port.get(table: select.plan.table.id, key: key, io: io) { row in _ = projector.visit(bytes, row) }
-        } catch { throw QueryFailure(error) }
+            try port.get(table: select.plan.table.id, key: key) { row in _ = projector.visit(bytes, row) }
+        } catch { throw ServerError(error) }
         if let failure = projector.failure { throw failure }
     }
 
     // MARK: Named partitions
 
     /// - Returns: the index of the partition in which the page ended.
-    private func partitions(_ run: SelectRun, _ resume: PagingState?, _ space: inout Workspace) throws(QueryFailure) -> Int {
+    private func partitions(_ run: SelectRun, _ resume: PagingState?, _ space: inout Workspace) throws(ServerError) -> Int {
         let plan = select.plan
         guard case .keys(let restrictions) = plan.partition else { return 0 }
         let partitions = try PartitionKeys.all(
             restrictions, table: plan.table, values: run.values, context: &space.projector.context, limit: limits.maxCartesianProduct)
         var ranges = try ClusteringKeys.ranges(
             plan.clustering, table: plan.table, values: run.values, context: &space.projector.context, limit: limits.maxCartesianProduct)
+        guard partitions.count * ranges.count <= limits.maxCartesianProduct else {
+            throw .invalid(
+                "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs.")
+        }
         if plan.isReversed { ranges.reverse() }
         try space.projector.begin(select, run: run)
         let first = resume?.range ?? 0
         guard first < max(1, partitions.count) else { throw .invalid("Invalid value for the paging state") }
+        var deadline = DeadlineLoop(run.deadline, every: 16)
+        var announced = first
         for index in partitions.indices where index >= first {
             let partition = partitions[index]
             let resumeKey = index == first ? resume?.key : nil
-            try partition.withUnsafeBytesTyped { (raw) throws(QueryFailure) in
+            if index == announced { announced = announce(partitions, ranges, from: index, isResumed: resumeKey != nil) }
+            try partition.withUnsafeBytesTyped { (raw) throws(ServerError) in
                 try space.projector.enterPartition(raw, given: index == first ? resume?.inPartition ?? 0 : 0)
             }
             if select.readsStatics { try readStatic(partition, &space) }
             for suffix in ranges {
+                try deadline.step()
                 if select.namesRows {
                     try visitRow(partition + suffix.start, after: resumeKey, &space)
                     if isOver(space.projector) { return index }
@@ -163,9 +177,36 @@ struct SelectExecutor {
         return max(0, partitions.count - 1)
     }
 
+    /// Has the reads of the next partitions begun together.
+    /// - Returns: the first partition whose reads are not.
+    private func announce(_ partitions: [[UInt8]], _ ranges: [KeyRange], from first: Int, isResumed: Bool) -> Int {
+        if isResumed { return first + 1 }
+        let count = max(1, SelectExecutor.readsAtOnce / max(1, ranges.count + (select.readsStatics ? 1 : 0)))
+        let end = min(partitions.count, first + count)
+        guard end - first > 1 || ranges.count > 1, port.isCoordinated else { return end }
+        var all: [KeyRange] = []
+        for partition in partitions[first..<end] {
+            if select.readsStatics {
+                var key = ByteWriter(capacity: partition.count + 1)
+                key.write(partition)
+                KeyEncoding.beginStatic(into: &key)
+                all.append(KeyRange(start: key.toArray(), end: key.toArray() + [0]))
+            }
+            for suffix in ranges.prefix(SelectExecutor.readsAtOnce) {
+                let start = partition + suffix.start
+                all.append(KeyRange(start: start, end: select.namesRows ? start + [0] : partition + suffix.end))
+            }
+        }
+        port.willRead(table: select.plan.table.id, ranges: all, reversed: select.plan.isReversed)
+        return end
+    }
+
+    /// Reads of a statement that are begun together.
+    private static let readsAtOnce = 128
+
     /// Visits one row of a list of them.
     /// - Parameter resumeKey: where the page begins; rows before it, in the order of the read, were given.
-    private func visitRow(_ key: [UInt8], after resumeKey: [UInt8]?, _ space: inout Workspace) throws(QueryFailure) {
+    private func visitRow(_ key: [UInt8], after resumeKey: [UInt8]?, _ space: inout Workspace) throws(ServerError) {
         if let resumeKey {
             let order = compareBytes(key, resumeKey)
             if select.plan.isReversed ? order > 0 : order < 0 { return }
@@ -178,7 +219,7 @@ struct SelectExecutor {
     private func isOver(_ projector: borrowing RowProjector) -> Bool { projector.isComplete || projector.resumeKey != nil }
 
     /// Hands the partition's static row to the projector.
-    private func readStatic(_ partition: [UInt8], _ space: inout Workspace) throws(QueryFailure) {
+    private func readStatic(_ partition: [UInt8], _ space: inout Workspace) throws(ServerError) {
         space.path.removeAll()
         space.path.write(partition)
         KeyEncoding.beginStatic(into: &space.path)
@@ -187,7 +228,7 @@ struct SelectExecutor {
 
     // MARK: Scans
 
-    private func scan(_ run: SelectRun, _ resume: PagingState?, _ space: inout Workspace) throws(QueryFailure) -> Int {
+    private func scan(_ run: SelectRun, _ resume: PagingState?, _ space: inout Workspace) throws(ServerError) -> Int {
         let plan = select.plan
         var range = KeyRange.all
         if case .tokenRange(let lower, let upper) = plan.partition {
@@ -207,11 +248,11 @@ struct SelectExecutor {
     }
 
     /// Puts the projector into the partition in which a page begins, behind its static row.
-    private func enterAgain(_ resume: PagingState, _ space: inout Workspace) throws(QueryFailure) {
+    private func enterAgain(_ resume: PagingState, _ space: inout Workspace) throws(ServerError) {
         let count = resume.key.withUnsafeBytes { KeyView.partitionCount(of: $0) }
         guard resume.key.count > count else { return }
         let partition = Array(resume.key[..<count])
-        try partition.withUnsafeBytesTyped { (raw) throws(QueryFailure) in
+        try partition.withUnsafeBytesTyped { (raw) throws(ServerError) in
             try space.projector.enterPartition(raw, given: resume.inPartition)
         }
         if select.readsStatics { try readStatic(partition, &space) }
@@ -220,8 +261,8 @@ struct SelectExecutor {
     /// - Returns: nil when no token lies between the bounds.
     private func tokenRange(
         _ lower: TokenBound?, _ upper: TokenBound?, _ values: ValueList, _ context: inout EvaluationContext
-    ) throws(QueryFailure) -> KeyRange? {
-        func token(_ bound: TokenBound?, _ context: inout EvaluationContext) throws(QueryFailure) -> Int64? {
+    ) throws(ServerError) -> KeyRange? {
+        func token(_ bound: TokenBound?, _ context: inout EvaluationContext) throws(ServerError) -> Int64? {
             guard let bound else { return nil }
             let (presence, bytes) = try bound.term.array(values, &context)
             guard presence == .value, bytes.count == 8 else { throw .invalid("Invalid null value for the token of the partition key") }
@@ -241,14 +282,14 @@ struct SelectExecutor {
     }
 
     /// Visits a range, beginning again where the projector wants to jump over the rest of a partition.
-    private func visit(_ range: KeyRange, _ space: inout Workspace) throws(QueryFailure) {
+    private func visit(_ range: KeyRange, _ space: inout Workspace) throws(ServerError) {
         var range = range
         while true {
             do throws(ReplicaError) {
-                try port.scan(table: select.plan.table.id, range: range, reversed: select.plan.isReversed, io: io) { key, row in
+                try port.scan(table: select.plan.table.id, range: range, reversed: select.plan.isReversed) { key, row in
                     space.projector.visit(key, row)
                 }
-            } catch { throw QueryFailure(error) }
+            } catch { throw ServerError(error) }
             if let failure = space.projector.failure { throw failure }
             guard let seek = space.projector.takeSeek() else { return }
             if select.plan.isReversed || compareBytes(seek, range.end) >= 0 { return }

@@ -9,14 +9,14 @@ struct SortState {
     mutating func reset() { rows.removeAll(keepingCapacity: true) }
 
     /// Remembers where a row's cells stand and what it is sorted by.
-    mutating func add(_ cells: Range<Int>, _ plan: SelectPlan, _ slots: borrowing RowSlots) throws(QueryFailure) {
+    mutating func add(_ cells: Range<Int>, _ plan: SelectPlan, _ slots: borrowing RowSlots) throws(ServerError) {
         var key = ByteWriter(capacity: 64)
         for (slot, isDescending) in plan.postSort {
             let value = slots.value(slot) ?? UnsafeRawBufferPointer(start: nil, count: 0)
             do throws(KeyError) {
                 try KeyEncoding.addClusteringComponent(
                     value, type: plan.selection.columns[slot].type, descending: isDescending, into: &key)
-            } catch { throw QueryFailure(error) }
+            } catch { throw ServerError(error) }
         }
         rows.append((key.toArray(), cells))
     }

@@ -30,7 +30,7 @@ final class VirtualReplica: ReplicaPort {
     }
 
     func scan(
-        table: UUID, range: KeyRange, reversed: Bool, io: IOMode,
+        table: UUID, range: KeyRange, reversed: Bool,
         _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
     ) throws(ReplicaError) {
         let all = try rows(of: table)
@@ -42,20 +42,20 @@ final class VirtualReplica: ReplicaPort {
         }
     }
 
-    func get(table: UUID, key: borrowing ByteWriter, io: IOMode, _ visit: (_ row: RowView) -> Void) throws(ReplicaError) {
+    func get(table: UUID, key: borrowing ByteWriter, _ visit: (_ row: RowView) -> Void) throws(ReplicaError) {
         let wanted = key.toArray()
         for entry in try rows(of: table) where entry.key == wanted {
             entry.row.withUnsafeBytes { visit(RowView($0)) }
         }
     }
 
-    func apply(_ mutations: borrowing MutationWriter, type: WriteType, io: IOMode) throws(ReplicaError) {
+    func apply(_ mutations: borrowing MutationWriter, type: WriteType) throws(ReplicaError) {
         throw .storage("a computed table cannot be written")
     }
 
-    func applyCounters(_ deltas: borrowing MutationWriter, io: IOMode) throws(ReplicaError) {
+    func applyCounters(_ deltas: borrowing MutationWriter) throws(ReplicaError) {
         throw .storage("a computed table cannot be written")
     }
 
-    func withTransaction(table: UUID, partition: [UInt8], io: IOMode, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
+    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
 }

@@ -66,7 +66,7 @@ struct VirtualRows {
     }
 
     private func parts(_ collection: [UInt8], _ perElement: Int) -> [[UInt8]] {
-        do throws(QueryFailure) { return try CollectionAccess.values(collection, perElement: perElement) } catch {
+        do throws(ServerError) { return try CollectionAccess.values(collection, perElement: perElement) } catch {
             preconditionFailure("a computed collection of \(table.qualifiedName) is malformed: \(error)")
         }
     }

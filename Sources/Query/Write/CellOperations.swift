@@ -7,7 +7,7 @@ enum CellOperations {
     /// - Parameter lists: the lists' contents, when an operation of the row needs them.
     static func encode(
         _ operation: ColumnOperation, _ values: ValueList, _ times: WriteTimes, lists: ListContents?, space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         let column = operation.column
         switch operation.action {
         case .set(let term): try replaceCollection(column, term, values, times, &space)
@@ -35,7 +35,7 @@ enum CellOperations {
     /// The value, or nil when null or unset: adding nothing and removing nothing do nothing.
     private static func evaluate(
         _ term: Term, _ values: ValueList, _ context: inout EvaluationContext
-    ) throws(QueryFailure) -> [UInt8]? {
+    ) throws(ServerError) -> [UInt8]? {
         let (presence, bytes) = try term.array(values, &context)
         return presence == .value ? bytes : nil
     }
@@ -43,7 +43,7 @@ enum CellOperations {
     /// Everything the collection held goes, just before its new elements come.
     private static func replaceCollection(
         _ column: ColumnMetadata, _ term: Term, _ values: ValueList, _ times: WriteTimes, _ space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         let (presence, value) = try term.array(values, &space.context)
         switch presence {
         case .unset: return
@@ -56,7 +56,7 @@ enum CellOperations {
 
     private static func addAll(
         _ value: [UInt8], _ column: ColumnMetadata, _ times: WriteTimes, _ space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         switch column.type {
         case .list:
             for element in try CollectionAccess.values(value, perElement: 1) {
@@ -73,16 +73,16 @@ enum CellOperations {
         }
     }
 
-    private static func path(_ key: [UInt8], _ type: CQLType, _ space: inout Workspace) throws(QueryFailure) {
+    private static func path(_ key: [UInt8], _ type: CQLType, _ space: inout Workspace) throws(ServerError) {
         space.path.removeAll()
         do throws(KeyError) {
             try key.withUnsafeBytesTyped { (raw) throws(KeyError) in try KeyEncoding.encodePath(raw, type: type, into: &space.path) }
-        } catch { throw QueryFailure(error) }
+        } catch { throw ServerError(error) }
     }
 
     private static func cell(
         _ column: ColumnMetadata, path key: [UInt8], _ type: CQLType, _ value: [UInt8], _ times: WriteTimes, _ space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         try path(key, type, &space)
         value.withUnsafeBytes {
             space.mutations.cell(
@@ -92,14 +92,14 @@ enum CellOperations {
 
     private static func tombstone(
         _ column: ColumnMetadata, path key: [UInt8], _ type: CQLType, _ times: WriteTimes, _ space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         try path(key, type, &space)
         space.mutations.tombstone(column: column.id, path: space.path.bytes, deletion: times.deletion)
     }
 
     private static func remove(
         _ term: Term, _ column: ColumnMetadata, _ values: ValueList, _ times: WriteTimes, _ lists: ListContents?, _ space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         guard let value = try evaluate(term, values, &space.context) else { return }
         let removed = try CollectionAccess.values(value, perElement: 1)
         switch column.type {
@@ -120,7 +120,7 @@ enum CellOperations {
     private static func setElement(
         _ column: ColumnMetadata, _ key: Term, _ value: Term, _ values: ValueList, _ times: WriteTimes, _ lists: ListContents?,
         _ space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         let (keyPresence, keyBytes) = try key.array(values, &space.context)
         let (presence, bytes) = try value.array(values, &space.context)
         switch column.type {
@@ -150,7 +150,7 @@ enum CellOperations {
 
     private static func deleteElement(
         _ column: ColumnMetadata, _ key: Term, _ values: ValueList, _ times: WriteTimes, _ lists: ListContents?, _ space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         let (presence, bytes) = try key.array(values, &space.context)
         switch column.type {
         case .map(let type, _), .set(let type):
@@ -167,7 +167,7 @@ enum CellOperations {
     /// The path of the list's cell at an index.
     private static func listPlace(
         _ column: ColumnMetadata, _ presence: ValuePresence, _ bytes: [UInt8], _ lists: ListContents?, _ verb: String
-    ) throws(QueryFailure) -> [UInt8] {
+    ) throws(ServerError) -> [UInt8] {
         guard presence == .value, bytes.count == 4 else {
             throw .invalid("Invalid \(presence == .unset ? "unset" : "null") value for list index")
         }
@@ -184,7 +184,7 @@ enum CellOperations {
 
     private static func count(
         _ column: ColumnMetadata, _ term: Term, _ values: ValueList, _ times: WriteTimes, negated: Bool, _ space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         let (presence, bytes) = try term.array(values, &space.context)
         switch presence {
         case .unset: return

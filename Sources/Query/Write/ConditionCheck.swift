@@ -18,7 +18,7 @@ struct ConditionCheck {
     ///   - cells: the values of all columns of the table, in order.
     func holds(
         _ condition: Condition, exists: Bool, _ cells: [[UInt8]?], _ values: ValueList, _ context: inout EvaluationContext
-    ) throws(QueryFailure) -> Bool {
+    ) throws(ServerError) -> Bool {
         switch condition {
         case .none: return true
         case .ifNotExists: return !exists
@@ -31,7 +31,7 @@ struct ConditionCheck {
 
     private func holds(
         _ condition: ColumnCondition, _ cells: [[UInt8]?], _ values: ValueList, _ context: inout EvaluationContext
-    ) throws(QueryFailure) -> Bool {
+    ) throws(ServerError) -> Bool {
         guard let index = table.columnIndex(named: condition.column.name) else { return false }
         var held = cells[index]
         var type = condition.column.type
@@ -42,11 +42,11 @@ struct ConditionCheck {
             }
             switch type.unfrozen {
             case .map(_, let value):
-                held = try held.flatMap { (map) throws(QueryFailure) in try CollectionAccess.element(of: map, key: bytes, type: type) }
+                held = try held.flatMap { (map) throws(ServerError) in try CollectionAccess.element(of: map, key: bytes, type: type) }
                 type = value
             case .list(let element):
                 guard bytes.count == 4, bytes[0] < 0x80 else { throw .invalid("Invalid negative list index") }
-                held = try held.flatMap { (list) throws(QueryFailure) in try CollectionAccess.element(of: list, key: bytes, type: type) }
+                held = try held.flatMap { (list) throws(ServerError) in try CollectionAccess.element(of: list, key: bytes, type: type) }
                 type = element
             default: throw .invalid("\(condition.column.name) of type \(type) has no elements")
             }
@@ -66,7 +66,7 @@ struct ConditionCheck {
     private func compare(
         _ held: [UInt8]?, _ comparison: ComparisonOperator, _ term: Term, _ type: CQLType, _ values: ValueList,
         _ context: inout EvaluationContext
-    ) throws(QueryFailure) -> Bool {
+    ) throws(ServerError) -> Bool {
         let (presence, bytes) = try term.array(values, &context)
         if presence == .unset { throw .invalid("Invalid 'unset' value in condition") }
         // A collection that is not frozen has no empty value: it is null.

@@ -3,7 +3,7 @@ import DataModel
 import Messages
 import Primitives
 
-/// Runs lightweight transactions on this node: under the partition's lock it reads, decides, and writes.
+/// Runs lightweight transactions: no other transaction of the partition comes between what it reads and what it writes.
 ///
 /// 1. All statements name one partition; it is locked.
 /// 2. Each conditional statement's row is read, with the partition's static row, and its condition decided.
@@ -12,7 +12,6 @@ struct ConditionalExecutor {
     let items: [(compiled: CompiledModification, values: ValueList)]
     let isBatch: Bool
     let port: any ReplicaPort
-    let io: IOMode
     let limits: QueryLimits
 
     private struct Row {
@@ -25,14 +24,14 @@ struct ConditionalExecutor {
     }
 
     /// - Parameter nextTimestamp: called under the lock, so that the write is newer than what was read.
-    func run(now: UInt32, nextTimestamp: () -> Int64, space: inout Workspace) throws(QueryFailure) -> StatementResult {
+    func run(now: UInt32, nextTimestamp: () -> Int64, space: inout Workspace) throws(ServerError) -> StatementResult {
         guard let first = items.first else { return .void }
         let table = first.compiled.plan.table
         let partition = try partition(table, &space)
-        var outcome: Result<StatementResult, QueryFailure> = .success(.void)
+        var outcome: Result<StatementResult, ServerError> = .success(.void)
         do throws(ReplicaError) {
-            try port.withTransaction(table: table.id, partition: partition, io: io) {
-                do throws(QueryFailure) {
+            try port.withTransaction(table: table.id, partition: partition, reading: firstKey(partition, table, &space)) {
+                do throws(ServerError) {
                     outcome = .success(try decide(table, partition, now, nextTimestamp, &space))
                     return true
                 } catch {
@@ -40,14 +39,15 @@ struct ConditionalExecutor {
                     return false
                 }
             }
-        } catch { throw QueryFailure(error) }
+        } catch { throw ServerError(error) }
         return try outcome.get()
     }
 
     /// The partition that all statements name.
-    private func partition(_ table: TableMetadata, _ space: inout Workspace) throws(QueryFailure) -> [UInt8] {
+    private func partition(_ table: TableMetadata, _ space: inout Workspace) throws(ServerError) -> [UInt8] {
         var found: [UInt8]?
-        for item in items {
+        for (index, item) in items.enumerated() {
+            space.context.statement = index
             guard item.compiled.plan.table.id == table.id else { throw .invalid("Batch with conditions cannot span multiple tables") }
             let partitions = try PartitionKeys.all(
                 item.compiled.plan.partition, table: table, values: item.values, context: &space.context, limit: limits.maxCartesianProduct)
@@ -62,15 +62,34 @@ struct ConditionalExecutor {
         return found ?? []
     }
 
+    /// The key that is read first.
+    private func firstKey(_ partition: [UInt8], _ table: TableMetadata, _ space: inout Workspace) -> [UInt8]? {
+        guard let index = items.firstIndex(where: { $0.compiled.plan.isConditional }) else { return nil }
+        space.key.removeAll()
+        space.key.write(partition)
+        if table.hasStatics {
+            KeyEncoding.beginStatic(into: &space.key)
+            return space.key.toArray()
+        }
+        guard let single = items[index].compiled.single else { return nil }
+        space.context.statement = index
+        // A value that is not one is reported where the row is read.
+        do throws(ServerError) {
+            try single.appendClustering(items[index].values, &space.context, value: &space.value, key: &space.key)
+        } catch { return nil }
+        return space.key.toArray()
+    }
+
     private func decide(
         _ table: TableMetadata, _ partition: [UInt8], _ now: UInt32, _ nextTimestamp: () -> Int64, _ space: inout Workspace
-    ) throws(QueryFailure) -> StatementResult {
+    ) throws(ServerError) -> StatementResult {
         let check = ConditionCheck(table: table)
         var slots = RowSlots()
         slots.configure(check.layout)
         var rows: [Row] = []
         var applies = true
-        for item in items where item.compiled.plan.isConditional {
+        for (index, item) in items.enumerated() where item.compiled.plan.isConditional {
+            space.context.statement = index
             let row = try read(item, table, partition, now, &slots, &space)
             if !rows.contains(where: { $0.key == row.key }) { rows.append(row) }
             if try !check.holds(item.compiled.plan.condition, exists: row.exists, row.cells, item.values, &space.context) {
@@ -82,14 +101,15 @@ struct ConditionalExecutor {
         let newest = rows.reduce(Int64.min) { max($0, $1.newest) }
         let timestamp = port.transactionTimestamp ?? max(nextTimestamp(), newest == .max ? newest : newest + 1)
         space.mutations.removeAll()
-        for item in items {
-            let encoder = ModificationEncoder(compiled: item.compiled, port: port, io: io, limits: limits)
+        for (index, item) in items.enumerated() {
+            space.context.statement = index
+            let encoder = ModificationEncoder(compiled: item.compiled, port: port, limits: limits)
             var times = try encoder.times(item.values, timestamp: timestamp, now: now, &space.context)
             times.timestamp = timestamp
             try encoder.encode(item.values, times, space: &space)
         }
         if space.mutations.count > 0 {
-            do throws(ReplicaError) { try port.apply(space.mutations, type: .cas, io: io) } catch { throw QueryFailure(error) }
+            do throws(ReplicaError) { try port.apply(space.mutations, type: .cas) } catch { throw ServerError(error) }
         }
         let metadata = ResultMetadata(columns: [ConditionalExecutor.appliedColumn(table)])
         return .rows(ResultRows(metadata: metadata, rowCount: 1, cells: [0, 0, 0, 1, 1]))
@@ -102,22 +122,22 @@ struct ConditionalExecutor {
     private func read(
         _ item: (compiled: CompiledModification, values: ValueList), _ table: TableMetadata, _ partition: [UInt8], _ now: UInt32,
         _ slots: inout RowSlots, _ space: inout Workspace
-    ) throws(QueryFailure) -> Row {
-        var failure: QueryFailure?
+    ) throws(ServerError) -> Row {
+        var failure: ServerError?
         var newest = Int64.min
         do throws(KeyError) {
             try partition.withUnsafeBytesTyped { (raw) throws(KeyError) in try slots.enterPartition(raw) }
-        } catch { throw QueryFailure(error) }
+        } catch { throw ServerError(error) }
         space.key.removeAll()
         space.key.write(partition)
         if table.hasStatics {
             KeyEncoding.beginStatic(into: &space.key)
             do throws(ReplicaError) {
-                try port.get(table: table.id, key: space.key, io: io) { row in
+                try port.get(table: table.id, key: space.key) { row in
                     newest = max(newest, row.newestTimestamp)
-                    do throws(KeyError) { try slots.loadStatic(row, now: now) } catch { failure = QueryFailure(error) }
+                    do throws(KeyError) { try slots.loadStatic(row, now: now) } catch { failure = ServerError(error) }
                 }
-            } catch { throw QueryFailure(error) }
+            } catch { throw ServerError(error) }
             if let failure { throw failure }
         }
         // The slots borrow the row, which is gone when the visit ends: what is decided on is copied before.
@@ -138,12 +158,12 @@ struct ConditionalExecutor {
             try single.appendClustering(item.values, &space.context, value: &space.value, key: &space.key)
             let key = space.key.bytes
             do throws(ReplicaError) {
-                try port.get(table: table.id, key: space.key, io: io) { row in
+                try port.get(table: table.id, key: space.key) { row in
                     newest = max(newest, row.newestTimestamp)
-                    do throws(KeyError) { exists = try slots.load(key: key, row: row, now: now) } catch { failure = QueryFailure(error) }
+                    do throws(KeyError) { exists = try slots.load(key: key, row: row, now: now) } catch { failure = ServerError(error) }
                     if exists { cells = copy(slots) }
                 }
-            } catch { throw QueryFailure(error) }
+            } catch { throw ServerError(error) }
             if let failure { throw failure }
         }
         return Row(key: space.key.toArray(), exists: exists, cells: cells, newest: newest)

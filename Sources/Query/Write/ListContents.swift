@@ -17,19 +17,19 @@ struct ListContents {
 
     /// Reads the lists that the operations touch.
     static func read(
-        _ operations: [ColumnOperation], table: TableMetadata, key: borrowing ByteWriter, port: any ReplicaPort, io: IOMode, now: UInt32
-    ) throws(QueryFailure) -> ListContents {
+        _ operations: [ColumnOperation], table: TableMetadata, key: borrowing ByteWriter, port: any ReplicaPort, now: UInt32
+    ) throws(ServerError) -> ListContents {
         var contents = ListContents()
         let wanted = Set(operations.filter(\.requiresRead).map(\.column.id))
         do throws(ReplicaError) {
-            try port.get(table: table.id, key: key, io: io) { row in
+            try port.get(table: table.id, key: key) { row in
                 var cells = row.cells
                 while cells.advance() {
                     guard wanted.contains(cells.column), cells.isLive(now: now) else { continue }
                     contents.byColumn[cells.column, default: []].append(Cell(path: [UInt8](cells.path), value: [UInt8](cells.value)))
                 }
             }
-        } catch { throw QueryFailure(error) }
+        } catch { throw ServerError(error) }
         return contents
     }
 }

@@ -8,7 +8,6 @@ struct ModificationEncoder {
     let compiled: CompiledModification
     /// For operations that must know a list's contents.
     let port: any ReplicaPort
-    let io: IOMode
     let limits: QueryLimits
 
     private var plan: ModificationPlan { compiled.plan }
@@ -19,7 +18,7 @@ struct ModificationEncoder {
     ///   - timestamp: what holds unless the statement says its own.
     func times(
         _ values: ValueList, timestamp: Int64, now: UInt32, _ context: inout EvaluationContext
-    ) throws(QueryFailure) -> WriteTimes {
+    ) throws(ServerError) -> WriteTimes {
         var times = WriteTimes(timestamp: timestamp, now: now)
         if let term = plan.timestamp, let own = try WriteTerms.timestamp(term, values, &context) { times.timestamp = own }
         if times.timestamp == .min || times.timestamp == .min + 1 {
@@ -32,7 +31,7 @@ struct ModificationEncoder {
     /// Appends the statement's mutations, one for each partition it names.
     @inline(__always) func encode(
         _ values: ValueList, _ times: WriteTimes, space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         if let single = compiled.single {
             try single.writePartition(values, &space.context, value: &space.value, key: &space.key)
             try encodeSingle(single, values, times, space: &space)
@@ -49,7 +48,7 @@ struct ModificationEncoder {
     /// One row; its partition is in `key`.
     private func encodeSingle(
         _ single: PlannedKey, _ values: ValueList, _ times: WriteTimes, space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         let start = space.mutations.count
         let partitionCount = space.key.count
         space.mutations.beginTable(table.id)
@@ -95,13 +94,17 @@ struct ModificationEncoder {
         space.mutations.endRow()
     }
 
-    private func encodeProduct(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(QueryFailure) {
+    private func encodeProduct(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(ServerError) {
         let partitions = try PartitionKeys.all(
             plan.partition, table: table, values: values, context: &space.context, limit: limits.maxCartesianProduct)
         var ranges: [KeyRange] = []
         if plan.target != .partitions && !plan.affectsOnlyStatics {
             ranges = try ClusteringKeys.ranges(
                 plan.clustering, table: table, values: values, context: &space.context, limit: limits.maxCartesianProduct)
+        }
+        guard partitions.count * ranges.count <= limits.maxCartesianProduct else {
+            throw .invalid(
+                "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs.")
         }
         for partition in partitions {
             let start = space.mutations.count
@@ -137,7 +140,7 @@ struct ModificationEncoder {
     }
 
     /// Appends the regular row whose key is in `key`; nothing when no operation has an effect.
-    @inline(__always) private func encodeRow(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(QueryFailure) {
+    @inline(__always) private func encodeRow(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(ServerError) {
         guard let cells = compiled.cells else {
             return try encodeRow(compiled.rowOperations, liveness: plan.writesRowMarker, values, times, space: &space)
         }
@@ -162,18 +165,18 @@ struct ModificationEncoder {
         if isEmpty { space.mutations.out.truncate(to: start) }
     }
 
-    private func tooLarge(_ count: Int) -> QueryFailure {
+    private func tooLarge(_ count: Int) -> ServerError {
         .invalid("A value of \(count) bytes is larger than \(limits.maxValueSize) (max_value_size)")
     }
 
     /// Appends a row by its operations, one after another.
     private func encodeRow(
         _ operations: [ColumnOperation], liveness: Bool, _ values: ValueList, _ times: WriteTimes, space: inout Workspace
-    ) throws(QueryFailure) {
+    ) throws(ServerError) {
         let start = space.mutations.count
         var lists: ListContents?
         if plan.requiresRead && operations.contains(where: { $0.requiresRead }) {
-            lists = try ListContents.read(operations, table: table, key: space.key, port: port, io: io, now: times.now)
+            lists = try ListContents.read(operations, table: table, key: space.key, port: port, now: times.now)
         }
         space.mutations.beginRow(
             key: space.key, timestamp: times.timestamp, liveness: liveness, ttl: times.ttl, expires: times.expires)
@@ -204,7 +207,7 @@ struct ModificationEncoder {
 /// USING TIMESTAMP and USING TTL.
 enum WriteTerms {
     /// - Returns: nil when the marker was left unset.
-    static func timestamp(_ term: Term, _ values: ValueList, _ context: inout EvaluationContext) throws(QueryFailure) -> Int64? {
+    static func timestamp(_ term: Term, _ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> Int64? {
         let (presence, bytes) = try term.array(values, &context)
         switch presence {
         case .unset: return nil
@@ -217,7 +220,7 @@ enum WriteTerms {
 
     static func timeToLive(
         _ term: Term?, _ values: ValueList, _ context: inout EvaluationContext, default defaultSeconds: UInt32
-    ) throws(QueryFailure) -> UInt32 {
+    ) throws(ServerError) -> UInt32 {
         guard let term else { return defaultSeconds }
         let (presence, bytes) = try term.array(values, &context)
         switch presence {

@@ -19,7 +19,7 @@ final class SimulatedDisk: FileSystem, @unchecked Sendable {
         var isFull = false
         /// What a piece of background work waits for the disk, at most.
         var delayNanoseconds: UInt64 = 0
-        /// Chance that a read that must not wait would have to.
+        /// Chance that a fiber's read has to wait for the disk.
         var coldReads = 0.0
     }
 
@@ -80,7 +80,8 @@ final class SimulatedDisk: FileSystem, @unchecked Sendable {
         faults.delayNanoseconds == 0 ? 0 : random.nanoseconds(0...faults.delayNanoseconds)
     }
 
-    func wouldBlock() -> Bool { random.happens(faults.coldReads) }
+    /// Whether a read must wait for the disk.
+    func isCold() -> Bool { random.happens(faults.coldReads) }
 
     /// Forgets what was not synced, in part, as disks do.
     func losePower() { memory.crash(random: &random.generator) }
@@ -137,9 +138,13 @@ private final class DiskFile: File {
     var path: String { file.path }
     func size() throws(FileError) -> Int { try file.size() }
 
-    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, mayBlock: Bool) throws(FileError) -> Int {
-        if !mayBlock && disk.wouldBlock() { throw FileError("read", path: path, reason: .wouldBlock) }
-        return try file.read(at: offset, into: buffer, mayBlock: mayBlock)
+    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(FileError) -> Int {
+        guard Fiber.isRunning, disk.isCold() else { return try file.read(at: offset, into: buffer) }
+        var outcome: Result<Int, FileError> = .success(0)
+        Fiber.blocking(.read) {
+            do throws(FileError) { outcome = .success(try file.read(at: offset, into: buffer)) } catch { outcome = .failure(error) }
+        }
+        return try outcome.get()
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) { try file.write(bytes, at: offset) }

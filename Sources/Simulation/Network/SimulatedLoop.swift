@@ -6,7 +6,7 @@ import Platform
 final class SimulatedLoop: @unchecked Sendable {
     let index: Int
     private let incarnation: Incarnation
-    private let onFibers: Bool
+    private let onThreads: Bool
     private var tasks: [() -> Void] = []
     private var hasTurn = false
     private var ready: [SimulatedConnection] = []
@@ -17,10 +17,10 @@ final class SimulatedLoop: @unchecked Sendable {
     /// `Acknowledgement.mark` at the end of the last tick.
     private var lastMark: UInt64 = 0
 
-    init(index: Int, incarnation: Incarnation, onFibers: Bool) {
+    init(index: Int, incarnation: Incarnation, onThreads: Bool) {
         self.index = index
         self.incarnation = incarnation
-        self.onFibers = onFibers
+        self.onThreads = onThreads
     }
 
     /// Runs `work` in the next tick, after what was put there before.
@@ -30,7 +30,7 @@ final class SimulatedLoop: @unchecked Sendable {
         hasTurn = true
         let world = incarnation.world
         let delay = world.random.nanoseconds(1_000...15_000)
-        if onFibers {
+        if onThreads {
             world.add(after: delay, on: incarnation, .begin(.loop) { [self] in tick() })
         } else {
             world.add(after: delay, on: incarnation, .call { [self] in tick() })

@@ -10,11 +10,11 @@ public final class SimulatedNetwork: Network, @unchecked Sendable {
 
     public var loops: Int { loopStates.count }
 
-    /// - Parameter onFibers: whether what the loops run may be abandoned in the middle, as a node's code may.
-    init(fabric: NetworkFabric, incarnation: Incarnation, loops: Int, onFibers: Bool = true) {
+    /// - Parameter onThreads: whether what the loops run may be abandoned in the middle, as a node's code may.
+    init(fabric: NetworkFabric, incarnation: Incarnation, loops: Int, onThreads: Bool = true) {
         self.fabric = fabric
         self.incarnation = incarnation
-        loopStates = (0..<loops).map { SimulatedLoop(index: $0, incarnation: incarnation, onFibers: onFibers) }
+        loopStates = (0..<loops).map { SimulatedLoop(index: $0, incarnation: incarnation, onThreads: onThreads) }
     }
 
     private struct OpenPort: Listener {

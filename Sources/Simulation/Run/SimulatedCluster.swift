@@ -34,7 +34,7 @@ final class SimulatedCluster: @unchecked Sendable {
         for machine in machines + [clients] { fabric.add(machine) }
         clientMachine = clients
         clientIncarnation = clients.begin()
-        clientNetwork = SimulatedNetwork(fabric: fabric, incarnation: clientIncarnation, loops: 1, onFibers: false)
+        clientNetwork = SimulatedNetwork(fabric: fabric, incarnation: clientIncarnation, loops: 1, onThreads: false)
         var common = [
             "data_directory=\(SimulatedNode.dataDirectory)", "cluster_name=simulated", "loops=2", "commitlog_sync=\(mode)",
             "commitlog_segment_size=\(world.random.pick(["1MiB", "2MiB"]))",

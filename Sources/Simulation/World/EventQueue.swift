@@ -1,12 +1,12 @@
 /// What happens at a time, and to whom.
 struct Event {
     enum Action {
-        /// On no fiber.
+        /// On no thread.
         case call(() -> Void)
-        /// On a fiber.
-        case begin(FiberRole, () -> Void)
-        /// Goes on with a fiber that waits.
-        case resume(Fiber)
+        /// On a thread.
+        case begin(ThreadRole, () -> Void)
+        /// Goes on with a thread that waits.
+        case resume(SimulatedThread)
     }
 
     /// Nanoseconds since the beginning.

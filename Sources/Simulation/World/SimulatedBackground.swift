@@ -1,6 +1,6 @@
 import Platform
 
-/// Background work of one process, on fibers; as many at once for each kind as `ThreadPools` has threads.
+/// Background work of one process, on simulated threads; as many at once for each kind as `ThreadPools` has threads.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class SimulatedBackground: Background, @unchecked Sendable {
@@ -19,7 +19,7 @@ public final class SimulatedBackground: Background, @unchecked Sendable {
         switch kind {
         case .flush, .compaction: 1
         case .sync: 4
-        case .read, .replica: 8
+        case .read: 8
         case .control: 16
         }
     }
@@ -45,7 +45,13 @@ public final class SimulatedBackground: Background, @unchecked Sendable {
             })
     }
 
-    public func sleep(nanoseconds: UInt64) { incarnation.world.sleep(nanoseconds) }
+    public func sleep(nanoseconds: UInt64) {
+        if let fiber = Fiber.current { return fiber.sleep(nanoseconds: nanoseconds) }
+        incarnation.world.sleep(nanoseconds)
+    }
 
-    public func wait(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void) { incarnation.world.park(register) }
+    public func wait(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void) {
+        if let fiber = Fiber.current { return fiber.wait(register) }
+        incarnation.world.park(register)
+    }
 }

@@ -10,8 +10,8 @@ enum Nanoseconds {
 /// Simulated time, chance, and everything that happens, one thing after the other: all of it follows from the seed.
 ///
 /// 1. What will happen stands in a queue, by time and, at one time, by the order it was put there.
-/// 2. `run` takes the first event, sets the time to its, and lets it happen: directly, or on a fiber, whose code is a node's.
-/// 3. The code of a fiber takes no simulated time. It ends its turn by being done, or by waiting, which puts an event into the queue.
+/// 2. `run` takes the first event, sets the time to its, and lets it happen: directly, or on a thread, whose code is a node's.
+/// 3. The code of a thread takes no simulated time. It ends its turn by being done, or by waiting, which puts an event into the queue.
 ///
 /// **Thread safety**: none; one thread runs a world and its fibers, so nothing here is locked.
 /// SAFETY: `@unchecked` for that reason.
@@ -24,10 +24,10 @@ public final class SimulatedWorld: @unchecked Sendable {
     public let log: SimulationLog
     private var queue = EventQueue()
     private var order: UInt64 = 0
-    private var idle: [Fiber] = []
-    private var running: Fiber?
+    private var idle: [SimulatedThread] = []
+    private var running: SimulatedThread?
     /// Fibers of nodes that crashed while they waited or ran.
-    public private(set) var abandonedFibers = 0
+    public private(set) var abandonedThreads = 0
     private var parked: Set<ObjectIdentifier> = []
 
     public init(seed: UInt64, log: SimulationLog) {
@@ -79,67 +79,67 @@ public final class SimulatedWorld: @unchecked Sendable {
         switch event.action {
         case .call(let work): work()
         case .begin(let role, let work):
-            guard let incarnation = event.incarnation else { preconditionFailure("a fiber runs on behalf of somebody") }
-            let fiber = idle.popLast() ?? Fiber()
-            give(fiber) { fiber.begin(incarnation, role, work) }
-        case .resume(let fiber):
-            parked.remove(ObjectIdentifier(fiber))
-            give(fiber) { fiber.resume() }
+            guard let incarnation = event.incarnation else { preconditionFailure("a thread runs on behalf of somebody") }
+            let thread = idle.popLast() ?? SimulatedThread()
+            give(thread) { thread.begin(incarnation, role, work) }
+        case .resume(let thread):
+            parked.remove(ObjectIdentifier(thread))
+            give(thread) { thread.resume() }
         }
     }
 
     private func drop(_ event: Event) {
-        if case .resume(let fiber) = event.action, parked.remove(ObjectIdentifier(fiber)) != nil { abandonedFibers += 1 }
+        if case .resume(let thread) = event.action, parked.remove(ObjectIdentifier(thread)) != nil { abandonedThreads += 1 }
     }
 
-    private func give(_ fiber: Fiber, _ turn: () -> Fiber.Turn) {
+    private func give(_ thread: SimulatedThread, _ turn: () -> SimulatedThread.Turn) {
         precondition(running == nil, "two fibers at once")
-        running = fiber
+        running = thread
         let outcome = turn()
         running = nil
         switch outcome {
-        case .finished: idle.append(fiber)
-        case .parked: parked.insert(ObjectIdentifier(fiber))
-        case .abandoned: abandonedFibers += 1
+        case .finished: idle.append(thread)
+        case .parked: parked.insert(ObjectIdentifier(thread))
+        case .abandoned: abandonedThreads += 1
         }
     }
 
     // MARK: Called on a fiber
 
-    /// The fiber that runs now.
-    var current: Fiber? { running }
+    /// The thread that runs now.
+    var current: SimulatedThread? { running }
 
-    /// Lets the running fiber wait until `register` has it resumed.
+    /// Lets the running thread wait until `register` has it resumed.
     func park(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void) {
-        guard let fiber = running, let incarnation = fiber.incarnation else {
+        guard let thread = running, let incarnation = thread.incarnation else {
             preconditionFailure("only background work may wait, and this is no fiber")
         }
-        precondition(fiber.role == .background, "a loop must not wait")
+        precondition(thread.role == .background, "a loop must not wait")
         let once = Once()
         register { [self] in
             guard once.isFirst() else { return }
-            add(after: random.nanoseconds(1_000...20_000), on: incarnation, .resume(fiber))
+            add(after: random.nanoseconds(1_000...20_000), on: incarnation, .resume(thread))
         }
-        fiber.park()
+        thread.park()
     }
 
-    /// Lets the running fiber wait for a time.
+    /// Lets the running thread wait for a time.
     func sleep(_ nanoseconds: UInt64) {
-        guard let fiber = running, let incarnation = fiber.incarnation else { preconditionFailure("only background work may sleep") }
-        precondition(fiber.role == .background, "a loop must not sleep")
-        add(after: max(1, nanoseconds), on: incarnation, .resume(fiber))
-        fiber.park()
+        guard let thread = running, let incarnation = thread.incarnation else { preconditionFailure("only background work may sleep") }
+        precondition(thread.role == .background, "a loop must not sleep")
+        add(after: max(1, nanoseconds), on: incarnation, .resume(thread))
+        thread.park()
     }
 
-    /// Ends the running fiber for ever, when its node is dead.
+    /// Ends the running thread for ever, when its node is dead.
     func abandonIfDead() {
-        guard let fiber = running, let incarnation = fiber.incarnation, !incarnation.isAlive else { return }
-        fiber.abandon()
+        guard let thread = running, let incarnation = thread.incarnation, !incarnation.isAlive else { return }
+        thread.abandon()
     }
 
     /// Ends the fibers that wait for work; nothing may run after it.
     public func end() {
-        for fiber in idle { fiber.end() }
+        for thread in idle { thread.end() }
         idle = []
         queue = EventQueue()
     }

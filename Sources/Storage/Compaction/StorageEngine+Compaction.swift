@@ -168,10 +168,10 @@ extension StorageEngine {
             return lastRule
         }
         let sources = task.inputs.map {
-            ReadSource(SSTableCursor($0, range: .all, direction: .forward, mayBlock: true, isBulk: true))
+            ReadSource(SSTableCursor($0, range: .all, direction: .forward, isBulk: true))
         }
         func tombstones() -> [TombstoneCursor] {
-            task.inputs.filter { $0.tombstones != nil }.map { TombstoneCursor($0, mayBlock: true, isBulk: true) }
+            task.inputs.filter { $0.tombstones != nil }.map { TombstoneCursor($0, isBulk: true) }
         }
         let shadows = tombstones().map { ShadowSource.table($0) }
         let scan = MergeScan(sources: sources, shadows: shadows, direction: .forward, scratch: ReadScratch())

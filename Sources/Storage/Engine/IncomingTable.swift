@@ -79,6 +79,6 @@ extension SSTable {
     /// Stored bytes of the file as they stand; fewer at its end.
     public func piece(at offset: Int, upTo count: Int) throws(StorageError) -> [UInt8] {
         guard offset >= 0, count >= 0, offset < fileBytes else { return [] }
-        return try SSTable.readRaw(file, offset: offset, count: min(count, fileBytes - offset), mayBlock: true)
+        return try SSTable.readRaw(file, offset: offset, count: min(count, fileBytes - offset))
     }
 }

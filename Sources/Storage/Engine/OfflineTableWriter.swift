@@ -29,7 +29,7 @@ public final class OfflineTableWriter: Sendable {
     }
 
     /// Puts encoded mutations of the table into memory.
-    public func apply(_ mutations: UnsafeRawBufferPointer) throws(StorageError) { try engine.apply(mutations, mayBlock: true) }
+    public func apply(_ mutations: UnsafeRawBufferPointer) throws(StorageError) { try engine.apply(mutations) }
 
     /// Bytes held in memory.
     public var memoryBytes: Int { store.memtableBytes }

@@ -25,13 +25,13 @@ public struct OfflineTables {
     public func dump(
         _ table: SSTable, tombstone: (RangeTombstone) -> Void, row: (UnsafeRawBufferPointer, RowView) -> Bool
     ) throws(StorageError) {
-        let tombstones = TombstoneCursor(table, mayBlock: true, isBulk: true)
+        let tombstones = TombstoneCursor(table, isBulk: true)
         var moreTombstones = try tombstones.seekToFirst()
         while moreTombstones {
             tombstone(try tombstones.tombstone())
             moreTombstones = try tombstones.advance()
         }
-        let cursor = SSTableCursor(table, range: .all, direction: .forward, mayBlock: true, isBulk: true)
+        let cursor = SSTableCursor(table, range: .all, direction: .forward, isBulk: true)
         var more = try cursor.start()
         while more {
             guard row(cursor.key, RowView(cursor.value)) else { return }

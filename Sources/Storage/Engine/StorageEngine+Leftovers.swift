@@ -56,13 +56,17 @@ extension StorageEngine {
     func removeTableFiles(_ path: String) throws(FileError) -> Bool {
         let system = core.system
         let names = try system.list(path)
+        // A drop, the end of a compaction and that of the last reader may each remove what the others are about to.
+        func unlessGone(_ remove: () throws(FileError) -> Void) throws(FileError) {
+            do throws(FileError) { try remove() } catch { if error.reason != .notFound { throw error } }
+        }
         // The manifest last: files without one are no table, and stand in the way of a new one.
         for name in names where StorageEngine.isTableFile(name) && name != Manifest.fileName {
-            do throws(FileError) { try system.remove(path + "/" + name) } catch {
-                if error.reason != .notFound { throw error }
-            }
+            try unlessGone { () throws(FileError) in try system.remove(path + "/" + name) }
         }
-        if names.contains(Manifest.fileName) { try system.remove(path + "/" + Manifest.fileName) }
+        if names.contains(Manifest.fileName) {
+            try unlessGone { () throws(FileError) in try system.remove(path + "/" + Manifest.fileName) }
+        }
         if names.contains(StorageEngine.snapshotsName) {
             let snapshots = path + "/" + StorageEngine.snapshotsName
             guard try system.list(snapshots).isEmpty else {
@@ -71,7 +75,7 @@ extension StorageEngine {
             }
             try system.removeDirectory(snapshots)
         }
-        try system.removeDirectory(path)
+        try unlessGone { () throws(FileError) in try system.removeDirectory(path) }
         if let slash = path.lastIndex(of: "/") { try system.syncDirectory(String(path[..<slash])) }
         return false
     }

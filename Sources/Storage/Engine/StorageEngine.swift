@@ -22,6 +22,8 @@ public final class StorageEngine: Sendable {
     let compactionsRunning = Atomic<Int>(0)
     let compactionState = Mutex(CompactionState())
     private let isClosed = Atomic<Bool>(false)
+    /// Resume writers that wait for memory.
+    private let memoryWaiters = Mutex<[@Sendable () -> Void]>([])
     private let lastFailure = Mutex<String?>(nil)
 
     /// - Parameters:
@@ -49,6 +51,8 @@ public final class StorageEngine: Sendable {
     }
 
     public var options: StorageOptions { core.options }
+    /// Where what the engine does in the background runs.
+    public var background: any Background { core.background }
     public var cache: BlockCache { core.cache }
     public var log: CommitLog? { core.log }
     public var memtableBytes: Int { core.memoryBytes.load(ordering: .relaxed) }
@@ -115,10 +119,9 @@ public final class StorageEngine: Sendable {
 
     // MARK: Writing
 
-    /// Applies encoded mutations: all of them, or none with an error.
-    /// - Parameter mayBlock: whether to wait when memory for memtables is used up; else `wouldBlock`.
-    @inline(__always) public func apply(_ mutations: UnsafeRawBufferPointer, mayBlock: Bool) throws(StorageError) {
-        if core.memoryBytes.load(ordering: .relaxed) >= core.options.memtableBytes { try waitForMemory(mayBlock: mayBlock) }
+    /// Applies encoded mutations: all of them, or none with an error. Waits while memory for memtables is used up.
+    @inline(__always) public func apply(_ mutations: UnsafeRawBufferPointer) throws(StorageError) {
+        if core.memoryBytes.load(ordering: .relaxed) >= core.options.memtableBytes { try waitForMemory() }
         if let log = core.log {
             guard mutations.count <= log.largestAppend else {
                 throw .badMutation("Mutation of \(mutations.count) bytes is too large for the maximum size of \(log.largestAppend)")
@@ -188,22 +191,54 @@ public final class StorageEngine: Sendable {
         }
     }
 
-    @inline(never) private func waitForMemory(mayBlock: Bool) throws(StorageError) {
+    /// Waits until memtables have room again: a thread, or the fiber that writes.
+    @inline(never) private func waitForMemory() throws(StorageError) {
         scheduleFlush()
         // While the disk refuses, waiting would only keep threads from reads.
         if isFlushFailing.load(ordering: .relaxed) {
             throw .overloaded("memtable_space is used up, and it cannot be written out: \(failure ?? "the disk refuses")")
         }
-        guard mayBlock else { throw .wouldBlock }
-        var waited: UInt64 = 0
-        while core.memoryBytes.load(ordering: .relaxed) >= core.options.memtableBytes {
-            if waited > 5_000_000_000 {
+        let began = core.time.monotonicNanoseconds()
+        var rounds = 0
+        while isOutOfMemory {
+            rounds += 1
+            if isFlushFailing.load(ordering: .relaxed) || rounds > StorageEngine.mostMemoryWaits || core.time.monotonicNanoseconds() &- began > StorageEngine.longestMemoryWait {
                 let why = failure.map { ": " + $0 } ?? ""
                 throw .overloaded("writes come faster than the disk takes them, and memtable_space is used up\(why)")
             }
-            core.background.sleep(nanoseconds: 500_000)
-            waited += 500_000
+            core.background.wait { resume in
+                let isFirst = memoryWaiters.withLock { waiters in
+                    waiters.append(resume)
+                    return waiters.count == 1
+                }
+                if isFirst { lookAtMemoryLater() }
+                // A flush may have ended before this writer was in the list.
+                if !isOutOfMemory { wakeMemoryWaiters() }
+            }
         }
+    }
+
+    private var isOutOfMemory: Bool { core.memoryBytes.load(ordering: .relaxed) >= core.options.memtableBytes }
+
+    /// How often a write may find that others took the memory that became free.
+    private static let mostMemoryWaits = 10_000
+    /// Nanoseconds after which a write that waits for memory is refused.
+    private static let longestMemoryWait: UInt64 = 5_000_000_000
+
+    /// Lets those that wait for memory look at the time now and then.
+    private func lookAtMemoryLater() {
+        core.background.run(.control) { [self] in
+            core.background.sleep(nanoseconds: 100_000_000)
+            wakeMemoryWaiters()
+        }
+    }
+
+    private func wakeMemoryWaiters() {
+        let waiters = memoryWaiters.withLock { waiters in
+            defer { waiters = [] }
+            return waiters
+        }
+        for resume in waiters { resume() }
     }
 
     /// Hands everything appended to the commit log to the kernel. Acknowledge only after it.
@@ -217,6 +252,7 @@ public final class StorageEngine: Sendable {
         table.memoryBytes.subtract(bytes, ordering: .relaxed)
         core.memoryBytes.subtract(bytes, ordering: .relaxed)
         if active { core.activeBytes.subtract(bytes, ordering: .relaxed) }
+        if !isOutOfMemory { wakeMemoryWaiters() }
     }
 
     // MARK: Flushing

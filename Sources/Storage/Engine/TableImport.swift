@@ -108,7 +108,7 @@ struct TableImport {
                 let size = try input.size()
                 var offset = 0
                 while offset < size {
-                    let piece = try SSTable.readRaw(input, offset: offset, count: min(1 << 20, size - offset), mayBlock: true)
+                    let piece = try SSTable.readRaw(input, offset: offset, count: min(1 << 20, size - offset))
                     try piece.withUnsafeBytesTyped { (bytes) throws(FileError) in try output.write(bytes, at: offset) }
                     offset += piece.count
                 }
@@ -128,7 +128,7 @@ struct TableImport {
 
     private func checkRows(_ opened: SSTable, _ shown: String) throws(ImportError) {
         var found: String?
-        let cursor = SSTableCursor(opened, range: .all, direction: .forward, mayBlock: true, isBulk: true)
+        let cursor = SSTableCursor(opened, range: .all, direction: .forward, isBulk: true)
         try orFail { () throws(StorageError) in
             var more = try cursor.start()
             while more {
@@ -147,7 +147,7 @@ struct TableImport {
             system: system, path: path, options: table.options.files, createdAt: original.statistics.createdAt,
             sources: original.statistics.sources)
         do throws(StorageError) {
-            let cursor = SSTableCursor(original, range: .all, direction: .forward, mayBlock: true, isBulk: true)
+            let cursor = SSTableCursor(original, range: .all, direction: .forward, isBulk: true)
             var row = ByteWriter(capacity: 1024)
             var more = try cursor.start()
             while more {
@@ -156,7 +156,7 @@ struct TableImport {
                 try writer.add(key: cursor.key, row: row.bytes)
                 more = try cursor.advance()
             }
-            let tombstones = TombstoneCursor(original, mayBlock: true, isBulk: true)
+            let tombstones = TombstoneCursor(original, isBulk: true)
             var another = try tombstones.seekToFirst()
             while another {
                 try writer.addTombstone(try tombstones.tombstone())

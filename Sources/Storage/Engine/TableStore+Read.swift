@@ -1,4 +1,5 @@
 import DataModel
+import Platform
 import Primitives
 
 extension TableStore {
@@ -6,7 +7,7 @@ extension TableStore {
     /// - Parameter purge: deletions that are not shown; nil: all are. With it the row is, byte for byte, the one a scan shows: equal on replicas that hold
     ///   the same, in whatever files.
     public func get(
-        _ key: UnsafeRawBufferPointer, mayBlock: Bool, purge: PurgeRule? = nil, _ visit: (RowView) -> Void
+        _ key: UnsafeRawBufferPointer, purge: PurgeRule? = nil, _ visit: (RowView) -> Void
     ) throws(StorageError) {
         readCount.add(1, ordering: .relaxed)
         let shard = shard(of: key)
@@ -34,14 +35,14 @@ extension TableStore {
             if let record = records.0 { cover.add(RowView(record.value)) }
             for (record, _) in more { cover.add(RowView(record.value)) }
             for index in set.gates.indices where set.gates[index].filter.mayContain(hash) && !cover.hides(set.gates[index]) {
-                guard let one = try set.tables[index].find(key, mayBlock: mayBlock) else { continue }
+                guard let one = try set.tables[index].find(key) else { continue }
                 if purge != nil && set.tables[index].statistics.hasDeletions { mayPurge = true }
                 if single == nil { single = one } else { found.append(one) }
                 if set.tables.count > 1 { cover.add(RowView(one.row)) }
             }
             if set.hasTombstones {
                 for table in set.tables where table.tombstones != nil {
-                    deletion = deletion.latest(try table.deletion(at: key, hash: hash, mayBlock: mayBlock))
+                    deletion = deletion.latest(try table.deletion(at: key, hash: hash))
                 }
             }
         }
@@ -77,7 +78,7 @@ extension TableStore {
     ///   - isBulk: whether blocks are read past the cache, for scans of much that nobody reads again soon.
     ///   - excluded: numbers of files that are left out.
     public func scan(
-        _ range: KeyRange, reversed: Bool, mayBlock: Bool, purge: PurgeRule? = nil, isBulk: Bool = false,
+        _ range: KeyRange, reversed: Bool, purge: PurgeRule? = nil, isBulk: Bool = false,
         excluding excluded: Set<UInt32> = [],
         _ visit: (UnsafeRawBufferPointer, RowView) -> Bool
     ) throws(StorageError) {
@@ -89,16 +90,25 @@ extension TableStore {
             let part = KeyRange(start: start, end: end)
             if part.isEmpty { continue }
             let scan = scan(
-                shard, part, direction: reversed ? .backward : .forward, mayBlock: mayBlock, isBulk: isBulk, excluding: excluded)
+                shard, part, direction: reversed ? .backward : .forward, isBulk: isBulk, excluding: excluded)
+            var untilYield = TableStore.rowsBetweenYields
             try scan.run(purge: purge.map { purge in { _ in purge } }) { (key, row) throws(StorageError) in
                 goOn = visit(key, row)
+                untilYield -= 1
+                if untilYield == 0 {
+                    untilYield = TableStore.rowsBetweenYields
+                    Fiber.yieldIfNeeded()
+                }
                 return goOn
             }
         }
     }
 
+    /// Rows of a scan after which a fiber looks whether others should go first.
+    private static let rowsBetweenYields = 32
+
     private func scan(
-        _ shard: Shard, _ range: KeyRange, direction: Direction, mayBlock: Bool, isBulk: Bool, excluding excluded: Set<UInt32>
+        _ shard: Shard, _ range: KeyRange, direction: Direction, isBulk: Bool, excluding excluded: Set<UInt32>
     ) -> MergeScan {
         let snapshot = shard.snapshot()
         var sources: [ReadSource] = []
@@ -115,10 +125,10 @@ extension TableStore {
         for table in snapshot.tables.tables where table.overlaps(range) {
             if !excluded.isEmpty && excluded.contains(table.id) { continue }
             if let hash, !table.filter.mayContain(hash) { continue }
-            if table.tombstones != nil { shadows.append(.table(TombstoneCursor(table, mayBlock: mayBlock, isBulk: isBulk))) }
+            if table.tombstones != nil { shadows.append(.table(TombstoneCursor(table, isBulk: isBulk))) }
             if let single, TableStore.isOutsideClustering(table.statistics, range, partitionCount: single) { continue }
             sources.append(
-                ReadSource(SSTableCursor(table, range: range, direction: direction, mayBlock: mayBlock, isBulk: isBulk)))
+                ReadSource(SSTableCursor(table, range: range, direction: direction, isBulk: isBulk)))
         }
         return MergeScan(sources: sources, shadows: shadows, direction: direction, scratch: ReadScratch())
     }
@@ -126,7 +136,7 @@ extension TableStore {
     /// The range tombstones with a part in `range`, of all memtables and tables, cut to it.
     /// - Parameter excluded: numbers of files that are left out.
     public func rangeDeletions(
-        in range: KeyRange, mayBlock: Bool, excluding excluded: Set<UInt32> = []
+        in range: KeyRange, excluding excluded: Set<UInt32> = []
     ) throws(StorageError) -> RangeDeletions {
         var found = RangeDeletions()
         for index in range.start.withUnsafeBytes({ shardIndex(of: $0) })..<shards.count {
@@ -138,7 +148,7 @@ extension TableStore {
             for memtable in snapshot.frozen { inMemory += memtable.deletions.overlapping(range.start, range.end) }
             for tombstone in inMemory { found.add(tombstone) }
             for table in snapshot.tables.tables where table.tombstones != nil && !excluded.contains(table.id) {
-                let cursor = TombstoneCursor(table, mayBlock: mayBlock, isBulk: false)
+                let cursor = TombstoneCursor(table, isBulk: false)
                 var more = try range.start.withUnsafeBytesTyped { (start) throws(StorageError) in try cursor.seek(start) }
                 while more, range.end.withUnsafeBytes({ compareBytes(cursor.start, $0) < 0 }) {
                     found.add(try cursor.tombstone())

@@ -54,7 +54,7 @@ struct HintSegmentScan {
         window = [UInt8](repeating: 0, count: wanted)
         windowStart = start
         let file = file
-        let got = try window.readTyped { (buffer) throws(FileError) in try file.read(at: start, into: buffer, mayBlock: true) }
+        let got = try window.readTyped { (buffer) throws(FileError) in try file.read(at: start, into: buffer) }
         window.removeLast(wanted - got)
         return got >= count ? 0 : nil
     }

@@ -56,7 +56,7 @@ extension HintStore {
         let file = try system.open(path, .read)
         defer { file.close() }
         var bytes = [UInt8](repeating: 0, count: HintFormat.headerBytes + HintFormat.recordHeaderBytes)
-        let count = try bytes.readTyped { (buffer) throws(FileError) in try file.read(at: 0, into: buffer, mayBlock: true) }
+        let count = try bytes.readTyped { (buffer) throws(FileError) in try file.read(at: 0, into: buffer) }
         let found: (version: UInt32?, first: HintFormat.RecordHeader?) = bytes.withUnsafeBytes { raw in
             let head = UnsafeRawBufferPointer(rebasing: raw[..<count])
             do throws(HintFormat.HeaderProblem) {

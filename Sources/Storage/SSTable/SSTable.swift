@@ -47,15 +47,15 @@ public final class SSTable: Sendable {
         fileBytes = size
         let footer = try SSTable.readFooter(file, size: size)
         version = footer.version
-        root = try SSTable.readBlock(file, footer.root, size: size, mayBlock: true)
-        let tombstoneBlock = try SSTable.readBlock(file, footer.tombstones, size: size, mayBlock: true)
+        root = try SSTable.readBlock(file, footer.root, size: size)
+        let tombstoneBlock = try SSTable.readBlock(file, footer.tombstones, size: size)
         tombstones = tombstoneBlock.restartCount > 0 ? tombstoneBlock : nil
-        let filterBytes = try SSTable.readBytes(file, footer.filter, size: size, mayBlock: true)
+        let filterBytes = try SSTable.readBytes(file, footer.filter, size: size)
         guard let filter = filterBytes.withUnsafeBytes({ BloomFilter(decoding: $0) }) else {
             throw .damaged(path: path, offset: footer.filter.offset, "the Bloom filter is not one")
         }
         self.filter = filter
-        let statisticsBytes = try SSTable.readBytes(file, footer.statistics, size: size, mayBlock: true)
+        let statisticsBytes = try SSTable.readBytes(file, footer.statistics, size: size)
         do {
             statistics = try statisticsBytes.withUnsafeBytesTyped { (bytes) throws(ByteError) in
                 try SSTableStatistics(decoding: bytes, version: footer.version)
@@ -82,7 +82,7 @@ public final class SSTable: Sendable {
             throw .damaged(path: file.path, offset: 0, "\(size) bytes are too few for a table; the file was cut or never finished")
         }
         let at = size - SSTableFormat.footerBytes
-        let bytes = try readRaw(file, offset: at, count: SSTableFormat.footerBytes, mayBlock: true)
+        let bytes = try readRaw(file, offset: at, count: SSTableFormat.footerBytes)
         if let version = SSTableFooter.version(of: bytes), !SSTableFormat.knownVersions.contains(version) {
             throw .unknownVersion(path: file.path, found: version, known: SSTableFormat.version)
         }
@@ -92,10 +92,10 @@ public final class SSTable: Sendable {
         return footer
     }
 
-    static func readRaw(_ file: any File, offset: Int, count: Int, mayBlock: Bool) throws(StorageError) -> [UInt8] {
+    static func readRaw(_ file: any File, offset: Int, count: Int) throws(StorageError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         let outcome: Result<Void, StorageError> = bytes.withUnsafeMutableBytes { buffer in
-            do throws(StorageError) { return .success(try fill(buffer, from: file, offset: offset, mayBlock: mayBlock)) } catch {
+            do throws(StorageError) { return .success(try fill(buffer, from: file, offset: offset)) } catch {
                 return .failure(error)
             }
         }
@@ -104,11 +104,9 @@ public final class SSTable: Sendable {
     }
 
     /// Fills all of `buffer`.
-    static func fill(_ buffer: UnsafeMutableRawBufferPointer, from file: any File, offset: Int, mayBlock: Bool) throws(StorageError) {
+    static func fill(_ buffer: UnsafeMutableRawBufferPointer, from file: any File, offset: Int) throws(StorageError) {
         let got: Int
-        do { got = try file.read(at: offset, into: buffer, mayBlock: mayBlock) } catch {
-            throw error.reason == .wouldBlock ? .wouldBlock : .file(error)
-        }
+        do { got = try file.read(at: offset, into: buffer) } catch { throw .file(error) }
         guard got == buffer.count else {
             throw .damaged(path: file.path, offset: offset, "\(buffer.count) bytes expected, the file ends after \(got)")
         }
@@ -141,9 +139,9 @@ public final class SSTable: Sendable {
     }
 
     /// A block's bytes that are not a `Block`.
-    static func readBytes(_ file: any File, _ handle: BlockHandle, size: Int, mayBlock: Bool) throws(StorageError) -> [UInt8] {
+    static func readBytes(_ file: any File, _ handle: BlockHandle, size: Int) throws(StorageError) -> [UInt8] {
         try checkHandle(handle, size: size, path: file.path)
-        let stored = try readRaw(file, offset: handle.offset, count: handle.count, mayBlock: mayBlock)
+        let stored = try readRaw(file, offset: handle.offset, count: handle.count)
         return try stored.withUnsafeBytesTyped { (bytes) throws(StorageError) -> [UInt8] in
             let (codec, count, payload) = try check(bytes, path: file.path, offset: handle.offset)
             var out = ByteWriter(capacity: count)
@@ -169,20 +167,20 @@ public final class SSTable: Sendable {
         }
     }
 
-    static func readBlock(_ file: any File, _ handle: BlockHandle, size: Int, mayBlock: Bool) throws(StorageError) -> Block {
+    static func readBlock(_ file: any File, _ handle: BlockHandle, size: Int) throws(StorageError) -> Block {
         try checkHandle(handle, size: size, path: file.path)
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: handle.count, alignment: 16)
         defer { buffer.deallocate() }
-        try fill(buffer, from: file, offset: handle.offset, mayBlock: mayBlock)
+        try fill(buffer, from: file, offset: handle.offset)
         return try decodeBlock(UnsafeRawBufferPointer(buffer), path: file.path, offset: handle.offset)
     }
 
     /// A block through the cache.
-    @inline(__always) func block(_ handle: BlockHandle, mayBlock: Bool) throws(StorageError) -> Block {
-        guard let cache else { return try SSTable.readBlock(file, handle, size: fileBytes, mayBlock: mayBlock) }
+    @inline(__always) func block(_ handle: BlockHandle) throws(StorageError) -> Block {
+        guard let cache else { return try SSTable.readBlock(file, handle, size: fileBytes) }
         let key = BlockCache.Key(table: id, offset: handle.offset)
         if let block = cache.find(key) { return block }
-        let block = try SSTable.readBlock(file, handle, size: fileBytes, mayBlock: mayBlock)
+        let block = try SSTable.readBlock(file, handle, size: fileBytes)
         cache.insert(key, block)
         return block
     }
@@ -205,11 +203,11 @@ public final class SSTable: Sendable {
     }
 
     /// The row with exactly this key. Ask the filter before.
-    func find(_ key: UnsafeRawBufferPointer, mayBlock: Bool) throws(StorageError) -> Found? {
+    func find(_ key: UnsafeRawBufferPointer) throws(StorageError) -> Found? {
         guard let inRoot = root.find(key) else { return nil }
-        let index = try block(try handle(inRoot.value), mayBlock: mayBlock)
+        let index = try block(try handle(inRoot.value))
         guard let inIndex = index.find(key) else { return nil }
-        let data = try block(try handle(inIndex.value), mayBlock: mayBlock)
+        let data = try block(try handle(inIndex.value))
         guard let found = data.find(key), found.isExact else {
             filterFalsePositives.add(1, ordering: .relaxed)
             return nil

@@ -4,13 +4,13 @@ import Primitives
 
 /// Walks the rows of one table between two keys, forward or backward.
 ///
-/// It holds the index block and the data block it stands in. A scan that goes on reads ahead: from the third block on, pieces of 256 KiB.
+/// It holds the index block and the data block it stands in. A scan that goes on reads ahead in
+/// pieces of 256 KiB: from the third block on, or from the fifth where a loop waits for it.
 /// **Thread safety**: one thread at a time.
 final class SSTableCursor {
     let table: SSTable
     private let range: KeyRange
     private let direction: Direction
-    private let mayBlock: Bool
     /// Whether blocks go through the cache: not those of a compaction.
     private let isBulk: Bool
     private let root = BlockCursor()
@@ -25,11 +25,10 @@ final class SSTableCursor {
 
     static let windowBytes = 256 << 10
 
-    init(_ table: SSTable, range: KeyRange, direction: Direction, mayBlock: Bool, isBulk: Bool) {
+    init(_ table: SSTable, range: KeyRange, direction: Direction, isBulk: Bool) {
         self.table = table
         self.range = range
         self.direction = direction
-        self.mayBlock = mayBlock
         self.isBulk = isBulk
         root.open(table.root)
     }
@@ -104,8 +103,8 @@ final class SSTableCursor {
         let handle = try table.handle(root.value)
         index.open(
             isBulk
-                ? try SSTable.readBlock(table.file, handle, size: table.fileBytes, mayBlock: mayBlock)
-                : try table.block(handle, mayBlock: mayBlock))
+                ? try SSTable.readBlock(table.file, handle, size: table.fileBytes)
+                : try table.block(handle))
     }
 
     private func openData() throws(StorageError) {
@@ -116,8 +115,8 @@ final class SSTableCursor {
             data.open(cached)
             return
         }
-        guard mayBlock, direction == .forward, isBulk || blocksRead > 2 else {
-            data.open(try table.block(handle, mayBlock: mayBlock))
+        guard direction == .forward, isBulk || blocksRead > (Fiber.isRunning ? 4 : 2) else {
+            data.open(try table.block(handle))
             return
         }
         let block = try readAhead(handle)
@@ -139,7 +138,7 @@ final class SSTableCursor {
             windowCount = 0
             let count = min(wanted, table.fileBytes - handle.offset)
             try SSTable.fill(
-                UnsafeMutableRawBufferPointer(rebasing: window[..<count]), from: table.file, offset: handle.offset, mayBlock: true)
+                UnsafeMutableRawBufferPointer(rebasing: window[..<count]), from: table.file, offset: handle.offset)
             windowOffset = handle.offset
             windowCount = count
         }

@@ -97,7 +97,7 @@ public struct SSTableVerifier {
 
     private func checkHeader(_ file: any File, _ version: UInt32, _ report: inout Report) {
         do {
-            let bytes = try SSTable.readRaw(file, offset: 0, count: SSTableFormat.headerBytes, mayBlock: true)
+            let bytes = try SSTable.readRaw(file, offset: 0, count: SSTableFormat.headerBytes)
             var expected = ByteWriter(capacity: 16)
             expected.writeLE(SSTableFormat.magic)
             expected.writeLE(version)
@@ -110,7 +110,7 @@ public struct SSTableVerifier {
 
     private func checkFilter(_ file: any File, _ handle: BlockHandle, _ size: Int, _ report: inout Report) -> BloomFilter? {
         do {
-            let bytes = try SSTable.readBytes(file, handle, size: size, mayBlock: true)
+            let bytes = try SSTable.readBytes(file, handle, size: size)
             if let filter = bytes.withUnsafeBytes({ BloomFilter(decoding: $0) }) { return filter }
             report.problems.append(SSTableProblem(place: "filter", offset: handle.offset, message: "it is not a Bloom filter"))
         } catch { note(error, "filter", handle.offset, &report) }
@@ -120,7 +120,7 @@ public struct SSTableVerifier {
     private func checkStatistics(_ file: any File, _ footer: SSTableFooter, _ size: Int, _ report: inout Report) -> SSTableStatistics? {
         let handle = footer.statistics
         do {
-            let bytes = try SSTable.readBytes(file, handle, size: size, mayBlock: true)
+            let bytes = try SSTable.readBytes(file, handle, size: size)
             do {
                 return try bytes.withUnsafeBytesTyped { (raw) throws(ByteError) in
                     try SSTableStatistics(decoding: raw, version: footer.version)
@@ -133,7 +133,7 @@ public struct SSTableVerifier {
     }
 
     private func checkBlock(_ file: any File, _ handle: BlockHandle, _ size: Int, _ place: String, _ report: inout Report) -> Block? {
-        do { return try SSTable.readBlock(file, handle, size: size, mayBlock: true) } catch {
+        do { return try SSTable.readBlock(file, handle, size: size) } catch {
             note(error, place, handle.offset, &report)
             return nil
         }
@@ -266,7 +266,7 @@ public struct SSTableVerifier {
         let end = size - SSTableFormat.footerBytes
         while offset < end {
             let count = min(SSTableFormat.digestPieceBytes, end - offset)
-            let piece = try SSTable.readRaw(file, offset: offset, count: count, mayBlock: true)
+            let piece = try SSTable.readRaw(file, offset: offset, count: count)
             digest = piece.withUnsafeBytes { Checksum.xxh3($0, seed: digest) }
             offset += count
         }

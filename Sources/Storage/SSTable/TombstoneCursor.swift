@@ -13,7 +13,6 @@ import Primitives
 /// SAFETY: `start` is valid until the cursor moves.
 final class TombstoneCursor {
     private let table: SSTable
-    private let mayBlock: Bool
     private let isBulk: Bool
     private let root = BlockCursor()
     private let index = BlockCursor()
@@ -22,9 +21,8 @@ final class TombstoneCursor {
     private var leafHandle: BlockHandle?
 
     /// - Parameter isBulk: whether blocks are read past the cache.
-    init(_ table: SSTable, mayBlock: Bool, isBulk: Bool) {
+    init(_ table: SSTable, isBulk: Bool) {
         self.table = table
-        self.mayBlock = mayBlock
         self.isBulk = isBulk
         if let block = table.tombstones { root.open(block) }
     }
@@ -101,14 +99,14 @@ final class TombstoneCursor {
     private func openIndex() throws(StorageError) {
         let handle = try table.handle(root.value)
         if handle == indexHandle { return }
-        index.open(try table.block(handle, mayBlock: mayBlock, isBulk: isBulk))
+        index.open(try table.block(handle, isBulk: isBulk))
         indexHandle = handle
     }
 
     private func openLeaf() throws(StorageError) {
         let handle = try table.handle(index.value)
         if handle == leafHandle { return }
-        leaf.open(try table.block(handle, mayBlock: mayBlock, isBulk: isBulk))
+        leaf.open(try table.block(handle, isBulk: isBulk))
         leafHandle = handle
     }
 }
@@ -116,22 +114,22 @@ final class TombstoneCursor {
 extension SSTable {
     /// The deletion of range tombstones over `key` alone.
     /// - Parameter hash: `BloomFilter.hash` of the key's partition, which the filter has when it has range tombstones only, too.
-    func deletion(at key: UnsafeRawBufferPointer, hash: UInt64, mayBlock: Bool) throws(StorageError) -> DeletionTime {
+    func deletion(at key: UnsafeRawBufferPointer, hash: UInt64) throws(StorageError) -> DeletionTime {
         guard let tombstones, filter.mayContain(hash) else { return .none }
         let cursor = BlockCursor()
         cursor.open(tombstones)
         guard cursor.seekFloor(key) else { return .none }
-        cursor.open(try block(try handle(cursor.value), mayBlock: mayBlock))
+        cursor.open(try block(try handle(cursor.value)))
         guard cursor.seekFloor(key) else { return .none }
-        cursor.open(try block(try handle(cursor.value), mayBlock: mayBlock))
+        cursor.open(try block(try handle(cursor.value)))
         guard cursor.seekFloor(key) else { return .none }
         let (end, deletion) = try tombstone(cursor.value)
         return compareBytes(key, end) < 0 ? deletion : .none
     }
 
     /// A block through the cache, or past it.
-    func block(_ handle: BlockHandle, mayBlock: Bool, isBulk: Bool) throws(StorageError) -> Block {
-        isBulk ? try SSTable.readBlock(file, handle, size: fileBytes, mayBlock: mayBlock) : try block(handle, mayBlock: mayBlock)
+    func block(_ handle: BlockHandle, isBulk: Bool) throws(StorageError) -> Block {
+        isBulk ? try SSTable.readBlock(file, handle, size: fileBytes) : try block(handle)
     }
 
     /// Takes the value of a tombstone's entry apart.

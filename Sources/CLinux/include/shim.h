@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <ucontext.h>
 
 struct auspex_iovec {
     void *base;
@@ -50,32 +49,3 @@ static inline int auspex_poll_nanoseconds(int fd, short events, int64_t nanoseco
     int ready = auspex_ppoll_call(&entry, 1, nanoseconds < 0 ? 0 : &limit, 0);
     return ready < 0 ? -errno : ready == 0 ? 0 : entry.revents;
 }
-
-// Contexts: code with a stack of its own that a thread can leave and come back to (getcontext(3), makecontext(3)).
-
-typedef void auspex_context_entry(void *argument);
-
-/// Bytes of a context.
-static inline size_t auspex_context_size(void) { return sizeof(ucontext_t); }
-
-/// What a new context begins with; the pointers come in halves, because makecontext passes nothing wider than an int.
-static void auspex_context_begin(unsigned entry_low, unsigned entry_high, unsigned argument_low, unsigned argument_high) {
-    auspex_context_entry *entry = (auspex_context_entry *)((uintptr_t)entry_high << 32 | entry_low);
-    entry((void *)((uintptr_t)argument_high << 32 | argument_low));
-}
-
-/// Makes a context that calls `entry` when it is entered first; when that returns, the thread goes on where `then` was left last.
-static inline void auspex_context_make(
-    void *context, void *stack, size_t size, void *then, auspex_context_entry *entry, void *argument) {
-    ucontext_t *made = (ucontext_t *)context;
-    getcontext(made);
-    made->uc_stack.ss_sp = stack;
-    made->uc_stack.ss_size = size;
-    made->uc_link = (ucontext_t *)then;
-    makecontext(
-        made, (void (*)(void))auspex_context_begin, 4, (unsigned)(uintptr_t)entry, (unsigned)((uintptr_t)entry >> 32),
-        (unsigned)(uintptr_t)argument, (unsigned)((uintptr_t)argument >> 32));
-}
-
-/// Leaves the running context, to be entered again there, and enters another.
-static inline void auspex_context_switch(void *leave, const void *enter) { swapcontext((ucontext_t *)leave, (const ucontext_t *)enter); }
