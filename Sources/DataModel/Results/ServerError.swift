@@ -1,8 +1,9 @@
 import Primitives
 
-/// An error as a client sees it: one of the native protocol's codes, its message, and what the code adds (native_protocol_v4.spec, section 9).
+/// An error for the client: an error code of the native protocol, a message, and the code's additional fields
+/// (native_protocol_v4.spec, section 9).
 public struct ServerError: Error, Sendable, Equatable {
-    /// The codes of the native protocol; do not change.
+    /// The error codes of the native protocol; do not change.
     public enum Code: Int32, Sendable {
         case serverError = 0x0000
         case protocolError = 0x000A
@@ -48,7 +49,7 @@ public struct ServerError: Error, Sendable, Equatable {
         }
     }
 
-    /// What some codes carry after the message.
+    /// The additional fields of some codes.
     public enum Detail: Sendable, Equatable {
         case none
         case unavailable(consistency: Consistency, required: Int32, alive: Int32)
@@ -64,11 +65,12 @@ public struct ServerError: Error, Sendable, Equatable {
     public var code: Code
     public var message: String
     public var detail: Detail
-    /// Other nodes know newer members of the cluster and did nothing for that reason: the same may succeed once this node knows them too.
+    /// Other nodes refused because they know a newer set of cluster members. A retry may succeed once this node knows
+    /// it too.
     public var membersChanged = false
-    /// A replica did not know a table: it is gone there, or so new that not all have heard of it.
+    /// A replica did not know the table: it was dropped there, or it is new and the replica has not learned of it yet.
     public var replicaLacksTable = false
-    /// The table is gone: nothing was begun.
+    /// The table was dropped before the statement had any effect.
     public var tableIsGone = false
 
     public init(_ code: Code, _ message: String, detail: Detail = .none) {
