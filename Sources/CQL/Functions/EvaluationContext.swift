@@ -1,12 +1,12 @@
 import DataModel
 import Primitives
 
-/// What functions like `now()` draw on. One for each loop, its time set at the beginning of each request.
+/// Time and randomness for functions such as `now()`. One per event loop; its time is set at the start of each request.
 public struct EvaluationContext {
-    /// Wall-clock microseconds since 1970 of the request.
+    /// The wall-clock time of the request, in microseconds since 1970.
     public var nowMicroseconds: Int64
     public var random: SeededRandom
-    /// Low half of time-based identifiers; different for every loop of every node.
+    /// The low half of time-based UUIDs; different for every event loop of every node.
     public let clockSequenceAndNode: UInt64
     private var lastTicks: UInt64 = 0
 
@@ -16,13 +16,13 @@ public struct EvaluationContext {
         self.clockSequenceAndNode = clockSequenceAndNode
     }
 
-    /// A time-based identifier greater than all this context gave before.
+    /// Returns a time-based UUID greater than all that this context returned before.
     public mutating func nextTimeUUID() -> UUID {
         let ticks = UUID.unixEpochTicks &+ UInt64(bitPattern: nowMicroseconds) &* 10
         lastTicks = max(ticks, lastTicks &+ 1)
         return UUID.timeBased(ticks: lastTicks, clockSequenceAndNode: clockSequenceAndNode)
     }
 
-    /// A random identifier.
+    /// Returns a random UUID.
     public mutating func randomUUID() -> UUID { UUID.random(using: &random) }
 }
