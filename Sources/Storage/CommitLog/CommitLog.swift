@@ -200,8 +200,8 @@ public final class CommitLog: Sendable {
     private func convert(_ error: FileError) -> StorageError {
         guard error.operation == CommitLog.syncFailed else { return .file(error) }
         return .stopped(
-            "the commit log takes no more writes, since the disk failed to sync \(error.path): what was not synced before may be lost "
-                + "when the power fails. Check the disk and restart the server")
+            "the commit log refuses writes because syncing \(error.path) failed: data written since the last sync may be lost "
+                + "in a power failure. Check the disk and restart the server")
     }
 
     private static let syncFailed = "sync the commit log in"

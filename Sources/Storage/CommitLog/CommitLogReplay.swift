@@ -95,7 +95,7 @@ public struct CommitLogReplay {
                 return false
             }
             let lost = (next ?? bytes.count) - at.offset
-            _ = try damaged(path, at, lost, "a chunk of the log is damaged, and good data follows it", &report)
+            _ = try damaged(path, at, lost, "a chunk of the log is damaged, and valid data follows it", &report)
             guard let next else { return true }
             at.offset = next
         }

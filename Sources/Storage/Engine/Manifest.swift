@@ -40,7 +40,7 @@ struct Manifest: Equatable {
             case "flushed" where words.count == 3:
                 flushed = LogPosition(segment: UInt64(words[1]) ?? 0, offset: Int(words[2]) ?? 0)
             case "table" where words.count == 2:
-                guard let id = UInt32(words[1]) else { throw .damaged(path: path, offset: 0, "not a table's number: \(line)") }
+                guard let id = UInt32(words[1]) else { throw .damaged(path: path, offset: 0, "not an sstable number: \(line)") }
                 tables.append(id)
             default: throw .damaged(path: path, offset: 0, "unknown line: \(line)")
             }

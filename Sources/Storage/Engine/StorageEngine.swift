@@ -7,7 +7,7 @@ import Synchronization
 ///
 /// A write puts each row into the memtable of its shard, then appends the mutations to the commit log as one unit.
 /// `flushLog` at the end of the tick passes the log to the kernel; only then may the caller acknowledge the write.
-/// A memtable that is not flushed yet keeps the commit log from the position at which the memtable began.
+/// Until a memtable is flushed, the commit log is kept from the position at which the memtable began.
 /// TRUNCATE drops the table and creates a new one: replay ignores records with the old table id.
 ///
 /// **Thread safety**: all methods, from any thread.

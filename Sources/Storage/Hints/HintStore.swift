@@ -188,7 +188,7 @@ public final class HintStore: Sendable {
         }
         if options.targetBytes - (series?.storedBytes ?? 0) < bytes { return "its hints have reached \(options.targetBytes) bytes" }
         if options.totalBytes - state.storedBytes < bytes { return "all hints have reached \(options.totalBytes) bytes" }
-        if options.bufferedBytes - state.bufferedBytes < bytes { return "\(options.bufferedBytes) bytes of hints wait for the disk" }
+        if options.bufferedBytes - state.bufferedBytes < bytes { return "\(options.bufferedBytes) bytes of hints are waiting to be written" }
         return nil
     }
 
