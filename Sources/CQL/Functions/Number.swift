@@ -67,10 +67,10 @@ enum Number {
         case .integer(let value): return BigDecimal(unscaled: BigInteger(value), scale: 0)
         case .big(let value): return BigDecimal(unscaled: value, scale: 0)
         case .float(let value):
-            guard let decimal = BigDecimal(value.description) else { throw .invalid("\(JavaNumber.text(value)) is no decimal") }
+            guard let decimal = BigDecimal(value.description) else { throw .invalid("\(JavaNumber.text(value)) is not a decimal") }
             return decimal
         case .double(let value):
-            guard let decimal = BigDecimal(value.description) else { throw .invalid("\(JavaNumber.text(value)) is no decimal") }
+            guard let decimal = BigDecimal(value.description) else { throw .invalid("\(JavaNumber.text(value)) is not a decimal") }
             return decimal
         case .decimal(let value): return value
         }

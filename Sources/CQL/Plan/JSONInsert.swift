@@ -11,7 +11,7 @@ enum JSONInsert {
             throw .invalid("Could not decode JSON string as a map: \(error.message). (String was: \(shown(text)))")
         }
         guard case .object(let entries) = document else {
-            throw .invalid("Could not decode JSON string as a map: it is no object. (String was: \(shown(text)))")
+            throw .invalid("Could not decode JSON string as a map: it is not an object. (String was: \(shown(text)))")
         }
         var members: [String: JSONValue] = [:]
         for (name, value) in entries {

@@ -48,7 +48,7 @@ extension SchemaPlan {
                     detail: .alreadyExists(keyspace: definition.keyspace, table: definition.name))
             }
             let id = definition.id ?? newTableID
-            if let other = schema.tables[id] { throw .invalid("The id \(id) is that of table \(other.qualifiedName) already") }
+            if let other = schema.tables[id] { throw .invalid("The id \(id) already belongs to table \(other.qualifiedName)") }
             let table = TableMetadata(
                 keyspace: definition.keyspace, name: definition.name, id: id, columns: definition.columns, options: definition.options)
             return SchemaOutcome(schema.setting(table), .created, .table, definition.keyspace, definition.name)

@@ -96,7 +96,7 @@ extension CQLType {
         case .timestamp: return Self.bigEndian(try DateTimeText.parseTimestamp(text))
         case .duration: return try DurationValue(text).native
         case .frozen(let inner): return try inner.bytes(fromScalarText: text)
-        case .list, .set, .map, .tuple: throw .invalid("'\(text)' is no value of type \(self)")
+        case .list, .set, .map, .tuple: throw .invalid("'\(text)' is not a value of type \(self)")
         }
     }
 
