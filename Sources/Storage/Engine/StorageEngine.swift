@@ -118,7 +118,10 @@ public final class StorageEngine: Sendable {
 
     // MARK: Writing
 
-    /// Applies all of the encoded mutations, or throws and applies none.
+    /// Puts encoded mutations into the memtables and appends them to the commit log.
+    ///
+    /// Throws before changing anything if they are too large, name an unknown table, or the log refuses writes. If the
+    /// append itself fails, or a later operation does not parse, this throws although rows are in the memtables.
     /// - Parameter mayBlock: whether to wait when memory for memtables is used up; else `wouldBlock`.
     @inline(__always) public func apply(_ mutations: UnsafeRawBufferPointer, mayBlock: Bool) throws(StorageError) {
         if core.memoryBytes.load(ordering: .relaxed) >= core.options.memtableBytes { try waitForMemory(mayBlock: mayBlock) }
