@@ -3,15 +3,15 @@ import CSnappy
 import CZstd
 import Primitives
 
-/// A block could not be compressed or is not what its header says.
+/// Why a block could not be compressed or decompressed.
 public enum CompressionError: Error, Equatable, Sendable {
-    /// The library refused.
+    /// The compression library failed.
     case compressFailed(codec: String)
-    /// The bytes are damaged, or were made by another codec.
+    /// The bytes are damaged, or were compressed with another codec.
     case damaged(codec: String, byteCount: Int)
 }
 
-/// How a block of bytes is compressed.
+/// A compression codec for blocks.
 public enum BlockCodec: Sendable, Equatable, Hashable {
     case none
     case lz4
@@ -48,7 +48,7 @@ public enum BlockCodec: Sendable, Equatable, Hashable {
     }
 }
 
-/// Compresses and decompresses blocks, keeping the codec's working memory from one to the next.
+/// Compresses blocks, reusing the codec's working memory.
 ///
 /// **Thread safety**: one thread at a time.
 public final class BlockCompressor {
@@ -63,7 +63,7 @@ public final class BlockCompressor {
     deinit { if let zstd { ZSTD_freeCCtx(zstd) } }
 
     /// Appends the compressed form of `input` to `out`.
-    /// - Throws: `compressFailed` when the library gives up.
+    /// - Throws: `compressFailed` when the library fails.
     public func compress(_ input: UnsafeRawBufferPointer, into out: inout ByteWriter) throws(CompressionError) {
         switch codec {
         case .none: out.write(input)
@@ -98,10 +98,10 @@ public final class BlockCompressor {
     }
 }
 
-/// Undoes `BlockCompressor`.
+/// Decompresses what `BlockCompressor` compressed.
 public enum BlockDecompressor {
-    /// Fills all of `output`.
-    /// - Throws: `damaged` when `input` is not a block of exactly that many bytes.
+    /// Decompresses `input` into `output`, which it must fill exactly.
+    /// - Throws: `damaged` when `input` does not decompress to exactly that many bytes.
     public static func decompress(
         _ input: UnsafeRawBufferPointer, codec: BlockCodec, into output: UnsafeMutableRawBufferPointer
     ) throws(CompressionError) {
@@ -130,7 +130,7 @@ public enum BlockDecompressor {
         guard good else { throw .damaged(codec: codec.name, byteCount: input.count) }
     }
 
-    /// Appends `decompressedCount` bytes to `out`.
+    /// Decompresses `input` and appends its `decompressedCount` bytes to `out`.
     public static func decompress(
         _ input: UnsafeRawBufferPointer, codec: BlockCodec, decompressedCount: Int, into out: inout ByteWriter
     ) throws(CompressionError) {
@@ -140,7 +140,7 @@ public enum BlockDecompressor {
         }
     }
 
-    /// How many bytes a snappy block says it holds; nil when it is damaged.
+    /// The decompressed size stated in a snappy block; nil when the block is damaged.
     public static func snappyDecompressedCount(_ input: UnsafeRawBufferPointer) -> Int? {
         var stated = 0
         guard snappy_uncompressed_length(input.baseAddress?.assumingMemoryBound(to: CChar.self), input.count, &stated) == SNAPPY_OK else {

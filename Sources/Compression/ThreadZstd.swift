@@ -1,9 +1,9 @@
 import CZstd
 import Synchronization
 
-/// Decompression contexts of zstd, reused: a fresh one for each block costs more than decompressing it.
+/// A pool of zstd decompression contexts: creating one per block would cost more than the decompression.
 enum ThreadZstd {
-    /// SAFETY: a context in the pool is owned by the pool, one taken out by its taker alone.
+    /// SAFETY: a context is used only by the pool, or by the caller that took it from the pool.
     private struct Context: @unchecked Sendable { let pointer: OpaquePointer }
 
     private static let pool = Mutex<[Context]>([])

@@ -1,13 +1,13 @@
 import DataModel
 
-/// The values of `\execute`: a JSON array, one element a marker.
+/// The values of `\execute`: a JSON array with one element per bind marker.
 public enum LineBinding {
-    /// Binds the elements of `json` to `markers`, in order.
-    /// - Parameter json: what followed the name; nil: no values.
+    /// Converts the elements of `json` to the types of `markers`, in order.
+    /// - Parameter json: the text after the statement's name; nil when there are no values.
     public static func values(_ json: String?, markers: [ColumnSpec]) throws(ServerError) -> ValueList {
         let elements = try json.map(elements) ?? []
         guard elements.count == markers.count else {
-            throw .invalid("the statement has \(markers.count) markers, \\execute gave \(elements.count) values")
+            throw .invalid("the statement has \(markers.count) markers, but \\execute has \(elements.count) values")
         }
         var values = ValueList()
         for (element, marker) in zip(elements, markers) {
@@ -28,7 +28,7 @@ public enum LineBinding {
             throw error.serverError
         }
         guard case .array(let elements) = parsed else {
-            throw .invalid("the values of \\execute are a JSON array, such as [1, \"a\", null]")
+            throw .invalid("the values of \\execute must be a JSON array, such as [1, \"a\", null]")
         }
         return elements
     }

@@ -1,49 +1,49 @@
 import DataModel
 
-/// How rows are written.
+/// The output format of rows.
 public enum LineFormat: String, Sendable, CaseIterable {
-    /// A JSON array a row.
+    /// One JSON array per row.
     case array
-    /// A JSON object a row.
+    /// One JSON object per row.
     case object
-    /// Values between tabs.
+    /// Tab-separated values.
     case tsv
 }
 
-/// A command of the session: a line that begins with `\`.
+/// A command for the session: a line that begins with `\`.
 public enum LineCommand: Sendable, Equatable {
-    /// Sets the level, or shows it when nil.
+    /// Sets the consistency level; nil shows it.
     case consistency(Consistency?)
     case serialConsistency(Consistency?)
-    /// Sets how many rows a page has (0: all in one), or shows it when nil.
+    /// Sets the page size in rows (0 disables paging); nil shows it.
     case page(Int?)
-    /// The next page of the last answer.
+    /// Requests the next page of the last result.
     case next
     case format(LineFormat?)
     case tracing(Bool?)
     case login(user: String, password: String)
-    /// Keeps a statement under a name.
+    /// Prepares a statement under a name.
     case prepare(name: String, statement: String)
-    /// Runs a kept statement; the values are a JSON array, as text, or nothing.
+    /// Executes a prepared statement; the values are the text of a JSON array, or nil.
     case execute(name: String, values: String?)
-    /// Turns the times in answers off and on.
+    /// Toggles the times in responses.
     case timing
     case help
     case quit
 }
 
-/// One line of a client.
+/// One line from a client.
 public enum LineRequest: Sendable, Equatable {
-    /// Nothing but blanks or a comment: not answered.
+    /// A blank line or a comment; gets no response.
     case nothing
-    /// A CQL statement: its place in the line, blanks around it and its `;` left out.
+    /// A CQL statement: its range in the line, without surrounding blanks and its `;`.
     case statement(Range<Int>)
     case command(LineCommand)
 }
 
 extension LineRequest {
-    /// Reads a line.
-    /// - Throws: what is wrong with a command, and its usage. Statements are read by whoever runs them.
+    /// Parses a line.
+    /// - Throws: when a command is invalid, with its usage. Statements are not parsed here.
     public static func parse(_ line: UnsafeRawBufferPointer) throws(ServerError) -> LineRequest {
         var start = 0
         var end = line.count
@@ -68,23 +68,23 @@ extension LineRequest {
 }
 
 extension LineCommand {
-    /// What `\help` shows, a line each.
+    /// The lines of `\help`.
     public static let helpLines: [String] = [
         "\\consistency [LEVEL]        the consistency level of the statements that follow",
         "\\serial [LEVEL]             SERIAL or LOCAL_SERIAL, for statements with IF",
         "\\page [N]                   rows a page; 0: all in one answer",
         "\\next                       the next page of the last answer",
-        "\\format [array|object|tsv]  how rows are written",
+        "\\format [array|object|tsv]  the output format of rows",
         "\\tracing [on|off]           trace events after each answer",
-        "\\timing                     times in answers, off or on",
-        "\\login USER PASSWORD        who asks",
-        "\\prepare NAME CQL           keeps a statement with ? or :name markers",
+        "\\timing                     toggles the times in answers",
+        "\\login USER PASSWORD        logs in",
+        "\\prepare NAME CQL           prepares a statement with ? or :name markers",
         "\\execute NAME [JSON array]  runs it with these values",
         "\\help                       this",
         "\\quit                       ends the connection",
     ]
 
-    /// Reads what follows the backslash.
+    /// Parses the text after the backslash.
     static func parse(_ text: String) throws(ServerError) -> LineCommand {
         let (name, rest) = firstWord(text)
         switch name.lowercased() {
@@ -138,12 +138,12 @@ extension LineCommand {
         if text.isEmpty { return nil }
         guard let level = Consistency(name: text) else {
             let known = Consistency.allCases.map(\.name).joined(separator: ", ")
-            throw .invalid("\(command): unknown consistency level '\(text)'; there are \(known)")
+            throw .invalid("\(command): unknown consistency level '\(text)'; known levels: \(known)")
         }
         return level
     }
 
-    /// The text up to the first blank, and the rest without the blanks around it.
+    /// Returns the text up to the first blank, and the rest without surrounding blanks.
     private static func firstWord(_ text: String) -> (String, String) {
         let trimmed = text.drop { $0 == " " || $0 == "\t" }
         guard let blank = trimmed.firstIndex(where: { $0 == " " || $0 == "\t" }) else { return (String(trimmed), "") }

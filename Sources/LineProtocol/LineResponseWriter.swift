@@ -1,22 +1,23 @@
 import DataModel
 import Primitives
 
-/// Appends answers of the line protocol to a connection's outgoing bytes.
+/// Appends responses of the line protocol to a connection's outgoing bytes.
 ///
 ///     answer := columns? row* warning* trace* more? (done | failed)
 ///
-/// Each line begins with its tag and a blank; no line holds a line end, whatever the values hold.
+/// Each line starts with its tag and a space. Line breaks in values are escaped or replaced, so that a line never
+/// contains one.
 ///
 /// **Thread safety**: one owner.
 public struct LineResponseWriter: Sendable {
     public var format = LineFormat.array
-    /// Whether the last line of an answer says how long it took.
+    /// Whether the last line of a response shows the elapsed time.
     public var showsTimes = true
 
     public init() {}
 
-    /// A whole answer.
-    /// - Parameter elapsed: what the last line tells, when times are shown.
+    /// Appends a whole response.
+    /// - Parameter elapsed: the time for the last line, if times are shown.
     public func answer(_ result: StatementResult, warnings: [String] = [], elapsed: Duration, into out: inout ByteWriter) {
         switch result {
         case .void:
@@ -47,7 +48,7 @@ public struct LineResponseWriter: Sendable {
         }
     }
 
-    /// `C`: the columns.
+    /// Appends the `C` line with the columns.
     public func columns(_ metadata: ResultMetadata, into out: inout ByteWriter) {
         out.write("C [")
         for (index, column) in metadata.columns.enumerated() {
@@ -61,7 +62,7 @@ public struct LineResponseWriter: Sendable {
         out.write("]\n")
     }
 
-    /// `R`: the rows, one a line.
+    /// Appends the rows, one `R` line each.
     public func rows(_ rows: ResultRows, into out: inout ByteWriter) {
         let columns = rows.metadata.columns
         rows.cells.withUnsafeBytes { cells in
@@ -83,28 +84,28 @@ public struct LineResponseWriter: Sendable {
         }
     }
 
-    /// `W`: a warning.
+    /// Appends a `W` line with a warning.
     public func warning(_ text: String, into out: inout ByteWriter) {
         out.write("W ")
         LineText.writeFolded(text, into: &out)
         out.write(UInt8(ascii: "\n"))
     }
 
-    /// `T`: a trace event.
+    /// Appends a `T` line with a trace event.
     public func trace(_ activity: String, elapsed: Duration, into out: inout ByteWriter) {
         out.write("T \(LineResponseWriter.milliseconds(elapsed)) ms ")
         LineText.writeFolded(activity, into: &out)
         out.write(UInt8(ascii: "\n"))
     }
 
-    /// `.`: done.
+    /// Appends the final `.` line of a successful response.
     public func done(_ text: String, into out: inout ByteWriter) {
         out.write(". ")
         LineText.writeFolded(text, into: &out)
         out.write(UInt8(ascii: "\n"))
     }
 
-    /// `!`: failed; the code in hexadecimal, its name, the message.
+    /// Appends the final `!` line of a failed response: the code in hexadecimal, its name and the message.
     public func error(_ error: ServerError, into out: inout ByteWriter) {
         let digits = String(error.code.rawValue, radix: 16, uppercase: true)
         out.write("! " + String(repeating: "0", count: max(0, 4 - digits.count)) + digits + " \(error.code.name): ")
@@ -112,12 +113,12 @@ public struct LineResponseWriter: Sendable {
         out.write(UInt8(ascii: "\n"))
     }
 
-    /// The answer to a line longer than the limit.
+    /// Appends the error for a line longer than the limit.
     public func tooLong(limit: Int, into out: inout ByteWriter) {
-        error(.invalid("the line is longer than the limit of \(limit) bytes (line_max_length); it was not run"), into: &out)
+        error(.invalid("the line is longer than the limit of \(limit) bytes (line_max_length); it was not executed"), into: &out)
     }
 
-    /// `\help`: one line a command, as warnings are written, so that readers of answers need no other tag.
+    /// Appends the lines of `\help` as warnings, so that clients need to know no other tag.
     public func help(into out: inout ByteWriter) {
         for line in LineCommand.helpLines { warning(line, into: &out) }
         done("\(LineCommand.helpLines.count) commands", into: &out)
@@ -134,7 +135,7 @@ public struct LineResponseWriter: Sendable {
         default:
             let start = out.count
             type.appendJSON(cell, to: &out)
-            // Times, identifiers and the like are JSON strings without escapes; their quotes mean nothing between tabs.
+            // Dates, times, UUIDs and the like are JSON strings without escapes; remove their quotes.
             let end = out.count
             guard end - start >= 2, out.bytes[start] == UInt8(ascii: "\""), out.bytes[end - 1] == UInt8(ascii: "\"") else { return }
             let inner = [UInt8](out.bytes[start + 1..<end - 1])
@@ -143,7 +144,7 @@ public struct LineResponseWriter: Sendable {
         }
     }
 
-    /// The next cell; a null or a damaged length reads as nil.
+    /// Reads the next cell; nil for null or an invalid length.
     private static func cell(_ reader: inout ByteReader) -> UnsafeRawBufferPointer? {
         do throws(ByteError) {
             let length = Int(try reader.readBE(Int32.self))
@@ -153,7 +154,7 @@ public struct LineResponseWriter: Sendable {
         }
     }
 
-    /// Whether a conditional statement was applied; nil when the rows are no answer to one.
+    /// The value of `[applied]` of a conditional statement; nil for other results.
     private static func isApplied(_ rows: ResultRows) -> Bool? {
         guard let first = rows.metadata.columns.first, first.name == "[applied]", first.type == .boolean, rows.rowCount > 0,
             rows.cells.count >= 5
@@ -161,7 +162,7 @@ public struct LineResponseWriter: Sendable {
         return rows.cells[4] != 0
     }
 
-    /// Milliseconds with one decimal, as `0.4`.
+    /// Formats milliseconds with one decimal, such as `0.4`.
     static func milliseconds(_ elapsed: Duration) -> String {
         let (seconds, attoseconds) = elapsed.components
         let tenths = max(0, seconds * 10_000 + (attoseconds + 50_000_000_000_000) / 100_000_000_000_000)

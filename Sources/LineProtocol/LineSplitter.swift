@@ -1,33 +1,33 @@
-/// Cuts a connection's bytes into lines, whatever pieces they arrive in.
+/// Splits a connection's bytes into lines.
 ///
-/// 1. `\n` ends a line; a `\r` before it belongs to the end.
-/// 2. A line longer than the limit is reported once, when that is known, and stepped over up to its end, without being kept.
-/// 3. No byte is looked at twice: `scanned` remembers how much of the unfinished line holds no end.
+/// 1. A line ends with `\n`; a `\r` before it belongs to the line end.
+/// 2. A line longer than the limit is reported once, as soon as that is known, and skipped without being buffered.
+/// 3. No byte is scanned twice: `scanned` is the number of bytes of the unfinished line already scanned for a line end.
 ///
 /// **Thread safety**: one owner.
 public struct LineSplitter: Sendable {
-    /// What stands at the beginning of the input.
+    /// The result of `next`.
     public enum Step: Sendable, Equatable {
-        /// A line, without its end: the place in the input.
+        /// The range of a line in the input, without its line end.
         case line(Range<Int>)
-        /// The line is longer than the limit; what follows it is read again.
+        /// The line is longer than the limit. Reading continues with the next line.
         case tooLong
-        /// No whole line: more bytes are needed.
+        /// There is no complete line: more bytes are needed.
         case needMore
     }
 
     public static let defaultMaxLineBytes = 32 << 20
 
-    /// The longest line accepted, in bytes, its end not counted.
+    /// The maximum length of a line without its line end, in bytes.
     public let maxLineBytes: Int
     private var scanned = 0
     private var isSkipping = false
 
     public init(maxLineBytes: Int = LineSplitter.defaultMaxLineBytes) { self.maxLineBytes = max(maxLineBytes, 64) }
 
-    /// The next line of `input`, of which the first `consumed` bytes are done with; moves `consumed`.
+    /// Returns the next line of `input` after the first `consumed` bytes, and advances `consumed`.
     ///
-    /// After `needMore` the caller drops the consumed bytes and presents the rest again, followed by more.
+    /// After `needMore` the caller drops the consumed bytes and passes the rest again, followed by more.
     public mutating func next(_ input: UnsafeRawBufferPointer, consumed: inout Int) -> Step {
         while true {
             guard let end = LineSplitter.newline(input, from: consumed + scanned) else {
@@ -54,7 +54,7 @@ public struct LineSplitter: Sendable {
         }
     }
 
-    /// The line that the end of the connection ends, if there is one.
+    /// Returns the unterminated last line when the connection has ended.
     public mutating func last(_ input: UnsafeRawBufferPointer, consumed: inout Int) -> Step {
         let start = consumed
         consumed = input.count
@@ -68,7 +68,7 @@ public struct LineSplitter: Sendable {
         !line.isEmpty && input[line.upperBound - 1] == UInt8(ascii: "\r") ? line.lowerBound..<line.upperBound - 1 : line
     }
 
-    /// Where the next `\n` stands at or after `start`, found eight bytes at a time.
+    /// Returns the offset of the next `\n` at or after `start`, searching eight bytes at a time.
     private static func newline(_ input: UnsafeRawBufferPointer, from start: Int) -> Int? {
         let ones: UInt64 = 0x0101_0101_0101_0101
         var offset = start

@@ -1,15 +1,15 @@
 import DataModel
 import Primitives
 
-/// Text as the line protocol writes it.
+/// Text encodings of the line protocol.
 enum LineText {
-    /// `text` as a JSON string.
+    /// Appends `text` as a JSON string.
     static func writeJSON(_ text: String, into out: inout ByteWriter) {
         var copy = text
         copy.withUTF8 { CQLType.appendJSONString(UnsafeRawBufferPointer($0), to: &out) }
     }
 
-    /// Text of one line: every run of line ends becomes a blank.
+    /// Appends text with every run of line breaks replaced by one space.
     static func writeFolded(_ text: String, into out: inout ByteWriter) {
         var copy = text
         copy.withUTF8 { bytes in
@@ -26,7 +26,7 @@ enum LineText {
         }
     }
 
-    /// A text value between tabs: tab, line ends and backslash escaped.
+    /// Appends a tab-separated text value with tabs, line breaks and backslashes escaped.
     static func writeTabSafe(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter) {
         for byte in bytes {
             switch byte {

@@ -1,8 +1,8 @@
 import DataModel
 
-/// The statements of a BATCH; its consistency and timestamps stand in `QueryOptions`.
+/// The statements of a BATCH message. Its consistency levels and timestamp are in `QueryOptions`.
 ///
-/// A connection keeps one; the statements and their value lists are reused from batch to batch.
+/// A connection reuses one; the statements and their value lists keep their memory from batch to batch.
 public struct BatchRequest: Sendable {
     /// Part of the protocol; do not change.
     public enum Kind: UInt8, Sendable { case logged = 0, unlogged = 1, counter = 2 }
@@ -10,9 +10,9 @@ public struct BatchRequest: Sendable {
     /// One statement of a batch.
     public struct Statement: Sendable {
         public enum Source: Sendable, Equatable {
-            /// CQL text, at this place of the body.
+            /// CQL text, at this range of the body.
             case text(Range<Int>)
-            /// The id of a prepared statement, at this place of the body.
+            /// The id of a prepared statement, at this range of the body.
             case prepared(Range<Int>)
         }
 
@@ -21,7 +21,7 @@ public struct BatchRequest: Sendable {
     }
 
     public internal(set) var kind: Kind = .logged
-    /// Statements of this batch; `statements` may hold more, left from a longer one.
+    /// The number of statements in this batch; `statements` may have more, left from a longer one.
     public internal(set) var count = 0
     public internal(set) var statements: [Statement] = []
 
@@ -32,7 +32,7 @@ public struct BatchRequest: Sendable {
         kind = .logged
     }
 
-    /// Makes the next statement current and empties its values.
+    /// Appends a statement without values.
     mutating func begin(_ source: Statement.Source) {
         if count < statements.count {
             statements[count].source = source

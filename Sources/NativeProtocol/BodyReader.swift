@@ -1,7 +1,8 @@
 import DataModel
 import Primitives
 
-/// A cursor over a frame's body that reads the notations of native_protocol_v5.spec, section 3, and says in its errors which message was malformed and where.
+/// Reads the notations of native_protocol_v5.spec, section 3, from a frame's body. Its errors name the message and the
+/// offset.
 struct BodyReader {
     private var reader: ByteReader
     private let body: UnsafeRawBufferPointer
@@ -25,10 +26,10 @@ struct BodyReader {
         }
     }
 
-    /// The bytes at `range`, which lie before the cursor.
+    /// Returns a copy of the bytes at `range`, which must lie before the cursor.
     func copy(_ range: Range<Int>) -> [UInt8] { [UInt8](body[range]) }
 
-    /// The error for a body that says something impossible.
+    /// Returns the error for an invalid body.
     func refusal(_ reason: String) -> ServerError { ServerError(.protocolError, "Malformed \(opcode.name) message: \(reason)") }
 
     @inline(__always) mutating func byte() throws(ServerError) -> UInt8 {
@@ -47,7 +48,7 @@ struct BodyReader {
 
     mutating func uuid() throws(ServerError) -> UUID { UUID(high: try integer(), low: try integer()) }
 
-    /// A [string]; bytes that are not UTF-8 are refused.
+    /// Reads a [string]; refuses bytes that are not UTF-8.
     mutating func string() throws(ServerError) -> String {
         let length = Int(try integer(UInt16.self))
         guard let text = String(validating: try slice(length), as: UTF8.self) else { throw refusal("a string is not valid UTF-8") }
@@ -61,7 +62,7 @@ struct BodyReader {
         return list
     }
 
-    /// The place of [short bytes].
+    /// Reads [short bytes] and returns their range.
     mutating func shortBytesRange() throws(ServerError) -> Range<Int> {
         let length = Int(try integer(UInt16.self))
         let start = offset
@@ -74,7 +75,7 @@ struct BodyReader {
         return [UInt8](try slice(length))
     }
 
-    /// The place of a [long string].
+    /// Reads a [long string] and returns its range.
     mutating func longStringRange() throws(ServerError) -> Range<Int> {
         let length = Int(try integer(Int32.self))
         let start = offset
@@ -82,7 +83,7 @@ struct BodyReader {
         return start..<offset
     }
 
-    /// [bytes]; nil when null.
+    /// Reads [bytes]; nil when null.
     mutating func bytes() throws(ServerError) -> [UInt8]? {
         let length = Int(try integer(Int32.self))
         return length < 0 ? nil : [UInt8](try slice(length))
@@ -103,14 +104,14 @@ struct BodyReader {
         return level
     }
 
-    /// Appends one [value] to `values`.
+    /// Reads a [value] and appends it to `values`.
     mutating func value(into values: inout ValueList) throws(ServerError) {
         let length = try integer(Int32.self)
         switch length {
         case 0...: values.append(try slice(Int(length)))
         case -1: values.appendNull()
         case -2: values.appendUnset()
-        default: throw refusal("value length \(length); -1 is null, -2 is not set, nothing else is below 0")
+        default: throw refusal("value length \(length); the only negative lengths are -1 (null) and -2 (not set)")
         }
     }
 }

@@ -1,15 +1,16 @@
 import DataModel
 import Primitives
 
-/// EXECUTE frames of one statement that differ in stream and values only: the rest is encoded once.
+/// A template for EXECUTE frames of one statement that differ only in stream and values: everything else is encoded
+/// once.
 ///
-/// For clients that send millions of them: `begin`, one call a value, `finish`.
+/// For clients that send millions of them. Call `begin`, then `value` or `null` for each value, then `finish`.
 public struct ExecuteTemplate: Sendable {
     private let prefix: [UInt8]
-    /// Values each frame must be given.
+    /// The number of values in each frame.
     public let valueCount: Int
 
-    /// - Parameter skipMetadata: results come without their columns; only when the reader knows them.
+    /// - Parameter skipMetadata: whether results omit their column descriptions; only if the client knows them.
     public init(
         _ statement: PreparedDescription, version: ProtocolVersion, consistency: Consistency, skipMetadata: Bool = true
     ) {
@@ -31,7 +32,7 @@ public struct ExecuteTemplate: Sendable {
         prefix = out.toArray()
     }
 
-    /// Writes everything before the values; returns where the frame begins.
+    /// Writes everything before the values; returns the offset of the frame.
     @inline(__always) public func begin(stream: Int16, into out: inout ByteWriter) -> Int {
         let start = out.count
         out.write(prefix)
@@ -47,14 +48,15 @@ public struct ExecuteTemplate: Sendable {
 
     @inline(__always) public static func null(into out: inout ByteWriter) { out.writeBE(Int32(-1)) }
 
-    /// Patches the frame's length once all values are written.
+    /// Sets the frame's length once all values are written.
     @inline(__always) public static func finish(_ start: Int, into out: inout ByteWriter) {
         out.patchBE(UInt32(truncatingIfNeeded: out.count - start - FrameHeader.size), at: start + 5)
     }
 }
 
 extension Frame {
-    /// The number of rows of a plain RESULT Rows response; 0 for a RESULT of another kind, nil when it has to be decoded to tell.
+    /// The number of rows of a RESULT Rows response without metadata; 0 for another RESULT, nil when the frame must be
+    /// decoded to know.
     public var rowCount: Int? {
         guard header.rawOpcode == Opcode.result.rawValue, header.flags & ~FrameFlag.compressed == 0, body.count >= 4 else { return nil }
         let kind = Int32(bigEndian: body.loadUnaligned(as: Int32.self))

@@ -1,14 +1,14 @@
 import Compression
 import Primitives
 
-/// How a connection compresses, agreed on in STARTUP.
+/// The compression of a connection, negotiated in STARTUP.
 public enum FrameCompression: Sendable, Equatable {
     case none
     case lz4
-    /// Only with v4; v5 segments know LZ4 alone.
+    /// Only with v4; v5 segments support only LZ4.
     case snappy
 
-    /// The value of STARTUP's COMPRESSION option.
+    /// The value of the COMPRESSION option of STARTUP.
     public var name: String {
         switch self {
         case .none: "none"
@@ -17,7 +17,7 @@ public enum FrameCompression: Sendable, Equatable {
         }
     }
 
-    /// The compression of that name that `version` allows; nil when there is none.
+    /// Returns the compression with this name, if `version` supports it.
     public init?(name: String, version: ProtocolVersion) {
         switch (name.lowercased(), version) {
         case ("lz4", _): self = .lz4
@@ -27,8 +27,9 @@ public enum FrameCompression: Sendable, Equatable {
         }
     }
 
-    /// Appends the v4 form of a compressed body: LZ4 after its uncompressed length in four bytes, or Snappy's own format.
-    /// - Returns: whether it was compressed; when not, nothing was appended.
+    /// Appends a compressed v4 body: for LZ4 the uncompressed length (4 bytes) and the block; for Snappy its own
+    /// format.
+    /// - Returns: false when the body was not compressed and nothing was appended.
     func compressBody(_ body: UnsafeRawBufferPointer, into out: inout ByteWriter) -> Bool {
         let start = out.count
         switch self {
@@ -44,7 +45,8 @@ public enum FrameCompression: Sendable, Equatable {
         }
     }
 
-    /// Appends what a v4 compressed body holds; when that would be more than `limit` bytes, nothing, and their number is returned.
+    /// Decompresses a v4 body and appends it. When it would exceed `limit` bytes, appends nothing and returns its
+    /// length.
     func decompressBody(
         _ body: UnsafeRawBufferPointer, limit: Int, stream: Int16, into out: inout ByteWriter
     ) throws(ProtocolError) -> Int? {
@@ -77,12 +79,12 @@ public enum FrameCompression: Sendable, Equatable {
         }
     }
 
-    /// Appends one LZ4 block; false, and nothing appended, when it would not be smaller than its source.
+    /// Appends an LZ4 block; returns false and appends nothing when the block would not be smaller than its source.
     static func compressLZ4(_ source: UnsafeRawBufferPointer, into out: inout ByteWriter) -> Bool {
         compress(source, .lz4, into: &out)
     }
 
-    /// Appends the `count` bytes that one LZ4 block holds.
+    /// Decompresses an LZ4 block of `count` uncompressed bytes and appends them.
     static func decompressLZ4(_ block: UnsafeRawBufferPointer, count: Int, into out: inout ByteWriter) throws(ProtocolError) {
         do {
             try BlockDecompressor.decompress(block, codec: .lz4, decompressedCount: count, into: &out)
@@ -96,7 +98,7 @@ public enum FrameCompression: Sendable, Equatable {
         do {
             try BlockCompressor(codec).compress(source, into: &out)
         } catch {
-            // What the library cannot compress goes out as it is.
+            // Send data uncompressed if the library fails.
             out.truncate(to: start)
             return false
         }

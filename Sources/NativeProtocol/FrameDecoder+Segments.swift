@@ -4,11 +4,13 @@ import Primitives
 //
 //     segment      := header crc24 payload crc32
 //     header       := 3 bytes, least significant first: payload length (17 bits) self-contained (1) padding (6)
-//     header (LZ4) := 5 bytes: compressed length (17) uncompressed length (17; 0: not compressed) self-contained (1) padding (5)
+//     header (LZ4) := 5 bytes: compressed length (17) uncompressed length (17; 0: not compressed)
+//                     self-contained (1) padding (5)
 //
-// A self-contained segment holds whole frames; a frame larger than a segment fills several that are not.
+// A self-contained segment holds whole frames. A frame larger than a segment is split over several that are not
+// self-contained.
 
-/// The shape of segments. Part of the protocol; do not change.
+/// The sizes of a segment's parts. Part of the protocol; do not change.
 enum SegmentLayout {
     static let maxPayload = (1 << 17) - 1
     static let plainHeader = 3
@@ -43,10 +45,10 @@ extension FrameDecoder {
         }
     }
 
-    /// A frame of a self-contained segment: it must end inside.
+    /// Returns the frame at `offset` of a self-contained segment; it must not exceed the segment.
     private mutating func frameInside(_ bytes: UnsafeRawBufferPointer, at offset: Int, left: Int) throws(ProtocolError) -> Frame {
         guard let header = try header(bytes, at: offset, available: left) else {
-            throw .malformedSegment("\(left) bytes at the end of a self-contained segment are no frame")
+            throw .malformedSegment("\(left) bytes at the end of a self-contained segment are not a frame")
         }
         guard left - FrameHeader.size >= header.length else {
             throw .malformedSegment("a frame of \(header.length) bytes in a self-contained segment with \(left) bytes left")
@@ -56,7 +58,7 @@ extension FrameDecoder {
         return Frame(header: header, body: UnsafeRawBufferPointer(rebasing: bytes[start..<start + header.length]))
     }
 
-    /// Verifies the segment at `consumed` and makes its payload the current one; false when it has not arrived as a whole.
+    /// Verifies the segment at `consumed` and makes its payload the current one; false when it has not fully arrived.
     private mutating func openSegment(_ input: UnsafeRawBufferPointer, consumed: inout Int) throws(ProtocolError) -> Bool {
         let isCompressing = compression != .none
         let fields = isCompressing ? SegmentLayout.compressedHeader : SegmentLayout.plainHeader
@@ -103,7 +105,7 @@ extension FrameDecoder {
         return true
     }
 
-    /// Leaves out `count` bytes of a large frame if it is one that is too long; false when it is not.
+    /// Skips `count` bytes of an oversized frame; false when none is being skipped.
     private mutating func skip(_ count: Int) throws(ProtocolError) -> Bool {
         guard skipLeft > 0 else { return false }
         guard count <= skipLeft else {
@@ -113,7 +115,7 @@ extension FrameDecoder {
         return true
     }
 
-    /// The frame collected from several segments, once it is whole.
+    /// Returns the frame assembled from several segments, once it is complete.
     private mutating func assembledFrame() throws(ProtocolError) -> Frame? {
         let collected = assembly.bytes
         guard let header = try header(collected, at: 0, available: collected.count) else { return nil }

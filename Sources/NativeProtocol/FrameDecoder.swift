@@ -1,48 +1,50 @@
 import Primitives
 
-/// Cuts a connection's bytes into frames.
+/// Splits a connection's bytes into frames.
 ///
-/// 1. Before the handshake of v5, and always with v4, frames follow each other: a header of nine bytes, a body.
-/// 2. After it, v5 wraps them in checksummed segments (`FrameDecoder+Segments`).
+/// 1. With v4, and with v5 before the handshake is complete, frames follow each other: a header of nine bytes, then the
+///    body.
+/// 2. After the handshake, v5 wraps frames in checksummed segments (`FrameDecoder+Segments`).
 ///
-/// A frame that stands whole and uncompressed in the input is handed out as it stands there, without a copy. The caller keeps one contiguous
-/// buffer, calls `next` until it returns nil, and then drops the first `consumed` bytes and appends what arrives.
+/// A frame that is contiguous and uncompressed in the input is returned without a copy. The caller keeps one contiguous
+/// buffer and calls `next` until it returns nil; then it drops the first `consumed` bytes and appends what arrives.
 ///
-/// A frame whose body is longer than `maxFrameBytes` is handed out without it, once that has been skipped as it arrived: who sent it can be
-/// told, and the frames after it are read. One beyond the protocol's own limit is no frame at all.
+/// A frame with a body longer than `maxFrameBytes` is returned without the body, after the body has arrived and been
+/// skipped. So the sender can get an error and the frames after it are still read. A body beyond the protocol's own
+/// limit is a protocol error.
 ///
-/// **Thread safety**: one owner. **Invariants**: never holds more than `maxFrameBytes` and one segment; `segmentLeft > 0` only between two
-/// frames of one segment of the input.
+/// **Thread safety**: one owner. **Invariants**: never holds more than `maxFrameBytes` and one segment; `segmentLeft >
+/// 0` only between two frames of one segment of the input.
 public struct FrameDecoder: ~Copyable, Sendable {
-    /// Who sends what is decoded here.
+    /// What is decoded: requests on a server, responses on a client.
     public enum Direction: Sendable { case requests, responses }
 
-    /// Cassandra's default for a request.
+    /// Cassandra's default limit for a request, in bytes.
     public static let defaultMaxFrameBytes = 16 << 20
-    /// The protocol's own limit.
+    /// The protocol's own limit, in bytes.
     public static let absoluteMaxFrameBytes = 256 << 20
-    /// Buffers that grew past this are given back after the frame that needed them.
+    /// Larger buffers are freed after use.
     static let keptBufferBytes = 1 << 20
 
-    /// The longest body accepted, in bytes.
+    /// The maximum length of a body, in bytes.
     public let maxFrameBytes: Int
     let direction: Direction
-    /// How bodies (v4) or segments (v5) are compressed; set once STARTUP agreed on it.
+    /// The compression of bodies (v4) or segments (v5); set once STARTUP negotiated it.
     public var compression: FrameCompression = .none
-    /// The version of the connection, known from its first frame on.
+    /// The connection's version; known from its first frame on.
     public internal(set) var version: ProtocolVersion?
-    /// Whether v5 segments are read.
+    /// Whether the input consists of v5 segments.
     public private(set) var isSegmented = false
 
-    /// Payload bytes of the current segment that still stand in the input, before its CRC32.
+    /// The payload bytes of the current segment that are still in the input, before its CRC32.
     var segmentLeft = 0
-    /// A decompressed body, or the payload of a compressed segment, read from `inflatedOffset` on.
+    /// A decompressed body, or the payload of a compressed segment, of which `inflatedOffset` bytes are read.
     var inflated = ByteWriter(capacity: 16)
     var inflatedOffset = 0
-    /// The parts of a frame larger than a segment.
+    /// The parts received of a frame larger than a segment.
     var assembly = ByteWriter(capacity: 16)
     var assemblyIsDelivered = false
-    /// A frame whose body is too long, and bytes of it still to come.
+    /// The header of an oversized frame whose body is being skipped; `skipLeft` is the number of bytes still to skip.
     public internal(set) var skipped: FrameHeader?
     var skipLeft = 0
 
@@ -51,15 +53,16 @@ public struct FrameDecoder: ~Copyable, Sendable {
         self.maxFrameBytes = min(max(maxFrameBytes, 1024), FrameDecoder.absoluteMaxFrameBytes)
     }
 
-    /// From the next byte on, v5 segments: called after READY or AUTHENTICATE went out or came in.
+    /// Switches to v5 segments from the next byte on; call it after READY or AUTHENTICATE was sent or received.
     public mutating func beginSegments(compression: FrameCompression) {
         isSegmented = true
         self.compression = compression
     }
 
-    /// The next frame of `input`, of which the first `consumed` bytes are done with; moves `consumed`.
+    /// Returns the next frame of `input` after the first `consumed` bytes, and advances `consumed`.
     ///
-    /// Returns nil when more bytes are needed; the caller then presents those from `consumed` on again, followed by more.
+    /// Returns nil when more bytes are needed. The caller then passes the bytes from `consumed` on again, followed by
+    /// more.
     public mutating func next(_ input: UnsafeRawBufferPointer, consumed: inout Int) throws(ProtocolError) -> Frame? {
         if isSegmented { return try nextInSegments(input, consumed: &consumed) }
         if skipped != nil { return skip(input, &consumed) }
@@ -83,7 +86,7 @@ public struct FrameDecoder: ~Copyable, Sendable {
         return Frame(header: header, body: inflated.bytes)
     }
 
-    /// Leaves out what has arrived of a body that is too long; its frame when that was all of it.
+    /// Skips what has arrived of an oversized body; returns its frame once all is skipped.
     private mutating func skip(_ input: UnsafeRawBufferPointer, _ consumed: inout Int) -> Frame? {
         let here = min(skipLeft, input.count - consumed)
         consumed += here
@@ -91,7 +94,7 @@ public struct FrameDecoder: ~Copyable, Sendable {
         return skippedFrame()
     }
 
-    /// The frame whose body was too long, when all of that has been left out.
+    /// Returns the frame of an oversized body once all of the body is skipped.
     mutating func skippedFrame() -> Frame? {
         guard skipLeft == 0, let header = skipped else { return nil }
         skipped = nil
@@ -104,14 +107,15 @@ public struct FrameDecoder: ~Copyable, Sendable {
             oversize: Frame.Oversize(length: length, limit: maxFrameBytes))
     }
 
-    /// Bytes the connection needs in its buffer before `next` can return more; 0 when unknown. A hint for growing it once.
+    /// The number of bytes the buffer needs before `next` can return a frame, for growing it once; 0 when unknown.
     public func bytesWanted(_ input: UnsafeRawBufferPointer, from consumed: Int) -> Int {
         guard !isSegmented, skipped == nil, input.count - consumed >= FrameHeader.size else { return 0 }
         let length = Int(UInt32(bigEndian: input.loadUnaligned(fromByteOffset: consumed + 5, as: UInt32.self)))
         return length <= maxFrameBytes ? FrameHeader.size + length : 0
     }
 
-    /// The header at `offset`, checked; nil when it is not there as a whole. Its version is refused from its first byte on.
+    /// Returns the validated header at `offset`; nil when it has not fully arrived. An unsupported version is refused
+    /// as soon as the stream id has arrived.
     mutating func header(
         _ bytes: UnsafeRawBufferPointer, at offset: Int, available: Int
     ) throws(ProtocolError) -> FrameHeader? {
@@ -119,7 +123,7 @@ public struct FrameDecoder: ~Copyable, Sendable {
         let first = bytes[offset]
         let isResponse = first & 0x80 != 0
         guard let version = ProtocolVersion(rawValue: first & 0x7F) else {
-            // Versions 1 and 2 have a stream of one byte; from 3 on it has two.
+            // Versions 1 and 2 have one byte of stream id; later ones have two.
             let old = first & 0x7F < 3
             guard available >= (old ? 3 : 4) else { return nil }
             let stream =

@@ -10,37 +10,37 @@ public enum FrameFlag {
     public static let beta: UInt8 = 0x10
 }
 
-/// The nine bytes before a frame's body.
+/// The header of a frame, nine bytes.
 ///
 ///     header := version-and-direction (1) flags (1) stream (2) opcode (1) body-length (4)
 public struct FrameHeader: Sendable, Equatable {
-    /// Bytes of a header.
+    /// The size of a header, in bytes.
     public static let size = 9
 
     public var version: ProtocolVersion
     public var isResponse: Bool
     public var flags: UInt8
     public var stream: Int16
-    /// The opcode as sent; `opcode` is nil when the protocol has none of this number.
+    /// The opcode as received; `opcode` is nil when it is unknown.
     public var rawOpcode: UInt8
-    /// Bytes of the body as sent: compressed when the flag says so.
+    /// The length of the body as received, in bytes; compressed if the flag is set.
     public var length: Int
 
     public var opcode: Opcode? { Opcode(rawValue: rawOpcode) }
     public var wantsTracing: Bool { flags & FrameFlag.tracing != 0 }
 }
 
-/// One frame, its body decompressed.
+/// A frame with its decompressed body.
 ///
-/// SAFETY: `body` is borrowed from the decoder's input or its own buffer, and is valid until the next call of the decoder
-/// or the next change of the input.
+/// SAFETY: `body` borrows from the decoder's input or its buffer; it is valid until the next call of the decoder or the
+/// next change of the input.
 public struct Frame {
     public var header: FrameHeader
     public var body: UnsafeRawBufferPointer
-    /// Set when the body is longer than is accepted, in bytes: it is skipped as it arrives, and `body` is empty.
+    /// Set when the body exceeded the limit and was skipped; `body` is then empty.
     public var oversize: Oversize?
 
-    /// A body's length beside the limit that it exceeds, in bytes.
+    /// The length of a body and the limit it exceeds, in bytes.
     public struct Oversize: Sendable, Equatable {
         public var length: Int
         public var limit: Int
@@ -54,7 +54,7 @@ public struct Frame {
         self.oversize = oversize
     }
 
-    /// Refuses a message whose body was left out for its length.
+    /// Throws if the body was skipped because of its length.
     func checkSize() throws(ServerError) {
         if let oversize { throw ServerError(.invalid, oversize.message) }
     }

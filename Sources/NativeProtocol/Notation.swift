@@ -1,8 +1,9 @@
 import Primitives
 
-/// The notations of native_protocol_v5.spec, section 3, written.
+/// Writes the notations of native_protocol_v5.spec, section 3.
 extension ByteWriter {
-    /// A [string]. What does not fit 16 bits of length is cut at a character's boundary: only messages can be that long.
+    /// Writes a [string]. Text longer than 65,535 bytes is truncated at a character boundary; only messages can be that
+    /// long.
     mutating func writeString(_ text: String) {
         var copy = text
         copy.withUTF8 { bytes in
@@ -13,7 +14,7 @@ extension ByteWriter {
         }
     }
 
-    /// A [string list] of at most 65,535 strings.
+    /// Writes a [string list]; strings beyond the first 65,535 are dropped.
     mutating func writeStringList(_ list: [String]) {
         writeBE(UInt16(clamping: list.count))
         for text in list.prefix(Int(UInt16.max)) { writeString(text) }
@@ -33,7 +34,7 @@ extension ByteWriter {
         write(bytes)
     }
 
-    /// [bytes]; nil is null.
+    /// Writes [bytes]; nil is null.
     mutating func writeBytes(_ bytes: [UInt8]?) {
         guard let bytes else { return writeBE(Int32(-1)) }
         writeBE(Int32(bytes.count))

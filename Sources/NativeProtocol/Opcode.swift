@@ -1,4 +1,4 @@
-/// What a frame says (native_protocol_v5.spec, 2.4). Part of the protocol; do not change.
+/// The kind of a message (native_protocol_v5.spec, 2.4). Part of the protocol; do not change.
 public enum Opcode: UInt8, Sendable {
     case error = 0x00
     case startup = 0x01
@@ -17,7 +17,7 @@ public enum Opcode: UInt8, Sendable {
     case authResponse = 0x0F
     case authSuccess = 0x10
 
-    /// The name as the specification writes it.
+    /// The name in the specification.
     public var name: String {
         switch self {
         case .error: "ERROR"

@@ -1,16 +1,16 @@
 import DataModel
 
-/// What a PREPARE is answered with.
+/// The response to PREPARE.
 public struct PreparedDescription: Sendable {
-    /// What EXECUTE names the statement by.
+    /// The id of the statement for EXECUTE.
     public var id: [UInt8]
-    /// v5: what EXECUTE names the known result columns by; changes when they do.
+    /// v5: the id of the result metadata, which EXECUTE sends back; it changes with the result columns.
     public var resultMetadataID: [UInt8]
     /// The bind markers.
     public var markers: [ColumnSpec]
-    /// For each partition-key column, the marker that is bound to it; empty when one has none.
+    /// The index of the bind marker for each partition key column; empty unless every column has one.
     public var partitionKeyMarkers: [UInt16]
-    /// The columns of the result; nil when it has no rows.
+    /// The result columns; nil when the statement returns no rows.
     public var result: ResultMetadata?
 
     public init(

@@ -1,26 +1,26 @@
 import DataModel
 import Primitives
 
-/// What comes with a statement: <query_parameters> of QUERY and EXECUTE, and the tail of BATCH.
+/// The parameters of a statement: <query_parameters> of QUERY and EXECUTE, and the end of BATCH.
 ///
-/// A connection keeps one and decodes into it again and again.
+/// A connection decodes all requests into the same one.
 public struct QueryOptions: Sendable {
     public var consistency: Consistency = .one
-    /// The values of QUERY and EXECUTE; a batch has its values with its statements.
+    /// The values of QUERY and EXECUTE. A batch has values in its statements.
     public var values = ValueList()
-    /// The result's columns need not be described again.
+    /// Whether the response may omit the description of the result columns.
     public var skipMetadata = false
-    /// Rows a page; nil: all in one answer.
+    /// The page size in rows; nil disables paging.
     public var pageSize: Int?
-    /// Where the page begins; nil: at the start.
+    /// The paging state of the page to return; nil for the first page.
     public var pagingState: [UInt8]?
-    /// `serial` or `localSerial`; nil: not given, `serial` is meant.
+    /// `serial` or `localSerial`; nil means not given, which counts as `serial`.
     public var serialConsistency: Consistency?
-    /// Microseconds; nil: the server decides.
+    /// The write timestamp in microseconds; nil when the server chooses it.
     public var defaultTimestamp: Int64?
-    /// v5: the keyspace unqualified names are in.
+    /// v5: the keyspace of unqualified names.
     public var keyspace: String?
-    /// v5: what the server takes for the current second.
+    /// v5: the time to use as "now", in seconds since 1970.
     public var nowInSeconds: Int32?
 
     public init() {}

@@ -1,8 +1,8 @@
 import DataModel
 
-/// What a STARTUP asks for.
+/// The options of a STARTUP message.
 public struct StartupOptions: Sendable, Equatable {
-    /// All options, keys in upper case.
+    /// All options; the keys are in upper case.
     public var all: [String: String]
 
     public init(all: [String: String]) { self.all = all }
@@ -12,29 +12,30 @@ public struct StartupOptions: Sendable, Equatable {
     public var driverName: String? { all["DRIVER_NAME"] }
     public var driverVersion: String? { all["DRIVER_VERSION"] }
 
-    /// What to compress with; an error when the client asks for what this version has not.
+    /// Returns the requested compression. Throws when this protocol version does not support it.
     public func agreedCompression(_ version: ProtocolVersion) throws(ServerError) -> FrameCompression {
         guard let name = compression else { return .none }
         guard let agreed = FrameCompression(name: name, version: version) else {
             let known = version == .v4 ? "lz4, snappy" : "lz4"
-            throw ServerError(.protocolError, "Unknown compression algorithm: \(name); protocol \(version.description) has \(known)")
+            throw ServerError(.protocolError, "Unknown compression algorithm: \(name); protocol \(version.description) supports \(known)")
         }
         return agreed
     }
 }
 
-/// A request, its texts and ids as places in the frame's body, so that decoding copies nothing but values.
+/// A decoded request. Texts and ids are ranges of the frame's body, so that decoding copies only values.
 public enum Request: Sendable, Equatable {
     case startup(StartupOptions)
     case options
     case authResponse([UInt8]?)
     case register([ServerEvent.Kind])
-    /// The CQL text; the rest is in the decoder's `options`.
+    /// The CQL text; the parameters are in the decoder's `options`.
     case query(text: Range<Int>)
-    /// The CQL text; v5 may name a keyspace for it.
+    /// The CQL text; in v5 optionally the keyspace of unqualified names.
     case prepare(text: Range<Int>, keyspace: String?)
-    /// The statement's id, and in v5 the id of the result metadata the client knows; the rest is in the decoder's `options`.
+    /// The statement's id, and in v5 the id of the client's result metadata; the parameters are in the decoder's
+    /// `options`.
     case execute(id: Range<Int>, resultMetadataID: Range<Int>?)
-    /// In the decoder's `batch` and `options`.
+    /// The statements are in the decoder's `batch`, the parameters in its `options`.
     case batch
 }

@@ -1,20 +1,20 @@
 import DataModel
 import Primitives
 
-/// Reads requests into storage that is used again for the next one.
+/// Decodes requests; its storage is reused for the next request.
 ///
-/// A request that may have to run again on another thread is carried there as copies of `options`, `batch` and the body.
+/// To run a request again on another thread, copy `options`, `batch` and the body.
 ///
 /// **Thread safety**: one owner.
 public struct RequestDecoder: Sendable {
-    /// What came with the QUERY, EXECUTE or BATCH decoded last.
+    /// The parameters of the QUERY, EXECUTE or BATCH decoded last.
     public private(set) var options = QueryOptions()
     /// The BATCH decoded last.
     public private(set) var batch = BatchRequest()
 
     public init() {}
 
-    /// Decodes one request. A refused request leaves the connection usable: its frame's end is known.
+    /// Decodes one request. After an error the connection is still usable, because the frame's end is known.
     public mutating func decode(_ frame: Frame) throws(ServerError) -> Request {
         try frame.checkSize()
         guard let opcode = frame.header.opcode else {
@@ -50,7 +50,7 @@ public struct RequestDecoder: Sendable {
         }
     }
 
-    /// The text at `range` of a frame's body.
+    /// Returns the text at `range` of a frame's body.
     public static func text(_ body: UnsafeRawBufferPointer, _ range: Range<Int>) throws(ServerError) -> String {
         guard let text = String(validating: UnsafeRawBufferPointer(rebasing: body[range]), as: UTF8.self) else {
             throw ServerError(.protocolError, "The statement is not valid UTF-8")
@@ -74,7 +74,7 @@ public struct RequestDecoder: Sendable {
         for name in try reader.stringList() {
             guard let kind = ServerEvent.Kind(rawValue: name.uppercased()) else {
                 let known = ServerEvent.Kind.allCases.map(\.rawValue).joined(separator: ", ")
-                throw reader.refusal("unknown event type '\(name)'; there are \(known)")
+                throw reader.refusal("unknown event type '\(name)'; known types: \(known)")
             }
             kinds.append(kind)
         }
@@ -103,7 +103,7 @@ public struct RequestDecoder: Sendable {
         try readTail(&reader, version, flags)
     }
 
-    /// What QUERY, EXECUTE and BATCH have in common at their end.
+    /// Reads the parameters that QUERY, EXECUTE and BATCH have in common at their end.
     private mutating func readTail(_ reader: inout BodyReader, _ version: ProtocolVersion, _ flags: UInt32) throws(ServerError) {
         if flags & QueryFlag.serialConsistency != 0 {
             let level = try reader.consistency()

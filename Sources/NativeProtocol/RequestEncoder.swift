@@ -1,10 +1,10 @@
 import DataModel
 import Primitives
 
-/// Appends requests to a client's outgoing bytes. With v5 they go through a `SegmentEncoder` once the handshake is over.
+/// Appends requests to a client's outgoing bytes. With v5, after the handshake, pass those through a `SegmentEncoder`.
 public struct RequestEncoder: Sendable {
     public var version: ProtocolVersion
-    /// Asks the server to trace the requests encoded from now on.
+    /// Whether to request tracing for the following requests.
     public var tracing = false
 
     public init(version: ProtocolVersion) { self.version = version }
@@ -74,7 +74,7 @@ public struct RequestEncoder: Sendable {
         finish(start, into: &out)
     }
 
-    /// A batch of one prepared statement, once for each value list.
+    /// Appends a BATCH that executes one prepared statement for each value list.
     public func batch(
         _ kind: BatchRequest.Kind, _ statement: PreparedDescription, _ rows: [ValueList], _ options: QueryOptions, stream: Int16,
         into out: inout ByteWriter

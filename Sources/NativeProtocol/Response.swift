@@ -1,7 +1,7 @@
 import DataModel
 import Primitives
 
-/// What a server answers, as a client sees it.
+/// A server's response, as a client sees it.
 public enum Response: Sendable {
     case ready
     case authenticate(String)
@@ -9,18 +9,19 @@ public enum Response: Sendable {
     case authSuccess([UInt8]?)
     case supported([String: [String]])
     case error(ServerError)
-    /// Rows, and with v5 the new id of their metadata when it changed since the statement was prepared.
+    /// Rows. `changedMetadataID` (v5) is the new id of the result metadata, if it changed since the statement was
+    /// prepared.
     case rows(ResultRows, changedMetadataID: [UInt8]?)
     case void
     case setKeyspace(String)
     case prepared(PreparedDescription)
-    /// Nil when what changed is of a kind this project has not (functions, aggregates).
+    /// Nil for kinds of objects this project does not have (functions, aggregates).
     case schemaChange(SchemaChange?)
-    /// Nil when the event is of a kind this project has not.
+    /// Nil for kinds of events this project does not have.
     case event(ServerEvent?)
 }
 
-/// A response and what came with it.
+/// A response with its stream id, tracing id and warnings.
 public struct ReceivedResponse: Sendable {
     public var stream: Int16
     public var tracingID: UUID?

@@ -2,7 +2,7 @@ import DataModel
 import Primitives
 
 extension ResponseDecoder {
-    /// An ERROR body. A code this project has not becomes a server error that names it.
+    /// Decodes an ERROR body. An unknown code becomes a server error with the code in its message.
     static func error(_ reader: inout BodyReader, _ version: ProtocolVersion) throws(ServerError) -> ServerError {
         let raw = try reader.integer(Int32.self)
         let message = try reader.string()

@@ -1,10 +1,12 @@
 import DataModel
 import Primitives
 
-/// Reads a server's responses; the client's half of the codec.
+/// Decodes a server's responses; used by clients.
 public enum ResponseDecoder {
-    /// - Parameter known: the result columns of the executed statement, for rows that come without metadata.
-    /// - Throws: a protocol error when the body is not what its opcode says. An ERROR response is no failure to decode: it is returned.
+    /// Decodes one response.
+    ///
+    /// - Parameter known: the result columns of the executed statement, for rows without metadata.
+    /// - Throws: a protocol error when the body is invalid. An ERROR response is returned, not thrown.
     public static func decode(_ frame: Frame, known: ResultMetadata? = nil) throws(ServerError) -> ReceivedResponse {
         try frame.checkSize()
         guard let opcode = frame.header.opcode else {
@@ -93,12 +95,12 @@ public enum ResponseDecoder {
         let metadata = try metadata(&reader)
         let described = metadata.columns.map { ResultMetadata(columns: $0) } ?? known
         guard let described, described.columns.count == metadata.columnCount else {
-            throw reader.refusal("rows of \(metadata.columnCount) columns without their description")
+            throw reader.refusal("rows of \(metadata.columnCount) columns without metadata")
         }
         let rowCount = Int(try reader.integer(Int32.self))
         guard rowCount >= 0 else { throw reader.refusal("\(rowCount) rows") }
         guard metadata.columnCount > 0 || rowCount == 0 else { throw reader.refusal("\(rowCount) rows of no columns") }
-        // Walked once here, so that whoever reads the cells later cannot meet a length that lies.
+        // Validate all lengths now, so that readers of the cells can trust them.
         let start = reader.offset
         for _ in 0..<rowCount {
             for _ in 0..<metadata.columnCount {

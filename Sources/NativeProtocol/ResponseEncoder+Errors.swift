@@ -2,7 +2,7 @@ import DataModel
 import Primitives
 
 extension ResponseEncoder {
-    /// ERROR, with what its code adds (native_protocol_v5.spec, section 9).
+    /// Appends ERROR with the additional fields of its code (native_protocol_v5.spec, section 9).
     public mutating func error(_ error: ServerError, _ head: ResponseHead, into out: inout ByteWriter) {
         let start = begin(.error, head, into: &out)
         out.writeBE(error.code.rawValue)
@@ -11,7 +11,7 @@ extension ResponseEncoder {
         finish(start, into: &out)
     }
 
-    /// A code that drivers expect details with gets them, even where whoever raised it gave none.
+    /// Returns default details for codes that require them when the error has none.
     private func completed(_ error: ServerError) -> ServerError.Detail {
         guard case .none = error.detail else { return error.detail }
         switch error.code {
@@ -37,7 +37,7 @@ extension ResponseEncoder {
         case .writeTimeout(let consistency, let received, let required, let writeType):
             writeCounts(consistency, received, required, into: &out)
             out.writeString(writeType)
-            // v5 adds how many other proposals a conditional write met.
+            // v5 adds the number of contending Paxos proposals.
             if version >= .v5 && writeType == "CAS" { out.writeBE(UInt16(0)) }
         case .readTimeout(let consistency, let received, let required, let dataPresent):
             writeCounts(consistency, received, required, into: &out)
@@ -67,7 +67,8 @@ extension ResponseEncoder {
         out.writeBE(required)
     }
 
-    /// v4: a count. v5: a map of node to reason; the addresses are not known here, so each failure gets one of its own in 0.0.0.0/8, reason 0 (unknown).
+    /// v4: the number of failures. v5: a map from node to reason code. The node addresses are not known here, so each
+    /// failure gets a made-up address in 0.0.0.0/8 and reason 0 (unknown).
     private func writeFailures(_ count: Int32, into out: inout ByteWriter) {
         guard version >= .v5 else { return out.writeBE(count) }
         let entries = UInt32(clamping: min(count, 1024))

@@ -19,10 +19,10 @@ enum MetadataFlag {
 }
 
 extension ResponseEncoder {
-    /// The answer to a statement.
+    /// Appends the result of a statement.
     /// - Parameters:
     ///   - skipMetadata: the request's flag; ignored when the metadata changed.
-    ///   - changedMetadataID: v5: set when the client's result metadata id is not the statement's present one.
+    ///   - changedMetadataID: v5: the current result metadata id, if the client's id is outdated.
     public mutating func result(
         _ result: borrowing StatementResult, _ head: ResponseHead, skipMetadata: Bool = false, changedMetadataID: [UInt8]? = nil,
         into out: inout ByteWriter
@@ -46,7 +46,7 @@ extension ResponseEncoder {
         finish(start, into: &out)
     }
 
-    /// RESULT Void, the commonest answer, without a detour.
+    /// Appends RESULT Void directly; it is the most frequent response.
     public mutating func void(stream: Int16, into out: inout ByteWriter) {
         out.reserve(13)
         out.write(version.rawValue | 0x80)
@@ -57,7 +57,7 @@ extension ResponseEncoder {
         out.writeBE(ResultKind.void)
     }
 
-    /// The answer to PREPARE.
+    /// Appends the response to PREPARE.
     public mutating func prepared(_ statement: PreparedDescription, _ head: ResponseHead, into out: inout ByteWriter) {
         let start = begin(.result, head, into: &out)
         out.writeBE(ResultKind.prepared)

@@ -1,10 +1,10 @@
 import DataModel
 import Primitives
 
-/// What every response carries beside its body.
+/// The fields common to all responses.
 public struct ResponseHead: Sendable {
     public var stream: Int16
-    /// Set when the request asked for tracing.
+    /// The tracing session; set when the request asked for tracing.
     public var tracingID: UUID?
     public var warnings: [String]
 
@@ -15,23 +15,24 @@ public struct ResponseHead: Sendable {
     }
 }
 
-/// Appends responses to a connection's outgoing bytes: header, body, then the length patched into the header.
+/// Appends responses to a connection's outgoing bytes.
 ///
-/// With v5 the bytes go through a `SegmentEncoder` afterwards, all frames of one flush at once. With v4 a body worth it is compressed here.
+/// With v5, pass the frames of one flush through a `SegmentEncoder` afterwards. With v4, large bodies are compressed
+/// here.
 ///
 /// **Thread safety**: one owner.
 public struct ResponseEncoder: ~Copyable, Sendable {
-    /// Bodies shorter than this are not worth compressing.
+    /// Shorter bodies are not compressed.
     public static let minCompressedBytes = 512
 
     public var version: ProtocolVersion
-    /// Only looked at with v4.
+    /// The compression of bodies; used only with v4.
     public var compression: FrameCompression = .none
     private var scratch = ByteWriter(capacity: 16)
 
     public init(version: ProtocolVersion) { self.version = version }
 
-    /// Writes the header and what the head carries; returns where the frame begins.
+    /// Writes the header, tracing id and warnings; returns the offset of the frame.
     func begin(_ opcode: Opcode, _ head: ResponseHead, into out: inout ByteWriter) -> Int {
         let start = out.count
         out.reserve(64)
@@ -51,7 +52,7 @@ public struct ResponseEncoder: ~Copyable, Sendable {
         return start
     }
 
-    /// Patches the length of the frame that began at `start`, and compresses its body when that is agreed on and worth it.
+    /// Completes the frame at offset `start`: compresses its body if negotiated and worthwhile, and sets its length.
     mutating func finish(_ start: Int, into out: inout ByteWriter) {
         let bodyStart = start + FrameHeader.size
         let length = out.count - bodyStart
@@ -74,7 +75,8 @@ public struct ResponseEncoder: ~Copyable, Sendable {
         finish(start, into: &out)
     }
 
-    /// - Parameter authenticator: the class drivers know, such as `org.apache.cassandra.auth.PasswordAuthenticator`.
+    /// - Parameter authenticator: a Java class name that drivers know, such as
+    ///   `org.apache.cassandra.auth.PasswordAuthenticator`.
     public mutating func authenticate(_ authenticator: String, _ head: ResponseHead, into out: inout ByteWriter) {
         let start = begin(.authenticate, head, into: &out)
         out.writeString(authenticator)
@@ -87,7 +89,7 @@ public struct ResponseEncoder: ~Copyable, Sendable {
         finish(start, into: &out)
     }
 
-    /// The answer to OPTIONS: what this protocol implementation supports, and the version of CQL behind it.
+    /// Appends the response to OPTIONS: the supported protocol versions, compressions and CQL version.
     public mutating func supported(cqlVersion: String, _ head: ResponseHead, into out: inout ByteWriter) {
         let start = begin(.supported, head, into: &out)
         out.writeBE(UInt16(3))
@@ -100,7 +102,8 @@ public struct ResponseEncoder: ~Copyable, Sendable {
         finish(start, into: &out)
     }
 
-    /// The answer to bytes that are not the protocol; the connection closes after it. Goes out unsegmented unless segments have begun.
+    /// Appends the error for a protocol violation, after which the connection closes. The caller wraps it in segments
+    /// if those have begun.
     public static func refusal(_ error: ProtocolError, version: ProtocolVersion?, into out: inout ByteWriter) {
         var answering = version ?? .v4
         if case .unsupportedVersion(let requested, _) = error { answering = .answering(requested) }

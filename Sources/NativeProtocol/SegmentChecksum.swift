@@ -1,18 +1,18 @@
-/// The two checksums of v5 segments: a CRC24 over the header, a CRC32 (zlib's polynomial) over the payload.
+/// The checksums of v5 segments: a CRC24 for the header, a CRC32 (zlib's polynomial) for the payload.
 ///
 /// **Thread safety**: the tables are built once and never change.
 enum SegmentChecksum {
-    /// Seeds both checksums so that zeros do not pass. Part of the protocol; do not change.
+    /// The initial value of CRC24, so that zeros do not pass. Part of the protocol; do not change.
     static let crc24Start: UInt32 = 0x87_5060
     static let crc24Polynomial: UInt32 = 0x197_4F0B
-    /// CRC32 runs over these four bytes before the payload.
+    /// CRC32 starts with these four bytes, followed by the payload. Part of the protocol; do not change.
     static let crc32Prefix: [UInt8] = [0xFA, 0x2D, 0x55, 0xCA]
 
-    /// SAFETY: made once, written before anyone else sees it, never freed.
+    /// SAFETY: the tables are written before they are shared, and never freed.
     private struct Tables: @unchecked Sendable {
-        /// Eight tables of 256 entries (Kounavis and Berry, slicing-by-8).
+        /// Eight tables of 256 entries each (Kounavis and Berry, slicing-by-8).
         let crc32: UnsafePointer<UInt32>
-        /// The inverted register after the prefix.
+        /// The inverted register after `crc32Prefix`.
         let crc32Start: UInt32
         let crc24: UnsafePointer<UInt32>
 
@@ -49,7 +49,7 @@ enum SegmentChecksum {
 
     private static let tables = Tables()
 
-    /// The checksum of the `count` low bytes of `header`, least significant first. `count` is 3 or 5.
+    /// Returns the CRC24 of the `count` low bytes of `header`, least significant byte first. `count` is 3 or 5.
     static func crc24(_ header: UInt64, count: Int) -> UInt32 {
         let table = tables.crc24
         var register = crc24Start
@@ -61,7 +61,7 @@ enum SegmentChecksum {
         return register
     }
 
-    /// The checksum of a segment's payload, the prefix included.
+    /// Returns the CRC32 of a segment's payload, including the prefix.
     static func crc32(_ payload: UnsafeRawBufferPointer) -> UInt32 {
         let tables = tables
         return ~advance(tables.crc32Start, payload, tables.crc32)

@@ -1,6 +1,6 @@
 import Primitives
 
-/// Wraps frames in v5 segments, as many frames to a segment as fit.
+/// Wraps frames in v5 segments, with as many frames per segment as fit.
 ///
 /// **Thread safety**: one owner.
 public struct SegmentEncoder: ~Copyable, Sendable {
@@ -9,7 +9,7 @@ public struct SegmentEncoder: ~Copyable, Sendable {
 
     public init(compression: FrameCompression) { self.compression = compression }
 
-    /// Appends the segments that carry `frames`: whole frames, one after another.
+    /// Appends the segments for `frames`, which must be whole frames.
     public mutating func encode(_ frames: UnsafeRawBufferPointer, into out: inout ByteWriter) {
         var start = 0
         var end = 0

@@ -1,9 +1,9 @@
 import DataModel
 import Primitives
 
-/// What a server pushes to clients that registered for it (native_protocol_v5.spec, 4.2.6).
+/// An event for clients that registered for it (native_protocol_v5.spec, 4.2.6).
 public enum ServerEvent: Sendable, Equatable {
-    /// The names of the protocol; do not change.
+    /// The event names of the protocol; do not change.
     public enum Kind: String, Sendable, CaseIterable {
         case topologyChange = "TOPOLOGY_CHANGE"
         case statusChange = "STATUS_CHANGE"
@@ -13,7 +13,7 @@ public enum ServerEvent: Sendable, Equatable {
     public enum Topology: String, Sendable { case newNode = "NEW_NODE", removedNode = "REMOVED_NODE", movedNode = "MOVED_NODE" }
     public enum Status: String, Sendable { case up = "UP", down = "DOWN" }
 
-    /// Where a node listens for clients: 4 or 16 bytes of address, and a port.
+    /// A node's address for clients: 4 or 16 address bytes, and a port.
     public struct Endpoint: Sendable, Equatable {
         public var address: [UInt8]
         public var port: Int32

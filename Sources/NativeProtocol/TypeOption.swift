@@ -1,7 +1,7 @@
 import DataModel
 import Primitives
 
-/// How metadata describes a type: an [option] (native_protocol_v5.spec, 4.2.5.2).
+/// The [option] that describes a type in metadata (native_protocol_v5.spec, 4.2.5.2).
 enum TypeOption {
     /// Part of the protocol; do not change.
     static let custom: UInt16 = 0x00
@@ -10,10 +10,10 @@ enum TypeOption {
     static let set: UInt16 = 0x22
     static let udt: UInt16 = 0x30
     static let tuple: UInt16 = 0x31
-    /// Types nested deeper are refused when read.
+    /// The maximum nesting depth of decoded types.
     static let maxDepth = 64
 
-    /// The option's number of a type without parameters; nil for the others.
+    /// The option id of a type without parameters; nil for other types.
     static func simple(_ type: CQLType) -> UInt16? {
         switch type {
         case .ascii: 0x01
@@ -73,7 +73,7 @@ enum TypeOption {
         }
     }
 
-    /// Reads a type. A user-defined type reads as the tuple of its fields, a custom one as blob.
+    /// Decodes a type. A user-defined type decodes as the tuple of its fields, a custom type as blob.
     static func read(_ reader: inout BodyReader, depth: Int = 0) throws(ServerError) -> CQLType {
         guard depth < maxDepth else { throw reader.refusal("types nested deeper than \(maxDepth)") }
         let number = try reader.integer(UInt16.self)

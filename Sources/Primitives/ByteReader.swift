@@ -1,20 +1,20 @@
-/// Bytes ended before what was expected, or said something impossible.
+/// The bytes ended early or do not parse.
 public enum ByteError: Error, Equatable {
-    /// `needed` bytes were wanted at `offset`, `available` were left.
+    /// `needed` bytes were requested at `offset`, but only `available` were left.
     case truncated(offset: Int, needed: Int, available: Int)
-    /// A varint of more than ten bytes, or one that does not fit 64 bits.
+    /// A varint of more than ten bytes or more than 64 bits, or any other value that is not allowed at this place.
     case malformedVarint(offset: Int)
 }
 
-/// A bounds-checked cursor over borrowed bytes: never reads past its end, whatever the bytes say.
+/// A bounds-checked cursor over borrowed bytes. It never reads past their end, whatever they contain.
 ///
-/// SAFETY: it borrows; whoever makes one keeps the bytes alive and unchanged while it is used. It is made inside
-/// `withUnsafeBytes`, or by `withReader`, and does not leave that scope.
+/// SAFETY: it borrows the bytes, which must stay alive and unchanged while it is used. Create it inside
+/// `withUnsafeBytes` or by `withReader`, and do not let it leave that scope.
 public struct ByteReader {
     @usableFromInline let base: UnsafeRawPointer
-    /// Bytes in all, read or not.
+    /// The total number of bytes, read or not.
     public let count: Int
-    /// Bytes read so far.
+    /// The number of bytes read so far.
     public var offset: Int = 0
 
     @inlinable public init(_ bytes: UnsafeRawBufferPointer) {
@@ -22,7 +22,7 @@ public struct ByteReader {
         count = bytes.count
     }
 
-    /// Bytes not read yet.
+    /// The number of bytes not read yet.
     @inlinable public var remaining: Int { count - offset }
     @inlinable public var isAtEnd: Bool { offset >= count }
 
@@ -36,17 +36,17 @@ public struct ByteReader {
 
     @inlinable public mutating func readU8() throws(ByteError) -> UInt8 { try take(1).load(as: UInt8.self) }
 
-    /// A fixed-width integer, most significant byte first.
+    /// Reads a fixed-width integer, most significant byte first.
     @inlinable public mutating func readBE<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self) throws(ByteError) -> T {
         T(bigEndian: try take(MemoryLayout<T>.size).loadUnaligned(as: T.self))
     }
 
-    /// A fixed-width integer, least significant byte first.
+    /// Reads a fixed-width integer, least significant byte first.
     @inlinable public mutating func readLE<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self) throws(ByteError) -> T {
         T(littleEndian: try take(MemoryLayout<T>.size).loadUnaligned(as: T.self))
     }
 
-    /// An unsigned LEB128 varint of at most ten bytes.
+    /// Reads an unsigned LEB128 varint of at most ten bytes.
     @inlinable public mutating func readVarint() throws(ByteError) -> UInt64 {
         let start = offset
         var result: UInt64 = 0
@@ -63,7 +63,7 @@ public struct ByteReader {
         }
     }
 
-    /// A varint used as a count or a length: refused when it does not fit an `Int`.
+    /// Reads a varint as a count or length; throws when it does not fit an `Int`.
     @inlinable public mutating func readCount() throws(ByteError) -> Int {
         let start = offset
         let value = try readVarint()
@@ -71,12 +71,12 @@ public struct ByteReader {
         return Int(value)
     }
 
-    /// The next `length` bytes, borrowed.
+    /// Returns the next `length` bytes, borrowed.
     @inlinable public mutating func readSlice(_ length: Int) throws(ByteError) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: try take(length), count: length)
     }
 
-    /// The next `length` bytes, copied.
+    /// Returns a copy of the next `length` bytes.
     @inlinable public mutating func readArray(_ length: Int) throws(ByteError) -> [UInt8] {
         let slice = try readSlice(length)
         return [UInt8](slice)
@@ -86,7 +86,7 @@ public struct ByteReader {
 }
 
 extension Array where Element == UInt8 {
-    /// A reader over the array, valid inside `body`.
+    /// Passes a reader over the array to `body`; it is valid only inside.
     @inlinable public func withReader<R, E: Error>(_ body: (inout ByteReader) throws(E) -> R) throws(E) -> R {
         try withUnsafeBytesTyped { (bytes) throws(E) -> R in
             var reader = ByteReader(bytes)
@@ -94,7 +94,7 @@ extension Array where Element == UInt8 {
         }
     }
 
-    /// `withUnsafeBytes` that keeps the type of the error.
+    /// `withUnsafeBytes` that preserves the error's type.
     @inlinable public func withUnsafeBytesTyped<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
         let outcome: Result<R, E> = self.withUnsafeBytes { bytes in
             do throws(E) { return .success(try body(bytes)) } catch { return .failure(error) }

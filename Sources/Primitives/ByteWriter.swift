@@ -2,14 +2,14 @@
     import Glibc
 #endif
 
-/// A growing buffer of bytes with one owner.
+/// A growable byte buffer with one owner.
 ///
-/// It keeps its memory on `removeAll()`, so that one writer used again and again allocates nothing.
-/// SAFETY: `base` is owned, has room for `capacity` bytes, of which the first `count` are set.
+/// `removeAll()` keeps the memory, so that a reused writer does not allocate.
+/// SAFETY: `base` is owned and has `capacity` bytes, of which the first `count` are initialized.
 public struct ByteWriter: ~Copyable, @unchecked Sendable {
     @usableFromInline var base: UnsafeMutableRawPointer
     @usableFromInline var capacity: Int
-    /// Bytes written so far.
+    /// The number of bytes written.
     public private(set) var count: Int = 0
 
     @inlinable public init(capacity: Int = 256) {
@@ -29,24 +29,24 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {
         capacity = bigger
     }
 
-    /// Bytes of memory held.
+    /// The size of the allocated memory, in bytes.
     public var capacityBytes: Int { capacity }
 
-    /// Room for `needed` more bytes.
+    /// Makes space for `needed` more bytes.
     @inline(__always) public mutating func reserve(_ needed: Int) {
         if capacity - count < needed { grow(needed) }
     }
 
-    /// Forgets the contents, keeps the memory.
+    /// Removes the contents and keeps the memory.
     @inline(__always) public mutating func removeAll() { count = 0 }
 
-    /// Forgets everything from `length` on.
+    /// Removes everything after the first `length` bytes.
     @inline(__always) public mutating func truncate(to length: Int) {
         precondition(length >= 0 && length <= count, "truncate(to: \(length)) of a writer of \(count) bytes")
         count = length
     }
 
-    /// Forgets the first `length` bytes; what follows moves to the front.
+    /// Removes the first `length` bytes and moves the rest to the front.
     public mutating func dropFirst(_ length: Int) {
         precondition(length >= 0 && length <= count, "dropFirst(\(length)) of a writer of \(count) bytes")
         memmove(base, base + length, count - length)
@@ -59,21 +59,21 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {
         count += 1
     }
 
-    /// Most significant byte first.
+    /// Appends an integer, most significant byte first.
     @inline(__always) public mutating func writeBE<T: FixedWidthInteger & BitwiseCopyable>(_ value: T) {
         reserve(MemoryLayout<T>.size)
         (base + count).storeBytes(of: value.bigEndian, as: T.self)
         count += MemoryLayout<T>.size
     }
 
-    /// Least significant byte first.
+    /// Appends an integer, least significant byte first.
     @inline(__always) public mutating func writeLE<T: FixedWidthInteger & BitwiseCopyable>(_ value: T) {
         reserve(MemoryLayout<T>.size)
         (base + count).storeBytes(of: value.littleEndian, as: T.self)
         count += MemoryLayout<T>.size
     }
 
-    /// An unsigned LEB128 varint.
+    /// Appends an unsigned LEB128 varint.
     @inline(__always) public mutating func writeVarint(_ value: UInt64) {
         reserve(10)
         var rest = value
@@ -102,7 +102,7 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {
         bytes.withUnsafeBytes { write($0) }
     }
 
-    /// The UTF-8 of `text`, no length.
+    /// Appends the UTF-8 bytes of `text`, without a length.
     public mutating func write(_ text: String) {
         var copy = text
         copy.withUTF8 { write(UnsafeRawBufferPointer($0)) }
@@ -114,25 +114,26 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {
         count += length
     }
 
-    /// Overwrites an integer written before, most significant byte first.
+    /// Overwrites an earlier integer, most significant byte first.
     @inline(__always) public mutating func patchBE<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at position: Int) {
         precondition(position >= 0 && count - position >= MemoryLayout<T>.size, "patch at \(position) outside \(count) bytes")
         (base + position).storeBytes(of: value.bigEndian, as: T.self)
     }
 
-    /// Overwrites an integer written before, least significant byte first.
+    /// Overwrites an earlier integer, least significant byte first.
     @inline(__always) public mutating func patchLE<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at position: Int) {
         precondition(position >= 0 && count - position >= MemoryLayout<T>.size, "patch at \(position) outside \(count) bytes")
         (base + position).storeBytes(of: value.littleEndian, as: T.self)
     }
 
-    /// What was written, borrowed until the next change.
+    /// The bytes written, borrowed until the next change.
     @inline(__always) public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
-    /// What was written, copied.
+    /// Returns a copy of the bytes written.
     public func toArray() -> [UInt8] { [UInt8](bytes) }
 
-    /// Room for `length` bytes at the end, filled by `body`, which returns how many it set.
+    /// Reserves `length` bytes at the end for `body` to fill. `body` returns how many it initialized; those are
+    /// appended.
     @inline(__always) public mutating func append<E: Error>(
         _ length: Int, _ body: (UnsafeMutableRawBufferPointer) throws(E) -> Int
     ) throws(E) {

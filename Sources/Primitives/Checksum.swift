@@ -1,8 +1,8 @@
 import CXXHash
 
-/// Checksums and hashes of bytes. XXH3 (xxhash.com) guards what we store; the CRCs are the native protocol's.
+/// Checksums. XXH3 (xxhash.com) protects everything this server stores.
 public enum Checksum {
-    /// XXH3, 64 bits, with a seed.
+    /// Returns the 64-bit XXH3 of the bytes, with a seed.
     @inline(__always) public static func xxh3(_ bytes: UnsafeRawBufferPointer, seed: UInt64 = 0) -> UInt64 {
         auspex_xxh3(bytes.baseAddress, bytes.count, seed)
     }

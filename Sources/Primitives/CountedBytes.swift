@@ -1,4 +1,5 @@
-/// Bytes and texts behind their count, a varint, and identifiers as 16 bytes: how messages and small files put what has no fixed size.
+/// Byte strings and texts with a varint length in front, and UUIDs as 16 bytes, as messages and small files encode
+/// them.
 extension ByteWriter {
     public mutating func writeCounted(_ bytes: [UInt8]) {
         writeVarint(bytes.count)
@@ -7,7 +8,7 @@ extension ByteWriter {
 
     public mutating func writeCounted(_ text: String) { writeCounted(Array(text.utf8)) }
 
-    /// Most significant byte first.
+    /// Appends a UUID as 16 bytes, most significant first.
     public mutating func write(_ id: UUID) {
         writeBE(id.high)
         writeBE(id.low)

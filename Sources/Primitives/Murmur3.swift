@@ -1,7 +1,7 @@
-/// Cassandra's variant of MurmurHash3 x64/128, whose first half is the token of a partition key.
+/// Cassandra's variant of MurmurHash3 x64/128, the first half of which is the token of a partition key.
 ///
-/// It differs from the original in that the tail bytes are sign-extended. Source: Apache Cassandra's documented partitioner
-/// behaviour, checked against tokens that drivers compute.
+/// It differs from the original in that tail bytes are sign-extended. Source: the documented behavior of Apache
+/// Cassandra's partitioner, verified against tokens computed by drivers.
 public enum Murmur3 {
     @inline(__always) private static func fmix(_ value: UInt64) -> UInt64 {
         var k = value
@@ -15,7 +15,7 @@ public enum Murmur3 {
 
     @inline(__always) private static func rotl(_ value: UInt64, _ bits: UInt64) -> UInt64 { (value << bits) | (value >> (64 - bits)) }
 
-    /// The ring token of a serialized partition key; never `Int64.min`, which is reserved for the ring's start.
+    /// Returns the token of a serialized partition key; never `Int64.min`, which is reserved for the ring's start.
     public static func token(_ key: UnsafeRawBufferPointer) -> Int64 {
         let c1: UInt64 = 0x87c3_7b91_1142_53d5
         let c2: UInt64 = 0x4cf5_ad43_2745_937f

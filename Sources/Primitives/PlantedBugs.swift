@@ -1,61 +1,61 @@
 import Synchronization
 
-/// Defects the product can be told to have, so that the simulator can show that it would find them. Never on in a server.
+/// Defects that can be switched on in the product, to prove that the simulator finds them. Never on in a server.
 ///
-/// Each is a mistake somebody could make, of a line or two. The runs that find it are `PlantedRun` in Simulation.
+/// Each is a realistic mistake of a line or two. `PlantedRun` in Simulation has the runs that find them.
 public enum PlantedBug: String, Sendable, CaseIterable {
     // MARK: The disk
 
-    /// The simulated disk says that it synced, and did not.
+    /// The simulated disk reports syncs that it did not do.
     case diskForgetsSyncs = "disk-forgets-syncs"
-    /// Writes are acknowledged before the log is on the disk, though the mode promises it.
+    /// Writes are acknowledged before the commit log is on disk, although the sync mode promises it.
     case acknowledgedBeforeSync = "acknowledged-before-sync"
-    /// The replay takes the oldest of several segments for flushed.
+    /// Replay skips the oldest of several segments, as if it were flushed.
     case replaySkipsSegment = "replay-skips-segment"
-    /// A compaction forgets a tombstone though a file beside its inputs has what it shadows.
+    /// A compaction drops a tombstone although an sstable outside its inputs has data the tombstone shadows.
     case shadowedDataOverlooked = "shadowed-data-overlooked"
-    /// A compaction forgets tombstones before `gc_grace_seconds` are over.
+    /// A compaction drops tombstones before `gc_grace_seconds` have passed.
     case gcGraceIgnored = "gc-grace-ignored"
 
     // MARK: Reads and writes
 
-    /// Every consistency level is content with one replica.
+    /// One replica satisfies every consistency level.
     case oneIsEnough = "one-is-enough"
-    /// Replicas that answered a read with old data are not repaired.
+    /// Replicas that returned stale data to a read are not repaired.
     case readRepairOff = "read-repair-off"
-    /// The first rows that come are the answer, whatever the others' digests say.
+    /// A read returns the first rows that arrive and does not compare other replicas' digests.
     case digestsNotCompared = "digests-not-compared"
-    /// A page that came out short, for its rows were deleted, is taken for the last.
+    /// A page that is short because its rows were deleted counts as the last page.
     case shortReads = "short-reads"
-    /// Hints arrive with the time of their delivery.
+    /// Hints are applied with the time of their delivery as write timestamp.
     case hintsRestamped = "hints-restamped"
     /// Logged batches are not logged.
     case batchlogOff = "batchlog-off"
-    /// A logged batch is removed before it is written.
+    /// A logged batch is removed from the batchlog before it is written.
     case batchRemovedEarly = "batch-removed-early"
-    /// A counter's increment that was not answered is sent once more.
+    /// A counter increment that was not answered is sent again.
     case counterTwice = "counter-twice"
-    /// A repair passes over the last stretch in which trees differ.
+    /// A repair skips the last range in which the Merkle trees differ.
     case repairSkipsStretch = "repair-skips-stretch"
 
     // MARK: Agreement
 
-    /// Rounds of Paxos do not finish what an earlier round may have accepted.
+    /// A Paxos round does not complete a proposal that an earlier round may have accepted.
     case paxosForgetsAccepted = "paxos-forgets-accepted"
-    /// A promise of Paxos is given and not kept.
+    /// A Paxos acceptor gives a promise and does not keep it.
     case paxosForgetsPromise = "paxos-forgets-promise"
-    /// What an acceptor of Paxos says is not on the disk when it says it.
+    /// A Paxos acceptor answers before its state is on disk.
     case paxosNotSynced = "paxos-not-synced"
-    /// Changes of the schema do not wait for a majority.
+    /// A schema change does not wait for a majority.
     case schemaWithoutMajority = "schema-without-majority"
 
     // MARK: Members
 
-    /// A node that starts again gossips in the generation it had.
+    /// A restarted node gossips with its old generation.
     case generationNotRaised = "generation-not-raised"
-    /// Writes do not go to nodes that are about to own them.
+    /// Writes are not sent to pending replicas.
     case pendingNotWritten = "pending-not-written"
-    /// A node that joins serves without a copy of what it is to own.
+    /// A joining node serves before it has streamed the data of its ranges.
     case joinsWithoutCopy = "joins-without-copy"
 
     fileprivate var bit: UInt64 {
@@ -68,13 +68,13 @@ public enum PlantedBug: String, Sendable, CaseIterable {
     }
 }
 
-/// Which planted bugs are on, in this process.
+/// The planted bugs that are on in this process.
 ///
 /// **Thread safety**: all methods, from any thread.
 public enum PlantedBugs {
     private static let bits = Atomic<UInt64>(0)
 
-    /// Whether the product is to have the bug; false unless a test said otherwise.
+    /// Whether a bug is on; always false outside of tests.
     public static func isOn(_ bug: PlantedBug) -> Bool {
         let bits = bits.load(ordering: .relaxed)
         return bits != 0 && bits & bug.bit != 0

@@ -1,4 +1,4 @@
-/// A small, fast generator that replays from its seed (SplitMix64, Steele et al. 2014).
+/// A small, fast, reproducible random number generator (SplitMix64, Steele et al. 2014).
 public struct SeededRandom: RandomNumberGenerator, Sendable {
     private var state: UInt64
 

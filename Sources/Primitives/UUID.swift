@@ -1,4 +1,4 @@
-/// A 128-bit identifier (RFC 9562), as two big-endian halves.
+/// A 128-bit UUID (RFC 9562), as two big-endian halves.
 public struct UUID: Hashable, Sendable, CustomStringConvertible, Comparable {
     public let high: UInt64
     public let low: UInt64
@@ -8,7 +8,7 @@ public struct UUID: Hashable, Sendable, CustomStringConvertible, Comparable {
         self.low = low
     }
 
-    /// From 16 bytes, most significant first; nil for any other count.
+    /// Decodes 16 bytes, most significant first; nil for any other number of bytes.
     public init?(bytes: [UInt8]) {
         guard bytes.count == 16 else { return nil }
         var halves: (UInt64, UInt64) = (0, 0)
@@ -19,7 +19,7 @@ public struct UUID: Hashable, Sendable, CustomStringConvertible, Comparable {
         self.init(high: halves.0, low: halves.1)
     }
 
-    /// From the 8-4-4-4-12 form in either case; nil for anything else.
+    /// Parses the 8-4-4-4-12 form in either case; nil for anything else.
     public init?(_ text: some StringProtocol) {
         var halves: (UInt64, UInt64) = (0, 0)
         var digits = 0
@@ -46,14 +46,14 @@ public struct UUID: Hashable, Sendable, CustomStringConvertible, Comparable {
         self.init(high: halves.0, low: halves.1)
     }
 
-    /// A random (version 4) identifier.
+    /// Returns a random (version 4) UUID.
     public static func random(using generator: inout some RandomNumberGenerator) -> UUID {
         UUID(
             high: generator.next() & ~0xf000 | 0x4000,
             low: generator.next() & ~(3 << 62) | (2 << 62))
     }
 
-    /// A time-based (version 1) identifier from 100 ns ticks since 1582-10-15.
+    /// Returns a time-based (version 1) UUID for a time in 100 ns ticks since 1582-10-15.
     public static func timeBased(ticks: UInt64, clockSequenceAndNode: UInt64) -> UUID {
         let high = (ticks & 0xffff_ffff) << 32 | (ticks >> 32 & 0xffff) << 16 | 0x1000 | (ticks >> 48 & 0x0fff)
         return UUID(high: high, low: clockSequenceAndNode & ~(3 << 62) | (2 << 62))
@@ -61,10 +61,10 @@ public struct UUID: Hashable, Sendable, CustomStringConvertible, Comparable {
 
     public var version: Int { Int(high >> 12 & 0xf) }
 
-    /// 100 ns ticks since 1582-10-15 of a version 1 identifier.
+    /// The time of a version 1 UUID, in 100 ns ticks since 1582-10-15.
     public var ticks: UInt64 { (high & 0x0fff) << 48 | (high >> 16 & 0xffff) << 32 | high >> 32 }
 
-    /// 100 ns ticks between 1582-10-15 and 1970-01-01.
+    /// The number of 100 ns ticks between 1582-10-15 and 1970-01-01.
     public static let unixEpochTicks: UInt64 = 0x01b2_1dd2_1381_4000
 
     public var bytes: [UInt8] {

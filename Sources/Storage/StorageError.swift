@@ -3,21 +3,21 @@ import DataModel
 import Platform
 import Primitives
 
-/// What the storage engine could not do.
+/// An error of the storage engine.
 public enum StorageError: Error, Sendable, CustomStringConvertible {
     /// The file system failed.
     case file(FileError)
-    /// A file holds something else than was written: where, what was expected and what was found.
+    /// A file does not hold what was written to it: its path, the offset, and what is wrong there.
     case damaged(path: String, offset: Int, String)
     /// A file was written by another version of the server, in a format this one does not read.
     case unknownVersion(path: String, found: UInt32, known: UInt32)
-    /// The engine does not know the table.
+    /// No table with this id is open.
     case unknownTable(UUID)
-    /// More is waiting to be flushed than memory is set aside for.
+    /// The memory for memtables is used up, or the disk is too full for a compaction.
     case overloaded(String)
-    /// A mutation that is not one, or is larger than the limit.
+    /// A mutation that does not parse, or is larger than the limit.
     case badMutation(String)
-    /// The engine was closed, or stopped itself after the disk failed.
+    /// The engine was closed, or the commit log stopped after a failed sync.
     case stopped(String)
 
     public var description: String {

@@ -1,6 +1,6 @@
 import DataModel
 
-/// An aggregate being computed over a group of rows.
+/// The state of an aggregate function over a group of rows.
 public struct AggregateState: Sendable {
     private let function: AggregateFunction
     private var count: Int64 = 0
@@ -12,8 +12,8 @@ public struct AggregateState: Sendable {
 
     public init(_ function: AggregateFunction) { self.function = function }
 
-    /// Takes the argument's value of one row; nulls are left out, except by `count(*)`, which takes nil for every row.
-    /// - Throws: Invalid when decimals are too far apart to add.
+    /// Adds the argument's value of one row. Nulls are ignored, except by `count(*)`, which gets nil for every row.
+    /// - Throws: Invalid when the exponents of two decimals are too far apart to add.
     public mutating func add(_ value: UnsafeRawBufferPointer?) throws(ServerError) {
         if function.operation == .countRows {
             count += 1
@@ -46,7 +46,7 @@ public struct AggregateState: Sendable {
         }
     }
 
-    /// The result in native bytes; nil is null (`min` and `max` of nothing). Sums and averages of nothing are zero.
+    /// Returns the result in native bytes. `min` and `max` of no values are null (nil); sums and averages are zero.
     public func result() throws(ServerError) -> [UInt8]? {
         do throws(ValueError) {
             switch function.operation {

@@ -1,9 +1,10 @@
 import DataModel
 import Primitives
 
-/// The operators `+ - * / %` and the sign.
+/// The operators `+ - * / %` and negation.
 enum Arithmetic {
-    /// The type that an operation of two types gives; nil when there is none (CQL 3.4.5, "Arithmetic operators").
+    /// Returns the result type of an operation on two types; nil when they do not combine (CQL 3.4.5, "Arithmetic
+    /// operators").
     static func resultType(_ a: CQLType, _ b: CQLType) -> CQLType? {
         guard a.isNumeric, b.isNumeric else { return nil }
         let (a, b) = (a == .counter ? .bigint : a, b == .counter ? .bigint : b)
@@ -60,7 +61,7 @@ enum Arithmetic {
         }
     }
 
-    /// Wraps around, as Java does.
+    /// Overflow wraps around, as in Java.
     private static func integer(_ operation: ScalarFunction.Operation, _ a: Int64, _ b: Int64) throws(ValueError) -> Int64 {
         switch operation {
         case .add: return a &+ b
@@ -100,7 +101,7 @@ enum Arithmetic {
         return result
     }
 
-    /// `timestamp + duration`, `date - duration` and the like.
+    /// Adds a duration to, or subtracts it from, a timestamp or date.
     private static func shift(_ operation: ScalarFunction.Operation, _ arguments: [[UInt8]], _ types: [CQLType]) throws(ValueError)
         -> [UInt8]?
     {

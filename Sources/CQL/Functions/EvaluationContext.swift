@@ -53,11 +53,13 @@ public final class IdentifierSource {
         self.clockSequenceAndNode = clockSequenceAndNode
     }
 
+    /// Returns a time-based UUID greater than all that this context returned before.
     func nextTimeUUID(nowMicroseconds: Int64) -> UUID {
         let ticks = UUID.unixEpochTicks &+ UInt64(bitPattern: nowMicroseconds) &* 10
         lastTicks = max(ticks, lastTicks &+ 1)
         return UUID.timeBased(ticks: lastTicks, clockSequenceAndNode: clockSequenceAndNode)
     }
 
+    /// Returns a random UUID.
     func randomUUID() -> UUID { UUID.random(using: &random) }
 }

@@ -1,6 +1,6 @@
 import DataModel
 
-/// The functions that CQL has, by name; those that need more than a signature are the planner's.
+/// The CQL functions that need only a signature, by name; the planner handles the others.
 enum FunctionCatalog {
     static func signatures(of name: String) -> [ScalarFunction]? {
         func make(_ operation: ScalarFunction.Operation, _ arguments: [CQLType], _ result: CQLType) -> ScalarFunction {

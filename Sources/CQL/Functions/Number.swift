@@ -8,7 +8,7 @@ enum Number {
     case double(Double)
     case decimal(BigDecimal)
 
-    /// Nil when the bytes are no value of the type.
+    /// Decodes a number; nil when the bytes are not a value of the type.
     init?(_ bytes: [UInt8], _ type: CQLType) {
         let outcome: Number? = bytes.withUnsafeBytes { raw in
             switch type {
@@ -37,7 +37,7 @@ enum Number {
         }
     }
 
-    /// The integer part, as Java narrows: floating-point numbers saturate, others lose their high bits.
+    /// The integer part, narrowed as in Java: floating-point numbers saturate, others lose their high bits.
     var int64: Int64 {
         switch self {
         case .integer(let value): return value
@@ -67,10 +67,10 @@ enum Number {
         case .integer(let value): return BigDecimal(unscaled: BigInteger(value), scale: 0)
         case .big(let value): return BigDecimal(unscaled: value, scale: 0)
         case .float(let value):
-            guard let decimal = BigDecimal(value.description) else { throw .invalid("\(JavaNumber.text(value)) is no decimal") }
+            guard let decimal = BigDecimal(value.description) else { throw .invalid("\(JavaNumber.text(value)) is not a decimal") }
             return decimal
         case .double(let value):
-            guard let decimal = BigDecimal(value.description) else { throw .invalid("\(JavaNumber.text(value)) is no decimal") }
+            guard let decimal = BigDecimal(value.description) else { throw .invalid("\(JavaNumber.text(value)) is not a decimal") }
             return decimal
         case .decimal(let value): return value
         }
@@ -97,7 +97,7 @@ enum Number {
         }
     }
 
-    /// Java narrows a floating-point number to int before it cuts to short or byte.
+    /// As in Java, a floating-point number is narrowed to int before it is truncated to short or byte.
     private var narrowed: Int64 { isFloating ? Int64(Int32(clamping: int64)) : int64 }
 
     private var isFloat: Float? { if case .float(let value) = self { value } else { nil } }

@@ -2,8 +2,8 @@ import DataModel
 import Primitives
 
 extension ScalarFunction {
-    /// The result over native bytes; nil is null. Except for `toJson`, null in gives null out.
-    /// - Throws: Invalid or FunctionFailure, saying which argument does not fit.
+    /// Calls the function on native bytes; nil is null. If an argument is null the result is null, except for `toJson`.
+    /// - Throws: Invalid or FunctionFailure, naming the argument that does not fit.
     public func call(_ arguments: [[UInt8]?], _ context: inout EvaluationContext) throws(ServerError) -> [UInt8]? {
         switch operation {
         case .now, .currentTimeUUID: return context.nextTimeUUID().bytes

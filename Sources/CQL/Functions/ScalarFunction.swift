@@ -1,14 +1,14 @@
 import DataModel
 
-/// A function of one row, resolved to the types it is called with.
+/// A function of values of one row, resolved to its argument types.
 public struct ScalarFunction: Sendable, Hashable {
     public enum Operation: Sendable, Hashable {
-        /// The partition token of the arguments.
+        /// The token of a partition key.
         case token
         case now, uuid, currentTimestamp, currentDate, currentTime, currentTimeUUID
         case toTimestamp, toDate, toUnixTimestamp
         case minTimeuuid, maxTimeuuid
-        /// Any type to its bytes, and back.
+        /// Converts any type to its bytes, and back.
         case asBlob, fromBlob
         case cast
         case toJSON, fromJSON
@@ -44,13 +44,13 @@ public struct ScalarFunction: Sendable, Hashable {
     }
 }
 
-/// A function of a group of rows, resolved to the type it is called with.
+/// A function over a group of rows, resolved to its argument type.
 public struct AggregateFunction: Sendable, Hashable {
     public enum Operation: Sendable, Hashable { case countRows, count, min, max, sum, average }
 
     public let name: String
     public let operation: Operation
-    /// Absent for `count(*)`.
+    /// Nil for `count(*)`.
     public let argumentType: CQLType?
     public let returnType: CQLType
 

@@ -1,8 +1,8 @@
 import DataModel
 
-/// `CAST(value AS type)`.
+/// Implements `CAST(value AS type)`.
 enum ValueCast {
-    /// The types that a value of the type can be cast to (CQL 3.4.5, "Cast").
+    /// Whether a value of type `from` can be cast to `to` (CQL 3.4.5, "Cast").
     static func isAllowed(from: CQLType, to: CQLType) -> Bool {
         if from == to { return true }
         switch from {

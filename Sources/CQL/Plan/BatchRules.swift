@@ -1,8 +1,8 @@
 import DataModel
 
-/// What statements may stand together in a batch; for BATCH messages of the native protocol too.
+/// The rules for combining statements in a batch; also for BATCH messages of the native protocol.
 public enum BatchRules {
-    /// - Throws: Invalid, saying which rule is broken.
+    /// - Throws: Invalid, naming the broken rule.
     public static func check(_ statements: [ModificationPlan], kind: BatchPlan.Kind, hasTimestamp: Bool) throws(ServerError) {
         let hasCounters = statements.contains(where: \.isCounter)
         let hasOthers = statements.contains { !$0.isCounter }

@@ -1,14 +1,14 @@
 import DataModel
 
-/// The answer to a DESCRIBE: columns of text.
+/// The answer to a DESCRIBE statement: text columns.
 public struct DescribeAnswer: Sendable {
     public let metadata: ResultMetadata
     public let rows: [[String]]
 }
 
 extension DescribePlan {
-    /// The rows of the answer.
-    /// - Throws: Invalid when there is no such keyspace or table.
+    /// Computes the rows of the answer.
+    /// - Throws: Invalid when the keyspace or table does not exist.
     public func answer(schema: Schema, clusterName: String, partitioner: String, snitch: String) throws(ServerError) -> DescribeAnswer {
         switch subject {
         case .cluster:

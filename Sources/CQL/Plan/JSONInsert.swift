@@ -1,16 +1,17 @@
 import DataModel
 
-/// The document of an `INSERT ... JSON`.
+/// The JSON document of `INSERT ... JSON`.
 enum JSONInsert {
-    /// The members by column name: names in quotes inside the JSON string keep their case, others are folded.
-    /// - Throws: when the text is no JSON object, or has a member that is no column.
+    /// Returns the members by column name. Names in quotes inside the JSON string keep their case; others are folded to
+    /// lower case.
+    /// - Throws: when the text is not a JSON object, or a member is not a column.
     static func members(_ text: [UInt8], of table: TableMetadata) throws(ValueError) -> [String: JSONValue] {
         let document: JSONValue
         do throws(ValueError) { document = try JSONValue(parsing: text) } catch {
             throw .invalid("Could not decode JSON string as a map: \(error.message). (String was: \(shown(text)))")
         }
         guard case .object(let entries) = document else {
-            throw .invalid("Could not decode JSON string as a map: it is no object. (String was: \(shown(text)))")
+            throw .invalid("Could not decode JSON string as a map: it is not an object. (String was: \(shown(text)))")
         }
         var members: [String: JSONValue] = [:]
         for (name, value) in entries {

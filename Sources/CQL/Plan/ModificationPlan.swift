@@ -1,15 +1,15 @@
 import DataModel
 
-/// A checked INSERT, UPDATE or DELETE.
+/// A validated INSERT, UPDATE or DELETE.
 public final class ModificationPlan: Sendable {
     public enum Kind: Sendable { case insert, update, delete }
 
     public let kind: Kind
     public let table: TableMetadata
-    /// One restriction for each partition key column.
+    /// One restriction per partition key column.
     public let partition: [KeyRestriction]
-    /// Equalities on all clustering columns, but: nothing or a prefix or a slice in DELETE; nothing when only statics are written; IN anywhere
-    /// but in INSERT.
+    /// Normally equalities on all clustering columns. A DELETE may restrict none, a prefix or a slice; a statement that
+    /// writes only static columns restricts none. IN is allowed except in INSERT.
     public let clustering: ClusteringSelection
     public let operations: [ColumnOperation]
     public let timestamp: Term?
@@ -41,50 +41,51 @@ public final class ModificationPlan: Sendable {
             : .cells
     }
 
-    /// What a DELETE removes.
+    /// What a DELETE deletes.
     public enum Target: Sendable {
-        /// Single columns: `operations` says which.
+        /// The columns named by `operations`.
         case cells
-        /// Whole rows: `clustering` covers all clustering columns.
+        /// Whole rows; `clustering` restricts all clustering columns.
         case rows
-        /// All rows under a prefix or within bounds of the clustering key: a range tombstone.
+        /// All rows with a clustering prefix or within clustering bounds: a range tombstone.
         case slices
-        /// Whole partitions, static row and all.
+        /// Whole partitions including the static row.
         case partitions
     }
 
-    /// For INSERT and UPDATE always `.cells`.
+    /// Always `.cells` for INSERT and UPDATE.
     public let target: Target
-    /// The write goes to the static row alone; no row of the partition is touched.
+    /// Whether only the static row is written and no other row.
     public let affectsOnlyStatics: Bool
-    /// Some list operation needs the list as it is.
+    /// Whether a list operation needs to read the list first.
     public let requiresRead: Bool
 
-    /// The written row exists even when all its columns are null (INSERT does this, UPDATE does not).
+    /// Whether the written row exists even when all its columns are null: true for INSERT, false for UPDATE.
     public var writesRowMarker: Bool { kind == .insert }
     public var isConditional: Bool { if case .none = condition { false } else { true } }
     public var isCounter: Bool { table.isCounter }
 }
 
-/// What happens to one column.
+/// An operation on one column.
 public struct ColumnOperation: Sendable {
     public enum Action: Sendable {
-        /// The value replaces what was there; null deletes; a non-frozen collection is replaced as a whole.
+        /// Replaces the value; null deletes it. A non-frozen collection is replaced as a whole.
         case set(Term)
-        /// Elements go to the end of a list. The term is a list.
+        /// Appends elements to a list. The term is a list.
         case append(Term)
         case prepend(Term)
-        /// Elements or entries go into a set or map.
+        /// Adds elements to a set or entries to a map.
         case add(Term)
-        /// All elements equal to one of the term's leave the list (needs a read), the elements leave the set, the keys (term: a set) the map.
+        /// Removes from a list all elements equal to one in the term (needs a read), from a set the elements, or from a
+        /// map the keys (the term is a set).
         case remove(Term)
         /// `m[key] = value`; for a list (needs a read) the key is an int index. A null value deletes.
         case setElement(key: Term, value: Term)
-        /// `DELETE m[key]`, `DELETE s[element]`; for a list (needs a read) the key is an int index.
+        /// `DELETE m[key]`, `DELETE s[element]`. For a list the key is an int index, and a read is needed.
         case deleteElement(key: Term)
         /// `DELETE column`.
         case delete
-        /// The term (bigint) is added to the counter.
+        /// Adds the term (bigint) to the counter.
         case increment(Term)
         case decrement(Term)
     }
@@ -106,7 +107,7 @@ public struct ColumnOperation: Sendable {
     }
 }
 
-/// What must hold for a lightweight transaction to write.
+/// The condition of a lightweight transaction.
 public enum Condition: Sendable {
     case none
     case ifNotExists
@@ -114,7 +115,7 @@ public enum Condition: Sendable {
     case columns([ColumnCondition])
 }
 
-/// One `IF column ...`.
+/// One `IF column ...` condition.
 public struct ColumnCondition: Sendable {
     public enum Access: Sendable {
         case column
@@ -122,7 +123,7 @@ public struct ColumnCondition: Sendable {
         case element(key: Term)
     }
     public enum Demand: Sendable {
-        /// A null term is fulfilled by an absent value (`=`) or a present one (`!=`).
+        /// With a null term, `=` holds for an absent value and `!=` for a present one.
         case compare(ComparisonOperator, Term)
         case oneOf(TermList)
     }
@@ -138,12 +139,12 @@ public struct ColumnCondition: Sendable {
     }
 }
 
-/// A checked BATCH.
+/// A validated BATCH.
 public final class BatchPlan: Sendable {
     public enum Kind: Sendable { case logged, unlogged, counter }
 
     public let kind: Kind
-    /// For all statements; they then have none of their own.
+    /// Applies to all statements, which then have no timestamps of their own.
     public let timestamp: Term?
     public let statements: [ModificationPlan]
 

@@ -1,18 +1,19 @@
 import DataModel
 import Primitives
 
-/// A statement that was checked against a schema and is ready to run, any number of times, while that schema holds.
+/// A statement validated against a schema. It can be executed any number of times while that schema is current.
 ///
-/// **Thread safety**: immutable, shared by every execution.
+/// **Thread safety**: immutable; shared by all executions.
 public final class PlannedStatement: Sendable {
     public let plan: Plan
-    /// The markers, in order of their index.
+    /// The bind markers, in order of their index.
     public let bindVariables: [ColumnSpec]
-    /// For each partition key column the marker it is bound to (PREPARED's `pk_index`); empty when not all are bound to one.
+    /// For each partition key column the index of the bind marker that provides it (`pk_index` of PREPARED); empty
+    /// unless all have one.
     public let partitionKeyIndexes: [Int]
-    /// What the client should be told, each time it runs.
+    /// Warnings to return to the client with every execution.
     public let warnings: [String]
-    /// The schema it was checked against; another version means planning again.
+    /// The schema version the plan is valid for; with another version the statement must be planned again.
     public let schemaVersion: UUID
 
     public init(
@@ -25,14 +26,14 @@ public final class PlannedStatement: Sendable {
         self.schemaVersion = schemaVersion
     }
 
-    /// The columns of the answer, when the statement alone decides them (a SELECT).
+    /// The result columns, when the statement alone determines them (SELECT).
     public var resultMetadata: ResultMetadata? {
         if case .select(let select) = plan { return select.selection.metadata }
         return nil
     }
 }
 
-/// What a statement does.
+/// What a statement does, by its kind.
 public enum Plan: Sendable {
     case select(SelectPlan)
     case modification(ModificationPlan)

@@ -1,7 +1,7 @@
 import DataModel
 
 extension Planner {
-    /// A sum, product, quotient or negation, in the type that its operands give.
+    /// Resolves a sum, product, quotient or negation to the type that its operands give.
     mutating func arithmetic(_ expression: Expression, expected: Receiver?) throws(ServerError) -> ResolvedExpression {
         switch expression {
         case .negate(let inner):
@@ -49,7 +49,8 @@ extension Planner {
         }
     }
 
-    /// A constant or marker takes the type of what it is computed with, where that fits.
+    /// Resolves an operand that has no type of its own: a constant or bind marker takes the other operand's type if it
+    /// fits.
     private mutating func literal(
         _ expression: Expression, beside type: CQLType?, _ symbol: Expression.BinaryOperator
     ) throws(ServerError) -> ResolvedExpression {
@@ -57,7 +58,7 @@ extension Planner {
         if type == .counter { type = .bigint }
         if case .constant(let kind, let text) = expression {
             if kind == .duration || !type.accepts(kind) || type == .timestamp || type == .date { return try operand(expression) }
-            // An integer too large for the type beside it keeps its own.
+            // An integer constant too large for the other operand's type keeps its own type.
             if kind == .integer, [.int, .smallint, .tinyint].contains(type), Int32(text) == nil { return try operand(expression) }
             if kind == .integer, [.smallint, .tinyint].contains(type), Int16(text) == nil { return try operand(expression) }
             if kind == .integer, type == .tinyint, Int8(text) == nil { return try operand(expression) }

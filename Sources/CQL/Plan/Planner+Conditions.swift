@@ -1,7 +1,7 @@
 import DataModel
 
 extension Planner {
-    /// What an IF demands.
+    /// Resolves an IF clause.
     mutating func condition(
         _ clause: ModificationStatement.IfClause, _ table: TableMetadata
     ) throws(ServerError) -> Condition {
@@ -69,7 +69,7 @@ extension Planner {
 }
 
 extension Condition {
-    /// Whether no condition looks at a row: nothing, or static columns.
+    /// Whether the condition refers to no column or only to static columns.
     var touchesOnlyStatics: Bool {
         switch self {
         case .none: true

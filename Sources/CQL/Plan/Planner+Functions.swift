@@ -1,7 +1,7 @@
 import DataModel
 
 extension Planner {
-    /// An expression that carries its own type.
+    /// Resolves an expression that determines its own type.
     mutating func typed(_ expression: Expression) throws(ServerError) -> ResolvedExpression {
         switch expression {
         case .column(let name):
@@ -72,7 +72,7 @@ extension Planner {
         Receiver(keyspace: "system", table: "", name: expression.text, type: type)
     }
 
-    /// A typed expression, or a constant with the type that comes most natural to it.
+    /// Resolves an operand: an expression with its own type, or a constant with its default type.
     mutating func operand(_ expression: Expression) throws(ServerError) -> ResolvedExpression {
         guard case .constant(let kind, let text) = expression else {
             if case .tuple(let elements) = expression, elements.count == 1 { return try operand(elements[0]) }
@@ -91,7 +91,7 @@ extension Planner {
         return try resolve(expression, for: anonymous(expression, type))
     }
 
-    /// Applies a function: at once when all is constant.
+    /// Applies a function; evaluates it immediately when all arguments are constant.
     mutating func apply(_ function: ScalarFunction, _ arguments: [ResolvedExpression]) throws(ServerError) -> ResolvedExpression {
         var terms: [Term] = []
         for argument in arguments {
@@ -126,7 +126,7 @@ extension Planner {
         guard let candidates = FunctionCatalog.signatures(of: name) else { throw .invalid("Unknown function '\(name)'") }
         let wanted = candidates[0].argumentTypes.count
         try expect(arguments, wanted, name)
-        // Each argument that has a type of its own is resolved once, whatever the number of signatures.
+        // Resolve an argument with a type of its own only once, however many signatures there are.
         var resolved: [ResolvedExpression?] = []
         for argument in arguments {
             switch argument {
@@ -202,7 +202,7 @@ extension Planner {
         return try apply(function, [text])
     }
 
-    /// `writetime(column)` and `ttl(column)`.
+    /// Resolves `writetime(column)` and `ttl(column)`.
     private mutating func cellProperty(_ name: String, _ arguments: [Expression]) throws(ServerError) -> ResolvedExpression {
         guard let table = scope.table else { throw .invalid("Unknown function '\(name)'") }
         guard arguments.count == 1, case .column(let columnName) = arguments[0] else {
@@ -282,7 +282,7 @@ extension Planner {
         return ResolvedExpression(.slice(collection.selector, from: lower, to: upper, type: collection.type), collection.type)
     }
 
-    /// A term inside a selector: no columns in it.
+    /// Resolves a term inside a selector; it may not name columns.
     private mutating func rowless(_ expression: Expression, for receiver: Receiver) throws(ServerError) -> Term {
         let table = scope.table
         scope.table = nil

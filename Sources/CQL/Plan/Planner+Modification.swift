@@ -1,7 +1,8 @@
 import DataModel
 
 extension Planner {
-    /// - Parameter inBatch: the batch the statement is part of, whose timestamp excludes one of its own.
+    /// - Parameter inBatch: the batch that contains the statement; if it has a timestamp, the statement must not have
+    ///   one.
     mutating func modification(
         _ statement: ModificationStatement, inBatch batch: BatchStatement?
     ) throws(ServerError) -> ModificationPlan {
@@ -106,7 +107,7 @@ extension Planner {
         for column in table.clustering {
             if let term = keys[column.name] { clustering.parts.append(.equal(term)) } else { missing.append(column.name) }
         }
-        // Without any clustering column, statics alone may be written.
+        // Without clustering columns, only static columns are written.
         let writesOnlyStatics = clustering.parts.isEmpty && !operations.isEmpty && operations.allSatisfy { $0.column.isStatic }
         guard missing.isEmpty || writesOnlyStatics else {
             throw .invalid("Some clustering keys are missing: \(missing.joined(separator: ", "))")
@@ -143,7 +144,7 @@ extension Planner {
         for operation in operations {
             byColumn[operation.column.name, default: 0] += 1
             guard byColumn[operation.column.name, default: 0] > 1 else { continue }
-            // Several elements of one collection may be set; anything else twice is ambiguous.
+            // Only several elements of one collection may be set; any other repeated assignment is ambiguous.
             let own = operations.filter { $0.column == operation.column }
             let areElements = own.allSatisfy { if case .setElement = $0.action { true } else { false } }
             if !areElements { throw .invalid("Multiple incompatible setting of column \(operation.column.name)") }

@@ -32,7 +32,7 @@ extension Planner {
         return column
     }
 
-    /// `c = value`, or one of the forms that read like arithmetic on the column itself.
+    /// Resolves `c = value`, and forms such as `c = c + value` that refer to the column itself.
     private mutating func setAction(
         _ column: ColumnMetadata, _ expression: Expression, _ table: TableMetadata
     ) throws(ServerError) -> ColumnOperation.Action {
@@ -46,7 +46,7 @@ extension Planner {
                 }
             }
             if case .column(column.name) = right, symbol == .add { return try prepending(column, left, table, text) }
-            // `c = c + 1 + 2` groups to the left: the column is the leftmost operand.
+            // `c = c + 1 + 2` is left-associative, so the column is the leftmost operand.
             if let rest = Self.withoutLeading(column.name, expression) { return try addition(column, rest, table, text) }
         }
         if let named = Self.namedColumn(expression) {
@@ -110,7 +110,7 @@ extension Planner {
         let receiver = Receiver(column, in: table)
         if column.type == .counter { return .decrement(try term(expression, for: receiver)) }
         try requireMultiCell(column, text)
-        // From a map, keys are taken away.
+        // Subtracting from a map removes keys.
         if case .map(let key, _) = column.type {
             return .remove(try term(expression, for: receiver.with(name: receiver.name, type: .set(key))))
         }
@@ -128,7 +128,7 @@ extension Planner {
         return .setElement(key: keyTerm, value: valueTerm)
     }
 
-    /// What the key of an element must be, and the type of the element.
+    /// Returns the receiver for an element's key, and the type of the element.
     private func elementReceiver(
         _ column: ColumnMetadata, _ table: TableMetadata, _ text: String, forSet: Bool
     ) throws(ServerError) -> (Receiver, CQLType) {

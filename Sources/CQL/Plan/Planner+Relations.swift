@@ -1,22 +1,22 @@
 import DataModel
 
-/// What a WHERE demands of one column, or of the tuple of several, its values resolved.
+/// The resolved relation on one column, or on a tuple of columns.
 struct ColumnDemand {
     enum Kind {
         case equal(Term)
         case oneOf(TermList)
         case slice(ComparisonOperator, Term)
-        /// What only a filter can check.
+        /// A restriction that can only be checked on each row.
         case filter(RowFilter.Demand)
     }
 
-    /// Several for a relation of tuples, whose terms are then tuples.
+    /// More than one column for a tuple relation, whose terms are then tuples.
     var columns: [ColumnMetadata]
     var kind: Kind
 
     var isTuple: Bool { columns.count > 1 }
 
-    /// The same demand checked on each row.
+    /// The same relation as a filter on rows.
     var rowFilter: RowFilter {
         let demand: RowFilter.Demand =
             switch kind {
@@ -29,14 +29,14 @@ struct ColumnDemand {
     }
 }
 
-/// The relations of a WHERE, checked one by one.
+/// The validated relations of a WHERE clause.
 struct CheckedRelations {
     var demands: [ColumnDemand] = []
     var token: (lower: TokenBound?, upper: TokenBound?)?
 }
 
 extension Planner {
-    /// Resolves each relation and checks what can be said of it alone, or of it and others on the same column.
+    /// Resolves the relations, and checks each alone and together with others on the same column.
     mutating func check(_ relations: [Relation], in table: TableMetadata, verb: String) throws(ServerError) -> CheckedRelations {
         var checked = CheckedRelations()
         for relation in relations { try add(relation, to: &checked, table, verb) }
@@ -188,7 +188,7 @@ extension Planner {
                 ColumnDemand(columns: columns, kind: comparison == .equal ? .equal(term) : .slice(comparison, term)))
             return
         }
-        // Written out, each field is a term of its own; a marker's are taken from the tuple it is bound to.
+        // The fields of a tuple literal are terms of their own; those of a bind marker are taken from the bound tuple.
         let fields: [Term]
         if case .tuple(let elements) = expression {
             var terms: [Term] = []

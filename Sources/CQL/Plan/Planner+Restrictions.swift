@@ -1,13 +1,13 @@
 import DataModel
 
-/// A WHERE turned into what to read: partitions, a range of clustering keys, and what is left to check on each row.
+/// A WHERE clause as what to read: partitions, a range of clustering keys, and filters to check on each row.
 struct Restrictions {
     var partition = PartitionSelection.all
     var clustering = ClusteringSelection.all
     var filters: [RowFilter] = []
-    /// Clustering columns that were restricted, in order.
+    /// The restricted clustering columns, in order.
     var clusteringColumns: [ColumnMetadata] = []
-    /// All columns fixed by an equality.
+    /// All columns restricted by an equality.
     var equalColumns: Set<String> = []
     var demands: [ColumnDemand] = []
 }
@@ -63,7 +63,8 @@ extension Planner {
         return result
     }
 
-    /// One restriction for each partition key column; nil when some column is free or not fixed to values.
+    /// Returns one restriction per partition key column; nil when a column is unrestricted, or restricted by anything
+    /// but `=` and IN.
     private static func keyRestrictions(_ demands: [ColumnDemand], _ table: TableMetadata) -> [KeyRestriction]? {
         var restrictions: [KeyRestriction] = []
         for column in table.partitionKey {
@@ -80,8 +81,8 @@ extension Planner {
 
     // MARK: Clustering
 
-    /// Makes the longest key range out of the demands.
-    /// - Returns: the demands that the range does not express; only with `allowsGaps`, otherwise their presence is an error.
+    /// Builds the narrowest clustering key range that the relations allow.
+    /// - Returns: the relations that the range does not express. Without `allowsGaps` such relations are an error.
     private func clusteringSelection(
         _ demands: [ColumnDemand], _ table: TableMetadata, allowsGaps: Bool, into result: inout Restrictions
     ) throws(ServerError) -> [ColumnDemand] {
@@ -100,7 +101,8 @@ extension Planner {
             case .oneOf(let list):
                 selection.parts.append(demand.isTuple ? .oneOfTuples(columnCount: demand.columns.count, list) : .oneOf(list))
             case .slice:
-                // Bounds end the range. What a bound of mixed directions cannot express is checked on each row as well.
+                // Bounds end the range. A bound that is inexact because of mixed column directions is also checked on
+                // each row.
                 for index in own {
                     guard case .slice(let comparison, let term) = demands[index].kind else { continue }
                     let isExact = Self.addBound(comparison, term, demands[index].columns, to: &selection)
@@ -117,7 +119,7 @@ extension Planner {
         return demands.indices.filter { !used.contains($0) }.map { demands[$0] }
     }
 
-    /// - Returns: whether the bound says all that the comparison does.
+    /// Returns whether the bound expresses the comparison exactly.
     private static func addBound(
         _ comparison: ComparisonOperator, _ term: Term, _ columns: [ColumnMetadata], to selection: inout ClusteringSelection
     ) -> Bool {
@@ -130,7 +132,7 @@ extension Planner {
             terms = Array(fields.prefix(count))
             if count < columns.count { (isInclusive, isExact) = (true, false) }
         } else if columns.count > 1 {
-            // A folded constant: its fields are taken out of the tuple.
+            // A folded constant: take the fields from the tuple.
             let direction = columns[0].isDescending
             let count = columns.prefix { $0.isDescending == direction }.count
             terms = (0..<count).map { Term(type: columns[$0].type, node: .field(term, $0)) }
@@ -142,7 +144,7 @@ extension Planner {
     }
 
     private func refuseGaps(_ demands: [ColumnDemand], _ table: TableMetadata, _ restricted: [ColumnMetadata]) throws(ServerError) {
-        // A column after one with bounds.
+        // A column after a column with bounds.
         for demand in demands {
             guard case .slice = demand.kind else { continue }
             let last = demand.columns[demand.columns.count - 1].position
@@ -160,7 +162,7 @@ extension Planner {
 
     // MARK: INSERT, UPDATE, DELETE
 
-    /// - Parameter allowsSlices: DELETE may name a range of rows.
+    /// - Parameter allowsSlices: whether a range of rows is allowed, as in DELETE.
     mutating func modificationRestrictions(
         _ relations: [Relation], _ table: TableMetadata, verb: String, affectsOnlyStatics: Bool, allowsSlices: Bool
     ) throws(ServerError) -> Restrictions {
@@ -215,7 +217,7 @@ extension Restrictions {
         }
     }
 
-    /// The keys of a statement that names its partitions.
+    /// The partition key restrictions; empty when the statement does not name its partitions.
     var keys: [KeyRestriction] { if case .keys(let keys) = partition { keys } else { [] } }
     var hasPartitionIN: Bool { keys.contains { !$0.isEqual } }
 }

@@ -110,7 +110,7 @@ extension Planner {
         }
     }
 
-    /// The clustering columns that are stored in descending order.
+    /// Returns the clustering columns stored in descending order.
     private func clusteringOrder(_ statement: CreateTableStatement, _ clustering: [String]) throws(ServerError) -> Set<String> {
         guard !statement.clusteringOrder.isEmpty else { return [] }
         let ordered = statement.clusteringOrder.map(\.column)
@@ -150,7 +150,7 @@ extension Planner {
         return (options, id)
     }
 
-    /// Deflate is accepted and kept in the schema, but no file is written with it.
+    /// DeflateCompressor is accepted and kept in the schema, but files are compressed with LZ4.
     private mutating func warnOfCompressor(_ options: TableOptions) {
         guard options.compression.isEnabled, options.compression.compressor == .deflate else { return }
         warnings.append("DeflateCompressor is not available: the table's files are compressed with LZ4Compressor instead")
@@ -181,7 +181,7 @@ extension Planner {
         case .properties(let properties):
             if properties.contains(where: { $0.name == "id" }) { throw ServerError(.configError, "Cannot alter table id.") }
             let pairs = properties.map { (name: $0.name, value: $0.value) }
-            // What is wrong whatever the table has now is said at once.
+            // Report errors that do not depend on the table's current options right away.
             var options = TableOptions()
             try options.set(pairs)
             warnOfCompressor(options)

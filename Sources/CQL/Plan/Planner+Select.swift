@@ -3,7 +3,7 @@ import DataModel
 extension Planner {
     mutating func select(_ statement: SelectStatement) throws(ServerError) -> SelectPlan {
         let table = try table(statement.table)
-        // Markers are typed in any order, as each is met; the selection comes first.
+        // Bind markers get their types in the order in which they are resolved; the selection comes first.
         let parts = try resolveItems(statement, table)
         let onlyPartitionLevel = scope.columns.allSatisfy { $0.kind == .partitionKey || $0.kind == .static }
         let onlyStatics =
@@ -27,7 +27,7 @@ extension Planner {
                 postSort.append((scope.index(of: try Self.column(name, in: table)), isDescending))
             }
         }
-        // What filters look at is fetched after what is selected, so that a plain selection stays one.
+        // Columns used only by filters are fetched after the selected ones, so that a plain selection stays plain.
         for filter in restrictions.filters {
             for column in filter.columns { _ = scope.index(of: column) }
         }
@@ -73,7 +73,7 @@ extension Planner {
         guard statement.isJSON else { return (selectors, specs) }
         var members: [(name: String, value: Selector, type: CQLType)] = []
         for (selector, spec) in zip(selectors, specs) {
-            // A name that CQL would fold keeps its case only in quotes, also inside JSON.
+            // Quote a name that is not lower case, also inside JSON.
             let name = spec.name == spec.name.lowercased() ? spec.name : "\"\(spec.name)\""
             members.append((name, selector, spec.type))
         }
@@ -105,7 +105,7 @@ extension Planner {
             throw .invalid(
                 "SELECT DISTINCT queries must only request partition key columns and/or static columns (not \(column.name))")
         }
-        // Static columns alone are fine as long as no key column is asked for.
+        // Selecting only static columns is allowed unless a key column is requested.
         guard scope.columns.contains(where: { $0.kind == .partitionKey }) else { return }
         for column in table.partitionKey where !scope.columns.contains(column) {
             throw .invalid("SELECT DISTINCT queries must request all the partition key columns (missing \(column.name))")
@@ -114,7 +114,7 @@ extension Planner {
 
     // MARK: GROUP BY, ORDER BY, LIMIT
 
-    /// The number of primary key columns that make a group.
+    /// Returns the number of primary key columns that define a group.
     private func groupBy(_ expressions: [Expression], _ table: TableMetadata, _ restrictions: Restrictions) throws(ServerError) -> Int {
         guard !expressions.isEmpty else { return 0 }
         let key = table.primaryKey

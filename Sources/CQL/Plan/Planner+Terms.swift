@@ -1,6 +1,6 @@
 import DataModel
 
-/// An expression whose type is known: a term if it needs no row, else a selector.
+/// An expression with a known type: a term if it does not depend on a row, else a selector.
 struct ResolvedExpression {
     enum Value {
         case term(Term)
@@ -30,7 +30,7 @@ struct ResolvedExpression {
 }
 
 extension Planner {
-    /// The term that stands for `receiver`.
+    /// Resolves an expression that must not depend on a row, as a value for `receiver`.
     mutating func term(_ expression: Expression, for receiver: Receiver) throws(ServerError) -> Term {
         let resolved = try resolve(expression, for: receiver)
         guard let term = resolved.term else {
@@ -39,7 +39,7 @@ extension Planner {
         return term
     }
 
-    /// The expression as a value for `receiver`; columns only where the scope has a table.
+    /// Resolves an expression as a value for `receiver`; it may name columns only if the scope has a table.
     mutating func resolve(_ expression: Expression, for receiver: Receiver) throws(ServerError) -> ResolvedExpression {
         switch expression {
         case .constant(let kind, let text): return ResolvedExpression(try constant(kind, text, for: receiver))
@@ -81,7 +81,7 @@ extension Planner {
         }
     }
 
-    /// Whether a value of `type` can stand where `target` is wanted, byte for byte.
+    /// Whether the bytes of a value of `type` are also a valid value of `target`.
     static func isAssignable(_ type: CQLType, to target: CQLType) -> Bool {
         let (type, target) = (type.asFrozen, target.asFrozen)
         if type == target { return true }
@@ -125,7 +125,7 @@ extension Planner {
         return resolved
     }
 
-    /// Constants inside make a constant; a selector inside makes a selector.
+    /// Combines parts into a constant if all are constant, into a selector if one is a selector, else into a term.
     func combine(
         _ parts: [ResolvedExpression], _ type: CQLType, term: ([Term]) -> Term.Node, selector: ([Selector]) -> Selector
     ) throws(ServerError) -> ResolvedExpression {
@@ -137,7 +137,7 @@ extension Planner {
         return ResolvedExpression(try Self.folded(Term(type: type, node: term(terms))))
     }
 
-    /// A term that holds constants only, evaluated now.
+    /// Evaluates a constant term.
     static func folded(_ term: Term) throws(ServerError) -> Term {
         guard term.isConstant else { return term }
         var context = EvaluationContext()
@@ -188,7 +188,7 @@ extension Planner {
         return try combine(parts, receiver.type, term: { .map(Self.pairs($0)) }, selector: { .map(Self.pairs($0), receiver.type) })
     }
 
-    /// Keys and values that follow one another, two by two.
+    /// Groups a flat list of alternating keys and values into pairs.
     static func pairs<T>(_ flat: [T]) -> [(key: T, value: T)] {
         stride(from: 0, to: flat.count, by: 2).map { (key: flat[$0], value: flat[$0 + 1]) }
     }
@@ -197,7 +197,7 @@ extension Planner {
         _ elements: [Expression], _ expression: Expression, for receiver: Receiver
     ) throws(ServerError) -> ResolvedExpression {
         guard case .tuple(let fields) = receiver.type.unfrozen else {
-            // One expression in parentheses.
+            // A single expression in parentheses.
             if elements.count == 1 { return try resolve(elements[0], for: receiver) }
             throw .invalid("Invalid tuple type literal for \(receiver.name) of type \(receiver.type)")
         }
@@ -218,7 +218,7 @@ extension Planner {
 }
 
 extension Term {
-    /// Whether the value is the same at every execution.
+    /// Whether the value is the same in every execution.
     var isConstant: Bool {
         switch node {
         case .constant: true

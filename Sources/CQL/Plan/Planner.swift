@@ -1,15 +1,15 @@
 import DataModel
 import Primitives
 
-/// Checks a statement against a schema and makes its plan.
+/// Validates a statement against a schema and creates its plan.
 public struct Planner {
     let schema: Schema
-    /// The keyspace that names without one are looked for in.
+    /// The keyspace for unqualified names.
     let keyspace: String?
     let markerNames: [String?]
-    /// What each marker turned out to be bound to.
+    /// The column or other receiver of each bind marker, once resolved.
     var markers: [ColumnSpec?]
-    /// Columns that the SELECT being planned reads, and its aggregates.
+    /// The columns and aggregates that the SELECT being planned reads.
     var scope = SelectionScope()
     var warnings: [String] = []
     /// Calls of `now()` and its like so far.
@@ -17,8 +17,8 @@ public struct Planner {
     /// The table whose partition key `token()` takes, where no columns may be named.
     var tokenTable: TableMetadata?
 
-    /// Parses and plans.
-    /// - Throws: syntax and other errors as Cassandra 4.1 gives them.
+    /// Parses and plans a statement.
+    /// - Throws: errors as Cassandra 4.1 reports them.
     public static func plan(_ text: String, schema: Schema, keyspace: String?) throws(ServerError) -> PlannedStatement {
         try plan(try Parser.parse(text), schema: schema, keyspace: keyspace)
     }
@@ -112,7 +112,7 @@ public struct Planner {
     }
 }
 
-/// What a term is for: its name in messages and in the list of markers, and the type it must have.
+/// The target of a term: its name for messages and bind markers, and its required type.
 struct Receiver {
     var keyspace: String
     var table: String
@@ -130,11 +130,11 @@ struct Receiver {
         self.type = type
     }
 
-    /// A receiver in the same table.
+    /// Returns a receiver in the same table with another name and type.
     func with(name: String, type: CQLType) -> Receiver { Receiver(keyspace: keyspace, table: table, name: name, type: type) }
 }
 
-/// What a SELECT reads from each row, gathered while its selectors are resolved.
+/// What a SELECT reads from each row; collected while its selectors are resolved.
 struct SelectionScope {
     /// Nil where columns may not be named, as in VALUES.
     var table: TableMetadata?
@@ -143,7 +143,7 @@ struct SelectionScope {
     var isInsideAggregate = false
     private var indexes: [String: Int] = [:]
 
-    /// The place of the column among those fetched.
+    /// Returns the index of the column among the fetched columns, adding it if necessary.
     mutating func index(of column: ColumnMetadata) -> Int {
         if let known = indexes[column.name] { return known }
         indexes[column.name] = columns.count

@@ -1,6 +1,6 @@
 import DataModel
 
-/// What a keyspace says after WITH.
+/// Validation of the options of CREATE and ALTER KEYSPACE.
 enum ReplicationRules {
     private static let package = "org.apache.cassandra.locator."
 
@@ -21,7 +21,8 @@ enum ReplicationRules {
                 }
                 replication = try check(map, keyspace: keyspace)
             case "durable_writes": durableWrites = try property.value.boolean(for: "durable_writes")
-            // Not of Cassandra. No key of `replication`: drivers take each of those for a data center.
+            // An extension to Cassandra. It is not a key of `replication`, because drivers take unknown keys there for
+            // data centers.
             case "sloppy_quorum": sloppyQuorum = try property.value.boolean(for: "sloppy_quorum")
             default: throw .syntax("Unknown property '\(property.name)'")
             }
@@ -29,7 +30,7 @@ enum ReplicationRules {
         return (replication, durableWrites, sloppyQuorum)
     }
 
-    /// The map with the full name of the class.
+    /// Validates the replication map and returns it with the full class name.
     private static func check(_ map: [String: String], keyspace: String) throws(ServerError) -> [String: String] {
         func fail(_ message: String) -> ServerError { ServerError(.configError, message) }
         guard let name = map["class"], !name.isEmpty else { throw fail("Missing replication strategy class") }

@@ -1,25 +1,25 @@
 import DataModel
 
-/// What one key column must be.
+/// The restriction of one key column.
 public enum KeyRestriction: Sendable {
     case equal(Term)
     case oneOf(TermList)
 
-    /// Whether there is exactly one value.
+    /// Whether the column is restricted to a single value.
     public var isEqual: Bool { if case .equal = self { true } else { false } }
 }
 
-/// Which partitions a statement touches.
+/// The partitions that a statement refers to.
 public enum PartitionSelection: Sendable {
     /// All partitions, in token order.
     case all
-    /// One restriction for each partition key column, in order; the partitions are their product.
+    /// One restriction per partition key column, in order; the partitions are the Cartesian product.
     case keys([KeyRestriction])
-    /// The partitions whose token lies between the bounds. A lower bound of the minimum token excludes nothing.
+    /// The partitions with tokens between the bounds. A lower bound of the minimum token excludes nothing.
     case tokenRange(lower: TokenBound?, upper: TokenBound?)
 }
 
-/// A side of a token range.
+/// One end of a token range.
 public struct TokenBound: Sendable {
     /// Of type bigint.
     public var term: Term
@@ -31,9 +31,9 @@ public struct TokenBound: Sendable {
     }
 }
 
-/// Restrictions on the clustering columns that form a prefix of them.
+/// Restrictions on a prefix of the clustering columns.
 public struct ClusteringSelection: Sendable {
-    /// What is demanded of the next column, or columns, of the prefix.
+    /// The restriction of the next column or columns of the prefix.
     public enum Part: Sendable {
         case equal(Term)
         case oneOf(TermList)
@@ -45,8 +45,8 @@ public struct ClusteringSelection: Sendable {
 
     /// Restrictions of the first clustering columns, in order.
     public var parts: [Part]
-    /// Bounds of the columns that follow the prefix. In the order of the values, whatever the column's stored direction:
-    /// a bound of several terms compares as a tuple, and then all its columns are stored in the same direction.
+    /// Bounds on the columns after the prefix, in the order of values, whatever the columns' stored direction. A bound
+    /// with several terms compares as a tuple; its columns then all have the same stored direction.
     public var lower: ClusteringBound?
     public var upper: ClusteringBound?
 
@@ -58,7 +58,7 @@ public struct ClusteringSelection: Sendable {
 
     public static let all = ClusteringSelection()
 
-    /// How many clustering columns `parts` covers.
+    /// The number of clustering columns that `parts` covers.
     public var prefixCount: Int { parts.reduce(0) { $0 + $1.columnCount } }
     public var isAll: Bool { parts.isEmpty && lower == nil && upper == nil }
     public var hasSlice: Bool { lower != nil || upper != nil }
@@ -68,9 +68,9 @@ public struct ClusteringSelection: Sendable {
     }
 }
 
-/// A side of a slice of clustering keys.
+/// One end of a slice of clustering keys.
 public struct ClusteringBound: Sendable {
-    /// Values of the columns after the prefix, at least one.
+    /// The values of the columns after the prefix; at least one.
     public var terms: [Term]
     public var isInclusive: Bool
 
@@ -80,7 +80,7 @@ public struct ClusteringBound: Sendable {
     }
 }
 
-/// How two values are compared.
+/// A comparison operator.
 public enum ComparisonOperator: String, Sendable, Hashable {
     case equal = "="
     case notEqual = "!="
@@ -89,7 +89,7 @@ public enum ComparisonOperator: String, Sendable, Hashable {
     case greater = ">"
     case greaterOrEqual = ">="
 
-    /// Whether an order of `left` before, at or after `right` (negative, zero, positive) fulfils it.
+    /// Whether the comparison holds, given how `left` compares to `right` (negative, zero, positive).
     @inlinable public func holds(_ order: Int) -> Bool {
         switch self {
         case .equal: order == 0
@@ -102,19 +102,19 @@ public enum ComparisonOperator: String, Sendable, Hashable {
     }
 }
 
-/// A demand on rows that no key range expresses, checked on each row read.
+/// A condition that no key range expresses; it is checked on each row read.
 public struct RowFilter: Sendable {
     public enum Demand: Sendable {
         case compare(ComparisonOperator, Term)
         case oneOf(TermList)
-        /// The collection holds the element (for a map: as a value).
+        /// The collection contains the element (for a map, as a value).
         case contains(Term)
         case containsKey(Term)
-        /// The map has this value under this key.
+        /// The map entry with this key has this relation to the value.
         case entry(key: Term, ComparisonOperator, value: Term)
     }
 
-    /// One column; several for a comparison of tuples, whose terms are then tuples.
+    /// One column, or several for a tuple comparison, whose terms are then tuples.
     public var columns: [ColumnMetadata]
     public var demand: Demand
 

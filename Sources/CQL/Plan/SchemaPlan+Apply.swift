@@ -2,11 +2,12 @@ import DataModel
 import Primitives
 
 extension SchemaPlan {
-    /// What the schema becomes.
+    /// Applies the statement to a schema.
     /// - Parameters:
-    ///   - newTableID: the id of the table, if one is made and the statement gives none.
-    ///   - datacenters: those of the cluster; `replication_factor` of NetworkTopologyStrategy is for each of them.
-    /// - Throws: AlreadyExists, Invalid and configuration errors as Cassandra 4.1 gives them.
+    ///   - newTableID: the id of a created table, unless the statement specifies one.
+    ///   - datacenters: the data centers of the cluster, to which `replication_factor` of NetworkTopologyStrategy
+    ///     applies.
+    /// - Throws: AlreadyExists, Invalid and configuration errors as Cassandra 4.1 reports them.
     public func apply(to schema: Schema, newTableID: UUID, datacenters: [String] = ["datacenter1"]) throws(ServerError) -> SchemaOutcome {
         let unchanged = SchemaOutcome(schema: schema, change: nil, droppedTables: [], warnings: [])
         switch self {
@@ -47,7 +48,7 @@ extension SchemaPlan {
                     detail: .alreadyExists(keyspace: definition.keyspace, table: definition.name))
             }
             let id = definition.id ?? newTableID
-            if let other = schema.tables[id] { throw .invalid("The id \(id) is that of table \(other.qualifiedName) already") }
+            if let other = schema.tables[id] { throw .invalid("The id \(id) already belongs to table \(other.qualifiedName)") }
             let table = TableMetadata(
                 keyspace: definition.keyspace, name: definition.name, id: id, columns: definition.columns, options: definition.options)
             return SchemaOutcome(schema.setting(table), .created, .table, definition.keyspace, definition.name)
@@ -67,7 +68,7 @@ extension SchemaPlan {
         }
     }
 
-    /// `replication_factor` of NetworkTopologyStrategy, written out for each datacenter that has none of its own.
+    /// Expands `replication_factor` of NetworkTopologyStrategy to each data center without a factor of its own.
     private static func expanded(
         _ replication: [String: String], _ datacenters: [String], _ keyspace: String
     ) throws(ServerError) -> [String: String] {

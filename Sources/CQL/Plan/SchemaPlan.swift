@@ -1,7 +1,8 @@
 import DataModel
 import Primitives
 
-/// A checked schema statement. Whether what it makes or drops exists is decided when it is applied, against the schema of that moment.
+/// A validated schema statement. Existence of keyspaces and tables is checked when it is applied, against the schema at
+/// that time.
 public enum SchemaPlan: Sendable {
     case createKeyspace(name: String, replication: [String: String], durableWrites: Bool, sloppyQuorum: Bool, ifNotExists: Bool)
     case alterKeyspace(name: String, replication: [String: String]?, durableWrites: Bool?, sloppyQuorum: Bool?, ifExists: Bool)
@@ -11,11 +12,11 @@ public enum SchemaPlan: Sendable {
     case dropTable(keyspace: String, name: String, ifExists: Bool)
 }
 
-/// A table as CREATE TABLE defines it: all but its id.
+/// The table defined by a CREATE TABLE statement, without an assigned id.
 public struct TableDefinition: Sendable {
     public var keyspace: String
     public var name: String
-    /// With the ids 0, 1, ... in order.
+    /// With ids 0, 1, ... in order.
     public var columns: [ColumnMetadata]
     public var options: TableOptions
     /// `WITH ID = ...`.
@@ -30,7 +31,7 @@ public struct TableDefinition: Sendable {
     }
 }
 
-/// What ALTER TABLE changes.
+/// The change of an ALTER TABLE statement.
 public enum TableAlteration: Sendable {
     public struct AddedColumn: Sendable {
         public var name: String
@@ -44,12 +45,12 @@ public enum TableAlteration: Sendable {
     case options([(name: String, value: PropertyValue)])
 }
 
-/// A schema after a statement.
+/// The result of applying a schema statement.
 public struct SchemaOutcome: Sendable {
     public var schema: Schema
-    /// Nil when there was nothing to do (`IF NOT EXISTS` of what exists).
+    /// Nil when nothing changed (for example IF NOT EXISTS with an existing table).
     public var change: SchemaChange?
-    /// The table that was dropped or made, for the engine.
+    /// The tables that were dropped, for the storage engine.
     public var droppedTables: [TableMetadata]
     public var warnings: [String]
 }

@@ -1,6 +1,6 @@
 import DataModel
 
-/// The value of a LIMIT.
+/// Validation of LIMIT values.
 public enum LimitValue {
     static func check(_ bytes: [UInt8], _ what: String) throws(ServerError) -> Int {
         let value: Int32? = bytes.withUnsafeBytes { CQLType.integer($0) }
@@ -11,12 +11,13 @@ public enum LimitValue {
 }
 
 extension SelectPlan {
-    /// The number of rows wanted at most; nil without LIMIT, and with one that is bound to unset.
+    /// Returns the maximum number of rows; nil without LIMIT or when its bind marker is unset.
     public func limitValue(_ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> Int? {
         try Self.value(limit, "LIMIT", values, &context)
     }
 
-    /// The same for PER PARTITION LIMIT.
+    /// Returns the maximum number of rows per partition; nil without PER PARTITION LIMIT or when its bind marker is
+    /// unset.
     public func perPartitionLimitValue(_ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> Int? {
         try Self.value(perPartitionLimit, "PER PARTITION LIMIT", values, &context)
     }

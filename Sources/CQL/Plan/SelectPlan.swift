@@ -1,21 +1,21 @@
 import DataModel
 
-/// A checked SELECT.
+/// A validated SELECT.
 public final class SelectPlan: Sendable {
     public let table: TableMetadata
     public let partition: PartitionSelection
     public let clustering: ClusteringSelection
-    /// Demands to check on each row; empty for most statements.
+    /// Conditions to check on each row; empty for most statements.
     public let filters: [RowFilter]
     public let selection: Selection
-    /// SELECT DISTINCT: one row a partition, from its key and static row.
+    /// SELECT DISTINCT: one row per partition, from its key and static row.
     public let isDistinct: Bool
-    /// The number of primary key columns (partition key, then clustering) whose change begins a new group; 0 without GROUP BY.
+    /// The number of leading primary key columns that define a group; 0 without GROUP BY.
     public let groupByPrefixCount: Int
-    /// Rows within a partition come in the reverse of the stored order.
+    /// Whether rows within a partition are returned in reverse stored order.
     public let isReversed: Bool
-    /// Columns by which the rows of several partitions are to be sorted (ORDER BY with IN on the partition key):
-    /// indexes into `selection.columns`, with whether descending. Empty: the order of the partitions.
+    /// The columns to sort the rows of several partitions by (ORDER BY with IN on the partition key), as indexes into
+    /// `selection.columns`. If empty, rows stay in the order of the partitions.
     public let postSort: [(column: Int, isDescending: Bool)]
     public let limit: Term?
     public let perPartitionLimit: Term?
@@ -40,27 +40,29 @@ public final class SelectPlan: Sendable {
         self.allowsFiltering = allowsFiltering
     }
 
-    /// Whether the answer is one row a group (or one in all) rather than one a row.
+    /// Whether the result has one row per group (or a single row) rather than one per row read.
     public var isAggregated: Bool { !selection.aggregates.isEmpty || groupByPrefixCount > 0 }
 
-    /// Whether it reads static columns only, so that a partition without rows but with a static row gives one.
+    /// Whether only partition key and static columns are read, so that a partition with a static row and no other rows
+    /// returns a row.
     public var selectsOnlyPartitionLevel: Bool {
         selection.columns.allSatisfy { $0.kind == .partitionKey || $0.kind == .static } && clustering.isAll
     }
 }
 
-/// What a SELECT answers, computed from the columns of each row.
+/// The result columns of a SELECT, computed from the columns of each row.
 public final class Selection: Sendable {
-    /// The columns to fetch for a row: what the selectors, filters and sorting need. `Selector.column` counts in these.
+    /// The columns to fetch, for selectors, filters and sorting. `Selector.column` is an index into it.
     public let columns: [ColumnMetadata]
     public let metadata: ResultMetadata
-    /// One for each result column.
+    /// One per result column.
     public let selectors: [Selector]
-    /// The result columns are the first fetched columns as they are: `selectors[i]` is `.column(i)`. Cells are copied straight.
+    /// Whether the result columns are the first fetched columns: `selectors[i]` is `.column(i)`. Cells are then copied
+    /// directly.
     public let isPlain: Bool
-    /// The aggregates that `Selector.aggregate` counts in.
+    /// The aggregates; `Selector.aggregate` is an index into it.
     public let aggregates: [Aggregate]
-    /// `count(*)` alone.
+    /// Whether the selection is just `count(*)`.
     public let isCountOnly: Bool
     /// `SELECT *`.
     public let isWildcard: Bool
@@ -91,16 +93,16 @@ public final class Selection: Sendable {
 public indirect enum Selector: Sendable {
     /// The value of a fetched column.
     case column(Int)
-    /// Write timestamp, microseconds, of a fetched column.
+    /// The write timestamp of a fetched column, in microseconds.
     case writeTime(Int)
-    /// Remaining seconds to live of a fetched column.
+    /// The remaining time to live of a fetched column, in seconds.
     case timeToLive(Int)
-    /// The same for every row.
+    /// A value that does not depend on the row.
     case term(Term)
     case call(ScalarFunction, [Selector])
-    /// `m[key]` of a map, `s[element]` of a set. `type`: the collection's.
+    /// `m[key]` of a map, `s[element]` of a set. `type` is the collection's type.
     case element(Selector, key: Term, type: CQLType)
-    /// `m[from..to]`, bounds inclusive.
+    /// `m[from..to]`; the bounds are inclusive.
     case slice(Selector, from: Term?, to: Term?, type: CQLType)
     case list([Selector])
     case set([Selector], CQLType)
@@ -108,14 +110,14 @@ public indirect enum Selector: Sendable {
     case tuple([Selector])
     /// The result of an aggregate over the group.
     case aggregate(Int)
-    /// A JSON object of the given names, for SELECT JSON.
+    /// A JSON object with the given members, for SELECT JSON.
     case json([(name: String, value: Selector, type: CQLType)])
 }
 
-/// An aggregate of a SELECT: its function and what it is fed from each row.
+/// An aggregate of a SELECT: the function and its argument.
 public struct Aggregate: Sendable {
     public let function: AggregateFunction
-    /// Absent for `count(*)`.
+    /// Nil for `count(*)`.
     public let argument: Selector?
 
     public init(function: AggregateFunction, argument: Selector?) {

@@ -2,10 +2,11 @@ import DataModel
 import Primitives
 
 extension Term {
-    /// Writes the value's native bytes; writes nothing for null and unset.
+    /// Appends the value's native bytes to `writer`; appends nothing for null and unset.
     ///
-    /// Constants and markers allocate nothing. A marker's value is checked against the type; sets and maps are put into canonical order.
-    /// - Throws: Invalid when a bound value is none of the type.
+    /// Constants and bind markers do not allocate. A bound value is validated against the type; sets and maps are put
+    /// into canonical order.
+    /// - Throws: Invalid when a bound value is not a value of the type.
     @inline(__always)
     public func evaluate(
         _ values: ValueList, _ context: inout EvaluationContext, into writer: inout ByteWriter
@@ -20,15 +21,15 @@ extension Term {
         }
     }
 
-    /// The value's native bytes; nil for null and unset alike.
+    /// Returns the value's native bytes; nil for both null and unset.
     public func evaluate(_ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> [UInt8]? {
         if case .constant(let bytes) = node { return bytes }
         var writer = ByteWriter(capacity: 64)
         return try evaluate(values, &context, into: &writer) == .value ? writer.toArray() : nil
     }
 
-    /// Writes the value of a key column.
-    /// - Throws: Invalid for null and unset, which no key column may be.
+    /// Appends the value of a key column.
+    /// - Throws: Invalid for null and unset, which are not allowed for key columns.
     @inline(__always)
     public func evaluateKey(
         of column: ColumnMetadata, _ values: ValueList, _ context: inout EvaluationContext, into writer: inout ByteWriter
@@ -103,7 +104,7 @@ extension Term {
         return elements
     }
 
-    /// A value inside another: unset is not allowed there.
+    /// Evaluates a value inside another; it must not be unset.
     private func part(_ values: ValueList, _ context: inout EvaluationContext) throws(EvaluationError) -> [UInt8]? {
         if let bytes = constantBytes { return bytes }
         var writer = ByteWriter(capacity: 64)
@@ -170,7 +171,7 @@ extension Term {
 }
 
 extension TermList {
-    /// The values of the list, for key or filter on `column`.
+    /// Returns the values of the list, for a key or filter on `column`.
     /// - Throws: Invalid for a null or unset list or element.
     public func evaluate(
         column: String, _ values: ValueList, _ context: inout EvaluationContext
@@ -205,7 +206,7 @@ extension TermList {
         }
     }
 
-    /// The same for a list of tuples: the fields of each.
+    /// Returns the fields of each tuple of a list of tuples.
     public func evaluateTuples(
         columns: [ColumnMetadata], _ values: ValueList, _ context: inout EvaluationContext
     ) throws(ServerError) -> [[[UInt8]]] {

@@ -1,20 +1,20 @@
 import DataModel
 
-/// A value that is known once the markers are bound: everything in a plan that is no column.
+/// A value that is known once the bind markers are bound: everything in a plan except columns.
 public struct Term: Sendable {
-    /// The type that the value has, in native-protocol bytes.
+    /// The type of the value.
     public let type: CQLType
     public let node: Node
 
     public indirect enum Node: Sendable {
         case null
-        /// Native bytes that have been checked already.
+        /// Native bytes, already validated.
         case constant([UInt8])
-        /// The marker of this index; its value is checked against the type at each execution.
+        /// A bind marker by index; its value is validated against the type in each execution.
         case bind(Int)
-        /// Elements in order, of a list (or a tuple's fields, where an absent one is null).
+        /// Elements of a list in order, or fields of a tuple, where a missing one is null.
         case list([Term])
-        /// Sorted and freed of duplicates when evaluated.
+        /// Sorted and deduplicated when evaluated.
         case set([Term])
         case map([(key: Term, value: Term)])
         case tuple([Term])
@@ -23,7 +23,7 @@ public struct Term: Sendable {
         case generated(Int, ScalarFunction)
         /// One field of a tuple value, as in `(a, b) = ?`.
         case field(Term, Int)
-        /// The value of a key of a JSON document, as in `INSERT INTO t JSON ?`; `table` says which keys there may be.
+        /// A member of a JSON document, as in `INSERT INTO t JSON ?`; `table` defines the allowed names.
         case jsonField(document: Term, name: String, absentIsUnset: Bool, table: TableMetadata)
     }
 
@@ -36,24 +36,24 @@ public struct Term: Sendable {
     public static func bind(_ index: Int, _ type: CQLType) -> Term { Term(type: type, node: .bind(index)) }
     public static func null(_ type: CQLType) -> Term { Term(type: type, node: .null) }
 
-    /// The marker, when the term is one.
+    /// The index of the bind marker, if the term is one.
     public var bindIndex: Int? { if case .bind(let index) = node { index } else { nil } }
-    /// The bytes, when the term is a constant.
+    /// The bytes, if the term is a constant.
     public var constantBytes: [UInt8]? { if case .constant(let bytes) = node { bytes } else { nil } }
     public var isNull: Bool { if case .null = node { true } else { false } }
 }
 
-/// The right side of an IN.
+/// The right side of an IN relation.
 public enum TermList: Sendable {
     case terms([Term])
-    /// One marker bound to the whole list: a term of type `list<T>`.
+    /// One bind marker for the whole list; the term's type is `list<T>`.
     case bound(Term)
 }
 
-/// What an evaluated term turned out to be.
+/// The kind of value that a term evaluated to.
 public enum ValuePresence: Sendable, Equatable {
     case value
     case null
-    /// The marker was bound to "not set": the statement behaves as if the column were not mentioned.
+    /// The bind marker was unset: the statement behaves as if the column were not mentioned.
     case unset
 }

@@ -1,6 +1,6 @@
 import DataModel
 
-/// The value of a TTL.
+/// Validation of TTL values.
 public enum TimeToLive {
     static func check(_ bytes: [UInt8]) throws(ServerError) -> Int {
         let value: Int32? = bytes.withUnsafeBytes { CQLType.integer($0) }
@@ -14,7 +14,8 @@ public enum TimeToLive {
 }
 
 extension ModificationPlan {
-    /// Seconds to live of what is written: the statement's, else the table's default; 0 is none. TTL null is 0.
+    /// Returns the time to live of what is written, in seconds: the statement's, or else the table's default; 0 means
+    /// none. A null TTL counts as 0.
     public func timeToLiveValue(_ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> Int {
         guard let timeToLive else { return table.options.defaultTimeToLive }
         if let index = timeToLive.bindIndex, index < values.count, values.entries[index] == .unset {
@@ -24,14 +25,14 @@ extension ModificationPlan {
         return bytes.isEmpty ? table.options.defaultTimeToLive : try TimeToLive.check(bytes)
     }
 
-    /// Microseconds given by the statement; nil when the coordinator's clock decides.
+    /// Returns the statement's timestamp in microseconds; nil when the coordinator's clock decides.
     public func timestampValue(_ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> Int64? {
         try TimestampTerm.value(timestamp, values, &context)
     }
 }
 
 extension BatchPlan {
-    /// Microseconds given by the batch; nil when each statement or the coordinator's clock decides.
+    /// Returns the batch's timestamp in microseconds; nil when its statements or the coordinator's clock decide.
     public func timestampValue(_ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> Int64? {
         try TimestampTerm.value(timestamp, values, &context)
     }

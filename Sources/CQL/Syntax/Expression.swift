@@ -10,10 +10,10 @@ public indirect enum Expression: Sendable {
         case modulo = "%"
     }
 
-    /// Numbers, strings and the like; blobs with their 0x.
+    /// A number, string or other constant; blobs include their 0x.
     case constant(ConstantKind, String)
     case null
-    /// `?` or `:name`: counted from 0 in the order of the text.
+    /// A bind marker `?` or `:name`; numbered from 0 in the order of the text.
     case marker(Int)
     case column(String)
     case call(keyspace: String?, name: String, [Expression])
@@ -30,7 +30,7 @@ public indirect enum Expression: Sendable {
     /// `x.field`.
     case field(Expression, String)
     case list([Expression])
-    /// `{a, b}`; `{}` too, which may be a map.
+    /// `{a, b}`; also `{}`, which may be a map.
     case set([Expression])
     case map([(key: Expression, value: Expression)])
     /// `(a, b)`.
@@ -40,7 +40,7 @@ public indirect enum Expression: Sendable {
 }
 
 extension Expression {
-    /// The expression as error messages and result columns show it.
+    /// The expression as shown in error messages and as a result column.
     public var text: String {
         switch self {
         case .constant(let kind, let text): kind == .string ? Identifier.stringLiteral(text) : text

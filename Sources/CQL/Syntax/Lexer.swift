@@ -1,9 +1,9 @@
 import DataModel
 
-/// Cuts CQL text into tokens, one at a time, on its UTF-8 bytes and in linear time.
+/// Splits the UTF-8 bytes of CQL text into tokens, one at a time, in linear time.
 struct Lexer {
     let bytes: [UInt8]
-    /// Where the next token is looked for; may be set back to the start of any token.
+    /// The offset of the next token; may be set back to the start of any token.
     var offset = 0
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
@@ -14,8 +14,8 @@ struct Lexer {
     static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
     static func isWordByte(_ byte: UInt8) -> Bool { isLetter(byte) || isDigit(byte) || byte == 0x5f }
 
-    /// The next token; `.end` at the end, again and again.
-    /// - Throws: a syntax error for a character that begins none, or text in quotes that does not end.
+    /// Returns the next token; at the end of the text, always `.end`.
+    /// - Throws: a syntax error for a character that begins no token, or for an unterminated quoted text.
     mutating func next() throws(ServerError) -> Token {
         try skipBlanks()
         guard offset < bytes.count else { return Token(kind: .end, start: bytes.count, end: bytes.count) }
@@ -69,7 +69,7 @@ struct Lexer {
         return Token(kind: .symbol, symbol: value, start: start, end: offset)
     }
 
-    /// Passes blanks and comments.
+    /// Skips white space and comments.
     private mutating func skipBlanks() throws(ServerError) {
         while offset < bytes.count {
             switch bytes[offset] {
@@ -89,7 +89,7 @@ struct Lexer {
         }
     }
 
-    /// The end of text in quotes, where a doubled quote stands for one.
+    /// Returns the end of a quoted text, in which a doubled quote is an escaped quote.
     private func quotedEnd(_ start: Int, _ quote: UInt8) throws(ServerError) -> Int {
         var end = start + 1
         while end < bytes.count {
@@ -103,7 +103,7 @@ struct Lexer {
         throw SyntaxProblem.at(bytes.count, in: bytes, "mismatched character '<EOF>' expecting \(shown)")
     }
 
-    /// The end of 8-4-4-4-12 hexadecimal digits, if they stand here.
+    /// Returns the end of a UUID (8-4-4-4-12 hexadecimal digits) if one starts here.
     private func uuidEnd(_ start: Int) -> Int? {
         guard bytes.count - start >= 36, bytes[start + 8] == UInt8(ascii: "-") else { return nil }
         for place in 0..<36 {
@@ -126,7 +126,7 @@ struct Lexer {
         while Self.isDigit(byte(end)) { end += 1 }
         if let duration = unitDurationEnd(start) { return finish(.duration, start, duration) }
         var isFloat = false
-        // `1..3` is a range of ones and threes, not a number `1.`
+        // `1..3` is a range from 1 to 3; it does not contain the number `1.`.
         if byte(end) == UInt8(ascii: "."), byte(end + 1) != UInt8(ascii: ".") {
             isFloat = true
             end += 1
@@ -144,7 +144,7 @@ struct Lexer {
         return finish(isFloat ? .float : .integer, start, end)
     }
 
-    /// The end of `1y2mo3d4h` and the like.
+    /// Returns the end of a duration such as `1y2mo3d4h`.
     private func unitDurationEnd(_ start: Int) -> Int? {
         var end = start
         var groups = 0
@@ -161,7 +161,7 @@ struct Lexer {
         return groups > 0 && !Self.isWordByte(byte(end)) ? end : nil
     }
 
-    /// The end of `P1Y2M3DT4H`, `P2W` or `P0001-02-03T04:05:06`.
+    /// Returns the end of `P1Y2M3DT4H`, `P2W` or `P0001-02-03T04:05:06`.
     private func isoDurationEnd(_ start: Int) -> Int? {
         let second = byte(start + 1)
         guard Self.isDigit(second) || second == UInt8(ascii: "T") && Self.isDigit(byte(start + 2)) else { return nil }
@@ -177,7 +177,7 @@ struct Lexer {
                 end += 1
             default: break scan
             }
-            // Longer than any duration: a name.
+            // Too long for a duration: a name.
             if end - start > 80 { return nil }
         }
         if Self.isWordByte(byte(end)) { return nil }

@@ -35,7 +35,7 @@ extension Parser {
         return left
     }
 
-    /// A chain of operators is a tree as deep as it is long.
+    /// Limits the length of an operator chain, which becomes a tree of that depth.
     private func checkChain(_ length: Int) throws(ServerError) {
         if length > Self.maximumDepth { throw problem("more than \(Self.maximumDepth) operators in a row") }
     }
@@ -199,7 +199,7 @@ extension Parser {
         return .tuple(elements)
     }
 
-    /// `(type)` when a value follows; otherwise nil, and the caller goes back.
+    /// Parses `(type)` if a value follows; otherwise returns nil, and the caller rewinds.
     private mutating func typeHint() throws(ServerError) -> TypeName? {
         try advance()
         guard token.kind == .word else { return nil }

@@ -117,7 +117,7 @@ extension Parser {
         guard try takeWord("if") else { return .none }
         if isWord("exists") {
             let next = try peek()
-            // A column may be called `exists`; then an operator follows.
+            // `IF exists = ...` names a column called `exists`; here no operator follows.
             if next.kind == .end || isSymbol(";", next) || next.kind == .word && !isWord("in", next) {
                 try advance()
                 return .exists

@@ -65,7 +65,7 @@ extension Parser {
 
     // MARK: What is understood and refused
 
-    /// Reads the rest of a statement that is answered with an error whatever it says.
+    /// Skips the rest of a statement that is refused whatever it contains.
     private mutating func skipRest() throws(ServerError) {
         while token.kind != .end, !isSymbol(";") { try advance() }
     }
@@ -75,7 +75,7 @@ extension Parser {
         return .refused(RefusedStatement(code: code, message: message))
     }
 
-    /// After CREATE, ALTER or DROP: what else than keyspaces and tables there is.
+    /// Parses what follows CREATE, ALTER or DROP other than keyspaces and tables; such statements are refused.
     mutating func refusedDefinition(_ verb: String) throws(ServerError) -> Statement {
         if isWord("role") || isWord("user") {
             return try refuse(.unauthorized, "You have to be logged in and not anonymous to perform this request")

@@ -75,7 +75,7 @@ extension Parser {
         return .map(map)
     }
 
-    /// A constant or a bare word, as text.
+    /// Parses a constant or a bare word as text.
     private mutating func propertyText() throws(ServerError) -> String {
         let isNegative = try takeSymbol("-")
         let value: String

@@ -53,7 +53,7 @@ extension Parser {
         return statement
     }
 
-    /// Whether JSON or DISTINCT before this token is the keyword, not a column of that name.
+    /// Whether JSON or DISTINCT before this token is the keyword and not a column name.
     private func beginsSelection(_ token: Token) -> Bool {
         switch token.kind {
         case .end: false
@@ -97,7 +97,7 @@ extension Parser {
         if isSymbol("(") {
             let open = token
             try advance()
-            // `((a = 1))`: parentheses around a relation; `(a, b) = (1, 2)`: a tuple of columns.
+            // `((a = 1))` is a relation in parentheses; `(a, b) = (1, 2)` is a tuple of columns.
             if isName(token) {
                 let next = try peek()
                 if isSymbol(",", next) || isSymbol(")", next) {

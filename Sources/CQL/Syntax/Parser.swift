@@ -1,13 +1,13 @@
 import DataModel
 
-/// Text to statement: a recursive-descent parser of CQL 3.4.5.
+/// A recursive-descent parser for CQL 3.4.5.
 ///
-/// Time is linear in the text. Nesting is limited by `maximumDepth`, so no text overflows the stack.
+/// Parsing takes linear time. Nesting is limited by `maximumDepth`, so that no text overflows the stack.
 public struct Parser {
-    /// The most bytes a statement may have.
+    /// The maximum size of a statement, in bytes.
     public static let maximumBytes = 256 << 20
     static let maximumDepth = 100
-    /// The most markers, by the native protocol's 16-bit counts.
+    /// The maximum number of bind markers: counts in the native protocol have 16 bits.
     static let maximumMarkers = 65_535
 
     var lexer: Lexer
@@ -15,11 +15,11 @@ public struct Parser {
     var depth = 0
     var markers: [String?] = []
 
-    /// Parses one statement; a `;` may follow it.
-    /// - Throws: a syntax error with line, column and the place.
+    /// Parses one statement, optionally followed by `;`.
+    /// - Throws: a syntax error with line and column.
     public static func parse(_ text: String) throws(ServerError) -> ParsedStatement { try parse(bytes: Array(text.utf8)) }
 
-    /// The same for UTF-8 bytes.
+    /// Parses one statement from UTF-8 bytes.
     public static func parse(bytes: [UInt8]) throws(ServerError) -> ParsedStatement {
         guard bytes.count <= maximumBytes else { throw .syntax("Statement of \(bytes.count) bytes is longer than \(maximumBytes)") }
         var parser = try Parser(bytes)
@@ -41,13 +41,13 @@ public struct Parser {
 
     mutating func advance() throws(ServerError) { token = try lexer.next() }
 
-    /// Goes back to a token seen before.
+    /// Returns to an earlier token.
     mutating func rewind(to earlier: Token) {
         token = earlier
         lexer.offset = earlier.end
     }
 
-    /// The token after the current one.
+    /// Returns the token after the current one.
     mutating func peek() throws(ServerError) -> Token {
         let here = lexer.offset
         defer { lexer.offset = here }
@@ -61,7 +61,7 @@ public struct Parser {
     func problem(_ message: String) -> ServerError { SyntaxProblem.near(token, in: lexer.bytes, message) }
     func unexpected() -> ServerError { problem("no viable alternative at input '\(text(token))'") }
 
-    /// Whether the token is this keyword, in any case. `word` is lower case.
+    /// Whether the token is this keyword, ignoring case. `word` must be lower case.
     func isWord(_ word: StaticString, _ token: Token) -> Bool {
         guard token.kind == .word, token.end - token.start == word.utf8CodeUnitCount else { return false }
         return word.withUTF8Buffer { wanted in
@@ -96,7 +96,9 @@ public struct Parser {
         guard try takeSymbol(symbol) else { throw problem("mismatched input '\(text(token))' expecting '\(symbol)'") }
     }
 
-    /// Guards a level of nesting.
+    /// Runs `body` one nesting level deeper.
+    ///
+    /// - Throws: a syntax error beyond `maximumDepth`.
     mutating func nested<R>(_ body: (inout Parser) throws(ServerError) -> R) throws(ServerError) -> R {
         guard depth < Self.maximumDepth else { throw problem("nested deeper than \(Self.maximumDepth) levels") }
         depth += 1
@@ -106,12 +108,12 @@ public struct Parser {
 
     // MARK: Names
 
-    /// Whether the token can be the name of something.
+    /// Whether the token can be a name.
     func isName(_ token: Token) -> Bool {
         switch token.kind {
         case .quotedName: return token.end - token.start > 2
         case .word:
-            // No reserved word is longer than twelve characters.
+            // No reserved word has more than twelve characters.
             if token.end - token.start > 12 { return true }
             let word = text(token).lowercased()
             switch word {
@@ -123,7 +125,7 @@ public struct Parser {
         }
     }
 
-    /// A name, folded to lower case unless in quotes.
+    /// Parses a name; folded to lower case unless it is quoted.
     mutating func name() throws(ServerError) -> String {
         guard isName(token) else { throw unexpected() }
         let name = nameText(token)
@@ -144,7 +146,7 @@ public struct Parser {
         return QualifiedName(keyspace: first, name: try name())
     }
 
-    /// The contents of a string token.
+    /// Returns the contents of a string token.
     func stringText(_ token: Token) -> String {
         if token.kind == .dollarString {
             return String(decoding: lexer.bytes[(token.start + 2)..<(token.end - 2)], as: UTF8.self)
@@ -163,7 +165,7 @@ public struct Parser {
         return value
     }
 
-    /// `body`, once or more, with commas between.
+    /// Parses one or more `body`, separated by commas.
     mutating func list<R>(_ body: (inout Parser) throws(ServerError) -> R) throws(ServerError) -> [R] {
         var items = [try body(&self)]
         while try takeSymbol(",") { items.append(try body(&self)) }

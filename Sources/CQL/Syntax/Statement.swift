@@ -1,6 +1,6 @@
 import DataModel
 
-/// A statement as written.
+/// A parsed statement.
 public enum Statement: Sendable {
     case select(SelectStatement)
     case modification(ModificationStatement)
@@ -14,14 +14,14 @@ public enum Statement: Sendable {
     case alterTable(AlterTableStatement)
     case dropTable(QualifiedName, ifExists: Bool)
     case describe(DescribeStatement)
-    /// Understood, and answered with an error: what it would do is not offered.
+    /// A valid statement for a feature this server does not have; answered with an error.
     case refused(RefusedStatement)
 }
 
-/// A statement and its markers.
+/// A parsed statement and its bind markers.
 public struct ParsedStatement: Sendable {
     public let statement: Statement
-    /// For each marker its name, nil for `?`.
+    /// The name of each bind marker; nil for `?`.
     public let markers: [String?]
 }
 
@@ -39,7 +39,7 @@ public struct Property: Sendable {
     public var value: PropertyValue
 }
 
-/// A condition of a WHERE.
+/// A relation of a WHERE clause.
 public enum Relation: Sendable {
     public enum Values: Sendable {
         case list([Expression])
@@ -68,7 +68,7 @@ public struct SelectStatement: Sendable {
     }
 
     public var table: QualifiedName
-    /// Nil: `*`.
+    /// Nil for `SELECT *`.
     public var items: [Item]?
     public var isJSON = false
     public var isDistinct = false
@@ -81,7 +81,7 @@ public struct SelectStatement: Sendable {
 }
 
 public struct ModificationStatement: Sendable {
-    /// What is done to a column.
+    /// An assignment to a column.
     public enum Assignment: Sendable {
         /// `c = value`, `c = c + value`, `c = value + c`.
         case set(column: String, Expression)
@@ -125,15 +125,15 @@ public struct ModificationStatement: Sendable {
     public var condition = IfClause.none
 }
 
-/// One `IF column ...`.
+/// One `IF column ...` condition.
 public struct ConditionClause: Sendable {
     public var column: String
     public var key: Expression?
     public var field: String?
     public var comparison: ComparisonOperator?
-    /// With `comparison`.
+    /// Set together with `comparison`.
     public var value: Expression?
-    /// Without: IN.
+    /// Set for IN, without `comparison`.
     public var values: Relation.Values?
 }
 
@@ -153,7 +153,7 @@ public struct CreateTableStatement: Sendable {
     public var table: QualifiedName
     public var ifNotExists = false
     public var columns: [Column] = []
-    /// Every PRIMARY KEY, inline or not: more than one is an error.
+    /// Every PRIMARY KEY, inline or not; more than one is an error.
     public var primaryKeys: [(partition: [String], clustering: [String])] = []
     public var properties: [Property] = []
     public var clusteringOrder: [(column: String, isDescending: Bool)] = []
@@ -180,9 +180,9 @@ public struct DescribeStatement: Sendable {
     public var withInternals: Bool
 }
 
-/// A statement that is part of CQL but of nothing this server does.
+/// A valid CQL statement for a feature this server does not have.
 public struct RefusedStatement: Sendable {
-    /// As Cassandra answers where the feature is switched off.
+    /// The error code of a Cassandra node with that feature disabled.
     public var code: ServerError.Code
     public var message: String
 }

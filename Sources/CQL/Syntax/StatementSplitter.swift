@@ -1,16 +1,16 @@
 import DataModel
 
-/// Cuts a script into statements, for the shell and the loader.
+/// Splits a script into statements, for the shell and the loader.
 public enum StatementSplitter {
-    /// Where in the text the statements stand, without their `;`, and what is left: a statement that has not ended.
+    /// The byte ranges of the complete statements, without their `;`, and the start of an incomplete one.
     public struct Pieces: Sendable {
         public var statements: [Range<Int>]
-        /// The beginning of the statement that goes on after the end of the text; nil when only blanks and comments are left.
+        /// The start of a statement that is not terminated; nil when only white space and comments are left.
         public var unfinished: Int?
     }
 
-    /// The statements of a whole script; the last needs no `;`.
-    /// - Throws: a syntax error for a character that begins no token and for text in quotes that does not end.
+    /// Splits a whole script; the last statement needs no `;`.
+    /// - Throws: a syntax error for a character that begins no token and for an unterminated quoted text.
     public static func split(_ script: String) throws(ServerError) -> [String] {
         let bytes = Array(script.utf8)
         let pieces = try pieces(bytes)
@@ -19,7 +19,7 @@ public enum StatementSplitter {
         return statements
     }
 
-    /// Cuts at each `;` outside quotes, comments and BEGIN ... APPLY BATCH. Linear in the text.
+    /// Splits at each `;` outside of quotes, comments and BEGIN ... APPLY BATCH. Takes linear time.
     public static func pieces(_ bytes: [UInt8]) throws(ServerError) -> Pieces {
         var lexer = Lexer(bytes)
         var pieces = Pieces(statements: [], unfinished: nil)

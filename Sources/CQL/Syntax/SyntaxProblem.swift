@@ -1,6 +1,6 @@
 import DataModel
 
-/// Syntax errors in the words of Cassandra's parser: line from 1, column from 0, then what is wrong.
+/// Syntax errors in the format of Cassandra's parser: line from 1, column from 0, then the message.
 enum SyntaxProblem {
     static func at(_ offset: Int, in bytes: [UInt8], _ message: String) -> ServerError {
         var line = 1
@@ -13,7 +13,7 @@ enum SyntaxProblem {
         return .syntax("line \(line):\(column) \(message)")
     }
 
-    /// `message`, then the end of the text before the token, and the token in brackets.
+    /// Appends to `message` the text before the token, and the token in brackets.
     static func near(_ token: Token, in bytes: [UInt8], _ message: String) -> ServerError {
         let before = 60
         let longest = 60

@@ -1,6 +1,6 @@
 import DataModel
 
-/// A type as written.
+/// A parsed type.
 public indirect enum TypeName: Sendable {
     case simple(CQLType)
     case list(TypeName)
@@ -10,7 +10,7 @@ public indirect enum TypeName: Sendable {
     case frozen(TypeName)
     /// A user-defined type.
     case user(keyspace: String?, name: String)
-    /// The Java class of a custom type, in quotes.
+    /// A custom type: the Java class in quotes.
     case custom(String)
 
     public var text: String {
@@ -26,12 +26,12 @@ public indirect enum TypeName: Sendable {
         }
     }
 
-    /// The type itself.
-    /// - Parameter keyspace: where an unqualified user-defined type is looked for, for the message.
-    /// - Throws: Invalid for what is no type, and for collections in collections that are not frozen.
+    /// Resolves the type.
+    /// - Parameter keyspace: the keyspace of unqualified user-defined types, for the error message.
+    /// - Throws: Invalid for unknown types and for non-frozen collections inside collections.
     public func resolved(keyspace: String?) throws(ServerError) -> CQLType {
         let type = try resolved(keyspace, isFrozen: false)
-        // The schema keeps types as text: what does not read back must not get in.
+        // The schema stores types as text: refuse a type that would not parse again.
         guard CQLType.parse(type.description) == type else { throw .invalid("Type nested deeper than \(CQLType.maximumDepth) levels") }
         return type
     }

@@ -10,14 +10,14 @@ public enum Vocabulary {
         "USING", "VALUES", "WHERE", "WITH", "WRITETIME",
     ]
 
-    /// The functions, as CQL writes them.
+    /// The functions, spelled as in CQL.
     public static let functions: [String] = [
         "avg", "blobAsInt", "blobAsText", "cast", "count", "currentDate", "currentTime", "currentTimeUUID", "currentTimestamp", "dateOf",
         "fromJson", "intAsBlob", "max", "maxTimeuuid", "min", "minTimeuuid", "now", "sum", "textAsBlob", "toDate", "toJson",
         "toTimestamp", "toUnixTimestamp", "token", "ttl", "unixTimestampOf", "uuid", "writetime",
     ]
 
-    /// The types without parameters, and the words that begin others.
+    /// The types without parameters, and the words that begin parameterized types.
     public static let types: [String] = [
         "ascii", "bigint", "blob", "boolean", "counter", "date", "decimal", "double", "duration", "float", "frozen", "inet", "int",
         "list", "map", "set", "smallint", "text", "time", "timestamp", "timeuuid", "tinyint", "tuple", "uuid", "varchar", "varint",

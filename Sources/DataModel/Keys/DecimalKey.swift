@@ -1,14 +1,15 @@
 import Primitives
 
-/// Decimals in numeric order: 1.0 and 1.00 are one key, decoded as 1.
+/// Byte-comparable decimals: values that are numerically equal, such as 1.0 and 1.00, have one key, which decodes as 1.
 ///
 ///     payload := 0x01                                    zero
 ///              | 0x02 exponent digit* 0x00               positive: 0.d1d2d3... times ten to the exponent
 ///              | 0x00 inverted(exponent digit* 0x00)     negative
 ///
-/// exponent: 4 bytes, big-endian, sign flipped; a digit is written as its value plus one; no trailing zero digits.
+/// exponent: 4 bytes, big-endian, sign bit flipped. A digit is written as its value plus one; trailing zero digits are
+/// dropped.
 enum DecimalKey {
-    /// - Parameter value: 4 bytes of scale and the unscaled varint.
+    /// - Parameter value: the scale (4 bytes) and the unscaled varint.
     static func encode(_ value: UnsafeRawBufferPointer, into key: inout ByteWriter) throws(KeyError) {
         guard value.count >= 5 else { throw .malformedValue(type: .decimal, byteCount: value.count) }
         let scale = Int(Int32(bigEndian: value.loadUnaligned(as: Int32.self)))
@@ -58,7 +59,7 @@ enum DecimalKey {
         }
         source.offset = inner.offset
         var scale = count - exponent
-        // A number like 1E+3 keeps a scale of 0 or more where that is short, as a person would have written it.
+        // Short numbers with trailing zeros decode with scale 0, as usually written: 1000 rather than 1E+3.
         if scale < 0 && scale >= -18 {
             for _ in 0..<(-scale) {
                 var carry: UInt64 = 0
@@ -79,7 +80,7 @@ enum DecimalKey {
         out.write(bytes)
     }
 
-    /// Two's complement of big-endian bytes, in place.
+    /// Negates a big-endian two's complement number in place.
     private static func negate(_ bytes: inout [UInt8]) {
         var carry: UInt16 = 1
         for index in bytes.indices.reversed() {
@@ -90,7 +91,7 @@ enum DecimalKey {
         if carry > 0 && bytes.allSatisfy({ $0 == 0 }) { bytes.insert(1, at: 0) }
     }
 
-    /// Decimal digits of an unsigned big-endian number, most significant first; none for zero.
+    /// Returns the decimal digits of an unsigned big-endian number, most significant first; none for zero.
     private static func decimalDigits(_ magnitude: [UInt8]) -> [UInt8] {
         var rest = magnitude
         var groups: [UInt32] = []

@@ -1,12 +1,12 @@
 import Primitives
 
-/// Native-protocol values to and from byte-comparable form, so that memcmp gives each type's own order.
+/// Converts values between native-protocol bytes and byte-comparable form, whose memcmp order is each type's own order.
 ///
 /// | type | payload |
 /// | --- | --- |
 /// | tinyint smallint int bigint timestamp time | big-endian, sign bit flipped |
-/// | boolean, date | as they are |
-/// | float double | big-endian; negative inverted, positive sign bit flipped; every NaN as the one that is greater than all |
+/// | boolean, date | unchanged |
+/// | float double | big-endian; negative inverted, positive with sign bit flipped; all NaN are one, greater than all |
 /// | ascii text blob inet | bytes with 00 written 00 FF, ended by 00 00 |
 /// | uuid | version, then time for version 1, then the rest |
 /// | timeuuid | time, then the low half as signed bytes |
@@ -22,13 +22,13 @@ public enum KeyEncoding {
 
     // MARK: Partition
 
-    /// Begins a key: room for token and length.
+    /// Begins a partition key: reserves the bytes for token and length.
     @inline(__always) public static func beginPartition(into key: inout ByteWriter) {
         key.removeAll()
         key.writeZeros(KeyView.partitionHeaderBytes)
     }
 
-    /// Adds the only component of a partition key, or the next of several.
+    /// Appends a component of the partition key.
     @inline(__always) public static func addPartitionComponent(_ value: UnsafeRawBufferPointer, isOnly: Bool, into key: inout ByteWriter) {
         if isOnly {
             key.write(value)
@@ -39,7 +39,7 @@ public enum KeyEncoding {
         }
     }
 
-    /// Ends the partition: computes token and length.
+    /// Completes the partition key: fills in token and length.
     /// - Returns: the token.
     /// - Throws: `KeyError.tooLong` beyond 65,535 bytes.
     @inline(__always) @discardableResult public static func endPartition(of key: inout ByteWriter) throws(KeyError) -> Int64 {
@@ -52,7 +52,7 @@ public enum KeyEncoding {
         return token
     }
 
-    /// The partition prefix of a serialized partition key.
+    /// Returns the partition part of an engine key for a serialized partition key.
     public static func partition(serialized: UnsafeRawBufferPointer) throws(KeyError) -> [UInt8] {
         var key = ByteWriter(capacity: serialized.count + 16)
         beginPartition(into: &key)
@@ -61,7 +61,7 @@ public enum KeyEncoding {
         return key.toArray()
     }
 
-    /// The components of a serialized partition key as ranges of its bytes.
+    /// Returns the byte ranges of the components of a serialized partition key.
     /// - Throws: `KeyError.damaged` when it does not have `count` components.
     public static func partitionComponents(_ serialized: UnsafeRawBufferPointer, count: Int) throws(KeyError) -> [Range<Int>] {
         if count == 1 { return [0..<serialized.count] }
@@ -83,8 +83,8 @@ public enum KeyEncoding {
     @inline(__always) public static func beginRow(into key: inout ByteWriter) { key.write(KeyView.rowKind) }
     @inline(__always) public static func beginStatic(into key: inout ByteWriter) { key.write(KeyView.staticKind) }
 
-    /// Adds a clustering component.
-    /// - Throws: `KeyError` when the value's bytes are not of the type.
+    /// Appends a clustering component.
+    /// - Throws: `KeyError` when the bytes are not a value of the type.
     @inline(__always) public static func addClusteringComponent(
         _ value: UnsafeRawBufferPointer, type: CQLType, descending: Bool, into key: inout ByteWriter
     ) throws(KeyError) {
@@ -98,8 +98,8 @@ public enum KeyEncoding {
         if descending { invert(from: start, in: &key) }
     }
 
-    /// Reads the next clustering component of a key, appending its native-protocol bytes to `out`.
-    /// - Parameter offset: where it stands in `bytes`; moved past it.
+    /// Decodes the next clustering component of a key and appends its native-protocol bytes to `out`.
+    /// - Parameter offset: the offset of the component in `bytes`; advanced past it.
     public static func nextClusteringComponent(
         _ bytes: UnsafeRawBufferPointer, at offset: inout Int, type: CQLType, descending: Bool, into out: inout ByteWriter
     ) throws(KeyError) {
@@ -112,12 +112,12 @@ public enum KeyEncoding {
         offset = source.offset
     }
 
-    /// The byte-comparable form of one value, alone: the path of a collection's cell.
+    /// Encodes a single value, as the path of a collection's cell.
     public static func encodePath(_ value: UnsafeRawBufferPointer, type: CQLType, into out: inout ByteWriter) throws(KeyError) {
         try addClusteringComponent(value, type: type, descending: false, into: &out)
     }
 
-    /// Undoes `encodePath`.
+    /// Decodes what `encodePath` encoded.
     public static func decodePath(_ path: UnsafeRawBufferPointer, type: CQLType, into out: inout ByteWriter) throws(KeyError) {
         var offset = 0
         try nextClusteringComponent(path, at: &offset, type: type, descending: false, into: &out)
@@ -185,7 +185,8 @@ public enum KeyEncoding {
         }
     }
 
-    /// The high half of a UUID in comparison order: version first; the time's most significant bits first when it is time-based.
+    /// The high half of a UUID in comparison order: the version first; then, for a time-based UUID, the time, most
+    /// significant bits first.
     private static func orderedHigh(_ high: UInt64, timeBased: Bool) -> UInt64 {
         let version = high >> 12 & 0xf
         if timeBased || version == 1 {
@@ -337,7 +338,7 @@ public enum KeyEncoding {
     }
 }
 
-/// Reads encoded bytes, inverted where the column is descending.
+/// Reads encoded bytes; `mask` undoes the inversion of a descending column.
 struct KeySource {
     let bytes: UnsafeRawBufferPointer
     var offset: Int

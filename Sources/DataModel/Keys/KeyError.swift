@@ -1,11 +1,11 @@
-/// A value cannot be a key, or bytes are not an encoded key.
+/// Why a value cannot be encoded into a key, or a key cannot be decoded.
 public enum KeyError: Error, Equatable {
-    /// The value's bytes are not of the type.
+    /// The bytes are not a value of the type.
     case malformedValue(type: CQLType, byteCount: Int)
-    /// More than 65,535 bytes.
+    /// The serialized partition key is longer than 65,535 bytes.
     case tooLong(byteCount: Int)
     /// The type has no order (duration, counter).
     case unorderedType(CQLType)
-    /// Encoded bytes ended early or hold what no encoder writes.
+    /// The encoded bytes end early, or no encoder writes them.
     case damaged(offset: Int)
 }

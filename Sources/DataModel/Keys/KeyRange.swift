@@ -1,6 +1,6 @@
 import Primitives
 
-/// Engine keys from `start` up to, not including, `end`, in memcmp order.
+/// A half-open range of engine keys in memcmp order: `start` is included, `end` is not.
 public struct KeyRange: Sendable, Equatable {
     public var start: [UInt8]
     public var end: [UInt8]
@@ -10,13 +10,14 @@ public struct KeyRange: Sendable, Equatable {
         self.end = end
     }
 
-    /// Everything.
+    /// The range of all keys.
     public static let all = KeyRange(start: [], end: [UInt8](repeating: 0xff, count: 12))
 
-    /// Every key that begins with `prefix`.
+    /// The range of all keys with this prefix.
     public static func prefix(_ prefix: [UInt8]) -> KeyRange { KeyRange(start: prefix, end: prefix + [0xff]) }
 
-    /// The partitions whose tokens lie in `after < token <= through`; `after == Int64.min` begins at the ring's start.
+    /// The partitions with tokens in `after < token <= through`; `after == Int64.min` means from the ring's start,
+    /// inclusive.
     public static func tokens(after: Int64, through: Int64) -> KeyRange {
         func bytes(_ token: Int64) -> [UInt8] {
             let flipped = UInt64(bitPattern: token) ^ (1 << 63)

@@ -1,6 +1,6 @@
 import Primitives
 
-/// Takes an engine key apart; `Sources/README.md` has its grammar.
+/// A decoded view of an engine key; `KeyFormat.md` has its grammar.
 ///
 /// SAFETY: borrows the key's bytes.
 public struct KeyView {
@@ -12,7 +12,7 @@ public struct KeyView {
     public static let partitionHeaderBytes = 10
 
     public let bytes: UnsafeRawBufferPointer
-    /// Bytes of the partition, with token and length; the whole key when it ends sooner.
+    /// The length of the partition part, with token and length field, in bytes; the whole key if it is shorter.
     public let partitionCount: Int
 
     @inline(__always) public init(_ bytes: UnsafeRawBufferPointer) {
@@ -20,23 +20,23 @@ public struct KeyView {
         partitionCount = KeyView.partitionCount(of: bytes)
     }
 
-    /// How many bytes of a key are its partition: what keys of one partition share.
+    /// Returns the length of a key's partition part, which all keys of the partition share, in bytes.
     @inline(__always) public static func partitionCount(of key: UnsafeRawBufferPointer) -> Int {
         guard key.count >= partitionHeaderBytes else { return key.count }
         let length = Int(key.loadUnaligned(fromByteOffset: 8, as: UInt16.self).bigEndian)
         return min(key.count, partitionHeaderBytes + length)
     }
 
-    /// The ring token.
+    /// The partition's token.
     public var token: Int64 {
         guard bytes.count >= 8 else { return .min }
         return Int64(bitPattern: bytes.loadUnaligned(as: UInt64.self).bigEndian ^ (1 << 63))
     }
 
-    /// The partition's bytes: what all its keys begin with.
+    /// The partition part of the key, which all keys of the partition share.
     public var partition: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[..<partitionCount]) }
 
-    /// The serialized partition key, as the token was computed of it.
+    /// The serialized partition key: the bytes the token is computed from.
     public var serializedPartitionKey: UnsafeRawBufferPointer {
         guard partitionCount >= KeyView.partitionHeaderBytes else { return UnsafeRawBufferPointer(start: nil, count: 0) }
         return UnsafeRawBufferPointer(rebasing: bytes[KeyView.partitionHeaderBytes..<partitionCount])

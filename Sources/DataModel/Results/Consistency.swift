@@ -1,4 +1,4 @@
-/// How many replicas must answer. Raw values are the native protocol's; do not change.
+/// Consistency levels. The raw values are the native protocol's; do not change.
 public enum Consistency: UInt16, Sendable, CaseIterable {
     case any = 0
     case one = 1
@@ -12,7 +12,7 @@ public enum Consistency: UInt16, Sendable, CaseIterable {
     case localSerial = 9
     case localOne = 10
 
-    /// The name as CQL and the error messages write it.
+    /// The name in CQL and in error messages.
     public var name: String {
         switch self {
         case .any: "ANY"

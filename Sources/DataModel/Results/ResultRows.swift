@@ -13,20 +13,21 @@ public struct ColumnSpec: Sendable, Equatable {
     }
 }
 
-/// The columns of a result, shared by all executions of one prepared statement.
+/// The columns of a result, shared by all executions of a prepared statement.
 public final class ResultMetadata: Sendable {
     public let columns: [ColumnSpec]
 
     public init(columns: [ColumnSpec]) { self.columns = columns }
 }
 
-/// Rows as the native protocol carries them: for each row, for each column, a 32-bit big-endian length (-1: null) and the value.
+/// Result rows in native-protocol form: for each row and column, a 32-bit big-endian length (-1 for null) and the
+/// value.
 public struct ResultRows: Sendable {
     public var metadata: ResultMetadata
     public var rowCount: Int
-    /// The cells of all rows in order; goes into a frame as it is.
+    /// The cells of all rows in order, ready to be copied into a frame.
     public var cells: [UInt8]
-    /// Where the next page begins; nil on the last page.
+    /// The position of the next page; nil on the last page.
     public var pagingState: [UInt8]?
 
     public init(metadata: ResultMetadata, rowCount: Int, cells: [UInt8], pagingState: [UInt8]? = nil) {
@@ -37,7 +38,7 @@ public struct ResultRows: Sendable {
     }
 }
 
-/// What changed in the schema: the body of a SCHEMA_CHANGE result or event (native_protocol_v4.spec, 4.2.5.5 and 4.2.6).
+/// A schema change: the body of a SCHEMA_CHANGE result or event (native_protocol_v4.spec, 4.2.5.5 and 4.2.6).
 public struct SchemaChange: Sendable, Equatable {
     public enum Kind: String, Sendable { case created = "CREATED", updated = "UPDATED", dropped = "DROPPED" }
     public enum Target: String, Sendable { case keyspace = "KEYSPACE", table = "TABLE", type = "TYPE" }
@@ -56,7 +57,7 @@ public struct SchemaChange: Sendable, Equatable {
     }
 }
 
-/// The answer to one statement.
+/// The result of one statement.
 public enum StatementResult: Sendable {
     case void
     case rows(ResultRows)

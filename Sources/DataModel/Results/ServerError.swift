@@ -1,8 +1,9 @@
 import Primitives
 
-/// An error as a client sees it: one of the native protocol's codes, its message, and what the code adds (native_protocol_v4.spec, section 9).
+/// An error for the client: an error code of the native protocol, a message, and the code's additional fields
+/// (native_protocol_v4.spec, section 9).
 public struct ServerError: Error, Sendable, Equatable {
-    /// The codes of the native protocol; do not change.
+    /// The error codes of the native protocol; do not change.
     public enum Code: Int32, Sendable {
         case serverError = 0x0000
         case protocolError = 0x000A
@@ -48,7 +49,7 @@ public struct ServerError: Error, Sendable, Equatable {
         }
     }
 
-    /// What some codes carry after the message.
+    /// The additional fields of some codes.
     public enum Detail: Sendable, Equatable {
         case none
         case unavailable(consistency: Consistency, required: Int32, alive: Int32)

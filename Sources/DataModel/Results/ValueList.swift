@@ -1,20 +1,20 @@
 import Primitives
 
-/// The values bound to the markers of one request, in one buffer.
+/// The values bound to one request's bind markers, in one buffer.
 ///
-/// A connection keeps one and refills it, so binding allocates nothing once its memory has grown to what the requests need.
+/// A connection reuses one list, so binding does not allocate once the buffer is large enough.
 public struct ValueList: Sendable {
-    /// What a marker was bound to. Null, unset and empty differ.
+    /// The value of one bind marker. Null, unset and the empty value are different.
     public enum Entry: Sendable, Equatable {
         case null
         case unset
-        /// Where the native-protocol bytes of the value stand in `bytes`.
+        /// The range in `bytes` of the value's native-protocol bytes.
         case value(Range<Int>)
     }
 
     public private(set) var bytes: [UInt8] = []
     public private(set) var entries: [Entry] = []
-    /// The names of the values, when the request named them; else empty.
+    /// The names of the values, if the request named them; else empty.
     public private(set) var names: [String] = []
 
     public init() {}
@@ -37,10 +37,10 @@ public struct ValueList: Sendable {
     public mutating func append(_ value: [UInt8]) { value.withUnsafeBytes { append($0) } }
     public mutating func appendNull() { entries.append(.null) }
     public mutating func appendUnset() { entries.append(.unset) }
-    /// Names the value appended next.
+    /// Sets the name of the value appended next.
     public mutating func appendName(_ name: String) { names.append(name) }
 
-    /// The value's bytes, copied; nil when null or unset.
+    /// Returns a copy of the value's bytes; nil when it is null or unset.
     public func array(_ index: Int) -> [UInt8]? {
         guard case .value(let range) = entries[index] else { return nil }
         return Array(bytes[range])

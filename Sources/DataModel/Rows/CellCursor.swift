@@ -1,23 +1,25 @@
 import Primitives
 
-/// Walks the cells of a row in place.
+/// Iterates over the cells of an encoded row without copying.
 ///
-/// SAFETY: borrows the row's bytes, which must be well formed (`RowView.validate` for bytes of another process) and outlive the cursor.
+/// SAFETY: borrows the row's bytes, which must be valid (check bytes from outside with `RowView.validate`) and outlive
+/// the cursor.
 public struct CellCursor {
     @usableFromInline var next: UnsafeRawPointer
     @usableFromInline let end: UnsafeRawPointer
     @usableFromInline let base: Int64
 
-    /// Id of the column, `ColumnMetadata.id`.
+    /// The column's id, `ColumnMetadata.id`.
     public private(set) var column: Int = -1
     public private(set) var flags: CellFlags = []
     /// Microseconds since 1970.
     public private(set) var timestamp: Int64 = .min
-    /// Seconds; 0 without a time to live.
+    /// Seconds; 0 when the cell does not expire.
     public private(set) var ttl: UInt32 = 0
-    /// Seconds since 1970: when an expiring cell ends or a tombstone was made; `UInt32.max` for a plain live cell.
+    /// Seconds since 1970: the expiration of an expiring cell or the creation of a tombstone; `UInt32.max` for other
+    /// cells.
     public private(set) var localDeletion: UInt32 = .max
-    /// The byte-comparable key of a collection's cell; empty for a plain column.
+    /// The byte-comparable path of a collection's cell; empty for other cells.
     public private(set) var path = UnsafeRawBufferPointer(start: nil, count: 0)
     /// Native-protocol bytes.
     public private(set) var value = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -84,11 +86,11 @@ public struct CellCursor {
     @inlinable public var isTombstone: Bool { flags.contains(.tombstone) }
     @inlinable public var isExpiring: Bool { flags.contains(.expiring) }
 
-    /// Whether the cell holds a value at `now`, in seconds since 1970.
+    /// Whether the cell has a value at `now`, in seconds since 1970.
     @inlinable public func isLive(now: UInt32) -> Bool {
         flags.isDisjoint(with: [.tombstone, .complexDeletion]) && (!flags.contains(.expiring) || localDeletion > now)
     }
 
-    /// The deletion a complex deletion or a tombstone stands for.
+    /// The deletion time of a tombstone or complex deletion.
     @inlinable public var deletion: DeletionTime { DeletionTime(timestamp: timestamp, localDeletion: localDeletion) }
 }

@@ -2,7 +2,8 @@
     import Glibc
 #endif
 
-/// memcmp over both, the shorter first when one begins with the other: negative, zero, positive.
+/// Compares like memcmp; of two where one is a prefix of the other, the shorter comes first. Returns a negative number,
+/// zero or a positive number.
 @inline(__always) public func compareBytes(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int {
     let common = min(a.count, b.count)
     if common > 0 {
@@ -12,12 +13,13 @@
     return a.count - b.count
 }
 
-/// memcmp over two arrays.
+/// Compares two arrays like memcmp.
 public func compareBytes(_ a: [UInt8], _ b: [UInt8]) -> Int {
     a.withUnsafeBytes { left in b.withUnsafeBytes { right in compareBytes(left, right) } }
 }
 
-/// 8 bytes of a key from `skip` on, zeros past its end, as a number: of keys that begin with the same `skip` bytes, the lesser number has the lesser key.
+/// Returns the 8 bytes of a key after the first `skip` as a big-endian number, zero-padded. For keys with the same
+/// first `skip` bytes, a smaller number means a smaller key.
 @inline(__always) public func keyWord(_ key: UnsafeRawBufferPointer, skip: Int) -> UInt64 {
     let left = key.count - skip
     if left >= 8 { return key.loadUnaligned(fromByteOffset: skip, as: UInt64.self).bigEndian }

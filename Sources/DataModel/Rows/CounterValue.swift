@@ -1,14 +1,14 @@
 import Primitives
 
-/// The value of a counter cell: a shard for each node that counted, in order of node id.
+/// The value of a counter cell: one shard per node that counted, ordered by node id.
 ///
 ///     value := shard*        shard := node (16 bytes) clock (8, big-endian) count (8, big-endian)
 ///
-/// Each node only raises its own clock, so of two shards of one node the one with the higher clock holds all of the other.
+/// Each node only raises its own clock, so of two shards of one node the one with the higher clock includes the other.
 public enum CounterValue {
     public static let shardBytes = 32
 
-    /// The sum over all shards.
+    /// Returns the sum over all shards.
     public static func total(_ value: UnsafeRawBufferPointer) -> Int64 {
         var sum: Int64 = 0
         var offset = 0
@@ -19,7 +19,8 @@ public enum CounterValue {
         return sum
     }
 
-    /// Union of the shards; of one node's the higher clock, then the greater count.
+    /// Merges the shards of two values; of one node's shards the one with the higher clock wins, then the one with the
+    /// greater count.
     public static func merge(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer, into out: inout ByteWriter) {
         var i = 0
         var j = 0
@@ -50,7 +51,7 @@ public enum CounterValue {
         }
     }
 
-    /// The shard of `node`; zeros when it has none.
+    /// Returns the shard of `node`; zeros when there is none.
     public static func shard(of node: UUID, in value: UnsafeRawBufferPointer) -> (clock: Int64, count: Int64) {
         var offset = 0
         while value.count - offset >= shardBytes {

@@ -1,8 +1,8 @@
-/// When something was deleted: everything with a timestamp up to `timestamp` is gone.
+/// The time of a deletion: it deletes everything with a timestamp up to and including `timestamp`.
 public struct DeletionTime: Equatable, Sendable {
-    /// Microseconds since 1970, the clock of writes.
+    /// Microseconds since 1970, as write timestamps.
     public var timestamp: Int64
-    /// Seconds since 1970 by the clock of the node that took the deletion; `gc_grace_seconds` counts from here.
+    /// Seconds since 1970 by the clock of the node that coordinated the deletion; `gc_grace_seconds` counts from here.
     public var localDeletion: UInt32
 
     @inlinable public init(timestamp: Int64, localDeletion: UInt32) {
@@ -10,13 +10,13 @@ public struct DeletionTime: Equatable, Sendable {
         self.localDeletion = localDeletion
     }
 
-    /// Deletes nothing.
+    /// No deletion.
     public static let none = DeletionTime(timestamp: .min, localDeletion: .max)
 
     @inlinable public var isNone: Bool { timestamp == .min }
-    /// Whether a write at `time` is gone.
+    /// Whether this deletes a write with timestamp `time`.
     @inlinable public func shadows(_ time: Int64) -> Bool { timestamp != .min && time <= timestamp }
-    /// Whether this one deletes more.
+    /// Whether this deletion wins over `other`.
     @inlinable public func supersedes(_ other: DeletionTime) -> Bool {
         timestamp != other.timestamp ? timestamp > other.timestamp : !isNone && localDeletion > other.localDeletion
     }

@@ -1,4 +1,4 @@
-/// Holds a mutation writer, which cannot be copied, in an array.
+/// A reference to a mutation writer, for use in arrays: the writer itself is not copyable.
 public final class MutationBox {
     public var writer = MutationWriter(capacity: 128)
 

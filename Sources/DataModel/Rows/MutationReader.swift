@@ -1,11 +1,11 @@
 import Primitives
 
-/// One change of a mutation, borrowed from its bytes.
+/// One row or range deletion of a mutation; borrows the mutation's bytes.
 public enum MutationOperation {
     case row(key: UnsafeRawBufferPointer, row: UnsafeRawBufferPointer)
     case deleteRange(start: UnsafeRawBufferPointer, end: UnsafeRawBufferPointer, deletion: DeletionTime)
 
-    /// The row's key, or where the range begins: in either case one of the partition that is written.
+    /// The row's key or the start of the range: a key of the mutation's partition.
     @inline(__always) public var key: UnsafeRawBufferPointer {
         switch self {
         case .row(let key, _): key
@@ -14,7 +14,7 @@ public enum MutationOperation {
     }
 }
 
-/// Reads what `MutationWriter` wrote, mutation by mutation.
+/// Iterates over encoded mutations (`MutationWriter`).
 ///
 /// SAFETY: borrows the bytes.
 public struct MutationReader {
@@ -25,14 +25,14 @@ public struct MutationReader {
 
     public init(_ bytes: UnsafeRawBufferPointer) { reader = ByteReader(bytes) }
 
-    /// Whether more than one mutation begins in the bytes.
+    /// Whether the bytes hold more than one mutation.
     @inline(__always) public static func holdsSeveral(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard bytes.count >= 20 else { return false }
         let length = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
         return bytes.count - 20 > Int(length)
     }
 
-    /// Whether the mutations change more than one row or range; bytes that do not parse count as several.
+    /// Whether the mutations contain more than one operation; true for bytes that do not parse.
     public static func hasSeveralOperations(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var reader = MutationReader(bytes)
         var operations = 0
@@ -43,7 +43,7 @@ public struct MutationReader {
     }
 
     /// Moves to the next mutation; false after the last one.
-    /// - Throws: `ByteError` where the bytes are not mutations.
+    /// - Throws: `ByteError` when the bytes do not parse.
     public mutating func nextTable() throws(ByteError) -> Bool {
         if reader.offset < end { reader.offset = end }
         guard !reader.isAtEnd else { return false }
@@ -58,13 +58,13 @@ public struct MutationReader {
         return true
     }
 
-    /// The next change of the current mutation; nil after the last one.
+    /// Returns the next operation of the current mutation; nil after the last one.
     public mutating func nextOperation() throws(ByteError) -> MutationOperation? {
         guard reader.offset < end else { return nil }
         return try MutationReader.operation(from: &reader)
     }
 
-    /// The next of bare operations, without a table before them; nil at the end.
+    /// Reads an operation from bytes without a mutation header; nil at the end.
     @inline(__always) public static func operation(from reader: inout ByteReader) throws(ByteError) -> MutationOperation? {
         if reader.isAtEnd { return nil }
         let kind = try reader.readU8()

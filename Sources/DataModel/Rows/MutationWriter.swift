@@ -1,13 +1,14 @@
 import Primitives
 
-/// Encodes mutations: once, by the coordinator; the same bytes go to the commit log, to peers and into the memtable.
+/// Encodes mutations. The coordinator encodes once; the same bytes go to the commit log, the memtables and the other
+/// replicas.
 ///
 ///     mutations := mutation*
 ///     mutation  := table (16) length (4, little-endian, of what follows) operation*
 ///     operation := 0x01 keyLength (4) rowLength (4) key row            a row, `RowFormat`
 ///                | 0x02 startLength (4) endLength (4) start end timestamp (8) local (4)     a range tombstone
 ///
-/// All keys of a mutation begin with the same partition.
+/// All keys of a mutation belong to the same partition. Example:
 ///
 ///     writer.beginTable(id)
 ///     writer.beginRow(key: key, timestamp: now, liveness: true)
@@ -15,13 +16,13 @@ import Primitives
 ///     writer.endRow()
 ///     writer.endTable()
 public struct MutationWriter: ~Copyable {
-    /// The bytes so far.
+    /// The bytes written so far.
     public var out: ByteWriter
     private var row = RowWriter()
     private var tableStart = 0
     private var rowStart = 0
     private var keyCount = 0
-    /// Mutations ended so far.
+    /// The number of completed mutations.
     public private(set) var mutationCount = 0
 
     public init(capacity: Int = 1024) { out = ByteWriter(capacity: capacity) }
@@ -45,7 +46,7 @@ public struct MutationWriter: ~Copyable {
         mutationCount += 1
     }
 
-    /// Begins a row; see `RowWriter.begin` for the parameters.
+    /// Begins a row; `RowWriter.begin` describes the parameters.
     public mutating func beginRow(
         key: borrowing ByteWriter, timestamp: Int64, liveness: Bool, ttl: UInt32 = 0, expires: UInt32 = .max,
         deletion: DeletionTime = .none
@@ -88,7 +89,7 @@ public struct MutationWriter: ~Copyable {
         out.patchLE(UInt32(out.count - rowStart - 8 - keyCount), at: rowStart + 4)
     }
 
-    /// Copies a row that is already encoded.
+    /// Appends an encoded row.
     public mutating func row(key: UnsafeRawBufferPointer, encoded: UnsafeRawBufferPointer) {
         out.write(1)
         out.writeLE(UInt32(key.count))
@@ -97,7 +98,7 @@ public struct MutationWriter: ~Copyable {
         out.write(encoded)
     }
 
-    /// Deletes everything in `start ..< end`, which lies within one partition.
+    /// Deletes everything in `start ..< end`, which must lie within one partition.
     public mutating func deleteRange(start: UnsafeRawBufferPointer, end: UnsafeRawBufferPointer, deletion: DeletionTime) {
         out.write(2)
         out.writeLE(UInt32(start.count))

@@ -1,10 +1,10 @@
 import Primitives
 
-/// Range tombstones that do not overlap, in key order; where two lie over a key, the later deletion stands.
+/// Sorted, non-overlapping range tombstones; where two overlap, the later deletion wins.
 ///
-/// For the few that one read meets; a memtable keeps its own in a tree.
+/// For the few tombstones of one read; memtables use `RangeTombstoneTree`.
 public struct RangeDeletions: Sendable, Equatable {
-    /// In order, without overlap; neighbours that touch differ in their deletion.
+    /// Sorted, without overlap; adjoining spans have different deletions.
     public private(set) var spans: [RangeTombstone] = []
 
     public init() {}
@@ -36,7 +36,8 @@ public struct RangeDeletions: Sendable, Equatable {
         replace(first..<last, with: parts)
     }
 
-    /// Puts `parts` in, joining neighbours of the same deletion, so that equal deletions are equal spans whatever their history.
+    /// Replaces spans by `parts` and joins adjoining spans with the same deletion, so that equal deletions have equal
+    /// spans in whatever order they were added.
     private mutating func replace(_ range: Range<Int>, with parts: [RangeTombstone]) {
         let from = max(0, range.lowerBound - 1)
         let to = min(spans.count, range.upperBound + 1)
@@ -66,7 +67,7 @@ public struct RangeDeletions: Sendable, Equatable {
         return low
     }
 
-    /// The deletion over `key`.
+    /// Returns the deletion that covers `key`.
     public func deletion(at key: UnsafeRawBufferPointer) -> DeletionTime {
         if spans.isEmpty { return .none }
         let index = firstIndex(endingAfter: key)
@@ -74,7 +75,7 @@ public struct RangeDeletions: Sendable, Equatable {
         return spans[index].deletion
     }
 
-    /// What of the deletions lies in `range`, and only there.
+    /// Returns the parts of the deletions that lie in `range`.
     public func clipped(to range: KeyRange) -> RangeDeletions {
         var result = RangeDeletions()
         for span in spans[firstIndex(endingAfter: range.start)...] {
@@ -86,7 +87,7 @@ public struct RangeDeletions: Sendable, Equatable {
         return result
     }
 
-    /// The stretches in which these deletions are later than `other`'s: what `other` lacks.
+    /// Returns the sub-ranges in which these deletions win over `other`'s: what `other` lacks.
     public func lacking(in other: RangeDeletions) -> [RangeTombstone] {
         var missing: [RangeTombstone] = []
         for span in spans {

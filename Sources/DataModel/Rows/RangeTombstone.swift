@@ -1,4 +1,4 @@
-/// Everything in `start ..< end` up to the deletion's timestamp is gone.
+/// Deletes everything in `start ..< end` up to and including the deletion's timestamp.
 public struct RangeTombstone: Sendable, Equatable {
     public var start: [UInt8]
     public var end: [UInt8]

@@ -1,22 +1,23 @@
-/// The flat encoding of a row: the same bytes in a mutation, the commit log, the memtable, an sstable and a replica's answer.
+/// The flat encoding of a row. A mutation, the commit log, a memtable, an sstable and a replica's answer use the same
+/// bytes.
 ///
 ///     row  := flags [base] [ttl expires] [deletion local] cell*         until the bytes end
 ///     cell := column cellFlags [timestamp] [ttl expires | local] [pathLength path] [valueLength value]
 ///
 /// | field | bytes | there when |
-/// | --- | --- | --- |
+/// | field | bytes | present |
 /// | flags | 1 | always: `RowFlags` |
-/// | base | 8, little-endian, microseconds | `hasBase`; the timestamp of the liveness and of every cell with `sameTimestamp` |
+/// | base | 8, little-endian, microseconds | `hasBase`: timestamp of the liveness and of cells with `sameTimestamp` |
 /// | ttl, expires | 4 + 4, seconds | `livenessExpires`; in a cell `expiring` |
 /// | deletion, local | 8 + 4 | `hasDeletion`: the row's own deletion |
 /// | column | varint | always: `ColumnMetadata.id` |
 /// | cellFlags | 1 | always: `CellFlags` |
 /// | timestamp | 8 | unless `sameTimestamp` |
 /// | local | 4, seconds | `tombstone` and `complexDeletion` |
-/// | pathLength, path | varint + bytes | `hasPath`: the key of a collection's cell, byte-comparable |
+/// | pathLength, path | varint + bytes | `hasPath`: the byte-comparable path of a collection's cell |
 /// | valueLength, value | varint + bytes | unless `tombstone` or `complexDeletion` |
 ///
-/// Cells stand in the order of (column, complex deletion first, path by memcmp); none stands twice.
+/// Cells are ordered by (column, complex deletion first, path by memcmp), without duplicates.
 public enum RowFormat {}
 
 /// Part of the file format; do not change.
@@ -25,7 +26,7 @@ public struct RowFlags: OptionSet, Sendable {
     @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     public static let hasBase = RowFlags(rawValue: 1)
-    /// The row exists even without cells (INSERT, not UPDATE), as of `base`.
+    /// The row exists even without cells, as of `base`: it was written by INSERT, not only by UPDATE.
     public static let hasLiveness = RowFlags(rawValue: 2)
     public static let livenessExpires = RowFlags(rawValue: 4)
     public static let hasDeletion = RowFlags(rawValue: 8)
@@ -41,7 +42,7 @@ public struct CellFlags: OptionSet, Sendable {
     public static let tombstone = CellFlags(rawValue: 2)
     public static let expiring = CellFlags(rawValue: 4)
     public static let hasPath = CellFlags(rawValue: 8)
-    /// Not a cell: everything of this column up to the timestamp is gone.
+    /// Not a cell: deletes everything of this column up to the timestamp.
     public static let complexDeletion = CellFlags(rawValue: 16)
     /// The value is counter shards (`CounterValue`).
     public static let counter = CellFlags(rawValue: 32)

@@ -1,12 +1,13 @@
 import Primitives
 
-/// What a compaction may forget.
+/// Which deletions may be dropped, and when expired cells become tombstones.
 public struct PurgeRule: Sendable {
-    /// Tombstones made before this many seconds since 1970 are old enough (now minus `gc_grace_seconds`).
+    /// Tombstones with a local deletion time before this, in seconds since 1970, are old enough: now minus
+    /// `gc_grace_seconds`.
     public var gcBefore: UInt32
-    /// Only what is older than everything it could shadow elsewhere may go: timestamps below this.
+    /// Only deletions with timestamps below this may be dropped: those that cannot shadow data outside the merge.
     public var maxPurgeableTimestamp: Int64
-    /// Seconds since 1970; what expired by then becomes a tombstone.
+    /// Seconds since 1970; cells that expired by then become tombstones.
     public var now: UInt32
 
     public init(gcBefore: UInt32, maxPurgeableTimestamp: Int64, now: UInt32) {
@@ -20,15 +21,17 @@ public struct PurgeRule: Sendable {
     }
 }
 
-/// Merges versions of one row into one, on the flat encoding.
+/// Merges versions of a row, in its flat encoding.
 ///
-/// 1. The row's deletion is the latest of all; with the range tombstone over the key it shadows what is not newer.
-/// 2. The liveness is the latest one not shadowed.
-/// 3. Cells are taken in order of (column, path) from all versions at once; of several for one place the winner is: the greater timestamp;
-///    at the same timestamp a tombstone over an expiring cell over a plain one; then the one that ends later; then the greater value.
-/// 4. A complex deletion shadows the cells of its column; counter shards are united.
+/// 1. The row deletion is the latest of all versions; with the range tombstone over the key it deletes everything that
+///    is not newer.
+/// 2. The liveness is the latest one that is not deleted.
+/// 3. The cells of all versions are merged in order of (column, path). Of several cells at one place the winner has the
+///    greater timestamp; at equal timestamps a tombstone wins over an expiring cell, and that over a plain one; then
+///    the later expiration, the greater value, and the smaller TTL win.
+/// 4. A complex deletion deletes older cells of its column; counter shards are united.
 ///
-/// The result does not depend on the order or the grouping of the versions.
+/// The result does not depend on the order or grouping of the versions.
 /// **Thread safety**: one thread at a time.
 public final class RowMerger {
     private var rows: [RowView] = []
@@ -46,8 +49,8 @@ public final class RowMerger {
     /// Appends the merged row to `out`.
     /// - Parameters:
     ///   - shadow: the range tombstone over the row's key, or `.none`.
-    ///   - purge: what may be forgotten; nil for readers, who keep tombstones.
-    /// - Returns: false when nothing is left of the row; then nothing was written.
+    ///   - purge: which deletions to drop; nil keeps all.
+    /// - Returns: false when nothing is left of the row; nothing is written then.
     public func merge(shadow: DeletionTime, purge: PurgeRule?, into out: inout ByteWriter) -> Bool {
         if rows.count == 1 && shadow.isNone && purge == nil {
             out.write(rows[0].bytes)
@@ -97,7 +100,7 @@ public final class RowMerger {
         return a.ttl < b.ttl
     }
 
-    /// Order of places within a row.
+    /// Compares the places of two cells within the row.
     @inline(__always) private static func order(_ a: CellCursor, _ b: CellCursor) -> Int {
         if a.column != b.column { return a.column - b.column }
         if a.isComplexDeletion != b.isComplexDeletion { return a.isComplexDeletion ? -1 : 1 }
@@ -143,7 +146,7 @@ public final class RowMerger {
                 column = cell.column
                 columnDeletion = .none
             }
-            // Versions that are gone take no part: an old counter shard must not outlive its deletion by its clock.
+            // Deleted versions are ignored: an old counter shard must not survive its deletion because of its clock.
             func isGone(_ cell: CellCursor) -> Bool {
                 effective.shadows(cell.timestamp) || (!cell.isComplexDeletion && columnDeletion.shadows(cell.timestamp))
             }
@@ -180,7 +183,7 @@ public final class RowMerger {
         return written
     }
 
-    /// Moves every cursor that stands at the place of cursor `best`.
+    /// Advances every cursor that is at the same place as cursor `best`.
     private func step(past best: Int, several: Bool) {
         if !several {
             if !cursors[best].advance() { cursors.remove(at: best) }
@@ -197,7 +200,7 @@ public final class RowMerger {
         }
     }
 
-    /// Leaves the union of two counters' shards in `scratch`.
+    /// Writes the union of two counters' shards to `scratch`.
     private func unite(_ a: CellCursor, _ b: CellCursor, already: Bool) {
         if already {
             let before = scratch.toArray()

@@ -1,8 +1,8 @@
 import Primitives
 
-/// A row in its flat encoding (`RowFormat`), borrowed.
+/// A view of an encoded row (`RowFormat`).
 ///
-/// SAFETY: valid as long as the bytes it was made of; a visitor must not keep it.
+/// SAFETY: borrows the bytes; a visitor must not keep the view.
 public struct RowView {
     /// The encoded row.
     public let bytes: UnsafeRawBufferPointer
@@ -15,22 +15,22 @@ public struct RowView {
         T(littleEndian: (bytes.baseAddress.unsafelyUnwrapped + offset).loadUnaligned(as: T.self))
     }
 
-    /// Timestamp of the liveness and of the cells that do not carry one.
+    /// The timestamp of the liveness and of all cells without a timestamp of their own.
     @inline(__always) public var base: Int64 { flags.contains(.hasBase) ? load(1, Int64.self) : .min }
 
     @inlinable public var hasLiveness: Bool { flags.contains(.hasLiveness) }
 
-    /// Timestamp of the INSERT that made the row; `Int64.min` without one.
+    /// The timestamp of the INSERT that created the row; `Int64.min` when there is no liveness.
     public var livenessTimestamp: Int64 { hasLiveness ? base : .min }
 
     @inline(__always) private var expiryOffset: Int { flags.contains(.hasBase) ? 9 : 1 }
 
-    /// Seconds; 0 without a time to live.
+    /// Seconds; 0 when the liveness does not expire.
     public var livenessTTL: UInt32 { flags.contains(.livenessExpires) ? load(expiryOffset, UInt32.self) : 0 }
-    /// Seconds since 1970 at which the liveness ends; `UInt32.max` when it does not.
+    /// When the liveness expires, in seconds since 1970; `UInt32.max` when it does not.
     public var livenessExpires: UInt32 { flags.contains(.livenessExpires) ? load(expiryOffset + 4, UInt32.self) : .max }
 
-    /// The row's own deletion.
+    /// The row deletion.
     public var deletion: DeletionTime {
         guard flags.contains(.hasDeletion) else { return .none }
         let offset = expiryOffset + (flags.contains(.livenessExpires) ? 8 : 0)
@@ -46,7 +46,8 @@ public struct RowView {
         return CellCursor(next: start + offset, end: start + bytes.count, base: base)
     }
 
-    /// Whether a reader at `now` (seconds since 1970) sees the row: it was inserted and has not expired, or has a live cell.
+    /// Whether a reader at `now` (seconds since 1970) sees the row: its liveness has not expired, or it has a live
+    /// cell.
     public func isLive(now: UInt32) -> Bool {
         if hasLiveness && livenessExpires > now { return true }
         var cursor = cells
@@ -56,8 +57,8 @@ public struct RowView {
         return false
     }
 
-    /// Checks bytes that come from outside, so that every other method may trust them.
-    /// - Throws: `ByteError` where they end too early, or say what no row says.
+    /// Validates bytes from outside, so that all other methods can trust them.
+    /// - Throws: `ByteError` when they end early or are not a valid row.
     public static func validate(_ bytes: UnsafeRawBufferPointer) throws(ByteError) {
         var reader = ByteReader(bytes)
         let flags = RowFlags(rawValue: try reader.readU8())
@@ -84,7 +85,7 @@ public struct RowView {
 }
 
 extension RowView {
-    /// The newest timestamp of anything in the row; `Int64.min` when there is nothing.
+    /// The newest timestamp in the row; `Int64.min` when there is none.
     public var newestTimestamp: Int64 {
         var newest = max(livenessTimestamp, deletion.timestamp)
         var cursor = cells

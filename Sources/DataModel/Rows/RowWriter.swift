@@ -1,14 +1,16 @@
 import Primitives
 
-/// Appends one row in its flat encoding to a `ByteWriter`.
+/// Appends an encoded row to a `ByteWriter`.
 ///
-/// `begin`, then the cells in any order (in order of column and path is fastest), then `end`, which puts them in order if they were not.
+/// Call `begin`, then the cell methods in any order (by column and path is fastest), then `end`, which sorts the cells
+/// if necessary.
 public struct RowWriter: ~Copyable {
     private var start = 0
     private var base: Int64 = .min
     private var hasBase = false
     private var lastColumn = -1
-    /// Of the last cell within its column: 0 complex deletion, 1 plain cell, 2 cell with a path. The order of `RowMerger`, whose rows are in order.
+    /// The kind of the last cell within its column: 0 complex deletion, 1 plain cell, 2 cell with a path. Cells are
+    /// ordered as in `RowMerger`.
     private var lastRank = 0
     private var lastPath = 0..<0
     private var lastWasPath = false
@@ -17,11 +19,11 @@ public struct RowWriter: ~Copyable {
     public init() {}
 
     /// - Parameters:
-    ///   - timestamp: microseconds since 1970, shared by all cells that do not name their own.
+    ///   - timestamp: microseconds since 1970; cells with the same timestamp do not store their own.
     ///   - liveness: whether the row exists without cells (INSERT).
-    ///   - ttl: seconds the liveness lasts; 0 for ever.
-    ///   - expires: seconds since 1970 at which it ends; ignored when `ttl` is 0.
-    ///   - deletion: the row's own deletion.
+    ///   - ttl: the time to live of the liveness, in seconds; 0 means unlimited.
+    ///   - expires: when the liveness expires, in seconds since 1970; ignored when `ttl` is 0.
+    ///   - deletion: the row deletion.
     public mutating func begin(
         timestamp: Int64, liveness: Bool, ttl: UInt32 = 0, expires: UInt32 = .max, deletion: DeletionTime = .none,
         into out: inout ByteWriter
@@ -69,7 +71,7 @@ public struct RowWriter: ~Copyable {
         lastWasPath = true
     }
 
-    /// A live cell. `expires` counts only with a `ttl`.
+    /// Appends a live cell. `expires` is ignored without a `ttl`.
     @inline(__always) public mutating func cell(
         column: Int, timestamp: Int64, ttl: UInt32 = 0, expires: UInt32 = .max, value: UnsafeRawBufferPointer,
         isCounter: Bool = false, into out: inout ByteWriter
@@ -85,7 +87,7 @@ public struct RowWriter: ~Copyable {
         out.write(value)
     }
 
-    /// A live cell of a collection; `path` is byte-comparable (`KeyEncoding`).
+    /// Appends a live cell of a collection; `path` is byte-comparable (`KeyEncoding.encodePath`).
     public mutating func cell(
         column: Int, path: UnsafeRawBufferPointer, timestamp: Int64, ttl: UInt32 = 0, expires: UInt32 = .max,
         value: UnsafeRawBufferPointer, into out: inout ByteWriter
@@ -100,31 +102,31 @@ public struct RowWriter: ~Copyable {
         out.write(value)
     }
 
-    /// A deleted cell.
+    /// Appends a cell tombstone.
     public mutating func tombstone(column: Int, deletion: DeletionTime, into out: inout ByteWriter) {
         head(column, [.tombstone], deletion.timestamp, &out)
         out.writeLE(deletion.localDeletion)
     }
 
-    /// A deleted cell of a collection.
+    /// Appends a tombstone of a collection's cell.
     public mutating func tombstone(column: Int, path: UnsafeRawBufferPointer, deletion: DeletionTime, into out: inout ByteWriter) {
         head(column, [.tombstone, .hasPath], deletion.timestamp, &out)
         out.writeLE(deletion.localDeletion)
         putPath(path, &out)
     }
 
-    /// Deletes every cell of a collection up to the deletion's timestamp.
+    /// Appends a complex deletion, which deletes every cell of a collection up to the deletion's timestamp.
     public mutating func complexDeletion(column: Int, deletion: DeletionTime, into out: inout ByteWriter) {
         head(column, [.complexDeletion], deletion.timestamp, &out)
         out.writeLE(deletion.localDeletion)
     }
 
-    /// Ends the row; cells that came out of order are put in order, of two for one place the winner stays.
+    /// Ends the row. Sorts cells that were appended out of order; of two cells at one place the winner remains.
     public mutating func end(into out: inout ByteWriter) {
         if !inOrder { RowWriter.putInOrder(from: start, in: &out) }
     }
 
-    /// Splits the row into rows of one cell each and merges them.
+    /// Splits the row into one-cell rows and merges them.
     private static func putInOrder(from start: Int, in out: inout ByteWriter) {
         let whole = [UInt8](UnsafeRawBufferPointer(rebasing: out.bytes[start...]))
         whole.withUnsafeBytes { raw in
@@ -138,7 +140,7 @@ public struct RowWriter: ~Copyable {
                 pieces.append([UInt8](head) + [UInt8](raw[from..<to]))
                 from = to
             }
-            // Merged as a balanced tree, so that a collection of n elements costs n log n.
+            // Merge as a balanced tree: n cells cost O(n log n).
             var merged = ByteWriter(capacity: whole.count + 64)
             let merger = RowMerger()
             while pieces.count > 1 {

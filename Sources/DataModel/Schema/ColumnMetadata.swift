@@ -1,6 +1,6 @@
 /// One column of a table.
 public struct ColumnMetadata: Sendable, Hashable {
-    /// The part a column plays; the raw values are those of `system_schema.columns.kind`.
+    /// The kind of a column; the raw values are those of `system_schema.columns.kind`.
     public enum Kind: String, Sendable, Hashable {
         case partitionKey = "partition_key"
         case clustering = "clustering"
@@ -11,11 +11,11 @@ public struct ColumnMetadata: Sendable, Hashable {
     public var name: String
     public var type: CQLType
     public var kind: Kind
-    /// Place among the partition key or clustering columns; -1 for others.
+    /// The index among the partition key or clustering columns; -1 for others.
     public var position: Int
-    /// Only for clustering columns: stored in descending order.
+    /// Whether a clustering column is stored in descending order.
     public var isDescending: Bool
-    /// The small integer by which cells of the column are stored: unique in the table, never given twice, even after DROP.
+    /// The number that identifies the column in stored cells: unique in the table and never reused, even after DROP.
     public var id: Int
 
     public init(name: String, type: CQLType, kind: Kind, position: Int = -1, isDescending: Bool = false, id: Int) {

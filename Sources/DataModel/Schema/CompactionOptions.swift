@@ -1,4 +1,4 @@
-/// How the sstables of a table are compacted.
+/// The compaction options of a table.
 public struct CompactionOptions: Sendable, Hashable {
     public enum Strategy: String, Sendable, CaseIterable {
         case sizeTiered = "SizeTieredCompactionStrategy"
@@ -8,7 +8,7 @@ public struct CompactionOptions: Sendable, Hashable {
     }
 
     public var strategy = Strategy.sizeTiered
-    /// The sub-options given, without `class`; what is absent has its default.
+    /// The given sub-options without `class`; absent ones have their defaults.
     public private(set) var options: [String: String] = ["max_threshold": "32", "min_threshold": "4"]
 
     public init() {}
@@ -20,7 +20,7 @@ public struct CompactionOptions: Sendable, Hashable {
 
     public var isEnabled: Bool { options["enabled"].map { $0.lowercased() == "true" } ?? true }
 
-    /// A numeric sub-option.
+    /// Returns a numeric sub-option.
     public func number(_ name: String, default value: Double) -> Double { options[name].flatMap(Double.init) ?? value }
     public func integer(_ name: String, default value: Int) -> Int { options[name].flatMap { Int($0) } ?? value }
 

@@ -1,4 +1,4 @@
-/// How the blocks of a table's sstables are compressed.
+/// The compression options of a table's sstables.
 public struct CompressionOptions: Sendable, Hashable {
     public enum Compressor: String, Sendable, CaseIterable {
         case lz4 = "LZ4Compressor"
@@ -11,7 +11,8 @@ public struct CompressionOptions: Sendable, Hashable {
     public var isEnabled = true
     public var compressor = Compressor.lz4
     public var chunkLengthKiB = 16
-    /// Blocks that shrink to more than `1 / minCompressRatio` of their size are stored as they are; 0: always compressed.
+    /// Blocks whose compressed size exceeds `1 / minCompressRatio` of their size are stored uncompressed; 0: always
+    /// compressed.
     public var minCompressRatio = 0.0
     /// The compressor's own options: `compression_level`, `lz4_compressor_type`, `lz4_high_compressor_level`.
     public private(set) var options: [String: String] = [:]
@@ -20,7 +21,7 @@ public struct CompressionOptions: Sendable, Hashable {
 
     public static let package = "org.apache.cassandra.io.compress."
 
-    /// The level for Zstandard; 3 unless given.
+    /// The Zstandard level; 3 unless given.
     public var level: Int { options["compression_level"].flatMap { Int($0) } ?? 3 }
 
     /// All sub-options, as `system_schema.tables.compression` shows them.
@@ -41,7 +42,7 @@ public struct CompressionOptions: Sendable, Hashable {
             isEnabled = false
             return
         }
-        // A map without anything, or with an empty class, switches compression off, as it did before `enabled`.
+        // An empty map, or an empty class, turns compression off, as in releases without `enabled`.
         if rest.isEmpty && map["enabled"] == nil || rest["sstable_compression"] == "" {
             isEnabled = false
             return
@@ -69,7 +70,7 @@ public struct CompressionOptions: Sendable, Hashable {
             }
             minCompressRatio = ratio
         }
-        // Moved to the table option of this name; still accepted here.
+        // Now a table option of its own; still accepted here.
         rest["crc_check_chance"] = nil
         for (option, value) in rest.sorted(by: { $0.key < $1.key }) {
             switch (option, compressor) {

@@ -1,9 +1,9 @@
-/// How names are written in CQL text.
+/// The quoting and validation of names in CQL text.
 public enum Identifier {
     /// The longest name of a keyspace, table or index.
     public static let maximumLength = 48
 
-    /// The words that are no names unless quoted (CQL 3.4.5, appendix A).
+    /// The reserved words, which must be quoted to be names (CQL 3.4.5, appendix A).
     public static let reservedWords: Set<String> = [
         "add", "allow", "alter", "and", "apply", "asc", "authorize", "batch", "begin", "by", "columnfamily", "create", "default",
         "delete", "desc", "describe", "drop", "entries", "execute", "from", "full", "grant", "if", "in", "index", "infinity", "insert",
@@ -12,7 +12,7 @@ public enum Identifier {
         "unlogged", "unset", "update", "use", "using", "view", "where", "with",
     ]
 
-    /// The name as CQL reads it back: in double quotes when it is not a plain lower-case word or is a reserved one.
+    /// Returns the name as CQL text: in double quotes when it is not a plain lower-case word or is reserved.
     public static func quoted(_ name: String) -> String {
         needsQuotes(name) ? "\"" + name.replacing("\"", with: "\"\"") + "\"" : name
     }
@@ -28,10 +28,10 @@ public enum Identifier {
         return reservedWords.contains(name)
     }
 
-    /// `text` as a CQL string literal.
+    /// Returns `text` as a CQL string literal.
     public static func stringLiteral(_ text: String) -> String { "'" + text.replacing("'", with: "''") + "'" }
 
-    /// Whether a keyspace or table may have this name: word characters only, at most `maximumLength`.
+    /// Whether a keyspace or table may have this name: word characters only, at most `maximumLength` bytes.
     public static func isValidName(_ name: String) -> Bool {
         guard !name.isEmpty, name.utf8.count <= maximumLength else { return false }
         return name.utf8.allSatisfy { byte in

@@ -1,13 +1,14 @@
-/// A keyspace as it was at one version of the schema; a change makes a new one.
+/// A keyspace at one schema version; immutable.
 public final class KeyspaceMetadata: Sendable {
     public let name: String
-    /// `class` (full Java name, as `system_schema.keyspaces` shows it) and the options of the strategy.
+    /// `class` (the full Java name, as in `system_schema.keyspaces`) and the options of the replication strategy.
     public let replication: [String: String]
     public let durableWrites: Bool
-    /// Whether other nodes may stand in for replicas that are down, to keep a write for them: then it counts towards its consistency level.
+    /// Whether other nodes may store a write for replicas that are down and count towards its consistency level (sloppy
+    /// quorum).
     public let sloppyQuorum: Bool
     public let tables: [String: TableMetadata]
-    /// Its tables are computed when read.
+    /// Whether the contents of its tables are computed when read.
     public let isVirtual: Bool
 
     public init(
@@ -22,7 +23,7 @@ public final class KeyspaceMetadata: Sendable {
         self.isVirtual = isVirtual
     }
 
-    /// A keyspace the server brings: names its tables.
+    /// Creates a keyspace from a list of tables, for the keyspaces built into the server.
     public convenience init(
         name: String, replication: [String: String], holding tables: [TableMetadata], isVirtual: Bool = false
     ) {
@@ -31,7 +32,7 @@ public final class KeyspaceMetadata: Sendable {
             tables: Dictionary(tables.map { ($0.name, $0) }, uniquingKeysWith: { _, last in last }), isVirtual: isVirtual)
     }
 
-    /// The tables by name.
+    /// The tables, sorted by name.
     public var sortedTables: [TableMetadata] { tables.values.sorted { $0.name < $1.name } }
 
     func with(tables: [String: TableMetadata]) -> KeyspaceMetadata {
@@ -40,7 +41,7 @@ public final class KeyspaceMetadata: Sendable {
             isVirtual: isVirtual)
     }
 
-    /// The same tables under another replication.
+    /// Returns the keyspace with other options and the same tables.
     public func altered(
         replication: [String: String]? = nil, durableWrites: Bool? = nil, sloppyQuorum: Bool? = nil
     ) -> KeyspaceMetadata {

@@ -1,5 +1,5 @@
 extension KeyspaceMetadata {
-    /// The statement that makes the keyspace again, as Cassandra 4.1's DESCRIBE writes it.
+    /// The statement that recreates the keyspace, as DESCRIBE of Cassandra 4.1 writes it.
     public var createStatement: String {
         var text = "CREATE KEYSPACE \(Identifier.quoted(name)) WITH replication = {'class': "
         text += Identifier.stringLiteral(replicationClass)
@@ -9,7 +9,7 @@ extension KeyspaceMetadata {
         return text + "}  AND durable_writes = \(durableWrites)" + (sloppyQuorum ? " AND sloppy_quorum = true;" : ";")
     }
 
-    /// The strategy without its Java package.
+    /// The replication strategy without its Java package.
     public var replicationClass: String {
         let name = replication["class"] ?? "SimpleStrategy"
         return name.split(separator: ".").last.map(String.init) ?? name
@@ -17,12 +17,13 @@ extension KeyspaceMetadata {
 }
 
 extension TableMetadata {
-    /// The statement that makes the table again, as Cassandra 4.1's DESCRIBE writes it.
+    /// The statement that recreates the table, as DESCRIBE of Cassandra 4.1 writes it.
     public var createStatement: String { createStatement(includingID: false) }
 
     /// - Parameters:
-    ///   - includingID: with `ID = ...`, as DESCRIBE ... WITH INTERNALS writes it.
-    ///   - inOrderOfNumber: the columns in the order of their ids, so that a table made by the statement has the same.
+    ///   - includingID: whether to include `ID = ...`, as DESCRIBE ... WITH INTERNALS does.
+    ///   - inOrderOfNumber: whether to list the columns in the order of their ids, so that a table created by the
+    ///     statement gets the same ids.
     public func createStatement(includingID: Bool, inOrderOfNumber: Bool = false) -> String {
         let columns = inOrderOfNumber ? self.columns.sorted { $0.id < $1.id } : self.columns
         var text = "CREATE TABLE \(Identifier.quoted(keyspace)).\(Identifier.quoted(name)) (\n"

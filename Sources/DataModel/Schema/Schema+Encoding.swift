@@ -1,14 +1,14 @@
 import Primitives
 
-/// Why a persisted schema could not be read.
+/// Why a persisted schema could not be decoded.
 public enum SchemaDecodingError: Error, Equatable {
-    /// Not a schema, or one of a format this server does not know.
+    /// Not a schema, or an unknown format version.
     case unknownFormat(found: [UInt8])
-    /// The checksum over the file differs from the one it carries.
+    /// The stored checksum does not match the bytes.
     case checksumMismatch
-    /// The bytes end too early or a count is impossible.
+    /// The bytes end early or a count is impossible.
     case malformed(ByteError)
-    /// A type, kind or identifier that means nothing.
+    /// A type, kind or other value is not valid.
     case invalid(String)
 }
 
@@ -16,14 +16,15 @@ public enum SchemaDecodingError: Error, Equatable {
 //
 //     schema   := magic version body checksum            "AXSC", 1 byte, xxh3 (8 bytes BE) of all before
 //     body     := count keyspace*                        counts and lengths are varints; strings are length, UTF-8
-//     keyspace := name durable(1) map count table*       in order of name; the server's own keyspaces are left out
+//     keyspace := name flags(1) map count table*         ordered by name, without system keyspaces;
+//                                                        flags: 1 durable writes, 2 sloppy quorum
 //     table    := name id(16) nextColumnID options count column*
 //     column   := name type kind(1) position+1 descending(1) id
 //     options  := count (name value)*                    as in CQL, maps flattened (TableOptions.flattened)
 extension Schema {
     private static let magic: [UInt8] = [0x41, 0x58, 0x53, 0x43, 1]
 
-    /// The schema as it is kept on disk, without the keyspaces that the server brings.
+    /// Encodes the schema for storage, without system keyspaces.
     public func encode() -> [UInt8] { Self.encodeContents(of: keyspaces) }
 
     static func encodeContents(of keyspaces: [String: KeyspaceMetadata]) -> [UInt8] {
@@ -36,7 +37,7 @@ extension Schema {
         return writer.toArray()
     }
 
-    /// - Parameter system: the keyspaces that the server brings, added to those decoded.
+    /// - Parameter system: system keyspaces to add to the decoded ones.
     public init(decoding bytes: [UInt8], adding system: [KeyspaceMetadata] = []) throws(SchemaDecodingError) {
         let magic = Self.magic
         guard bytes.count >= magic.count + 8, Array(bytes.prefix(magic.count)) == magic else {
@@ -91,7 +92,7 @@ extension Schema {
         }
     }
 
-    /// Whether two tables are defined alike.
+    /// Whether two tables have the same definition.
     static func areAlike(_ a: TableMetadata, _ b: TableMetadata) -> Bool {
         if a === b { return true }
         var first = ByteWriter(capacity: 1024)
@@ -134,7 +135,8 @@ private struct SchemaDecoder {
     mutating func count() throws(SchemaDecodingError) -> Int {
         let start = reader.offset
         let value = try read { (r) throws(ByteError) in try r.readCount() }
-        // Everything counted takes at least a byte, so a larger count is damage and must not size an allocation.
+        // Every counted item takes at least one byte, so a larger count is damage. Refuse it before it sizes an
+        // allocation.
         guard value <= reader.count else { throw .malformed(.truncated(offset: start, needed: value, available: reader.remaining)) }
         return value
     }

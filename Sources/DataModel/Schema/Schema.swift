@@ -1,15 +1,15 @@
 import Primitives
 
-/// All keyspaces and tables at one moment; a change makes a new one.
+/// All keyspaces and tables at one schema version.
 ///
-/// **Thread safety**: immutable, to be shared and replaced as a whole.
+/// **Thread safety**: immutable; shared, and replaced as a whole.
 public struct Schema: Sendable {
     public let keyspaces: [String: KeyspaceMetadata]
     public let tables: [UUID: TableMetadata]
-    /// Computed from what the keyspaces that are not the server's own hold: equal for equal contents, also after a restart.
+    /// A digest of all keyspaces except system keyspaces: equal for equal contents, also after a restart.
     public let version: UUID
 
-    /// The keyspaces that the server brings and no statement changes.
+    /// The system keyspaces: built into the server and not changed by statements.
     public static let systemKeyspaces: Set<String> = [
         "system", "system_schema", "system_auth", "system_distributed", "system_traces", "system_views", "system_virtual_schema",
     ]
@@ -33,10 +33,10 @@ public struct Schema: Sendable {
     public func keyspace(_ name: String) -> KeyspaceMetadata? { keyspaces[name] }
     public func table(_ keyspace: String, _ name: String) -> TableMetadata? { keyspaces[keyspace]?.tables[name] }
 
-    /// The keyspaces by name.
+    /// The keyspaces, sorted by name.
     public var sortedKeyspaces: [KeyspaceMetadata] { keyspaces.values.sorted { $0.name < $1.name } }
 
-    /// The schema with this keyspace added, or in place of the one of its name.
+    /// Returns the schema with this keyspace added, or replaced if one has its name.
     public func setting(_ keyspace: KeyspaceMetadata) -> Schema {
         var changed = keyspaces
         changed[keyspace.name] = keyspace
@@ -49,7 +49,8 @@ public struct Schema: Sendable {
         return Schema(named: changed)
     }
 
-    /// The schema with this table added, or in place of the one of its name; unchanged when its keyspace does not exist.
+    /// Returns the schema with this table added, or replaced if one has its name; unchanged when its keyspace does not
+    /// exist.
     public func setting(_ table: TableMetadata) -> Schema {
         guard let keyspace = keyspaces[table.keyspace] else { return self }
         var changed = keyspace.tables

@@ -1,15 +1,16 @@
 import Primitives
 
-/// What one schema has and another has not.
+/// The difference between two schemas.
 public struct SchemaDifference: Sendable {
     public var created: [TableMetadata] = []
-    /// Tables with the same id and another definition, as they are now.
+    /// The new definitions of tables whose id stayed the same.
     public var altered: [TableMetadata] = []
-    /// As they were.
+    /// The old definitions of tables that are gone.
     public var dropped: [TableMetadata] = []
-    /// Ids among those dropped in whose place a table of the same definition is created: nobody is told.
+    /// Ids in `dropped` of truncated tables: a table with the same definition and a new id replaces each. Clients get
+    /// no event for them.
     public var emptied: Set<UUID> = []
-    /// What clients are told, in an order in which each step makes sense to them.
+    /// The schema change events for clients, in an order in which each makes sense.
     public var changes: [SchemaChange] = []
 
     public var isEmpty: Bool { changes.isEmpty && created.isEmpty && dropped.isEmpty }

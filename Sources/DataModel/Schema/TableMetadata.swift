@@ -1,9 +1,9 @@
 import Primitives
 
-/// A table as it was at one version of the schema; a change makes a new one.
+/// A table at one schema version; immutable.
 ///
-/// **Invariants**: `columns` is in the order of `SELECT *`: partition key, clustering, statics by name, regulars by name; names and
-/// ids are unique; every id is below `nextColumnID`.
+/// **Invariants**: `columns` is in the order of `SELECT *`: partition key, clustering, statics by name, regulars by
+/// name. Names and ids are unique; every id is below `nextColumnID`.
 public final class TableMetadata: Sendable {
     public let keyspace: String
     public let name: String
@@ -14,15 +14,15 @@ public final class TableMetadata: Sendable {
     public let statics: [ColumnMetadata]
     public let regulars: [ColumnMetadata]
     public let options: TableOptions
-    /// The id that the next added column gets.
+    /// The id of the next added column.
     public let nextColumnID: Int
-    /// Its non-key columns are counters.
+    /// Whether its non-key columns are counters.
     public let isCounter: Bool
-    /// Computed by the server when read: nothing is stored, nothing can be written.
+    /// Whether its contents are computed when read: nothing is stored, nothing can be written.
     public let isVirtual: Bool
     private let indexByName: [String: Int]
 
-    /// - Parameter columns: in any order; key columns carry their positions.
+    /// - Parameter columns: in any order; key columns have their positions set.
     public init(
         keyspace: String, name: String, id: UUID, columns: [ColumnMetadata], options: TableOptions = TableOptions(),
         nextColumnID: Int? = nil, isVirtual: Bool = false
@@ -51,33 +51,33 @@ public final class TableMetadata: Sendable {
 
     public func column(named name: String) -> ColumnMetadata? { indexByName[name].map { columns[$0] } }
 
-    /// The place of the column in `columns`.
+    /// Returns the index of the column in `columns`.
     public func columnIndex(named name: String) -> Int? { indexByName[name] }
 
-    /// The primary key: partition key, then clustering columns.
+    /// The primary key columns: partition key, then clustering key.
     public var primaryKey: [ColumnMetadata] { partitionKey + clustering }
     public var hasStatics: Bool { !statics.isEmpty }
-    /// Keyspace and table as error messages write them.
+    /// Keyspace and table name, as in error messages.
     public var qualifiedName: String { "\(keyspace).\(name)" }
 
-    /// The same table (same id, same column ids) with other columns or options.
+    /// Returns the same table (same id, same column ids) with other columns or options.
     public func altered(columns: [ColumnMetadata]? = nil, options: TableOptions? = nil) -> TableMetadata {
         TableMetadata(
             keyspace: keyspace, name: name, id: id, columns: columns ?? self.columns, options: options ?? self.options,
             nextColumnID: nextColumnID, isVirtual: isVirtual)
     }
 
-    /// The table without its rows: another id, everything else the same.
+    /// Returns the same definition with a new id, for TRUNCATE.
     public func emptied(_ newID: UUID) -> TableMetadata {
         TableMetadata(
             keyspace: keyspace, name: name, id: newID, columns: columns, options: options, nextColumnID: nextColumnID, isVirtual: isVirtual)
     }
 
-    /// The table with a column more, which gets an id of its own.
+    /// Returns the table with an additional column, which gets the next id.
     public func adding(column name: String, type: CQLType, isStatic: Bool) -> TableMetadata {
         altered(columns: columns + [ColumnMetadata(name: name, type: type, kind: isStatic ? .static : .regular, id: nextColumnID)])
     }
 
-    /// The table without a column; its id is not given again.
+    /// Returns the table without a column, whose id is not reused.
     public func dropping(column name: String) -> TableMetadata { altered(columns: columns.filter { $0.name != name }) }
 }

@@ -6,19 +6,20 @@ public enum PropertyValue: Sendable, Equatable {
 }
 
 extension TableOptions {
-    /// The options that CQL knows.
+    /// The table options of CQL.
     public static let propertyNames: Set<String> = [
         "additional_write_policy", "bloom_filter_fp_chance", "caching", "cdc", "comment", "compaction", "compression", "crc_check_chance",
         "default_time_to_live", "extensions", "gc_grace_seconds", "max_index_interval", "memtable", "memtable_flush_period_in_ms",
         "min_index_interval", "read_repair", "speculative_retry",
     ]
-    /// Options of older releases, accepted and without effect.
+    /// Options of older Cassandra releases, accepted without effect.
     public static let obsoletePropertyNames: Set<String> = [
         "read_repair_chance", "dclocal_read_repair_chance", "replicate_on_write", "populate_io_cache_on_flush", "index_interval",
     ]
 
-    /// Sets what `properties` says and checks the whole.
-    /// - Throws: a syntax error for a name or value that makes none, a configuration error for one that is out of range.
+    /// Sets the given properties and validates the result.
+    /// - Throws: a syntax error for an unknown name or a malformed value, a configuration error for a value out of
+    ///   range.
     public mutating func set(_ properties: [(name: String, value: PropertyValue)]) throws(ServerError) {
         var seen: Set<String> = []
         var setsChance = false
@@ -29,7 +30,7 @@ extension TableOptions {
             if name == "bloom_filter_fp_chance" { setsChance = true }
             try set(name, value)
         }
-        // Leveled tables are read one sstable a level, so that a laxer filter is enough.
+        // With leveled compaction a read visits one sstable per level, so a higher false-positive rate is enough.
         if !setsChance, seen.contains("compaction"), bloomFilterFalsePositiveChance == 0.01, compaction.strategy == .leveled {
             bloomFilterFalsePositiveChance = 0.1
         }
@@ -160,7 +161,8 @@ extension PropertyValue {
     }
 }
 
-// The persisted form: what differs from nothing, by property name; sub-options as `property.name`. Part of the file format, do not change.
+// The persisted form: all options by property name; sub-options as `property.name`. Part of the file format, do not
+// change.
 extension TableOptions {
     var flattened: [String: String] {
         var flat: [String: String] = [

@@ -1,4 +1,5 @@
-/// What a CREATE or ALTER TABLE says after WITH, with Cassandra 4.1's names and defaults.
+/// The options of a table: what CREATE or ALTER TABLE specifies after WITH, with the names and defaults of Cassandra
+/// 4.1.
 public struct TableOptions: Sendable, Hashable {
     public var additionalWritePolicy = "99p"
     public var bloomFilterFalsePositiveChance = 0.01
@@ -8,7 +9,7 @@ public struct TableOptions: Sendable, Hashable {
     public var compaction = CompactionOptions()
     public var compression = CompressionOptions()
     public var crcCheckChance = 1.0
-    /// Seconds; 0 is none.
+    /// Seconds; 0 means none.
     public var defaultTimeToLive = 0
     public var extensions: [String: String] = [:]
     public var gcGraceSeconds = 864_000
@@ -19,13 +20,13 @@ public struct TableOptions: Sendable, Hashable {
     public var readRepair = "BLOCKING"
     public var speculativeRetry = "99p"
 
-    /// 20 years in seconds: no TTL is longer.
+    /// The maximum TTL: 20 years, in seconds.
     public static let maximumTimeToLive = 20 * 365 * 24 * 3600
 
     public init() {}
 }
 
-/// What is kept in memory of a table.
+/// The caching options of a table.
 public struct CachingOptions: Sendable, Hashable {
     /// `ALL` or `NONE`.
     public var keys = "ALL"
@@ -60,7 +61,7 @@ public struct CachingOptions: Sendable, Hashable {
 }
 
 extension TableOptions {
-    /// The options in the order of DESCRIBE and as text; maps as CQL map literals.
+    /// The options as CQL text in the order of DESCRIBE; maps as CQL map literals.
     private func described(isVirtual: Bool) -> [(String, String)] {
         if isVirtual { return [("comment", Identifier.stringLiteral(comment))] }
         return [

@@ -1,4 +1,4 @@
-/// A decimal number: `unscaled` times ten to the power of minus `scale`.
+/// A decimal number: `unscaled` times 10^(-`scale`).
 public struct BigDecimal: Sendable, Equatable, CustomStringConvertible {
     public var unscaled: BigInteger
     public var scale: Int32
@@ -10,7 +10,7 @@ public struct BigDecimal: Sendable, Equatable, CustomStringConvertible {
 
     public static let zero = BigDecimal(unscaled: .zero, scale: 0)
 
-    /// From scale (4 bytes) and unscaled value; requires four bytes at least.
+    /// Creates a decimal from its native bytes: scale (4 bytes) and unscaled varint. Fewer than 4 bytes give zero.
     public init(native bytes: UnsafeRawBufferPointer) {
         guard bytes.count >= 4 else {
             self = .zero
@@ -24,7 +24,7 @@ public struct BigDecimal: Sendable, Equatable, CustomStringConvertible {
         withUnsafeBytes(of: scale.bigEndian) { Array($0) } + unscaled.native
     }
 
-    /// From the form of a CQL number: digits, an optional point, an optional exponent. Nil for anything else.
+    /// Parses a CQL number: digits, an optional point, an optional exponent. Nil for anything else.
     public init?(_ text: some StringProtocol) {
         var digits = ""
         var fraction = 0
@@ -59,7 +59,7 @@ public struct BigDecimal: Sendable, Equatable, CustomStringConvertible {
         self.init(unscaled: unscaled, scale: scale)
     }
 
-    /// Java's form: plain while the exponent is small, else scientific.
+    /// Java's text form: plain while the exponent is small, else scientific.
     public var description: String {
         let text = unscaled.magnitude.description
         let sign = unscaled.isNegative ? "-" : ""
@@ -75,10 +75,10 @@ public struct BigDecimal: Sendable, Equatable, CustomStringConvertible {
         return sign + mantissa + "E" + (exponent > 0 ? "+" : "") + String(exponent)
     }
 
-    /// Digits of the unscaled value.
+    /// The number of decimal digits of the unscaled value.
     public var precision: Int { unscaled.isZero ? 1 : unscaled.magnitude.description.utf8.count }
 
-    /// How far two scales may be apart for a sum; more would let a short text demand gigabytes.
+    /// The maximum difference of two scales in a sum: without a limit a short text could require gigabytes.
     static let maximumAlignment = 40_000
 
     private static func aligned(_ a: BigDecimal, _ b: BigDecimal) -> (BigInteger, BigInteger, Int32)? {
@@ -89,7 +89,7 @@ public struct BigDecimal: Sendable, Equatable, CustomStringConvertible {
         return (a.unscaled, b.unscaled * .powerOfTen(distance), a.scale)
     }
 
-    /// Nil when the scales are further apart than `maximumAlignment`.
+    /// Returns the sum; nil when the scales differ by more than `maximumAlignment`.
     public func adding(_ other: BigDecimal) -> BigDecimal? {
         guard let (a, b, scale) = Self.aligned(self, other) else { return nil }
         return BigDecimal(unscaled: a + b, scale: scale)
@@ -104,14 +104,15 @@ public struct BigDecimal: Sendable, Equatable, CustomStringConvertible {
         return overflow ? nil : BigDecimal(unscaled: unscaled * other.unscaled, scale: scale)
     }
 
-    /// The quotient with at least 32 significant digits, half rounded up, trailing zeros dropped; nil for a zero divisor.
+    /// Returns the quotient with at least 32 significant digits, rounded half up, without trailing zeros; nil for a
+    /// zero divisor.
     public func divided(by other: BigDecimal) -> BigDecimal? {
         let power = (precision - Int(scale)) - (other.precision - Int(other.scale))
         let wanted = max(Int(scale), Int(other.scale), 32 - power)
         return divided(by: other, scale: min(wanted, 1000), halfEven: false)?.withoutTrailingZeros
     }
 
-    /// The quotient rounded to `scale` digits after the point.
+    /// Returns the quotient rounded to `scale` digits after the point.
     public func divided(by other: BigDecimal, scale wanted: Int, halfEven: Bool) -> BigDecimal? {
         let shift = wanted + Int(other.scale) - Int(scale)
         guard abs(shift) <= Self.maximumAlignment, let wantedScale = Int32(exactly: wanted) else { return nil }
@@ -128,7 +129,7 @@ public struct BigDecimal: Sendable, Equatable, CustomStringConvertible {
         return BigDecimal(unscaled: quotient, scale: wantedScale)
     }
 
-    /// The remainder of the quotient toward zero.
+    /// Returns the remainder of the division rounded toward zero.
     public func remainder(dividingBy other: BigDecimal) -> BigDecimal? {
         guard let (a, b, scale) = Self.aligned(self, other), let (_, rest) = a.dividedBy(b) else { return nil }
         return BigDecimal(unscaled: rest, scale: scale)
@@ -143,7 +144,7 @@ public struct BigDecimal: Sendable, Equatable, CustomStringConvertible {
         return value
     }
 
-    /// The part before the point; nil when it has more digits than a varint may.
+    /// The integer part; nil when it has more digits than a varint may.
     public var integerPart: BigInteger? {
         if scale == 0 { return unscaled }
         if scale < 0 {
@@ -160,7 +161,7 @@ public struct BigDecimal: Sendable, Equatable, CustomStringConvertible {
             let b = other.unscaled.isZero ? 0 : other.unscaled.isNegative ? -1 : 1
             return a - b
         }
-        // Place of the first digit decides, unless equal: then the scales are near enough to align.
+        // The place of the first digit decides unless equal; then the scales are close enough to align.
         let (placeA, placeB) = (precision - Int(scale), other.precision - Int(other.scale))
         if placeA != placeB { return (placeA < placeB ? -1 : 1) * (unscaled.isNegative ? -1 : 1) }
         guard let (a, b, _) = Self.aligned(self, other) else { return 0 }

@@ -1,5 +1,6 @@
 extension BigInteger {
-    /// Quotient toward zero, and the remainder with the sign of the dividend (Knuth, TAOCP 4.3.1, algorithm D).
+    /// Returns the quotient rounded toward zero, and the remainder with the dividend's sign (Knuth, TAOCP 4.3.1,
+    /// algorithm D).
     /// - Returns: nil when `divisor` is zero.
     public func dividedBy(_ divisor: BigInteger) -> (quotient: BigInteger, remainder: BigInteger)? {
         if divisor.isZero { return nil }
@@ -40,7 +41,7 @@ extension BigInteger {
         return result + [carry]
     }
 
-    /// Requires a divisor of two limbs at least, not greater than the dividend.
+    /// Divides magnitudes. The divisor must have at least two limbs and must not exceed the dividend.
     private static func divide(_ dividend: [UInt32], by divisor: [UInt32]) -> ([UInt32], [UInt32]) {
         let shift = divisor[divisor.count - 1].leadingZeroBitCount
         var u = shifted(dividend, by: shift)
@@ -91,7 +92,7 @@ extension BigInteger {
         return (quotient, remainder)
     }
 
-    /// 10 to the power of `exponent`.
+    /// Returns 10 to the power of `exponent`.
     static func powerOfTen(_ exponent: Int) -> BigInteger {
         var result = BigInteger(1)
         var base = BigInteger(10)
@@ -106,10 +107,10 @@ extension BigInteger {
 }
 
 extension BigInteger: CustomStringConvertible {
-    /// More digits than any value may have.
+    /// The maximum number of digits to parse.
     static let maximumDigits = CQLType.maximumVarintBytes * 2
 
-    /// From decimal digits with an optional sign; nil for anything else and for more than `maximumDigits`.
+    /// Parses decimal digits with an optional sign; nil for anything else and for more than `maximumDigits`.
     public init?(_ text: some StringProtocol) {
         var bytes = ArraySlice(Array(text.utf8))
         let negative = bytes.first == 0x2d
@@ -157,10 +158,10 @@ extension BigInteger: CustomStringConvertible {
         return text
     }
 
-    /// As a floating-point number, rounded.
+    /// The value as a floating-point number, rounded.
     public var double: Double { Double(description) ?? .nan }
 
-    /// The integer part of a finite number.
+    /// Creates the integer part of a finite number; nil for NaN and infinities.
     public init?(truncating value: Double) {
         guard value.isFinite else { return nil }
         let whole = value.magnitude.rounded(.down)

@@ -1,7 +1,7 @@
-/// An integer of any size: sign and magnitude in 32-bit limbs, least significant first.
+/// An integer of arbitrary size: sign and magnitude in 32-bit limbs, least significant first.
 ///
-/// **Invariants**: no leading zero limb; zero is not negative. Times are linear but for products, quotients and text (quadratic);
-/// callers bound the size (`CQLType.maximumVarintBytes`).
+/// **Invariants**: no leading zero limb; zero is not negative. Operations take linear time, except products, quotients
+/// and conversion from and to text (quadratic); callers bound the size (`CQLType.maximumVarintBytes`).
 public struct BigInteger: Sendable, Hashable, Comparable {
     public private(set) var isNegative: Bool
     private(set) var limbs: [UInt32]
@@ -25,7 +25,7 @@ public struct BigInteger: Sendable, Hashable, Comparable {
 
     // MARK: Native bytes
 
-    /// From big-endian two's complement; no bytes are zero.
+    /// Decodes a big-endian two's complement number; no bytes mean zero.
     public init(native bytes: some BidirectionalCollection<UInt8>) {
         guard let first = bytes.first else {
             self = .zero
@@ -55,7 +55,7 @@ public struct BigInteger: Sendable, Hashable, Comparable {
         self.init(isNegative: negative, limbs: limbs)
     }
 
-    /// The shortest big-endian two's complement; zero is one byte.
+    /// The shortest big-endian two's complement bytes; one byte for zero.
     public var native: [UInt8] {
         if limbs.isEmpty { return [0] }
         var bytes: [UInt8] = []
@@ -75,7 +75,7 @@ public struct BigInteger: Sendable, Hashable, Comparable {
         return bytes.reversed()
     }
 
-    /// The value, when it fits.
+    /// The value as Int64, if it fits.
     public var int64: Int64? {
         guard limbs.count <= 2 else { return nil }
         let magnitude = limbs.reversed().reduce(UInt64(0)) { $0 << 32 | UInt64($1) }
@@ -83,7 +83,7 @@ public struct BigInteger: Sendable, Hashable, Comparable {
         return Int64(exactly: magnitude)
     }
 
-    /// The low 64 bits, as a Java narrowing conversion gives them.
+    /// The low 64 bits, as in a Java narrowing conversion.
     public var truncatedInt64: Int64 {
         let low = UInt64(limbs.first ?? 0) | UInt64(limbs.count > 1 ? limbs[1] : 0) << 32
         return Int64(bitPattern: isNegative ? 0 &- low : low)
@@ -147,7 +147,7 @@ public struct BigInteger: Sendable, Hashable, Comparable {
         return sum
     }
 
-    /// Requires a >= b.
+    /// Subtracts magnitudes; a must not be less than b.
     private static func subtractMagnitudes(_ a: [UInt32], _ b: [UInt32]) -> [UInt32] {
         var difference = a
         var borrow: Int64 = 0

@@ -5,9 +5,9 @@ import Primitives
 #endif
 
 extension CQLType {
-    /// The order of two valid values: negative, zero or positive. The empty value comes before all others.
+    /// Compares two valid values; returns a negative number, zero or a positive number. The empty value comes first.
     ///
-    /// Bytes that are no values of the type compare as bytes; nothing is read out of bounds.
+    /// Invalid values compare as bytes; nothing is read out of bounds.
     public func compare(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int {
         switch self {
         case .text, .ascii, .blob, .inet, .duration, .date: return Self.compareBytes(a, b)
@@ -42,7 +42,7 @@ extension CQLType {
         }
     }
 
-    /// The same for arrays.
+    /// Compares two values given as arrays.
     public func compare(_ a: [UInt8], _ b: [UInt8]) -> Int {
         a.withUnsafeBytes { left in b.withUnsafeBytes { right in compare(left, right) } }
     }
@@ -65,7 +65,7 @@ extension CQLType {
         return left < right ? -1 : left > right ? 1 : 0
     }
 
-    /// NaN is greater than all and equal to itself; -0 is less than 0, as Java orders them.
+    /// As in Java: NaN is greater than everything and equal to itself; -0 is less than 0.
     private static func compareFloats<T: BinaryFloatingPoint>(_ a: T, _ b: T) -> Int {
         if a < b { return -1 }
         if a > b { return 1 }
@@ -74,7 +74,7 @@ extension CQLType {
         return 0
     }
 
-    /// By version, then for version 1 by time; then by bytes (signed ones for version 1).
+    /// Compares by version; for version 1 by time, then by bytes as signed numbers; for others by bytes.
     private static func compareUUIDs(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int {
         guard a.count == 16, b.count == 16 else { return compareBytes(a, b) }
         func half(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {
@@ -85,7 +85,7 @@ extension CQLType {
         if left.version != right.version { return left.version - right.version }
         guard left.version == 1 else { return left < right ? -1 : left == right ? 0 : 1 }
         if left.ticks != right.ticks { return left.ticks < right.ticks ? -1 : 1 }
-        // Each byte as a signed one: flipping all sign bits makes the unsigned order that order.
+        // Compares bytes as signed numbers: with all sign bits flipped, the unsigned order is the signed order.
         let flip: UInt64 = 0x8080_8080_8080_8080
         let (x, y) = (left.low ^ flip, right.low ^ flip)
         return x < y ? -1 : x > y ? 1 : 0

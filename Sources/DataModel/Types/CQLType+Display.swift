@@ -1,24 +1,25 @@
 import Primitives
 
-/// How a value is written for people.
+/// A text form for values.
 public enum ValueStyle: Sendable, Equatable {
-    /// As cqlsh prints it in a table: text bare at the top and in quotes inside collections; Python's `True`.
+    /// As cqlsh prints values in a table: text unquoted at the top level and quoted inside collections; Python's
+    /// `True`.
     case shell(floatDigits: Int)
-    /// As cqlsh's COPY writes it into a file, and `bytes(fromPlainText:)` reads it back.
+    /// As cqlsh's COPY writes values to a file; `bytes(fromPlainText:)` reads it back.
     case csv
-    /// As a literal of CQL, to stand in a statement.
+    /// As a CQL literal.
     case literal
 }
 
 extension CQLType {
-    /// The value as text.
-    /// - Parameter bytes: nil is `null`.
+    /// Returns the value as text.
+    /// - Parameter bytes: nil gives `null`.
     public func text(_ bytes: UnsafeRawBufferPointer?, style: ValueStyle) -> String {
         guard let bytes else { return "null" }
         return text(bytes, style, isNested: false)
     }
 
-    /// The same for an array.
+    /// Returns a value given as an array as text.
     public func text(_ bytes: [UInt8]?, style: ValueStyle) -> String {
         guard let bytes else { return "null" }
         return bytes.withUnsafeBytes { text($0, style, isNested: false) }
@@ -38,7 +39,7 @@ extension CQLType {
         case .tuple(let fields):
             var reader = TupleReader(bytes)
             let texts = fields.map { field -> String in
-                guard let value = (try? reader.next()) ?? nil else { return "null" }  // a damaged field shows as null
+                guard let value = (try? reader.next()) ?? nil else { return "null" }  // show a damaged field as null
                 return field.text(value, style, isNested: true)
             }
             return "(" + texts.joined(separator: ", ") + ")"
@@ -78,7 +79,7 @@ extension CQLType {
         return texts
     }
 
-    /// `%.*g` of C, as cqlsh shows floating-point numbers.
+    /// Formats like C's `%.*g`, as cqlsh does with floating-point numbers.
     private static func rounded(_ value: Double, _ digits: Int) -> String {
         if value.isNaN { return "NaN" }
         if value.isInfinite { return value < 0 ? "-Infinity" : "Infinity" }

@@ -1,8 +1,8 @@
 import Primitives
 
 extension CQLType {
-    /// Appends the value as Cassandra's `toJson` writes it.
-    /// - Parameter bytes: nil is `null`; bytes that are no value of the type are written as `null` too.
+    /// Appends the value as `toJson` of Cassandra writes it.
+    /// - Parameter bytes: nil, and bytes that are not a value of the type, are written as `null`.
     public func appendJSON(_ bytes: UnsafeRawBufferPointer?, to writer: inout ByteWriter) {
         guard let bytes else {
             writer.write("null")
@@ -18,7 +18,7 @@ extension CQLType {
             writer.write("[")
             for (index, field) in fields.enumerated() {
                 if index > 0 { writer.write(", ") }
-                field.appendJSON((try? reader.next()) ?? nil, to: &writer)  // damage reads as null, see above
+                field.appendJSON((try? reader.next()) ?? nil, to: &writer)  // write a damaged field as null
             }
             writer.write("]")
         case .double, .float:
@@ -61,7 +61,7 @@ extension CQLType {
             if index > 0 { writer.write(", ") }
             let start = writer.count
             key.appendJSON(entry, to: &writer)
-            // A name must be a string: what is none is written as the text of itself.
+            // JSON object names must be strings: put the text of any other value in quotes.
             if writer.bytes[start] != UInt8(ascii: "\"") {
                 let text = [UInt8](writer.bytes[start...])
                 writer.truncate(to: start)
@@ -71,7 +71,7 @@ extension CQLType {
         writer.write("}")
     }
 
-    /// Walks the values of a collection; stops where the bytes stop making sense.
+    /// Visits the values of a collection; stops where the bytes do not parse.
     static func forEachElement(
         _ bytes: UnsafeRawBufferPointer, valuesPerElement: Int = 1, _ body: (Int, UnsafeRawBufferPointer) -> Void
     ) {
@@ -85,7 +85,7 @@ extension CQLType {
         } catch { return }
     }
 
-    /// Appends UTF-8 text in quotes, with JSON's escapes.
+    /// Appends UTF-8 text as a JSON string, in quotes and with escapes.
     public static func appendJSONString(_ text: UnsafeRawBufferPointer, to writer: inout ByteWriter) {
         writer.write(UInt8(ascii: "\""))
         var start = 0
@@ -111,7 +111,7 @@ extension CQLType {
 
     // MARK: From JSON
 
-    /// The native bytes of a JSON value, by the rules of `fromJson`; nil for null.
+    /// Converts a JSON value to native bytes by the rules of `fromJson`; nil for null.
     public func bytes(fromJSON value: JSONValue) throws(ValueError) -> [UInt8]? {
         if case .null = value { return nil }
         func expected(_ what: String) -> ValueError {
@@ -209,7 +209,7 @@ extension CQLType {
         }
         var entries: [(key: [UInt8], value: [UInt8])] = []
         for (name, member) in members {
-            // Names of other than scalar types hold JSON of their own.
+            // Keys of non-scalar types are JSON inside the name string.
             let keyValue: JSONValue = key.isCollection || key.isTuple ? try JSONValue(parsing: name.utf8) : .string(name)
             guard let keyBytes = try key.bytes(fromJSON: keyValue) else { throw .invalid("Invalid null key in map") }
             guard let valueBytes = try valueType.bytes(fromJSON: member) else { throw .invalid("Invalid null value in map") }
@@ -222,7 +222,7 @@ extension CQLType {
 }
 
 extension JSONValue {
-    /// The elements of an array, also of one written inside a string.
+    /// The elements of an array, or of an array written inside a string.
     fileprivate var elements: [JSONValue]? {
         switch self {
         case .array(let elements): return elements

@@ -1,6 +1,6 @@
 import Primitives
 
-/// What kind of constant a token of CQL is; the names are those of Cassandra's messages.
+/// The kind of a CQL constant; the raw values are the names in Cassandra's messages.
 public enum ConstantKind: String, Sendable, Hashable {
     case string = "STRING"
     case integer = "INTEGER"
@@ -12,7 +12,7 @@ public enum ConstantKind: String, Sendable, Hashable {
 }
 
 extension CQLType {
-    /// Whether a constant of the kind may stand where the type is wanted.
+    /// Whether a constant of this kind is allowed for the type.
     public func accepts(_ kind: ConstantKind) -> Bool {
         switch kind {
         case .string:
@@ -37,8 +37,9 @@ extension CQLType {
         }
     }
 
-    /// The native bytes of a scalar written as text: a number, a uuid, hexadecimal digits after 0x for a blob, the text itself.
-    /// - Throws: Cassandra's message when the text is none of the type, or the type is a collection or tuple.
+    /// Converts a scalar from text to native bytes: a number, a UUID, a blob as 0x and hexadecimal digits, or the text
+    /// itself.
+    /// - Throws: with Cassandra's message, when the text does not fit the type or the type is a collection or tuple.
     public func bytes(fromScalarText text: String) throws(ValueError) -> [UInt8] {
         func failure(_ what: String) -> ValueError { .invalid("Unable to make \(what) from '\(text)'") }
         switch self {
@@ -95,11 +96,11 @@ extension CQLType {
         case .timestamp: return Self.bigEndian(try DateTimeText.parseTimestamp(text))
         case .duration: return try DurationValue(text).native
         case .frozen(let inner): return try inner.bytes(fromScalarText: text)
-        case .list, .set, .map, .tuple: throw .invalid("'\(text)' is no value of type \(self)")
+        case .list, .set, .map, .tuple: throw .invalid("'\(text)' is not a value of type \(self)")
         }
     }
 
-    /// The integer's bytes, most significant first: the native form of every integer type.
+    /// Returns the big-endian bytes of an integer: the native form of every integer type.
     @inlinable public static func bigEndian<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
         withUnsafeBytes(of: value.bigEndian) { Array($0) }
     }
@@ -113,7 +114,7 @@ extension CQLType {
         }
     }
 
-    /// Decimal digits, or `NaN` and `Infinity` in any case; not Swift's hexadecimal and other spellings.
+    /// Parses decimal digits, or `NaN` and `Infinity` in any case, but not Swift's hexadecimal and other spellings.
     static func parseDouble(_ text: String) -> Double? {
         if isDecimalNumber(text) { return Double(text) }
         switch text.lowercased() {

@@ -1,5 +1,5 @@
 extension CQLType {
-    /// The option id of the native protocol (native_protocol_v4.spec, 4.2.5.2). `frozen` does not show there.
+    /// The option id in the native protocol (native_protocol_v4.spec, 4.2.5.2), which ignores `frozen`.
     public var nativeID: UInt16 {
         switch self {
         case .ascii: 0x0001
@@ -30,7 +30,7 @@ extension CQLType {
         }
     }
 
-    /// The parameterless type of a native option id.
+    /// Returns the type without parameters that has this option id.
     public static func simple(nativeID: UInt16) -> CQLType? {
         switch nativeID {
         case 0x0001: .ascii
@@ -57,7 +57,7 @@ extension CQLType {
         }
     }
 
-    /// Whether the type or one inside it is `duration`, which has no order.
+    /// Whether the type is or contains `duration`, which has no order.
     public var containsDuration: Bool {
         switch self {
         case .duration: true
@@ -77,7 +77,7 @@ extension CQLType {
         }
     }
 
-    /// The number of bytes every value has (the empty value aside); nil for types of variable width.
+    /// The size of every non-empty value in bytes; nil for types of variable width.
     public var fixedWidth: Int? {
         switch self {
         case .tinyint, .boolean: 1

@@ -1,7 +1,8 @@
 extension CQLType {
-    /// The native bytes of a value as people and cqlsh's COPY write it outside of CQL: text bare at the top, collections in
-    /// brackets with text in single quotes inside, booleans in any case. What `text(_:style: .csv)` wrote reads back.
-    /// - Throws: saying what is no value of the type.
+    /// Converts text as people and cqlsh's COPY write it outside of CQL to native bytes: text is unquoted at the top
+    /// level, collections are in brackets with text in single quotes inside, booleans may be in any case. Reads what
+    /// `text(_:style: .csv)` wrote.
+    /// - Throws: when the text is not a value of the type, with the reason.
     public func bytes(fromPlainText text: String) throws(ValueError) -> [UInt8] {
         switch unfrozen {
         case .text, .ascii: return try bytes(fromScalarText: text)
@@ -101,7 +102,7 @@ private struct PlainTextParser {
         return values
     }
 
-    /// Text in single quotes, or whatever stands before the next mark.
+    /// Parses text in single quotes, or the characters up to the next delimiter.
     private mutating func scalar(_ type: CQLType) throws(ValueError) -> (text: String, isQuoted: Bool) {
         skipBlanks()
         guard offset < bytes.count else { throw failure(type) }
@@ -121,7 +122,8 @@ private struct PlainTextParser {
             throw failure(type)
         }
         let start = offset
-        // Colons belong to times and addresses; only in front of a map's value do they end the key, and such keys stand in quotes.
+        // A colon ends the scalar, since it may be a map's key. In times and addresses it is part of the value; as map
+        // keys those are quoted.
         scan: while offset < bytes.count {
             switch bytes[offset] {
             case UInt8(ascii: ","), UInt8(ascii: "]"), UInt8(ascii: "}"), UInt8(ascii: ")"): break scan

@@ -1,13 +1,13 @@
 import Primitives
 
 extension CQLType {
-    /// The integer in `bytes`, when they have its width.
+    /// Decodes an integer; nil when `bytes` do not have its width.
     @inlinable public static func integer<T: FixedWidthInteger & BitwiseCopyable>(_ bytes: UnsafeRawBufferPointer) -> T? {
         bytes.count == MemoryLayout<T>.size ? T(bigEndian: bytes.loadUnaligned(as: T.self)) : nil
     }
 
-    /// A scalar as Cassandra writes it: what a cast to text gives, without quotes. Blobs have their 0x. Bytes that are no value of
-    /// the type come out as hexadecimal digits, the empty value as nothing.
+    /// Returns a scalar as text, without quotes, as Cassandra's cast to text does. Blobs start with 0x. Bytes that are
+    /// not a value of the type give hexadecimal digits; the empty value gives an empty string.
     public func scalarText(_ bytes: UnsafeRawBufferPointer) -> String {
         if bytes.isEmpty, self != .blob { return "" }
         func integerText<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type) -> String? {

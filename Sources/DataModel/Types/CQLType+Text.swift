@@ -1,5 +1,5 @@
 extension CQLType: CustomStringConvertible {
-    /// The type as Cassandra writes it in errors, `system_schema.columns` and DESCRIBE.
+    /// The type's name as in Cassandra's errors, `system_schema.columns` and DESCRIBE.
     public var description: String {
         switch self {
         case .ascii: "ascii"
@@ -30,7 +30,7 @@ extension CQLType: CustomStringConvertible {
         }
     }
 
-    /// The types that take no parameters, by the names CQL gives them (`varchar` is `text`).
+    /// Returns the type without parameters that has this CQL name (`varchar` is `text`).
     public static func simple(named name: String) -> CQLType? {
         switch name.lowercased() {
         case "ascii": .ascii
@@ -57,10 +57,10 @@ extension CQLType: CustomStringConvertible {
         }
     }
 
-    /// How deep types may nest; deeper ones are refused rather than recursed into.
+    /// The maximum nesting depth; deeper types are refused, to bound recursion.
     public static let maximumDepth = 32
 
-    /// The type that `text` names, in the form of `description` or of a CREATE TABLE; nil when it names none.
+    /// Parses a type in the form of `description` or of CREATE TABLE; nil when the text is not a type.
     public static func parse(_ text: String) -> CQLType? {
         let bytes = Array(text.utf8)
         var offset = 0
@@ -103,7 +103,7 @@ extension CQLType: CustomStringConvertible {
         }
     }
 
-    /// The type as one value: collections become frozen, all the way down; everything else is so already.
+    /// The type with all collections frozen, at every depth.
     public var asFrozen: CQLType {
         switch self {
         case .frozen(let inner): inner.asFrozen

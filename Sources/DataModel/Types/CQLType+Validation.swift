@@ -1,11 +1,12 @@
 import Primitives
 
 extension CQLType {
-    /// How many bytes a varint, or the digits of a decimal, may have; their text takes time with the square of it.
+    /// The maximum size of a varint, or of a decimal's unscaled value, in bytes: conversion to text takes quadratic
+    /// time.
     public static let maximumVarintBytes = 16_384
 
-    /// Whether `bytes` are a value of the type. Zero bytes are the empty value, which most types have.
-    /// - Throws: when they are not, saying why.
+    /// Checks that `bytes` are a value of the type. Zero bytes are the empty value, which most types have.
+    /// - Throws: when they are not, with the reason.
     public func validate(_ bytes: UnsafeRawBufferPointer) throws(ValueError) {
         func check(_ holds: Bool, _ message: @autoclosure () -> String) throws(ValueError) {
             if !holds { throw .invalid(message()) }
@@ -60,7 +61,7 @@ extension CQLType {
         }
     }
 
-    /// The same for an array.
+    /// Validates a value given as an array.
     public func validate(_ bytes: [UInt8]) throws(ValueError) {
         try bytes.withUnsafeBytesTyped { (raw) throws(ValueError) in try validate(raw) }
     }
@@ -73,7 +74,7 @@ extension CQLType {
         try reader.finish()
     }
 
-    /// Whether the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms).
+    /// Whether the bytes are valid UTF-8 (RFC 3629: no surrogates, no overlong forms).
     static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var index = 0
         let count = bytes.count

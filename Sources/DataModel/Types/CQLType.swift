@@ -1,7 +1,7 @@
 /// A CQL data type.
 ///
-/// A value of a type is, everywhere in the server, its native-protocol bytes (native_protocol_v4.spec, section 6): what a driver
-/// sends is what is stored and what is sent back. A key is stored in its byte-comparable form instead (`KeyEncoding`).
+/// Everywhere in the server a value is its native-protocol bytes (native_protocol_v4.spec, section 6): what a driver
+/// sends is what is stored and sent back. Only keys are stored in byte-comparable form instead (`KeyEncoding`).
 public indirect enum CQLType: Hashable, Sendable {
     case ascii, bigint, blob, boolean, counter, date, decimal, double, duration, float, inet, int, smallint, text, time, timestamp
     case timeuuid, tinyint, uuid, varint
@@ -9,7 +9,7 @@ public indirect enum CQLType: Hashable, Sendable {
     case set(CQLType)
     case map(CQLType, CQLType)
     case tuple([CQLType])
-    /// A collection stored and replaced as one value.
+    /// A collection that is stored and replaced as one value.
     case frozen(CQLType)
 }
 
@@ -20,7 +20,7 @@ extension CQLType {
         return self
     }
 
-    /// A collection whose elements are cells of their own.
+    /// Whether the type is a collection whose elements are separate cells.
     public var isMultiCell: Bool {
         switch self {
         case .list, .set, .map: true

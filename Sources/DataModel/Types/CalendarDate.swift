@@ -10,7 +10,7 @@ public struct CalendarDate: Sendable, Equatable {
         self.day = day
     }
 
-    /// - Parameter daysSinceEpoch: days since 1970-01-01, of magnitude below 2^50.
+    /// - Parameter daysSinceEpoch: days since 1970-01-01; the magnitude must be below 2^50.
     public init(daysSinceEpoch: Int) {
         let z = daysSinceEpoch + 719_468
         let era = (z >= 0 ? z : z - 146_096) / 146_097
@@ -32,7 +32,7 @@ public struct CalendarDate: Sendable, Equatable {
         return era * 146_097 + dayOfEra - 719_468
     }
 
-    /// Whether the calendar has such a day.
+    /// Whether the calendar has this day.
     public var exists: Bool {
         guard (1...12).contains(month), day >= 1 else { return false }
         let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
@@ -41,7 +41,7 @@ public struct CalendarDate: Sendable, Equatable {
     }
 }
 
-/// Walks digits and marks of a date or time.
+/// Scans digits and delimiters of a date or time.
 struct DigitScanner {
     private let bytes: [UInt8]
     private(set) var offset = 0
@@ -51,7 +51,7 @@ struct DigitScanner {
     var isAtEnd: Bool { offset == bytes.count }
     var peek: UInt8? { offset < bytes.count ? bytes[offset] : nil }
 
-    /// From `least` to `most` digits.
+    /// Reads a number of `least` to `most` digits.
     mutating func number(_ least: Int, _ most: Int) -> Int? {
         var value = 0
         var count = 0
@@ -69,7 +69,7 @@ struct DigitScanner {
         return true
     }
 
-    /// Digits after a point, as nanoseconds; more than nine are an error.
+    /// Reads the digits after a point as nanoseconds; nil for more than nine.
     mutating func nanoseconds() -> Int? {
         let start = offset
         guard var value = number(1, 9) else { return nil }

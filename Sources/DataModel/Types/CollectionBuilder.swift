@@ -1,6 +1,6 @@
-/// Serialized collections and tuples from the bytes of their elements.
+/// Builds serialized collections and tuples from the bytes of their elements.
 public enum CollectionBuilder {
-    /// The most bytes a collection built by the server may have.
+    /// The maximum size of a built collection, in bytes.
     static let maximumBytes = Int(Int32.max)
 
     private static func append(_ element: [UInt8], to bytes: inout [UInt8]) {
@@ -19,7 +19,7 @@ public enum CollectionBuilder {
         return try check(bytes)
     }
 
-    /// Sorts the elements by their type and leaves one of equals.
+    /// Builds a set: sorts the elements in the order of their type and drops duplicates.
     public static func set(_ elements: [[UInt8]], of type: CQLType) throws(ValueError) -> [UInt8] {
         var unique: [[UInt8]] = []
         for element in elements.sorted(by: { type.compare($0, $1) < 0 }) {
@@ -29,7 +29,7 @@ public enum CollectionBuilder {
         return try list(unique)
     }
 
-    /// Sorts the entries by key; of equal keys the last given stays.
+    /// Builds a map: sorts the entries by key; of equal keys the last one remains.
     public static func map(_ entries: [(key: [UInt8], value: [UInt8])], keys type: CQLType) throws(ValueError) -> [UInt8] {
         let ordered = entries.enumerated().sorted { a, b in
             let order = type.compare(a.element.key, b.element.key)
@@ -56,14 +56,15 @@ public enum CollectionBuilder {
         return bytes
     }
 
-    /// The one form that equal sets and maps share: sorted, without duplicates, in every depth. Nil when `bytes` are in it already.
-    /// - Parameter bytes: valid for `type`.
+    /// Returns the canonical form, in which equal sets and maps have equal bytes: sorted and without duplicates at
+    /// every depth. Nil when `bytes` are canonical already.
+    /// - Parameter bytes: a valid value of `type`.
     public static func canonical(_ bytes: UnsafeRawBufferPointer, _ type: CQLType) throws(ValueError) -> [UInt8]? {
         guard let rebuilt = try rebuilt(bytes, type) else { return nil }
         return rebuilt.withUnsafeBytes { CQLType.compareBytes($0, bytes) } == 0 ? nil : rebuilt
     }
 
-    /// The canonical form, or nil where it is plain that the bytes are in it.
+    /// Returns the canonical form, or nil when the type needs none.
     private static func rebuilt(_ bytes: UnsafeRawBufferPointer, _ type: CQLType) throws(ValueError) -> [UInt8]? {
         switch type {
         case .frozen(let inner): return try rebuilt(bytes, inner)
@@ -117,7 +118,7 @@ public enum CollectionBuilder {
 }
 
 extension CQLType {
-    /// Whether equal values can have different bytes, because a set or map is inside.
+    /// Whether equal values can have different bytes, because the type is or contains a set or map.
     public var needsCanonicalForm: Bool {
         switch self {
         case .set, .map: true

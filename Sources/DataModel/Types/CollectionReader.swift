@@ -1,16 +1,17 @@
-/// Walks the elements of a serialized collection: count (4 bytes), then for each value its length (4 bytes) and bytes.
+/// Iterates over the elements of a serialized collection: count (4 bytes), then for each value its length (4 bytes) and
+/// bytes.
 ///
-/// SAFETY: borrows the bytes; does not outlive them. Every length is checked against what is left.
+/// SAFETY: borrows the bytes and must not outlive them. Every length is checked.
 public struct CollectionReader {
     private let bytes: UnsafeRawBufferPointer
     private let name: String
     private var offset: Int
-    /// Values not read yet.
+    /// The number of values not read yet.
     public private(set) var remaining: Int
-    /// Elements (for a map: entries) in all.
+    /// The number of elements; for a map, of entries.
     public let count: Int
 
-    /// - Parameter valuesPerElement: 2 for maps, whose keys and values alternate.
+    /// - Parameter valuesPerElement: 2 for maps, in which keys and values alternate.
     public init(_ bytes: UnsafeRawBufferPointer, name: String, valuesPerElement: Int = 1) throws(ValueError) {
         self.bytes = bytes
         self.name = name
@@ -20,7 +21,7 @@ public struct CollectionReader {
             return
         }
         let stated = Int(Int32(bigEndian: bytes.loadUnaligned(as: Int32.self)))
-        // Every value takes four bytes at least, so that a count beyond that is damage.
+        // Every value takes at least four bytes; a larger count is damage.
         guard stated >= 0, stated <= (bytes.count - 4) / (4 * valuesPerElement) else {
             throw .invalid("Not enough bytes to read a \(name)")
         }
@@ -29,8 +30,8 @@ public struct CollectionReader {
         offset = 4
     }
 
-    /// The next value, or nil after the last.
-    /// - Throws: when its length is negative (collections hold no nulls) or more than is left.
+    /// Returns the next value, or nil after the last.
+    /// - Throws: when its length is negative (collections hold no nulls) or exceeds the remaining bytes.
     public mutating func next() throws(ValueError) -> UnsafeRawBufferPointer? {
         guard remaining > 0 else { return nil }
         guard bytes.count - offset >= 4 else { throw .invalid("Not enough bytes to read a \(name)") }
@@ -43,15 +44,18 @@ public struct CollectionReader {
         return UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length])
     }
 
+    /// Checks that the collection ends here.
+    ///
     /// - Throws: when bytes follow the last value.
     public func finish() throws(ValueError) {
         guard offset == bytes.count else { throw .invalid("Unexpected extraneous bytes after \(name) value") }
     }
 }
 
-/// Walks the fields of a serialized tuple: for each its length (4 bytes, -1 for null) and bytes; fields at the end may be missing.
+/// Iterates over the fields of a serialized tuple: for each its length (4 bytes, -1 for null) and bytes. Trailing
+/// fields may be missing.
 ///
-/// SAFETY: borrows the bytes; does not outlive them. Every length is checked against what is left.
+/// SAFETY: borrows the bytes and must not outlive them. Every length is checked.
 public struct TupleReader {
     private let bytes: UnsafeRawBufferPointer
     private var offset = 0
@@ -61,7 +65,7 @@ public struct TupleReader {
 
     public var isAtEnd: Bool { offset == bytes.count }
 
-    /// The next field (`.some(nil)` when it is null), or nil after the last.
+    /// Returns the next field (`.some(nil)` when it is null), or nil after the last.
     public mutating func next() throws(ValueError) -> UnsafeRawBufferPointer?? {
         guard offset < bytes.count else { return .none }
         guard bytes.count - offset >= 4 else { throw .invalid("Not enough bytes to read size of \(index)th component") }

@@ -1,10 +1,10 @@
-/// Dates, times and timestamps as text.
+/// Conversion of dates, times and timestamps from and to text.
 public enum DateTimeText {
     private static let nanosecondsPerDay: Int64 = 86_400_000_000_000
 
     // MARK: date: days since 1970 plus 2^31
 
-    /// `-5877641-06-23` to `5881580-07-11`, or the number itself.
+    /// Parses `-5877641-06-23` to `5881580-07-11`, or the stored number itself.
     public static func parseDate(_ text: String) throws(ValueError) -> UInt32 {
         if !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
             guard let raw = UInt32(text) else { throw .invalid("Input out of bounds: \(text)") }
@@ -29,7 +29,7 @@ public enum DateTimeText {
 
     // MARK: time: nanoseconds since midnight
 
-    /// `hh:mm:ss[.fffffffff]`, or the number itself.
+    /// Parses `hh:mm:ss[.fffffffff]`, or nanoseconds as a number.
     public static func parseTime(_ text: String) throws(ValueError) -> Int64 {
         if !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
             guard let raw = Int64(text), raw < nanosecondsPerDay else { throw .invalid("Input long out of bounds: \(text)") }
@@ -49,7 +49,7 @@ public enum DateTimeText {
         throw .invalid("Unable to coerce '\(text)' to a formatted time (long)")
     }
 
-    /// Always with nine digits of fraction.
+    /// Formats a time, always with nine fraction digits.
     public static func time(_ nanoseconds: Int64) -> String {
         guard nanoseconds >= 0, nanoseconds < nanosecondsPerDay else { return String(nanoseconds) }
         let seconds = Int(nanoseconds / 1_000_000_000)
@@ -59,7 +59,8 @@ public enum DateTimeText {
 
     // MARK: timestamp: milliseconds since 1970
 
-    /// Milliseconds, or `yyyy-mm-dd[( |T)hh:mm[:ss[.f]]][zone]` where the zone is `Z`, `UTC`, `GMT` or `(+|-)hh[[:]mm]`. Without a zone: UTC.
+    /// Parses milliseconds, or `yyyy-mm-dd[( |T)hh:mm[:ss[.f]]][zone]` where the zone is `Z`, `UTC`, `GMT` or
+    /// `(+|-)hh[[:]mm]`, by default UTC.
     public static func parseTimestamp(_ text: String) throws(ValueError) -> Int64 {
         let isNumber = text.utf8.dropFirst(text.hasPrefix("-") ? 1 : 0).allSatisfy { (0x30...0x39).contains($0) }
         if isNumber && text != "-" && !text.isEmpty {
@@ -99,7 +100,7 @@ public enum DateTimeText {
         return Int64(milliseconds - offset * 60_000)
     }
 
-    /// Minutes east of UTC; nil when the rest is no zone.
+    /// Reads the offset east of UTC in minutes; nil when the rest is not a zone.
     private static func zone(_ scanner: inout DigitScanner) -> Int? {
         while scanner.take(" ") {}
         if scanner.isAtEnd { return 0 }
@@ -133,19 +134,19 @@ public enum DateTimeText {
         return a % b < 0 ? quotient - 1 : quotient
     }
 
-    /// `2013-01-01 05:00:00.000Z`, as Cassandra's JSON has it.
+    /// Formats as `2013-01-01 05:00:00.000Z`, as Cassandra's JSON does.
     public static func jsonTimestamp(_ milliseconds: Int64) -> String {
         let (date, time, fraction) = parts(milliseconds)
         return "\(date) \(time).\(padded(fraction, 3))Z"
     }
 
-    /// `2013-01-01T05:00:00.000Z`, as Cassandra writes literals and casts to text.
+    /// Formats as `2013-01-01T05:00:00.000Z`, as Cassandra's literals and casts to text do.
     public static func isoTimestamp(_ milliseconds: Int64) -> String {
         let (date, time, fraction) = parts(milliseconds)
         return "\(date)T\(time).\(padded(fraction, 3))Z"
     }
 
-    /// `2013-01-01 05:00:00.000000+0000`, as the shell shows it.
+    /// Formats as `2013-01-01 05:00:00.000000+0000`, as cqlsh does.
     public static func displayTimestamp(_ milliseconds: Int64) -> String {
         let (date, time, fraction) = parts(milliseconds)
         return "\(date) \(time).\(padded(fraction, 3))000+0000"

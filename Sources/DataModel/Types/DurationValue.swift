@@ -1,4 +1,4 @@
-/// A `duration`: months, days and nanoseconds, which do not convert into one another; all of one sign.
+/// A `duration`: months, days and nanoseconds, which are not convertible into one another and have the same sign.
 public struct DurationValue: Sendable, Hashable {
     public var months: Int32
     public var days: Int32
@@ -66,8 +66,8 @@ public struct DurationValue: Sendable, Hashable {
         ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1000), ("ns", 1),
     ]
 
-    /// `1y2mo3w4d5h6m7s8ms9us10ns` (units in this order, each at most once), `P1Y2M3DT4H5M6S`, `P3W` or `P0001-02-03T04:05:06`,
-    /// each with an optional minus in front.
+    /// Parses `1y2mo3w4d5h6m7s8ms9us10ns` (units in this order, each at most once), `P1Y2M3DT4H5M6S`, `P3W` or
+    /// `P0001-02-03T04:05:06`, each with an optional leading minus.
     public init(_ text: String) throws(ValueError) {
         let isNegative = text.hasPrefix("-")
         let body = isNegative ? String(text.dropFirst()) : text
@@ -154,7 +154,7 @@ public struct DurationValue: Sendable, Hashable {
             }
         }
 
-        /// What follows the `P`.
+        /// Parses the part after the `P`.
         mutating func parseISO(_ bytes: [UInt8]) throws(ValueError) {
             if bytes.contains(0x2d) { return try parseAlternative(bytes) }
             guard !bytes.isEmpty else { throw failure }
@@ -200,7 +200,7 @@ public struct DurationValue: Sendable, Hashable {
 }
 
 extension DurationValue: CustomStringConvertible {
-    /// `1y2mo3d4h5m6s7ms8us9ns`, without the units that are zero; `0ns` when all are.
+    /// The value as `1y2mo3d4h5m6s7ms8us9ns`, without units that are zero; `0ns` when all are.
     public var description: String {
         var text = months < 0 || days < 0 || nanoseconds < 0 ? "-" : ""
         let start = text

@@ -1,4 +1,4 @@
-/// Bytes as hexadecimal digits.
+/// Conversion of bytes from and to hexadecimal digits.
 public enum HexText {
     private static let digits = Array("0123456789abcdef".utf8)
 
@@ -12,7 +12,7 @@ public enum HexText {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// The bytes of an even number of digits in either case; nil for anything else.
+    /// Decodes an even number of digits in either case; nil for anything else.
     public static func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
         guard text.count % 2 == 0 else { return nil }
         var bytes: [UInt8] = []
@@ -30,7 +30,7 @@ public enum HexText {
         return bytes
     }
 
-    /// What a digit stands for.
+    /// The value of a hexadecimal digit; nil for other characters.
     @inlinable public static func value(_ character: UInt8) -> UInt8? {
         switch character {
         case 0x30...0x39: character - 0x30

@@ -1,6 +1,6 @@
-/// IPv4 and IPv6 addresses as text (RFC 4291, 2.2) and as their 4 or 16 bytes.
+/// Conversion of IPv4 and IPv6 addresses between text (RFC 4291, 2.2) and their 4 or 16 bytes.
 public enum InternetAddress {
-    /// The bytes of an address in dotted or colon form; nil for anything else, host names too.
+    /// Parses an address in dotted or colon form; nil for anything else, including host names.
     public static func parse(_ text: String) -> [UInt8]? {
         text.utf8.contains(0x3a) ? parseV6(Array(text.utf8)) : parseV4(Array(text.utf8)[...])
     }
@@ -59,18 +59,19 @@ public enum InternetAddress {
         let missing = 16 - head.count - tail.count
         guard gap ? missing >= 2 : missing == 0 else { return nil }
         let bytes = head + [UInt8](repeating: 0, count: missing) + tail
-        // An IPv4 address in IPv6 clothes is the IPv4 address, as for Java.
+        // An IPv4-mapped IPv6 address becomes the IPv4 address, as in Java.
         if bytes.prefix(10).allSatisfy({ $0 == 0 }), bytes[10] == 0xff, bytes[11] == 0xff { return Array(bytes.suffix(4)) }
         return bytes
     }
 
-    /// Dotted form for 4 bytes; for 16 all eight groups, as Java writes them and with it Cassandra's JSON and casts.
+    /// Formats 4 bytes in dotted form, 16 bytes as eight groups without compression, as Java and so Cassandra's JSON
+    /// and casts do.
     public static func plainText(_ bytes: UnsafeRawBufferPointer) -> String {
         guard bytes.count == 16 else { return text(bytes) }
         return (0..<8).map { String(UInt16(bytes[$0 * 2]) << 8 | UInt16(bytes[$0 * 2 + 1]), radix: 16) }.joined(separator: ":")
     }
 
-    /// Dotted form for 4 bytes; for 16 the form of RFC 5952, the longest run of zero groups left out.
+    /// Formats 4 bytes in dotted form, 16 bytes as in RFC 5952, with the longest run of zero groups compressed.
     public static func text(_ bytes: UnsafeRawBufferPointer) -> String {
         if bytes.count == 4 { return "\(bytes[0]).\(bytes[1]).\(bytes[2]).\(bytes[3])" }
         guard bytes.count == 16 else { return HexText.encode(bytes) }

@@ -1,11 +1,11 @@
-/// A parsed JSON document (RFC 8259). Numbers keep their text, so that no digit is lost.
+/// A parsed JSON document (RFC 8259). Numbers keep their text, so that no precision is lost.
 public indirect enum JSONValue: Sendable, Equatable {
     case null
     case boolean(Bool)
     case number(String)
     case string(String)
     case array([JSONValue])
-    /// In order; a name may come twice, the last counts.
+    /// In source order. Names may repeat; the last one counts.
     case object([(name: String, value: JSONValue)])
 
     public static func == (a: JSONValue, b: JSONValue) -> Bool {
@@ -19,16 +19,18 @@ public indirect enum JSONValue: Sendable, Equatable {
         }
     }
 
-    /// Arrays and objects nested deeper are refused.
+    /// The maximum nesting depth of arrays and objects.
     public static let maximumDepth = 64
 
-    /// - Throws: with the offset at which the text stops being JSON.
+    /// Parses a JSON document.
+    ///
+    /// - Throws: with the offset of the first error.
     public init(parsing text: some Collection<UInt8>) throws(ValueError) {
         var parser = JSONParser(bytes: Array(text))
         self = try parser.document()
     }
 
-    /// What Cassandra's messages call the kind of value: its Java class.
+    /// The Java class of the value, for Cassandra's messages.
     var className: String {
         switch self {
         case .null: "null"
@@ -47,7 +49,7 @@ public indirect enum JSONValue: Sendable, Equatable {
         }
     }
 
-    /// The value as messages show it.
+    /// The value as shown in messages.
     var shown: String {
         switch self {
         case .null: "null"

@@ -1,4 +1,4 @@
-/// Floating-point numbers as Java writes them: what JSON answers, errors and DESCRIBE of Cassandra show.
+/// Formats floating-point numbers as Java does, and so Cassandra's JSON, errors and DESCRIBE.
 public enum JavaNumber {
     public static func text(_ value: Double) -> String { text(value.description, magnitude: value.magnitude, isFinite: value.isFinite) }
 
@@ -10,7 +10,8 @@ public enum JavaNumber {
         guard isFinite else {
             return shortest == "nan" ? "NaN" : shortest.hasPrefix("-") ? "-Infinity" : "Infinity"
         }
-        // The digits are the shortest that read back; only the notation differs: Java's is plain from 1e-3 to below 1e7.
+        // Swift's and Java's digits are the same (the shortest that round-trip); only the notation differs: Java writes
+        // numbers from 1e-3 to below 1e7 without exponent.
         let isNegative = shortest.hasPrefix("-")
         let unsigned = isNegative ? shortest.dropFirst() : Substring(shortest)
         let parts = unsigned.split(separator: "e", omittingEmptySubsequences: false)

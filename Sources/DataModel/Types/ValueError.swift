@@ -1,4 +1,4 @@
-/// Why bytes or text are no value of a type. The text is Cassandra's where Cassandra has one.
+/// Why bytes or text are not a value of a type; with Cassandra's message where it has one.
 public enum ValueError: Error, Sendable, Equatable {
     case invalid(String)
 
@@ -8,6 +8,6 @@ public enum ValueError: Error, Sendable, Equatable {
         }
     }
 
-    /// As a client sees it.
+    /// The error for the client.
     public var serverError: ServerError { .invalid(message) }
 }

@@ -1,18 +1,19 @@
 import Synchronization
 
-/// Blocks read lately, up to a number of bytes.
+/// A cache of recently read blocks, limited by bytes.
 ///
-/// 1. A block is found by its table's number and its offset.
-/// 2. When room is needed, a hand goes round: a block used since it last passed is spared once, another is dropped (CLOCK).
-/// 3. A block in use stays alive after it is dropped; its bytes no longer count.
+/// 1. A block is found by the number of its sstable and its offset.
+/// 2. Eviction is CLOCK: a hand circles over the blocks, spares once a block that was used since its last visit, and
+///    evicts others until the new block fits.
+/// 3. An evicted block stays alive while it is in use; its bytes no longer count.
 ///
-/// **Thread safety**: all methods, from any thread; 16 locks.
+/// **Thread safety**: all methods, from any thread; 16 parts with a lock each.
 public final class BlockCache: Sendable {
     struct Key: Equatable {
         let table: UInt32
         let offset: Int
 
-        /// A number whose high bits choose the lock and whose low bits the place.
+        /// A hash whose high bits choose the part and whose low bits choose the place.
         @inline(__always) var hash: UInt64 {
             let mixed = (UInt64(table) << 40 ^ UInt64(truncatingIfNeeded: offset)) &* 0x9e37_79b9_7f4a_7c15
             return mixed ^ mixed >> 32
@@ -25,10 +26,10 @@ public final class BlockCache: Sendable {
         var used: Bool
     }
 
-    /// One of the parts, each with a lock.
+    /// One of the 16 parts, each with its own lock.
     ///
-    /// `places` is a table with open addressing: each place has the number of a slot plus one, or 0. It is at most half full, and what is removed leaves
-    /// no mark: what was pushed past it moves back.
+    /// `places` is a hash table with open addressing: each place has the number of a slot plus one, or 0. It is at most
+    /// half full. Removal leaves no tombstones: displaced entries move back.
     private struct Part {
         var places: [UInt32] = Array(repeating: 0, count: 16)
         var slots: [Slot] = []
@@ -38,7 +39,7 @@ public final class BlockCache: Sendable {
         var misses = 0
         var limit = 0
 
-        /// The place of a key, or the free one where it would go.
+        /// Returns the place of a key, or the free place where it would be inserted.
         @inline(__always) func place(_ key: Key) -> Int {
             let mask = places.count - 1
             var place = Int(truncatingIfNeeded: key.hash) & mask
@@ -69,7 +70,7 @@ public final class BlockCache: Sendable {
             slots.removeLast()
         }
 
-        /// Empties a place and moves back what stands behind it only because it was taken.
+        /// Frees a place and moves displaced entries behind it back.
         private mutating func free(_ place: Int) {
             let mask = places.count - 1
             var hole = place
@@ -130,7 +131,7 @@ public final class BlockCache: Sendable {
         }
     }
 
-    /// Forgets the blocks of a table that is gone.
+    /// Removes all blocks of an sstable that was deleted.
     func remove(table: UInt32) {
         for locked in parts {
             locked.state.withLock { part in
@@ -142,7 +143,7 @@ public final class BlockCache: Sendable {
         }
     }
 
-    /// Bytes held, and how often a block was there or not since the start.
+    /// Bytes and blocks held, and the hits and misses since the start.
     public func counts() -> (bytes: Int, blocks: Int, hits: Int, misses: Int) {
         parts.reduce((0, 0, 0, 0)) { sum, locked in
             locked.state.withLock { (sum.0 + $0.bytes, sum.1 + $0.slots.count, sum.2 + $0.hits, sum.3 + $0.misses) }

@@ -3,40 +3,42 @@ import Platform
 import Primitives
 import Synchronization
 
-/// How the commit log is kept.
+/// Options of the commit log.
 public struct CommitLogOptions: Sendable {
-    /// Bytes of a segment; a mutation may have half of it.
+    /// The size of a segment, in bytes; a mutation may take up to half of it.
     public var segmentBytes = 32 << 20
-    /// Bytes of all segments before the oldest tables are flushed.
+    /// The total size of all segments above which the oldest tables are flushed, in bytes.
     public var totalBytes = 8 << 30
-    /// Segments kept for reuse.
+    /// The number of released segment files kept for reuse.
     public var recycledSegments = 4
-    /// Identifies the run of the machine: within one, a hole in the log is never a torn write.
+    /// Identifies the current boot of the machine: a hole in a log written since this boot is never a torn write.
     public var boot: UInt64 = 0
-    /// Whether to go on past damage, losing what was there.
+    /// Whether replay skips damaged parts, losing what they held, instead of failing.
     public var skipDamage = false
 
     public init() {}
 }
 
-/// The log every write goes to before it is acknowledged.
+/// The commit log: every write is appended to it before it is acknowledged.
 ///
-/// 1. `append` copies a mutation into the pending chunk, in memory, and says where it will stand.
-/// 2. `flush` writes all that is pending with one write per segment: at the end of a loop's tick, before its acknowledgements go out. Whoever comes
-///    second finds nothing left to do.
-/// 3. `sync` flushes and waits for the disk; callers that wait meanwhile find themselves served by one sync (group commit).
-/// 4. A segment is let go when no memtable holds anything from it (`release`), and its file is used again under a new number.
+/// 1. `append` copies a mutation into the pending chunk, in memory, and returns its future position.
+/// 2. `flush` passes everything pending to the kernel with one write per segment. It is called at the end of an event
+///    loop's tick, before the tick's acknowledgements are sent; when several loops call it, the first call writes for
+///    all.
+/// 3. `sync` flushes and waits for the disk. Callers that wait at the same time share one sync (group commit).
+/// 4. `release` drops the segments that no memtable needs and keeps their files for reuse under new numbers.
 ///
-/// When a write fails (a full disk), what was pending stays pending, appends fail with the reason, and each tries again. When a sync fails, the
-/// kernel may have dropped what it held, and a second sync would say nothing of it: the log takes no more writes until the server is started again.
+/// When a write fails (a full disk), the pending data stays pending; appends fail with the reason, and each one retries
+/// the write. When a sync fails, the kernel may have dropped the data, and a second sync would not report it: the log
+/// refuses writes until the server is restarted.
 /// **Thread safety**: all methods, from any thread. Lock order: `writer`, then `buffer`.
 public final class CommitLog: Sendable {
-    /// What is in memory, not written yet.
+    /// Appended data that is not written yet.
     struct Buffer: ~Copyable {
         var pending = ByteWriter(capacity: 256 << 10)
         var chunks: [Chunk] = []
         var isOpen = false
-        /// Where the next chunk or record goes.
+        /// The position of the next chunk or record.
         var position: LogPosition
         var failure: FileError?
         /// Bytes appended since the start.
@@ -51,20 +53,20 @@ public final class CommitLog: Sendable {
         var isEnd: Bool
     }
 
-    /// The files.
+    /// The segment files, and the data being written to them.
     struct Writer: ~Copyable {
         var out = ByteWriter(capacity: 256 << 10)
         var chunks: [Chunk] = []
         var file: (any File)?
         var segment: UInt64 = 0
-        /// Files with writes not yet synced, oldest first, without the current one.
+        /// Files with unsynced writes, oldest first, without the current one.
         var unsynced: [any File] = []
         var segments: [UInt64] = []
         var recycled: [String] = []
         var written: LogPosition
         var synced: LogPosition
         var writtenBytes: UInt64 = 0
-        /// Why the disk refused to sync; nothing is written after it.
+        /// Why a sync failed; nothing is written after that.
         var syncFailure: FileError?
     }
 
@@ -75,16 +77,16 @@ public final class CommitLog: Sendable {
     private let writer: Mutex<Writer>
     private let isFailing = Atomic<Bool>(false)
     private let syncTurn = SharedTurn()
-    /// Everything before is on the disk.
+    /// Everything before this position is on disk.
     private let durable = Mutex<LogPosition>(.start)
     public let syncCount = Atomic<Int>(0)
     public let writeCount = Atomic<Int>(0)
 
-    /// Opens the log for writing, in a new segment after those that are there, which `CommitLogReplay` has read before.
+    /// Opens the log for writing in a new segment. `CommitLogReplay` must have read the existing segments before.
     /// - Parameters:
-    ///   - existing: segments that still hold what memtables hold.
-    ///   - after: a segment that was named before, though it may be gone: a table that says it has everything up to there must not be believed
-    ///     of a new segment with the same number.
+    ///   - existing: the segments that memtables may still need.
+    ///   - after: the new segment gets a higher number. Manifests may name this segment as flushed even when its file
+    ///     is gone: a new segment with its number would be skipped by the next replay.
     public init(
         system: any FileSystem, directory: String, options: CommitLogOptions, existing: [UInt64], after: UInt64 = 0
     ) throws(StorageError) {
@@ -111,27 +113,27 @@ public final class CommitLog: Sendable {
         return UInt64(name.dropLast(4), radix: 16)
     }
 
-    /// Where the next append will stand: what is appended later never stands before.
+    /// The position of the next append; no later append gets a lower position.
     public var position: LogPosition { buffer.withLock { $0.position } }
 
     /// Bytes appended since the start.
     public var appendedBytes: UInt64 { buffer.withLock { $0.appended } }
 
-    /// Whether anything written has not reached the disk as far as is known.
+    /// Whether any written data is not known to be on disk.
     public var hasUnsynced: Bool { writer.withLock { $0.written > $0.synced } }
 
-    /// Segments on the disk, oldest first, with the current one.
+    /// The segments on disk, oldest first, including the current one.
     public var segments: [UInt64] { writer.withLock { $0.segments } }
 
     /// Bytes of all segments.
     public var totalBytes: Int { segments.count * options.segmentBytes }
 
-    /// Most bytes one append may have.
+    /// The maximum size of one append, in bytes.
     public var largestAppend: Int { options.segmentBytes / 2 }
 
-    /// Adds mutations, as one unit that is replayed whole or not at all. In memory only: `flush` writes.
-    /// - Returns: where they stand.
-    /// - Throws: `badMutation` beyond `largestAppend` bytes; `file` while the disk refuses what came before.
+    /// Appends mutations as one unit that is replayed whole or not at all. In memory only; `flush` writes.
+    /// - Returns: the position of the record.
+    /// - Throws: `badMutation` beyond `largestAppend` bytes; `file` while earlier data cannot be written.
     @inline(__always) @discardableResult public func append(_ mutations: UnsafeRawBufferPointer) throws(StorageError) -> LogPosition {
         guard mutations.count <= largestAppend else {
             throw .badMutation("Mutation of \(mutations.count) bytes is too large for the maximum size of \(largestAppend)")
@@ -143,7 +145,7 @@ public final class CommitLog: Sendable {
         return try appendAfterFailure(mutations)
     }
 
-    /// Fails while the disk refuses what was appended before, after trying once more.
+    /// Throws while earlier data cannot be written, after one more attempt.
     @inline(__always) public func checkWritable() throws(StorageError) {
         if isFailing.load(ordering: .relaxed) { try flush() }
     }
@@ -189,8 +191,8 @@ public final class CommitLog: Sendable {
         buffer.position = LogPosition(segment: buffer.position.segment + 1, offset: CommitLogFormat.headerBytes)
     }
 
-    /// Hands all that was appended to the kernel: it survives the process.
-    /// - Throws: `file` when the disk refuses; the same data is tried again by the next flush.
+    /// Passes everything appended to the kernel, so that it survives the end of the process.
+    /// - Throws: `file` when the write fails; the next flush retries the same data.
     public func flush() throws(StorageError) {
         do { try writer.withLockTyped { (writer) throws(FileError) in try self.write(&writer) } } catch { throw convert(error) }
     }
@@ -198,13 +200,14 @@ public final class CommitLog: Sendable {
     private func convert(_ error: FileError) -> StorageError {
         guard error.operation == CommitLog.syncFailed else { return .file(error) }
         return .stopped(
-            "the commit log takes no more writes, since the disk failed to sync \(error.path): what was not synced before may be lost "
-                + "when the power fails. See to the disk and start the server again")
+            "the commit log refuses writes because syncing \(error.path) failed: data written since the last sync may be lost "
+                + "in a power failure. Check the disk and restart the server")
     }
 
     private static let syncFailed = "sync the commit log in"
 
-    /// Writes what an earlier write left, then what was appended since: a caller may be about to acknowledge either.
+    /// Writes the remains of a failed write first, then the newly appended data: the caller may be about to acknowledge
+    /// both.
     private func write(_ writer: inout Writer) throws(FileError) {
         if let failure = writer.syncFailure { throw failure }
         if !writer.chunks.isEmpty { try writeChunks(&writer) }
@@ -235,7 +238,7 @@ public final class CommitLog: Sendable {
             throw error
         }
         writer.out.removeAll()
-        // A burst must not keep its memory for ever.
+        // Give the memory of a burst back.
         if writer.out.capacityBytes > 4 << 20 { writer.out = ByteWriter(capacity: 256 << 10) }
     }
 
@@ -268,20 +271,21 @@ public final class CommitLog: Sendable {
         writeCount.add(1, ordering: .relaxed)
     }
 
-    /// Makes `number` the current segment, in a recycled file or a new one.
+    /// Opens segment `number` as the current one, in a recycled file or a new one.
     private func openSegment(_ number: UInt64, _ writer: inout Writer) throws(FileError) {
         let path = directory + "/" + CommitLog.name(number)
         if let old = writer.recycled.popLast() { try system.rename(old, to: path) }
         let file = try system.open(path, .readWrite)
         do throws(FileError) {
             try file.preallocate(options.segmentBytes)
-            // Before anything is written: a recycled file must not come back under its old name with a new header.
+            // Sync the rename before writing: after a crash a recycled file must not have its old name and a new
+            // header.
             try system.syncDirectory(directory)
             let header = CommitLogFormat.header(segment: number, boot: options.boot)
             try header.withUnsafeBytesTyped { (bytes) throws(FileError) in try file.write(bytes, at: 0) }
         } catch {
             file.close()
-            do { try system.remove(path) } catch {}  // an empty segment means nothing; replay ignores it
+            do { try system.remove(path) } catch {}  // replay ignores an empty segment
             throw error
         }
         if let last = writer.file { writer.unsynced.append(last) }
@@ -290,7 +294,7 @@ public final class CommitLog: Sendable {
         writer.segments.append(number)
     }
 
-    /// Flushes and returns when all of it is on the disk. Calls that overlap share one sync.
+    /// Flushes, and returns once all of it is on disk. Overlapping calls share one sync.
     public func sync() throws(StorageError) {
         let wanted = position
         guard syncTurn.take(unless: { durable.withLock { $0 } >= wanted }) else { return }
@@ -319,7 +323,7 @@ public final class CommitLog: Sendable {
         } catch { throw convert(error) }
     }
 
-    /// Lets go of the segments that lie wholly before `position`: their files are kept for reuse, or removed.
+    /// Drops the segments wholly before `position`; their files are kept for reuse or removed.
     public func release(before position: LogPosition) {
         writer.withLock { writer in
             while let oldest = writer.segments.first, oldest < position.segment, oldest != writer.segment {
@@ -331,25 +335,25 @@ public final class CommitLog: Sendable {
                         try system.rename(path, to: free)
                         writer.recycled.append(free)
                         continue
-                    } catch {}  // then it is removed
+                    } catch {}  // remove it instead
                 }
-                do { try system.remove(path) } catch {}  // replay skips what is flushed, so a segment too many is harmless
+                do { try system.remove(path) } catch {}  // an extra segment is harmless: replay skips flushed records
             }
         }
     }
 
-    /// Why no more is written, after a sync failed; nil when all is well.
+    /// Why the log refuses writes after a failed sync; nil when healthy.
     public var stopReason: String? {
         guard isFailing.load(ordering: .relaxed) else { return nil }
         return writer.withLock { $0.syncFailure }.map { convert($0).description }
     }
 
-    /// Flushes, syncs and closes.
+    /// Flushes, syncs and closes the log.
     public func close() throws(StorageError) {
-        // Ends the segment in good order: a recycled file may hold anything behind.
+        // Write an end mark: a recycled file may hold old data behind it.
         buffer.withLock { CommitLog.roll(&$0) }
         try sync()
-        // Not while another call syncs the file.
+        // Wait for a running sync of the file.
         guard syncTurn.take(unless: { false }) else { return }
         defer { syncTurn.leave() }
         writer.withLock { writer in
@@ -360,7 +364,7 @@ public final class CommitLog: Sendable {
 }
 
 extension Mutex where Value: ~Copyable {
-    /// `withLock` that keeps the type of the error.
+    /// `withLock` that preserves the error's type.
     @inline(__always) func withLockTyped<R, E: Error>(_ body: (inout sending Value) throws(E) -> sending R) throws(E) -> sending R {
         let outcome: Result<R, E> = withLock { value in
             do throws(E) { return .success(try body(&value)) } catch { return .failure(error) }

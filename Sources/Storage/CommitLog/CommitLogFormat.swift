@@ -1,16 +1,18 @@
 import Primitives
 
-/// The file of a commit-log segment.
+/// The file format of a commit-log segment.
 ///
 ///     segment := header chunk* [end]
 ///     header  := magic (8) version (4) zero (4) segment (8) boot (8) checksum (8)                      40 bytes
-///     chunk   := payloadLength (4) records (4) syncedSegment (8) syncedOffset (8) payloadChecksum (8) headerChecksum (8) payload, padded to 8
+///     chunk   := payloadLength (4) records (4) syncedSegment (8) syncedOffset (8) payloadChecksum (8)
+///                headerChecksum (8) payload, padded to 8
 ///     payload := (length (4) mutations)*
-///     end     := a chunk header with payloadLength FFFFFFFF: the segment was left in good order
+///     end     := a chunk header with payloadLength FFFFFFFF: the segment is complete
 ///
-/// All numbers little-endian. A chunk is what one tick wrote; its header's checksum is seeded with the segment and its offset, so that what an earlier
-/// use of a recycled file left behind never passes. `synced` is how far the log was known to be on the disk when the chunk was written: a
-/// hole below a position some later chunk calls synced is damage, not a torn tail.
+/// All numbers are little-endian. A chunk is what one flush wrote. The checksum of a chunk's header is seeded with the
+/// segment's number and the chunk's offset, so that remains of an earlier use of a recycled file never pass. `synced`
+/// is the position up to which the log was known to be on disk when the chunk was written: a hole below a later chunk's
+/// `synced` is damage, not a torn tail.
 ///
 /// Part of the file format; do not change.
 enum CommitLogFormat {
@@ -31,7 +33,7 @@ enum CommitLogFormat {
         return out.toArray()
     }
 
-    /// Segment number and boot of a header; nil when it is not a good one.
+    /// Returns the segment's number and the boot id; nil when the header is not valid.
     static func parseHeader(_ bytes: UnsafeRawBufferPointer) -> (segment: UInt64, boot: UInt64)? {
         guard bytes.count >= headerBytes else { return nil }
         func word(_ offset: Int) -> UInt64 { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) }
@@ -41,7 +43,7 @@ enum CommitLogFormat {
         return (word(16), word(24))
     }
 
-    /// The header that says that nothing follows.
+    /// Encodes the chunk header that ends a segment.
     static func endHeader(at position: LogPosition) -> [UInt8] {
         var out = ByteWriter(capacity: chunkHeaderBytes)
         out.writeLE(endMark)
@@ -57,18 +59,18 @@ enum CommitLogFormat {
         position.segment &* 0x9e37_79b9_7f4a_7c15 ^ UInt64(position.offset)
     }
 
-    /// A chunk's header, taken apart.
+    /// A decoded chunk header.
     struct ChunkHeader {
         var payloadCount: Int
         var recordCount: Int
         var synced: LogPosition
         var payloadChecksum: UInt64
         var isEnd: Bool
-        /// Bytes of the chunk in the file.
+        /// Bytes of the whole chunk in the file, with header and padding.
         var storedCount: Int { isEnd ? chunkHeaderBytes : chunkHeaderBytes + (payloadCount + 7) & ~7 }
     }
 
-    /// Nil when there is no good header at `position`.
+    /// Decodes a chunk header; nil when there is no valid one at `position`.
     static func parseChunkHeader(_ bytes: UnsafeRawBufferPointer, at position: LogPosition) -> ChunkHeader? {
         guard bytes.count - position.offset >= chunkHeaderBytes else { return nil }
         let header = UnsafeRawBufferPointer(rebasing: bytes[position.offset..<position.offset + chunkHeaderBytes])

@@ -2,20 +2,20 @@ import DataModel
 import Platform
 import Primitives
 
-/// What a replay found.
+/// The result of a replay.
 public struct ReplayReport: Sendable {
     public var segments: [UInt64] = []
     public var chunks = 0
     public var records = 0
     public var bytes = 0
-    /// Where a torn tail ended the replay.
+    /// Where a torn tail ended the replay; nil when there was none.
     public var tornAt: LogPosition?
-    /// Where the last segment ends that was left without an end mark.
+    /// The end of the last segment, when it has no end mark.
     public var end: LogPosition?
-    /// Damage that was skipped because the operator said so: where and how many bytes.
+    /// Damage that was skipped because the options allow it: the position and the number of bytes lost.
     public var skipped: [(position: LogPosition, bytes: Int)] = []
 
-    /// Whether a segment holds anything before the end.
+    /// Whether a segment holds anything before `end`.
     func keeps(_ segment: UInt64) -> Bool {
         guard let end else { return true }
         return segment < end.segment || (segment == end.segment && end.offset >= CommitLogFormat.headerBytes)
@@ -24,11 +24,13 @@ public struct ReplayReport: Sendable {
 
 /// Reads the commit log at start.
 ///
-/// 1. Segments are read in order, chunk by chunk; each record is handed over with its position.
-/// 2. Where no good chunk stands, the segment ends. If the log was left there in good order, or nothing at all follows, that is its end.
-/// 3. If a good chunk follows, then within one run of the machine bytes were damaged. After the machine itself stopped, pages may have reached the disk
-///    out of order: it is a torn tail as long as no later chunk says that this place had been synced.
-/// 4. A torn tail ends the replay. Damage stops the start, or is skipped when the operator says so.
+/// 1. Segments are read in order, chunk by chunk; each record is passed on with its position.
+/// 2. Where there is no valid chunk, the segment ends. After an end mark the replay continues with the next segment;
+///    when nothing valid follows anywhere, this is the end of the log.
+/// 3. When a valid chunk follows and the segment was written since this boot, the bytes in between are damaged. When
+///    the machine was rebooted since, pages may have reached the disk out of order: it is a torn tail unless a later
+///    chunk says that this position had been synced.
+/// 4. A torn tail ends the replay. Damage fails the start, or is skipped when the options say so.
 public struct CommitLogReplay {
     private let system: any FileSystem
     private let directory: String
@@ -40,7 +42,7 @@ public struct CommitLogReplay {
         self.options = options
     }
 
-    /// Numbers of the segments that are there, in order; removes files kept for reuse.
+    /// Returns the numbers of the existing segments in order; removes files kept for reuse.
     func segments() throws(StorageError) -> [UInt64] {
         do {
             let names = try system.list(directory)
@@ -49,8 +51,8 @@ public struct CommitLogReplay {
         } catch { throw .file(error) }
     }
 
-    /// Hands every record to `apply`.
-    /// - Throws: `damaged` where the log is damaged and damage is not to be skipped; what `apply` throws.
+    /// Passes every record to `apply`, in order.
+    /// - Throws: `damaged` when the log is damaged and damage is not skipped; whatever `apply` throws.
     public func run(_ apply: (LogPosition, UnsafeRawBufferPointer) throws(StorageError) -> Void) throws(StorageError) -> ReplayReport {
         var report = ReplayReport()
         report.segments = try segments()
@@ -68,7 +70,7 @@ public struct CommitLogReplay {
         return report
     }
 
-    /// - Returns: whether the replay goes on with the next segment.
+    /// - Returns: whether the replay continues with the next segment.
     private func replaySegment(
         _ number: UInt64, _ bytes: UnsafeRawBufferPointer, path: String, later: [UInt64], report: inout ReplayReport,
         _ apply: (LogPosition, UnsafeRawBufferPointer) throws(StorageError) -> Void
@@ -93,20 +95,21 @@ public struct CommitLogReplay {
                 return false
             }
             let lost = (next ?? bytes.count) - at.offset
-            _ = try damaged(path, at, lost, "a chunk of the log is damaged, and good data follows it", &report)
+            _ = try damaged(path, at, lost, "a chunk of the log is damaged, and valid data follows it", &report)
             guard let next else { return true }
             at.offset = next
         }
         return true
     }
 
-    /// A segment whose header never reached the disk, or was damaged.
-    /// - Returns: whether the replay goes on with the next segment.
+    /// Handles a segment whose header never reached the disk or is damaged.
+    /// - Returns: whether the replay continues with the next segment.
     private func replayHeaderless(
         _ number: UInt64, _ bytes: UnsafeRawBufferPointer, path: String, later: [UInt64], report: inout ReplayReport
     ) throws(StorageError) -> Bool {
         let next = try firstGoodChunk(bytes, segment: number, from: CommitLogFormat.headerBytes)
-        // Made and not begun: the process ended in between. It goes, for once another segment follows, a blank one looks like a damaged one.
+        // The process ended between creating the segment and writing to it. The segment is removed: once another
+        // segment followed, a blank one would look damaged.
         if next == nil && later.isEmpty {
             report.end = LogPosition(segment: number, offset: 0)
             return false
@@ -120,7 +123,7 @@ public struct CommitLogReplay {
         return false
     }
 
-    /// The run of the machine that wrote the first of these segments whose header is good.
+    /// The boot id of the first of these segments that has a valid header.
     private func boot(of segments: [UInt64]) throws(StorageError) -> UInt64? {
         for number in segments {
             let content: [UInt8]
@@ -130,8 +133,9 @@ public struct CommitLogReplay {
         return nil
     }
 
-    /// Marks where the replay ended as the log's good end, and removes what lies behind: the next replay finds no hole. Syncs what it keeps: a process that
-    /// was killed may have left it to the kernel, and the log that is opened behind says that all before it is on the disk.
+    /// Writes an end mark where the replay ended and removes everything behind, so that the next replay finds no hole.
+    /// Syncs what remains: a killed process may have left it unsynced, and the new log will record all before it as
+    /// synced.
     func seal(_ report: ReplayReport) throws(StorageError) {
         do throws(FileError) {
             for number in report.segments {
@@ -169,7 +173,7 @@ public struct CommitLogReplay {
         return true
     }
 
-    /// - Returns: false when the payload's checksum is wrong.
+    /// - Returns: false when the payload is truncated or its checksum is wrong.
     private func replayChunk(
         _ chunk: CommitLogFormat.ChunkHeader, at: LogPosition, _ bytes: UnsafeRawBufferPointer, path: String,
         report: inout ReplayReport, _ apply: (LogPosition, UnsafeRawBufferPointer) throws(StorageError) -> Void
@@ -231,7 +235,7 @@ public struct CommitLogReplay {
         return synced > at
     }
 
-    /// The offset of the first chunk from `from` on whose header and payload are good.
+    /// Returns the offset of the first chunk at or after `from` whose header and payload are valid.
     private func firstGoodChunk(_ bytes: UnsafeRawBufferPointer, segment: UInt64, from: Int) throws(StorageError) -> Int? {
         var offset = (from + 7) & ~7
         while bytes.count - offset >= CommitLogFormat.chunkHeaderBytes {

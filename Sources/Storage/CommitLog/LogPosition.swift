@@ -1,8 +1,8 @@
-/// A place in the commit log.
+/// A position in the commit log.
 public struct LogPosition: Comparable, Sendable, Hashable {
-    /// Number of the segment; rises, never used again.
+    /// The segment's number. Numbers rise and are never reused.
     public var segment: UInt64
-    /// Bytes from the segment's start.
+    /// The offset in the segment's file, in bytes.
     public var offset: Int
 
     public init(segment: UInt64, offset: Int) {

@@ -1,9 +1,9 @@
 import DataModel
 
-/// Tables to merge into one.
+/// The sstables of one compaction, to be merged into one.
 public struct CompactionTask: Sendable {
     public var inputs: [SSTable]
-    /// Why: for the log and `admin compactionstats`.
+    /// Why they were chosen, for the log and `admin compactionstats`.
     public var reason: String
 
     public init(inputs: [SSTable], reason: String) {
@@ -12,24 +12,28 @@ public struct CompactionTask: Sendable {
     }
 }
 
-/// Chooses what to compact next.
+/// Chooses which sstables to compact next.
 ///
-/// A strategy sees immutable tables and the time; it keeps no state of its own, so it may be replaced while the server runs.
+/// A strategy is a pure function of immutable sstables and the time. It keeps no state, so it can be replaced while the
+/// server runs.
 public protocol CompactionStrategy: Sendable {
     var name: String { get }
     /// - Parameters:
-    ///   - tables: those not being compacted already.
+    ///   - tables: the sstables that are not being compacted.
     ///   - now: seconds since 1970.
-    ///   - gcGraceSeconds: age from which tombstones may go.
+    ///   - gcGraceSeconds: the age in seconds at which tombstones may be dropped.
     func next(_ tables: [SSTable], now: UInt32, gcGraceSeconds: UInt32) -> CompactionTask?
 }
 
-/// Merges tables of like size, so that each row is rewritten a number of times that grows with the logarithm of the data.
+/// Merges sstables of similar size, so that the number of times a row is rewritten grows with the logarithm of the
+/// data.
 ///
-/// 1. Sort the tables by size; a table joins a bucket when it has between `bucketLow` and `bucketHigh` times the bucket's mean, or both are smaller than
-///    `minTableBytes`.
-/// 2. Of the buckets with at least `minThreshold` tables take the one with the smallest mean, and of it at most `maxThreshold` tables, smallest first.
-/// 3. If there is none, take the one table with the greatest part of droppable tombstones, beyond `tombstoneThreshold` and older than a day.
+/// 1. Sort the sstables by size. An sstable joins a bucket when its size is between `bucketLow` and `bucketHigh` times
+///    the bucket's mean, or when both are below `minTableBytes`.
+/// 2. Of the buckets with at least `minThreshold` sstables take the one with the smallest mean, and from it at most
+///    `maxThreshold` sstables, smallest first.
+/// 3. If there is no such bucket, take the one sstable with the highest ratio of droppable tombstones, if the ratio
+///    exceeds `tombstoneThreshold` and the sstable is at least `tombstoneIntervalSeconds` old.
 ///
 /// After Cassandra's documented SizeTieredCompactionStrategy; the options have its names and defaults.
 public struct SizeTieredStrategy: CompactionStrategy {
@@ -48,7 +52,7 @@ public struct SizeTieredStrategy: CompactionStrategy {
     public func next(_ tables: [SSTable], now: UInt32, gcGraceSeconds: UInt32) -> CompactionTask? {
         let sizes = tables.map(\.fileBytes)
         if let chosen = bucket(sizes) {
-            return CompactionTask(inputs: chosen.map { tables[$0] }, reason: "\(chosen.count) tables of like size")
+            return CompactionTask(inputs: chosen.map { tables[$0] }, reason: "\(chosen.count) sstables of similar size")
         }
         let gcBefore = now > gcGraceSeconds ? now - gcGraceSeconds : 0
         var best: (table: SSTable, ratio: Double)?
@@ -61,7 +65,7 @@ public struct SizeTieredStrategy: CompactionStrategy {
         return CompactionTask(inputs: [best.table], reason: "\(Int(best.ratio * 100)) % droppable tombstones")
     }
 
-    /// Indexes of the sizes to merge; nil when no bucket is full enough.
+    /// Returns the indexes of the sizes to merge; nil when no bucket is full enough.
     func bucket(_ sizes: [Int]) -> [Int]? {
         var buckets: [(mean: Double, members: [Int])] = []
         for index in sizes.indices.sorted(by: { sizes[$0] < sizes[$1] }) {

@@ -3,18 +3,18 @@ import Platform
 import Primitives
 import Synchronization
 
-/// A compaction under way.
+/// A running compaction.
 public struct CompactionProgress: Sendable {
     public var id: Int
     public var directory: String
     public var reason: String
     public var inputBytes: Int
-    /// Bytes of rows handled so far.
+    /// Bytes of keys and rows written so far.
     public var doneBytes: Int
     public var inputs: Int
 }
 
-/// What the compactions of an engine share.
+/// The state that all compactions of an engine share.
 struct CompactionState: Sendable {
     var running: [CompactionProgress] = []
     var nextID = 1
@@ -22,18 +22,19 @@ struct CompactionState: Sendable {
     var completed = 0
     var bytesRead = 0
     var bytesWritten = 0
-    /// Bytes written ahead of what the throttle allows, and when that was computed.
+    /// For the rate limit: bytes written beyond what the limit allows so far, and when that was last computed, in
+    /// monotonic nanoseconds.
     var debtBytes = 0.0
     var paidAt: UInt64 = 0
 }
 
 extension StorageEngine {
-    /// Compactions under way, how many were completed, bytes they read and wrote.
+    /// The running compactions, the number of completed ones, and the bytes those read and wrote.
     public func compactions() -> (running: [CompactionProgress], completed: Int, bytesRead: Int, bytesWritten: Int) {
         compactionState.withLock { ($0.running, $0.completed, $0.bytesRead, $0.bytesWritten) }
     }
 
-    /// Starts a compaction in the background if the table's strategy asks for one.
+    /// Runs compactions in the background for as long as the table's strategy chooses one.
     func scheduleCompaction(_ table: TableStore) {
         guard table.options.compaction != nil else { return }
         core.background.run(.compaction) { [self] in
@@ -55,24 +56,25 @@ extension StorageEngine {
         }
     }
 
-    /// Merges all tables of a table into one, now, in the caller's thread.
+    /// Flushes a table and merges all its sstables into one, in the caller's thread.
     public func compactAll(_ table: TableStore) throws(StorageError) {
         try flush(table)
         let task = table.version.withLock { version -> CompactionTask? in
             let free = version.tables.filter { !version.busy.contains($0.id) }
             guard !free.isEmpty else { return nil }
             version.busy.formUnion(free.map(\.id))
-            return CompactionTask(inputs: free, reason: "asked for")
+            return CompactionTask(inputs: free, reason: "requested")
         }
         if let task { try compact(table, task) }
     }
 
-    /// Merges the inputs into one table and installs it in their place.
+    /// Merges the inputs into one sstable and replaces them by it.
     ///
-    /// 1. All inputs are read in order at once; each key's versions are merged.
-    /// 2. A tombstone older than `gc_grace_seconds` is left out if nothing elsewhere can be shadowed by it: no other file that may hold the partition has data
-    ///    as old, and memory holds nothing of the partition.
-    /// 3. The new file is synced, then the manifest names it and no longer the inputs.
+    /// 1. All inputs are read in key order at the same time; the versions of each key are merged.
+    /// 2. A tombstone older than `gc_grace_seconds` is dropped if it cannot shadow anything outside the inputs: no
+    ///    other sstable that may contain the partition has data as old as the tombstone, and no memtable has data of
+    ///    the partition.
+    /// 3. The new sstable is synced; then the manifest replaces the inputs by it.
     private func compact(_ table: TableStore, _ task: CompactionTask) throws(StorageError) {
         let inputBytes = task.inputs.reduce(0) { $0 + $1.fileBytes }
         let began = core.time.monotonicNanoseconds()
@@ -85,9 +87,9 @@ extension StorageEngine {
             return state.nextID
         }
         defer {
-            // Dropped meanwhile: what was written here kept its directory.
+            // If the table was dropped meanwhile, this compaction's output kept the drop from removing the directory.
             if table.isDropped.load(ordering: .relaxed) {
-                do { try core.system.removeDirectory(table.directory) } catch {}  // it has files yet, or is gone
+                do { try core.system.removeDirectory(table.directory) } catch {}  // not empty yet, or already gone
             }
             compactionState.withLock { $0.running.removeAll { $0.id == progressID } }
             table.version.withLock { $0.busy.subtract(task.inputs.map(\.id)) }
@@ -113,13 +115,13 @@ extension StorageEngine {
                 let merged = try SSTable(system: core.system, path: path, id: id, cache: core.cache)
                 guard try table.replace(task.inputs, with: merged) else {
                     merged.retire()
-                    do { try core.system.remove(path) } catch {}  // it went with the directory's other files
+                    do { try core.system.remove(path) } catch {}  // removed with the directory's other files
                     return
                 }
             }
         } catch {
             table.discard(id, writer)
-            // Its directory went under it.
+            // The directory may have been removed meanwhile.
             if table.isDropped.load(ordering: .relaxed) { return }
             throw error
         }
@@ -135,13 +137,14 @@ extension StorageEngine {
         }
     }
 
-    /// A compaction that filled the disk would stop the commit log, to be undone and begun again at the next flush.
+    /// Refuses a compaction that could fill the disk: that would stop the commit log, and the compaction would fail and
+    /// start again at the next flush.
     private func checkSpace(_ table: TableStore, _ inputBytes: Int) throws(StorageError) {
         let free: Int
         do { free = try core.system.freeSpace(table.directory) } catch { throw .file(error) }
         let needed = inputBytes + 2 * core.options.log.segmentBytes
         guard free >= needed else {
-            throw .overloaded("compacting \(table.directory) may need \(needed) bytes of disk, and \(free) are free; make room")
+            throw .overloaded("compacting \(table.directory) may need \(needed) bytes of disk, but only \(free) are free")
         }
     }
 
@@ -156,7 +159,7 @@ extension StorageEngine {
             let partition = UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)])
             if let lastRule, lastPartition.withUnsafeBytes({ compareBytes($0, partition) == 0 }) { return lastRule }
             let hash = BloomFilter.hash(partition)
-            // Memory and files are looked at in one step: what a flush moves from one to the other must be seen in either.
+            // Check memtables and sstables in one step: a concurrent flush moves data from one to the other.
             let elsewhere = table.shard(of: key).elsewhere(partition: partition)
             var oldest = elsewhere.isInMemory ? Int64.min : Int64.max
             for other in elsewhere.tables.tables where !inputs.contains(other.id) && other.filter.mayContain(hash) {
@@ -194,7 +197,7 @@ extension StorageEngine {
         }
     }
 
-    /// Notes progress and sleeps off what was written faster than the limit.
+    /// Records progress, and sleeps to keep writes within the rate limit.
     private func pace(_ bytes: Int, done: Int, progressID: Int, table: TableStore) throws(StorageError) {
         let limit = core.options.compactionBytesPerSecond
         let now = core.time.monotonicNanoseconds()

@@ -1,11 +1,13 @@
 import DataModel
 
-/// Merges the range tombstones of several tables into one run that does not overlap.
+/// Merges the range tombstones of several sstables into one sorted, non-overlapping sequence.
 ///
-/// 1. The tombstone that begins first opens a group; whatever begins before the group's end joins it and may move that end.
-/// 2. The group is cut into stretches, over each of which the latest deletion stands (`RangeTombstoneTree`), and handed on.
+/// 1. The tombstone with the smallest start opens a group. Every tombstone that starts before the group's end joins it
+///    and may extend that end.
+/// 2. Within a group the latest deletion wins on each sub-range (`RangeTombstoneTree`); the results are passed to
+///    `visit`.
 ///
-/// Only one group is in memory: those that overlap one another, not all there are.
+/// Only one group of overlapping tombstones is in memory at a time.
 enum TombstoneMerge {
     static func run(
         _ cursors: [TombstoneCursor], _ visit: (RangeTombstone) throws(StorageError) -> Void
@@ -27,7 +29,7 @@ enum TombstoneMerge {
         }
     }
 
-    /// Tombstones in any order as one run that does not overlap.
+    /// Returns tombstones given in any order as a sorted, non-overlapping sequence.
     static func merged(_ tombstones: [RangeTombstone]) -> [RangeTombstone] {
         if tombstones.count <= 1 { return tombstones }
         let arena = Arena()

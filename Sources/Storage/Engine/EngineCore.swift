@@ -3,24 +3,25 @@ import Platform
 import Primitives
 import Synchronization
 
-/// How the storage engine is set up.
+/// Options of the storage engine.
 public struct StorageOptions: Sendable {
-    /// Bytes for all memtables together. Half of it active starts a flush; at all of it writers wait.
+    /// The budget for all memtables together, in bytes. When active memtables reach half of it, a flush starts; when
+    /// all memtables reach it, writers wait.
     public var memtableBytes = 128 << 20
-    /// Bytes of blocks kept in memory.
+    /// The size of the block cache, in bytes.
     public var cacheBytes = 256 << 20
-    /// Shards of a table: a power of two, at most 256.
+    /// The number of shards per table: a power of two, at most 256.
     public var shards = 8
-    /// Bytes a second that compactions may write together; 0: no limit.
+    /// The rate limit for the writes of all compactions together, in bytes per second; 0 means no limit.
     public var compactionBytesPerSecond = 64 << 20
     public var log = CommitLogOptions()
-    /// Whether writes are logged at all.
+    /// Whether writes go to the commit log.
     public var hasLog = true
 
     public init() {}
 }
 
-/// What all tables of an engine share.
+/// The state that all tables of an engine share.
 final class EngineCore: Sendable {
     let system: any FileSystem
     let time: any TimeSource
@@ -30,12 +31,12 @@ final class EngineCore: Sendable {
     let cache: BlockCache
     private let logState = Mutex<CommitLog?>(nil)
     private let nextTable = Atomic<UInt32>(1)
-    /// Bytes of all memtables, and of those not frozen yet.
+    /// Bytes of all memtables; `activeBytes` counts only those not frozen.
     let memoryBytes = Atomic<Int>(0)
     let activeBytes = Atomic<Int>(0)
     private let scratches = Mutex<[ScratchBox]>([])
 
-    /// SAFETY: a scratch is used by the one that took it out of the pool.
+    /// SAFETY: a scratch is used only by the thread that took it from the pool.
     private struct ScratchBox: @unchecked Sendable { let scratch: ReadScratch }
 
     init(
@@ -53,10 +54,10 @@ final class EngineCore: Sendable {
     var log: CommitLog? { logState.withLock { $0 } }
     func setLog(_ log: CommitLog) { logState.withLock { $0 = log } }
 
-    /// The number of a new table's file.
+    /// Returns an unused number for a new sstable file.
     func newTableNumber() -> UInt32 { nextTable.add(1, ordering: .relaxed).oldValue }
 
-    /// Keeps new numbers above one that is in use.
+    /// Keeps future sstable numbers above `id`.
     func noteTableNumber(_ id: UInt32) {
         while true {
             let current = nextTable.load(ordering: .relaxed)

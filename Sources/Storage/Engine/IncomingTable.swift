@@ -2,9 +2,10 @@ import DataModel
 import Platform
 import Primitives
 
-/// A finished file of a table that comes from another node piece by piece.
+/// An sstable being received from another node piece by piece.
 ///
-/// Until `finish` it is a stray in the table's directory, which the next start removes: a crash leaves the table as it was.
+/// Until `finish` the table's manifest does not name the file and the next start removes it: a crash leaves the table
+/// unchanged.
 /// **Thread safety**: one thread at a time.
 public final class IncomingTable {
     private let engine: StorageEngine
@@ -12,10 +13,10 @@ public final class IncomingTable {
     private let number: UInt32
     private let path: String
     private let file: any File
-    /// Bytes so far.
+    /// Bytes received so far.
     public private(set) var count = 0
 
-    /// - Throws: `file` when there is no room, or no right to make it.
+    /// - Throws: `file` when the file cannot be created.
     public init(engine: StorageEngine, table: TableStore) throws(StorageError) {
         self.engine = engine
         self.table = table
@@ -31,9 +32,10 @@ public final class IncomingTable {
         count += bytes.count
     }
 
-    /// Verifies every byte of the file and makes it a part of the table, on the disk when this returns.
-    /// - Returns: its rows.
-    /// - Throws: `damaged` when it is not what was sent; `stopped` when the table was dropped meanwhile. Nothing is left then.
+    /// Verifies every byte of the file and adds it to the table; durable when this returns.
+    /// - Returns: the number of its rows.
+    /// - Throws: `damaged` when the file fails verification; `stopped` when the table was dropped meanwhile. The file
+    ///   is then removed.
     public func finish() throws(StorageError) -> Int {
         do throws(StorageError) {
             do {
@@ -44,7 +46,7 @@ public final class IncomingTable {
             let report = try SSTableVerifier(system: engine.core.system, path: path).verify()
             if let problem = report.problems.first {
                 throw .damaged(
-                    path: path, offset: problem.offset, "what came from another node is damaged: \(problem.place): \(problem.message)")
+                    path: path, offset: problem.offset, "the file received from another node is damaged: \(problem.place): \(problem.message)")
             }
             let opened = try SSTable(system: engine.core.system, path: path, id: number, cache: engine.core.cache)
             guard try table.install(imported: [opened]) else { throw .stopped("the table was dropped meanwhile") }
@@ -56,7 +58,7 @@ public final class IncomingTable {
         }
     }
 
-    /// Gives it up.
+    /// Cancels the transfer and removes the file.
     public func abandon() {
         file.close()
         table.discard([path])
@@ -64,8 +66,8 @@ public final class IncomingTable {
 }
 
 extension TableStore {
-    /// The files all of whose keys lie in these stretches.
-    /// - Parameter stretches: in order, and not touching each other.
+    /// Returns the sstables whose keys all lie within one of these ranges.
+    /// - Parameter stretches: sorted ranges that neither overlap nor adjoin.
     public func files(within stretches: [KeyRange]) -> [SSTable] {
         tables.filter { table in
             stretches.contains {
@@ -76,7 +78,7 @@ extension TableStore {
 }
 
 extension SSTable {
-    /// Stored bytes of the file as they stand; fewer at its end.
+    /// Returns raw bytes of the file; fewer at its end.
     public func piece(at offset: Int, upTo count: Int) throws(StorageError) -> [UInt8] {
         guard offset >= 0, count >= 0, offset < fileBytes else { return [] }
         return try SSTable.readRaw(file, offset: offset, count: min(count, fileBytes - offset))

@@ -2,15 +2,16 @@ import DataModel
 import Platform
 import Primitives
 
-/// Which files make up a table, and up to where the commit log is in them: the one place a table becomes visible.
+/// The list of a table's sstables and the log position up to which they hold all writes. A file becomes part of the
+/// table only by being named here.
 ///
 ///     manifest := "auspex manifest 1\n" "flushed SEGMENT OFFSET\n" ("table ID\n")* "checksum HEX\n"
 ///
-/// It is replaced as a whole, by a synced file renamed over it: after a crash it is the old one or the new one.
+/// It is replaced as a whole, by a rename of a synced file: after a crash it is the old one or the new one.
 struct Manifest: Equatable {
     static let fileName = "MANIFEST"
 
-    /// Everything of this table logged before is in its files.
+    /// Every write of this table logged before this position is in its sstables.
     var flushed = LogPosition.start
     var tables: [UInt32] = []
 
@@ -23,7 +24,7 @@ struct Manifest: Equatable {
 
     init() {}
 
-    /// - Throws: `damaged` when the bytes are not a manifest.
+    /// - Throws: `damaged` when the bytes are not a valid manifest.
     init(decoding bytes: [UInt8], path: String) throws(StorageError) {
         let lines = bytes.split(separator: 0x0a).map { String(decoding: $0, as: UTF8.self) }
         guard let last = lines.last, last.hasPrefix("checksum ") else {
@@ -39,14 +40,14 @@ struct Manifest: Equatable {
             case "flushed" where words.count == 3:
                 flushed = LogPosition(segment: UInt64(words[1]) ?? 0, offset: Int(words[2]) ?? 0)
             case "table" where words.count == 2:
-                guard let id = UInt32(words[1]) else { throw .damaged(path: path, offset: 0, "not a table's number: \(line)") }
+                guard let id = UInt32(words[1]) else { throw .damaged(path: path, offset: 0, "not an sstable number: \(line)") }
                 tables.append(id)
             default: throw .damaged(path: path, offset: 0, "unknown line: \(line)")
             }
         }
     }
 
-    /// The manifest of a table's directory; an empty one where there is none.
+    /// Reads the manifest of a table's directory; returns an empty one when there is none.
     static func read(_ system: any FileSystem, directory: String) throws(StorageError) -> Manifest {
         let path = directory + "/" + fileName
         guard system.exists(path) else { return Manifest() }

@@ -1,16 +1,16 @@
 import DataModel
 import Platform
 
-/// What a directory of tables made without a node says of itself, beside its manifest and files.
+/// The description of a directory of sstables made without a node, beside its manifest and sstables.
 ///
-///     schema      the keyspace with the one table, in the form in which a node keeps its own
-///     schema.cql  the statements that make both, columns in the order of their numbers
-///     LOADING     while more files may come; locked by the process that writes them
+///     schema      the keyspace with only this table, encoded as a node's own schema file
+///     schema.cql  the statements that create both, columns in the order of their ids
+///     LOADING     present while more files may be added; locked by the writing process
 public struct OfflineDirectory: Sendable {
     public static let schemaName = "schema"
     public static let statementsName = "schema.cql"
     public static let markerName = "LOADING"
-    /// Of the files that say what the table is.
+    /// The files that describe the table.
     static let names: Set<String> = [schemaName, statementsName]
 
     public let path: String
@@ -21,18 +21,18 @@ public struct OfflineDirectory: Sendable {
         self.path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
     }
 
-    /// Whether somebody began to write files and has not ended.
+    /// Whether a writer has begun and not finished.
     public var isUnfinished: Bool { system.exists(path + "/" + OfflineDirectory.markerName) }
 
-    /// Whether there is nothing in it, or it does not exist.
+    /// Whether the directory is empty or missing.
     public func isEmpty() throws(StorageError) -> Bool {
         guard system.exists(path) else { return true }
         do { return try system.list(path).isEmpty } catch { throw .file(error) }
     }
 
-    /// Marks the directory, made when missing, as unfinished.
-    /// - Returns: the lock, to be handed to `end`.
-    /// - Throws: `locked` when another process writes into it.
+    /// Creates the directory if missing and marks it as unfinished.
+    /// - Returns: the lock to pass to `end`.
+    /// - Throws: `file` with `locked` when another process is writing into it.
     public func begin() throws(StorageError) -> any File {
         do {
             try system.createDirectory(path)
@@ -42,7 +42,7 @@ public struct OfflineDirectory: Sendable {
         } catch { throw .file(error) }
     }
 
-    /// Marks it as finished: may be imported.
+    /// Marks the directory as finished, so that it may be imported.
     public func end(_ lock: any File) throws(StorageError) {
         do {
             try system.remove(path + "/" + OfflineDirectory.markerName)
@@ -51,7 +51,7 @@ public struct OfflineDirectory: Sendable {
         lock.close()
     }
 
-    /// Writes what the table is.
+    /// Writes `schema` and `schema.cql`.
     public func describe(_ keyspace: KeyspaceMetadata, _ table: TableMetadata) throws(StorageError) {
         let alone = KeyspaceMetadata(
             name: keyspace.name, replication: keyspace.replication, durableWrites: keyspace.durableWrites,
@@ -65,15 +65,15 @@ public struct OfflineDirectory: Sendable {
         } catch { throw .file(error) }
     }
 
-    /// The table its files are of; nil when nothing says so.
-    /// - Throws: when what says so cannot be read.
+    /// Reads which table the files belong to; nil when there is no `schema` or it does not have exactly one table.
+    /// - Throws: when `schema` cannot be read.
     public func table() throws(StorageError) -> (keyspace: KeyspaceMetadata, table: TableMetadata)? {
         let file = path + "/" + OfflineDirectory.schemaName
         guard system.exists(file) else { return nil }
         let bytes: [UInt8]
         do { bytes = try system.readAll(file) } catch { throw .file(error) }
         let schema: Schema
-        do { schema = try Schema(decoding: bytes) } catch { throw .damaged(path: file, offset: 0, "it is no schema: \(error)") }
+        do { schema = try Schema(decoding: bytes) } catch { throw .damaged(path: file, offset: 0, "the schema does not parse: \(error)") }
         guard let keyspace = schema.sortedKeyspaces.first, let table = keyspace.sortedTables.first, schema.tables.count == 1 else {
             return nil
         }

@@ -2,26 +2,26 @@ import DataModel
 import Platform
 import Primitives
 
-/// The tables of a stopped node, for tools.
+/// Access to the tables of a stopped node, for offline tools.
 public struct OfflineTables {
     private let system: any FileSystem
 
     public init(system: any FileSystem) { self.system = system }
 
-    /// Paths of the files the manifest of a table's directory names, oldest first.
+    /// Returns the paths of the sstables named in a table's manifest, oldest first.
     public func files(directory: String) throws(StorageError) -> [String] {
         try Manifest.read(system, directory: directory).tables.sorted().map { directory + "/" + Manifest.tableFile($0) }
     }
 
     public func hasManifest(_ directory: String) -> Bool { system.exists(directory + "/" + Manifest.fileName) }
 
-    /// Opens one file, without a cache.
+    /// Opens one sstable, without a cache.
     public func open(_ path: String) throws(StorageError) -> SSTable {
         let name = path.split(separator: "/").last.map(String.init) ?? path
         return try SSTable(system: system, path: path, id: Manifest.tableNumber(name) ?? 0, cache: nil)
     }
 
-    /// Visits a file's range tombstones, then its rows, as they stand, until `row` answers false.
+    /// Visits an sstable's range tombstones, then its rows, unmerged, until `row` returns false.
     public func dump(
         _ table: SSTable, tombstone: (RangeTombstone) -> Void, row: (UnsafeRawBufferPointer, RowView) -> Bool
     ) throws(StorageError) {
@@ -39,8 +39,8 @@ public struct OfflineTables {
         }
     }
 
-    /// Merges all files of a table into one and replaces the manifest.
-    /// - Returns: files before, and bytes before and after.
+    /// Merges all sstables of a table into one and replaces the manifest.
+    /// - Returns: the number of sstables before, and the total bytes before and after.
     public func compact(
         directory: String, id: UUID, options: TableStoreOptions, time: any TimeSource
     ) throws(StorageError) -> (files: Int, before: Int, after: Int) {
@@ -49,7 +49,7 @@ public struct OfflineTables {
         engine.compactionBytesPerSecond = 0
         var table = options
         table.compaction = nil
-        // The table's own directory stands for the engine's `data/NAME`; nothing else of the engine is used.
+        // The engine's directory is unused: the table has its own.
         let core = EngineCore(system: system, time: time, background: InlineBackground(), options: engine)
         let store = try TableStore(id: id, directory: directory, options: table, engine: core)
         let before = store.tables

@@ -2,22 +2,22 @@ import DataModel
 import Primitives
 import Synchronization
 
-/// The tables a shard reads. Replaced as a whole.
+/// The sstables a shard reads; replaced as a whole.
 ///
-/// Each shard has a set of its own: threads that read from different shards do not count references to the same object.
+/// Each shard has its own set, so that threads reading different shards do not contend for one reference count.
 final class SSTableSet: Sendable {
-    /// What decides whether a read by key must ask a table, without touching the table.
+    /// What a read by key needs to decide whether it must search an sstable, without touching the sstable object.
     ///
-    /// SAFETY: the set keeps the table and its filter.
+    /// SAFETY: the filter's memory stays valid because the set retains the sstable.
     struct Gate {
         let filter: BloomFilter.Lines
         let latest: Int64
         let parts: RowParts
     }
 
-    /// Those with the latest timestamps first.
+    /// Latest timestamp first.
     let tables: [SSTable]
-    /// One for each table.
+    /// One per sstable, in the same order.
     let gates: [Gate]
     let hasTombstones: Bool
 
@@ -29,13 +29,14 @@ final class SSTableSet: Sendable {
     }
 }
 
-/// One slice of a table's token range: its memtables and the tables it reads.
+/// One slice of a table's token range: its memtables and the sstables it reads.
 ///
-/// **Invariants**: every write acknowledged is in `active`, in one of `frozen` or in one of `tables`. A memtable leaves `frozen` in the same step in which the table
-/// that holds it enters `tables`.
-/// **Thread safety**: all of `State` only under the lock, which is held for well under a microsecond and never over I/O.
+/// **Invariants**: every acknowledged write is in `active`, in one of `frozen` or in one of `tables`. A memtable leaves
+/// `frozen` in the same step in which the sstable that holds its rows enters `tables`.
+/// **Thread safety**: `State` is accessed only under the lock, which is held for well under a microsecond and never
+/// over I/O.
 final class Shard: Sendable {
-    /// SAFETY: `@unchecked` because it is reached only through the lock.
+    /// SAFETY: `@unchecked` because the state is accessed only under the lock.
     struct State: ~Copyable, @unchecked Sendable {
         var active: Memtable
         /// Newest first.
@@ -47,7 +48,7 @@ final class Shard: Sendable {
         var hasRangeDeletions: Bool { !active.deletions.isEmpty || tables.hasTombstones || frozen.contains { !$0.deletions.isEmpty } }
     }
 
-    /// What a reader takes out under the lock.
+    /// What a reader copies out under the lock.
     struct Snapshot {
         let active: Memtable
         let frozen: [Memtable]
@@ -55,7 +56,7 @@ final class Shard: Sendable {
     }
 
     private let state: Mutex<State>
-    /// Keys of the shard: `range.start` up to the next shard's.
+    /// The keys of the shard: from `range.start` up to the next shard's start.
     let range: KeyRange
 
     init(range: KeyRange, position: LogPosition, tables: SSTableSet) {
@@ -70,7 +71,7 @@ final class Shard: Sendable {
     func snapshot() -> Snapshot { state.withLock { Snapshot(active: $0.active, frozen: $0.frozen, tables: $0.tables) } }
 
     /// Adds a row to the active memtable.
-    /// - Returns: bytes by which its memory grew.
+    /// - Returns: the number of bytes by which the memtable's memory grew.
     @inline(__always) func put(key: UnsafeRawBufferPointer, row: UnsafeRawBufferPointer) -> Int {
         state.withLock { state in
             let before = state.active.reservedBytes
@@ -87,7 +88,7 @@ final class Shard: Sendable {
         }
     }
 
-    /// Makes the active memtable immutable and begins a new one; nil when it is empty.
+    /// Freezes the active memtable and starts a new one; nil when the active one is empty.
     func freeze(position: LogPosition) -> Memtable? {
         state.withLock { state in
             if state.active.isEmpty { return nil }
@@ -98,7 +99,7 @@ final class Shard: Sendable {
         }
     }
 
-    /// Replaces the tables and drops the memtables they now hold.
+    /// Replaces the sstables and drops the memtables that were flushed into them.
     func install(_ tables: SSTableSet, dropping flushed: [Memtable]) {
         state.withLock { state in
             state.tables = tables
@@ -106,7 +107,7 @@ final class Shard: Sendable {
         }
     }
 
-    /// Drops everything in memory; returns the bytes it held in the active memtable and in frozen ones.
+    /// Drops all memtables; returns the bytes held by the active one and by the frozen ones.
     func clear(position: LogPosition, tables: SSTableSet) -> (active: Int, frozen: Int) {
         state.withLock { state in
             let bytes = (state.active.reservedBytes, state.frozen.reduce(0) { $0 + $1.reservedBytes })
@@ -117,7 +118,7 @@ final class Shard: Sendable {
         }
     }
 
-    /// Position in the log below which no memtable of the shard needs anything; nil when all are empty.
+    /// The log position from which the shard's memtables still need the commit log; nil when all are empty.
     func dirtySince() -> LogPosition? {
         state.withLock { state in
             var first = state.active.isEmpty ? nil : Optional(state.active.firstPosition)
@@ -126,7 +127,7 @@ final class Shard: Sendable {
         }
     }
 
-    /// Whether memory holds anything of this partition, and the files there are beside it at that moment.
+    /// Returns whether a memtable may hold data of this partition, and the sstables at the same moment.
     func elsewhere(partition: UnsafeRawBufferPointer) -> (isInMemory: Bool, tables: SSTableSet) {
         state.withLock { state in
             var records: [Record] = []

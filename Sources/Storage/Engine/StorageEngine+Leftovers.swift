@@ -1,20 +1,23 @@
 import DataModel
 import Platform
 
-/// Directories of tables that are gone.
+/// Removal of directories that belong to no table.
 ///
-/// A table is dropped by the schema that no longer names it, and its directory goes after that: a crash between leaves the directory. A table is made before
-/// the schema names it: a crash between leaves an empty one. Both are removed at the next start.
+/// A drop first changes the schema, then removes the directory: a crash in between leaves the directory. A create first
+/// makes the directory, then changes the schema: a crash in between leaves an empty directory. The next start removes
+/// both.
 extension StorageEngine {
-    /// Removes what no table owns under `data/`. Call it only with a schema that was read in full, after its tables were opened.
+    /// Removes directories under `data/` that no table owns. Call it only with a completely read schema, after its
+    /// tables were opened.
     ///
-    /// 1. What a crash left of a snapshot that was being made or removed goes, of every table.
-    /// 2. A directory `data/KEYSPACE/TABLE` is a leftover when neither `tables` nor an open table has it.
-    /// 3. One that holds anything but a table's files and snapshots is left as it is.
-    /// 4. Its files go; then the directory, unless it has snapshots, which stay.
-    /// 5. A keyspace's directory that is empty then goes, if `keyspaces` does not have it.
+    /// 1. Remove the incomplete snapshots of every table.
+    /// 2. A directory `data/KEYSPACE/TABLE` is a leftover when it is neither in `tables` nor the directory of an open
+    ///    table.
+    /// 3. Keep a leftover that holds anything but a table's files and snapshots.
+    /// 4. Remove its files; then the directory, unless it has snapshots, which are kept.
+    /// 5. Remove a keyspace directory that is then empty and is not in `keyspaces`.
     ///
-    /// What is removed, and what cannot be, is told to the observer. A crash anywhere leaves less to remove at the next start.
+    /// The observer is told what was removed and what could not be. After a crash the next start continues.
     /// - Parameters:
     ///   - tables: the names of all tables, as `openTable` takes them: `KEYSPACE/TABLE`.
     ///   - keyspaces: the names of all keyspaces.
@@ -36,23 +39,24 @@ extension StorageEngine {
                         try system.removeDirectory(parent)
                         try system.syncDirectory(data)
                     }
-                } catch { report("what no table of the schema owns in \(parent) remains: \(error)") }
+                } catch { report("cannot remove the leftover directories in \(parent): \(error)") }
             }
-        } catch { report("what no table of the schema owns in \(data) remains: \(error)") }
+        } catch { report("cannot remove the leftover directories in \(data): \(error)") }
     }
 
     func removeLeftover(_ path: String) throws(FileError) {
         let names = try core.system.list(path)
         if let stranger = names.sorted().first(where: { !StorageEngine.isTableFile($0) && $0 != StorageEngine.snapshotsName }) {
-            return report("no table of the schema owns \(path), but it is not removed, since it holds \(stranger)")
+            return report("kept \(path), which belongs to no table of the schema, because it contains \(stranger)")
         }
         let hasSnapshots = try removeTableFiles(path)
         if hasSnapshots && names.count == 1 { return }
         core.observer(.removedLeftover(directory: path, hasSnapshots: hasSnapshots))
     }
 
-    /// Removes a table's files from its directory, and the directory unless it has snapshots. A file may go meanwhile with its last reader.
-    /// - Returns: whether it has.
+    /// Removes a table's files from its directory, and the directory unless it has snapshots. A file may disappear
+    /// meanwhile, when its last reader closes it.
+    /// - Returns: whether the directory has snapshots and was kept.
     func removeTableFiles(_ path: String) throws(FileError) -> Bool {
         let system = core.system
         let names = try system.list(path)

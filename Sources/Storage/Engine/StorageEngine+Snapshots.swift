@@ -3,19 +3,21 @@ import Platform
 
 /// A snapshot of one table.
 public struct SnapshotInfo: Sendable {
-    /// The name of its table's directory, as `openTable` takes it.
+    /// The directory of the snapshot's table, as `openTable` takes it: `KEYSPACE/TABLE`.
     public var table: String
     public var name: String
     public var directory: String
-    /// Bytes of its files, shared with the table as long as that has them too.
+    /// Bytes of its files. They share disk space with the table's sstables as long as the table has those too.
     public var bytes: Int
 }
 
 extension StorageEngine {
-    /// Names the files a table has now once more, in `snapshots/NAME` of its directory, after a flush; costs no copy.
+    /// Flushes a table and hard-links its sstables into `snapshots/NAME` of its directory. Copies no data.
     ///
-    /// The snapshot's manifest comes last and goes first: without it there is no snapshot, only what a crash left of one.
-    /// - Parameter definition: what the table is, written beside its files as `OfflineDirectory` has it, so that they can be imported.
+    /// The snapshot's manifest is written last and removed first: a directory without one is an incomplete snapshot.
+    /// - Parameter definition: the schema to write beside the files, as `OfflineDirectory` does, so that they can be
+    ///   imported.
+    /// - Throws: `file` with `alreadyExists` when the table has a snapshot with this name.
     public func snapshot(
         _ table: TableStore, name: String, definition: (keyspace: KeyspaceMetadata, table: TableMetadata)? = nil
     ) throws(StorageError) {
@@ -38,13 +40,13 @@ extension StorageEngine {
             manifest.tables = tables.map(\.id)
             try manifest.write(core.system, directory: target)
         } catch {
-            // Half a snapshot is none, and must not stay.
-            do { try removeSnapshot(target) } catch {}  // the first failure is the one to tell
+            // Do not leave an incomplete snapshot behind.
+            do { try removeSnapshot(target) } catch {}  // report the first failure
             throw error
         }
     }
 
-    /// The snapshots of all tables, also of those that are dropped or emptied since.
+    /// All snapshots, including those of tables dropped or truncated since.
     public func snapshots() throws(StorageError) -> [SnapshotInfo] {
         let (system, data) = (core.system, directory + "/data")
         var found: [SnapshotInfo] = []
@@ -70,7 +72,7 @@ extension StorageEngine {
         return found
     }
 
-    /// Removes a snapshot, and what is left of its table's directory when that has nothing else.
+    /// Removes a snapshot, and its table's directory when the table is gone and nothing else is left in it.
     public func clear(_ snapshot: SnapshotInfo) throws(StorageError) {
         let table = directory + "/data/" + snapshot.table
         do throws(FileError) {
@@ -91,7 +93,7 @@ extension StorageEngine {
         if let slash = path.lastIndex(of: "/") { try system.syncDirectory(String(path[..<slash])) }
     }
 
-    /// Removes what a crash left of snapshots that were being made or removed in a table's directory.
+    /// Removes the incomplete snapshots a crash left in a table's directory.
     func removeHalfSnapshots(_ table: String) throws(FileError) {
         let parent = table + "/" + StorageEngine.snapshotsName
         guard core.system.exists(parent) else { return }

@@ -3,17 +3,18 @@ import Platform
 import Primitives
 import Synchronization
 
-/// The storage of one node: all its tables, their memory budget and their commit log.
+/// The storage engine of one node: its tables, their shared memtable budget and their commit log.
 ///
-/// A write: every row goes into the memtable of its shard, then the mutations go to the commit log as one unit; `flushLog` at the end of the tick hands
-/// the log to the kernel, and only then is anything acknowledged. A memtable that is in no file yet holds back the log from the position at which it began.
-/// A table that is emptied is dropped, and another made: what the log has of the one is of no table any more.
+/// A write puts each row into the memtable of its shard, then appends the mutations to the commit log as one unit.
+/// `flushLog` at the end of the tick passes the log to the kernel; only then may the caller acknowledge the write.
+/// Until a memtable is flushed, the commit log is kept from the position at which the memtable began.
+/// TRUNCATE drops the table and creates a new one: replay ignores records with the old table id.
 ///
 /// **Thread safety**: all methods, from any thread.
 public final class StorageEngine: Sendable {
     let core: EngineCore
     public let directory: String
-    /// Of the engine's clock.
+    /// The current time of the engine's clock, in nanoseconds.
     public var monotonicNanoseconds: UInt64 { core.time.monotonicNanoseconds() }
     private let tables = Mutex<[UUID: TableStore]>([:])
     private let flushQueued = Atomic<Bool>(false)
@@ -27,8 +28,8 @@ public final class StorageEngine: Sendable {
     private let lastFailure = Mutex<String?>(nil)
 
     /// - Parameters:
-    ///   - directory: holds `commitlog/` and `data/`; made when missing.
-    ///   - observer: told what the engine did in the background, on its threads.
+    ///   - directory: the data directory; `commitlog/` and `data/` in it are created if missing.
+    ///   - observer: called with events of background work, on the background threads.
     public init(
         system: any FileSystem, time: any TimeSource, background: any Background, directory: String, options: StorageOptions,
         observer: @escaping @Sendable (EngineEvent) -> Void = { _ in }
@@ -43,7 +44,7 @@ public final class StorageEngine: Sendable {
         } catch { throw .file(error) }
     }
 
-    /// For tools: an engine around tables that are opened already.
+    /// Creates an engine around a table that is already open, for offline tools.
     init(core: EngineCore, directory: String, table: TableStore? = nil) {
         self.core = core
         self.directory = directory
@@ -56,10 +57,11 @@ public final class StorageEngine: Sendable {
     public var cache: BlockCache { core.cache }
     public var log: CommitLog? { core.log }
     public var memtableBytes: Int { core.memoryBytes.load(ordering: .relaxed) }
-    /// Why the log takes no more writes, or the last failure of background work, for `status`; nil when all is well.
+    /// The reason the commit log refuses writes, or else the last failure of background work, for `status`; nil when
+    /// healthy.
     public var failure: String? { core.log?.stopReason ?? lastFailure.withLock { $0 } }
 
-    /// Notes a failure that no caller can be told of.
+    /// Records a failure of background work, which has no caller to throw to.
     public func report(_ what: String) { noteFailure(what) }
 
     func noteFailure(_ what: String?) {
@@ -69,7 +71,7 @@ public final class StorageEngine: Sendable {
 
     // MARK: Tables
 
-    /// Opens a table in `data/NAME`; without files where there is no such directory.
+    /// Opens the table in `data/NAME`; a missing directory is created, and the table is then empty.
     @discardableResult public func openTable(_ id: UUID, name: String, options: TableStoreOptions) throws(StorageError) -> TableStore {
         if let table = table(id) { return table }
         let table = try TableStore(id: id, directory: directory + "/data/" + name, options: options, engine: core)
@@ -77,7 +79,8 @@ public final class StorageEngine: Sendable {
         return table
     }
 
-    /// Makes a new table in `data/NAME`: whatever an earlier table left there, and in the log under the same id, is not its.
+    /// Creates a new, empty table in `data/NAME`. Removes the files of an earlier table there; replay ignores
+    /// commit-log records from before this call, even with the same id.
     @discardableResult public func createTable(_ id: UUID, name: String, options: TableStoreOptions) throws(StorageError) -> TableStore {
         if let table = table(id) { return table }
         let path = directory + "/data/" + name
@@ -89,14 +92,14 @@ public final class StorageEngine: Sendable {
 
     public var allTables: [TableStore] { tables.withLock { Array($0.values) } }
 
-    /// Forgets a table and removes its directory, all but the snapshots. Readers that have a file open go on with it.
-    /// - Throws: `file` when something remains; `removeLeftovers` sees to it at the next start.
+    /// Closes a table and removes its directory, except for snapshots. Readers that have a file open can finish.
+    /// - Throws: `file` when some files could not be removed; `removeLeftovers` removes them at the next start.
     public func dropTable(_ id: UUID) throws(StorageError) {
         guard let table = tables.withLock({ $0.removeValue(forKey: id) }) else { return }
         table.isDropped.store(true, ordering: .relaxed)
         try empty(table)
         do { _ = try removeTableFiles(table.directory) } catch {
-            // What a compaction is writing there goes when it ends, and the directory with it.
+            // A running compaction is still writing there; it removes its file and the directory when it ends.
             if compactionState.withLock({ $0.running.contains { $0.directory == table.directory } }) { return }
             throw .file(error)
         }
@@ -119,7 +122,10 @@ public final class StorageEngine: Sendable {
 
     // MARK: Writing
 
-    /// Applies encoded mutations: all of them, or none with an error. Waits while memory for memtables is used up.
+    /// Puts encoded mutations into the memtables and appends them to the commit log.
+    ///
+    /// Throws before changing anything if they are too large, name an unknown table, or the log refuses writes. If the
+    /// append itself fails, or a later operation does not parse, this throws although rows are in the memtables.
     @inline(__always) public func apply(_ mutations: UnsafeRawBufferPointer) throws(StorageError) {
         if core.memoryBytes.load(ordering: .relaxed) >= core.options.memtableBytes { try waitForMemory() }
         if let log = core.log {
@@ -130,13 +136,15 @@ public final class StorageEngine: Sendable {
         }
         let areSeveral = MutationReader.holdsSeveral(mutations)
         if areSeveral { try checkTables(mutations) }
-        // Of several, those of a table that is dropped just now are passed over: the others are in memory already.
+        // With several tables: skip mutations of a table dropped since the check, because the others are already in
+        // memory.
         try put(mutations, from: nil, skipsUnknown: areSeveral)
         try core.log?.append(mutations)
         if core.activeBytes.load(ordering: .relaxed) >= core.options.memtableBytes / 2 { scheduleFlush() }
     }
 
-    /// Puts mutations into memtables. With a position (replay), leaves out what a table has in its files already.
+    /// Puts mutations into memtables. During replay (`position` is not nil), skips tables that already have this
+    /// position in their sstables.
     @inline(__always) private func put(
         _ mutations: UnsafeRawBufferPointer, from position: LogPosition?, skipsUnknown: Bool
     ) throws(StorageError) {
@@ -159,8 +167,9 @@ public final class StorageEngine: Sendable {
                 while let operation = try reader.nextOperation() {
                     switch operation {
                     case .row(let key, let row):
-                        guard row.count > 0 else { throw StorageError.badMutation("a row without bytes") }
-                        // The coordinator's own bytes are good; the log's have been on a disk.
+                        guard row.count > 0 else { throw StorageError.badMutation("an empty row") }
+                        // Only replay validates rows: the coordinator's own bytes are valid, those from the log were on
+                        // a disk.
                         if position != nil { try RowView.validate(row) }
                         grown += table.shard(of: key).put(key: key, row: row)
                     case .deleteRange(let start, let end, let deletion):
@@ -177,7 +186,7 @@ public final class StorageEngine: Sendable {
         }
     }
 
-    /// Whether every table of mutations for several is there: a batch is applied whole or not at all.
+    /// Throws unless every table of the mutations exists: a batch is applied whole or not at all.
     @inline(never) private func checkTables(_ mutations: UnsafeRawBufferPointer) throws(StorageError) {
         var reader = MutationReader(mutations)
         do {
@@ -194,9 +203,9 @@ public final class StorageEngine: Sendable {
     /// Waits until memtables have room again: a thread, or the fiber that writes.
     @inline(never) private func waitForMemory() throws(StorageError) {
         scheduleFlush()
-        // While the disk refuses, waiting would only keep threads from reads.
+        // While flushes fail, waiting would only block threads that could serve reads.
         if isFlushFailing.load(ordering: .relaxed) {
-            throw .overloaded("memtable_space is used up, and it cannot be written out: \(failure ?? "the disk refuses")")
+            throw .overloaded("memtable_space is used up and flushes fail: \(failure ?? "disk error")")
         }
         let began = core.time.monotonicNanoseconds()
         var rounds = 0
@@ -204,7 +213,7 @@ public final class StorageEngine: Sendable {
             rounds += 1
             if isFlushFailing.load(ordering: .relaxed) || rounds > StorageEngine.mostMemoryWaits || core.time.monotonicNanoseconds() &- began > StorageEngine.longestMemoryWait {
                 let why = failure.map { ": " + $0 } ?? ""
-                throw .overloaded("writes come faster than the disk takes them, and memtable_space is used up\(why)")
+                throw .overloaded("writes arrive faster than they can be flushed, and memtable_space is used up\(why)")
             }
             core.background.wait { resume in
                 let isFirst = memoryWaiters.withLock { waiters in
@@ -244,7 +253,7 @@ public final class StorageEngine: Sendable {
     /// Hands everything appended to the commit log to the kernel. Acknowledge only after it.
     public func flushLog() throws(StorageError) { try core.log?.flush() }
 
-    /// Returns when everything appended to the commit log is on the disk.
+    /// Returns once everything appended to the commit log is on disk.
     public func syncLog() throws(StorageError) { try core.log?.sync() }
 
     func forget(_ bytes: Int, of table: TableStore, active: Bool) {
@@ -257,7 +266,7 @@ public final class StorageEngine: Sendable {
 
     // MARK: Flushing
 
-    /// Starts a flush in the background, of the table that holds most memory, unless one is on its way.
+    /// Starts a background flush of the table with the most memtable bytes, unless one is already queued.
     private func scheduleFlush() {
         if flushQueued.exchange(true, ordering: .acquiring) { return }
         core.background.run(.flush) { [self] in
@@ -276,7 +285,7 @@ public final class StorageEngine: Sendable {
         }
     }
 
-    /// Writes what a table has in memory to a file.
+    /// Flushes a table's memtables to a new sstable.
     public func flush(_ table: TableStore) throws(StorageError) {
         try table.flushing.withLockTyped { (_) throws(StorageError) in try self.flushLocked(table) }
         releaseLog()
@@ -284,7 +293,7 @@ public final class StorageEngine: Sendable {
     }
 
     private func flushLocked(_ table: TableStore) throws(StorageError) {
-        // Read before freezing: everything logged before this position is in a memtable that is frozen below.
+        // Read before freezing: every write logged before this position is in a memtable that is frozen below.
         let bound = core.log?.position ?? .start
         let began = core.time.monotonicNanoseconds()
         var frozen: [Memtable] = []
@@ -338,10 +347,12 @@ public final class StorageEngine: Sendable {
     /// Flushes all tables.
     public func flushAll() throws(StorageError) { for table in allTables { try flush(table) } }
 
-    /// Lets go of the part of the log that no memtable needs; flushes the oldest tables when the log is too long.
+    /// Releases the part of the commit log that no memtable needs. When the log is still too long, flushes the table
+    /// that holds it back.
     func releaseLog() {
         guard let log = core.log else { return }
-        // Read first: a memtable that fills meanwhile begins at or after it.
+        // Read before the tables are visited: a memtable that gets its first write meanwhile begins at or after this
+        // position.
         var needed = log.position
         var oldest: TableStore?
         for table in allTables {
@@ -360,7 +371,7 @@ public final class StorageEngine: Sendable {
 
     // MARK: Start and end
 
-    /// Reads the commit log into the memtables and opens it for writing. Call once, after all tables are opened.
+    /// Replays the commit log into the memtables and opens it for writing. Call once, after all tables are opened.
     @discardableResult public func start() throws(StorageError) -> ReplayReport {
         guard core.options.hasLog else { return ReplayReport() }
         let directory = directory + "/commitlog"
@@ -370,7 +381,8 @@ public final class StorageEngine: Sendable {
             if self.core.memoryBytes.load(ordering: .relaxed) >= self.core.options.memtableBytes / 2 { try self.flushForReplay() }
         }
         try replay.seal(report)
-        // A position some table says it has everything up to must never be used again, even when its segment was never written or is gone.
+        // Start above every segment named by a manifest as flushed, even one that was never written or is gone: a new
+        // segment with that number would be skipped by the next replay.
         let named = max(report.segments.max() ?? 0, allTables.reduce(0) { max($0, $1.flushed.segment) })
         core.setLog(
             try CommitLog(
@@ -381,7 +393,8 @@ public final class StorageEngine: Sendable {
         return report
     }
 
-    /// Makes room while the log is replayed; what is written is not yet marked as flushed, since more of it follows.
+    /// Flushes the largest table to free memory during replay. The manifest's `flushed` is not raised, because replay
+    /// goes on.
     private func flushForReplay() throws(StorageError) {
         guard let table = allTables.max(by: { $0.memoryBytes.load(ordering: .relaxed) < $1.memoryBytes.load(ordering: .relaxed) }) else {
             return
@@ -389,18 +402,18 @@ public final class StorageEngine: Sendable {
         try flush(table)
     }
 
-    /// Flushes all tables and closes the log: nothing is left to replay.
+    /// Flushes all tables and closes the commit log, so that the next start has nothing to replay.
     public func close() throws(StorageError) {
         isClosed.store(true, ordering: .relaxed)
         compactionState.withLock { $0.isStopped = true }
         do { try flushAll() } catch {
-            try core.log?.close()  // what could not be flushed is in the log, which must reach the disk all the more
+            try core.log?.close()  // what could not be flushed must be in the log on disk
             throw error
         }
         try core.log?.close()
     }
 
-    /// Closes without flushing memtables: the log has them.
+    /// Closes without flushing memtables; the next start replays the commit log.
     public func closeQuickly() throws(StorageError) {
         isClosed.store(true, ordering: .relaxed)
         compactionState.withLock { $0.isStopped = true }

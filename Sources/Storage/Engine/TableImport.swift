@@ -2,44 +2,46 @@ import DataModel
 import Platform
 import Primitives
 
-/// What an import brought in.
+/// The result of an import.
 public struct ImportReport: Sendable, Equatable {
     public var files = 0
     public var rows = 0
     public var bytes = 0
-    /// Files that were written anew, since the table numbers its columns otherwise.
+    /// Files that were rewritten because the table uses other column ids.
     public var rewritten = 0
 }
 
-/// Why nothing was imported.
+/// The reason nothing was imported.
 public enum ImportError: Error, Sendable {
-    /// The directory or a file of it is not what it should be.
+    /// The directory or one of its files is not valid for this table.
     case refused(String)
     case storage(StorageError)
 }
 
-/// Takes finished files into a table that is in use.
+/// Imports finished sstables into a table that is in use.
 ///
-/// 1. Every file the directory's manifest names gets a second name, or a copy on another file system, under a new number of the table; where the
-///    table numbers its columns otherwise, it is written anew.
-/// 2. What is now in the table's directory is synced and verified byte by byte, and every row is shown to `complaint`.
+/// 1. Every file named in the directory's manifest is hard-linked, or copied from another file system, under a new
+///    number of the table. When the table uses other column ids, the file is rewritten instead.
+/// 2. The files now in the table's directory are synced and verified byte by byte, and every row is passed to
+///    `complaint`.
 /// 3. One edit of the table's manifest makes all of them visible.
 ///
-/// Until step 3 the files are strays, which the next start removes: a crash leaves the table as it was, or with all of them.
+/// Until step 3 the manifest does not name the files and the next start removes them: a crash leaves the table with all
+/// of them or none.
 struct TableImport {
     let engine: StorageEngine
     let table: TableStore
     let source: String
-    /// For columns that have another number here, by the one they have in the files.
+    /// Maps column ids in the files to the table's column ids, where they differ.
     let renumbered: [Int: Int]
-    /// What is wrong with a row of the files, if anything.
+    /// Returns what is wrong with a row of the files, or nil.
     let complaint: (UnsafeRawBufferPointer, RowView) -> String?
 
     private var system: any FileSystem { engine.core.system }
 
     func run() throws(ImportError) -> ImportReport {
         guard system.exists(source + "/" + Manifest.fileName) else {
-            throw .refused("\(source) holds no tables: there is no \(Manifest.fileName) in it")
+            throw .refused("\(source) holds no sstables: it has no \(Manifest.fileName)")
         }
         guard source != table.directory else { throw .refused("\(source) is the table's own directory") }
         let manifest = try orFail { () throws(StorageError) in try Manifest.read(system, directory: source) }
@@ -70,12 +72,12 @@ struct TableImport {
         do { return try body() } catch { throw .storage(.file(error)) }
     }
 
-    /// Brings one file into the table's directory, checks it there and opens it.
+    /// Brings one file into the table's directory, verifies it there and opens it.
     private func take(_ from: String, _ paths: inout [String], _ report: inout ImportReport) throws(ImportError) -> SSTable {
         let id = engine.core.newTableNumber()
         let path = table.directory + "/" + Manifest.tableFile(id)
         if !renumbered.isEmpty {
-            // What is written anew has good checksums whatever it was made of.
+            // Verify the source: a rewritten file has good checksums whatever it was made from.
             try verify(from, as: from)
             paths.append(path)
             try orFail { () throws(StorageError) in try rewrite(from, to: path) }
@@ -140,7 +142,7 @@ struct TableImport {
         if let found { throw .refused("\(shown) does not fit the table: \(found); nothing was imported") }
     }
 
-    /// Writes a file's rows with the table's own numbers of the columns.
+    /// Rewrites a file's rows with the table's column ids.
     private func rewrite(_ from: String, to path: String) throws(StorageError) {
         let original = try SSTable(system: system, path: from, id: 0, cache: nil)
         let writer = try SSTableWriter(
@@ -207,10 +209,11 @@ struct TableImport {
 }
 
 extension StorageEngine {
-    /// Takes the files of a directory into a table, all of them or none; they are left where they are. May take long.
+    /// Imports all files of a directory into a table, or none; the directory is left unchanged. May take long.
     /// - Parameters:
-    ///   - renumbered: the table's own numbers of columns that have other ones in the files.
-    ///   - complaint: what is wrong with a key and row, if anything; is shown all of them, the columns numbered as in the table.
+    ///   - renumbered: maps column ids in the files to the table's column ids, where they differ.
+    ///   - complaint: returns what is wrong with a key and row, or nil; called for every row, with the table's column
+    ///     ids.
     public func importTables(
         into table: TableStore, from directory: String, renumbered: [Int: Int],
         complaint: (UnsafeRawBufferPointer, RowView) -> String?

@@ -1,15 +1,15 @@
 import DataModel
 
-/// What the engine needs to know of a table.
+/// A table's options, as far as the engine needs them.
 public struct TableStoreOptions: Sendable {
     public var files = SSTableOptions()
     public var gcGraceSeconds: UInt32 = 864_000
-    /// How tables are compacted; nil: not in the background.
+    /// The compaction strategy; nil turns background compaction off.
     public var compaction: (any CompactionStrategy)? = SizeTieredStrategy()
 
     public init() {}
 
-    /// What the options of CQL mean here.
+    /// Translates the table's CQL options.
     public init(_ options: TableOptions) {
         gcGraceSeconds = UInt32(clamping: options.gcGraceSeconds)
         files.bloomFalsePositiveRate = options.bloomFilterFalsePositiveChance

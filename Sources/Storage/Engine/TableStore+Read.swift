@@ -3,9 +3,10 @@ import Platform
 import Primitives
 
 extension TableStore {
-    /// Visits the row with exactly this key, merged, if there is one.
-    /// - Parameter purge: deletions that are not shown; nil: all are. With it the row is, byte for byte, the one a scan shows: equal on replicas that hold
-    ///   the same, in whatever files.
+    /// Visits the merged row with exactly this key, if there is one.
+    /// - Parameter purge: which deletions to leave out; nil keeps all. With a rule the row is byte for byte the one a
+    ///   scan with that rule returns, so replicas with the same data return equal rows however their sstables are laid
+    ///   out.
     public func get(
         _ key: UnsafeRawBufferPointer, purge: PurgeRule? = nil, _ visit: (RowView) -> Void
     ) throws(StorageError) {
@@ -72,11 +73,11 @@ extension TableStore {
         }
     }
 
-    /// Visits the merged rows with keys in `range`, forward or in reverse, until `visit` answers false.
+    /// Visits the merged rows with keys in `range`, forward or in reverse, until `visit` returns false.
     /// - Parameters:
-    ///   - purge: deletions that are not shown; nil: all are.
-    ///   - isBulk: whether blocks are read past the cache, for scans of much that nobody reads again soon.
-    ///   - excluded: numbers of files that are left out.
+    ///   - purge: which deletions to leave out; nil keeps all.
+    ///   - isBulk: whether to read blocks past the cache, for large scans that will not be repeated soon.
+    ///   - excluded: numbers of sstables to leave out.
     public func scan(
         _ range: KeyRange, reversed: Bool, purge: PurgeRule? = nil, isBulk: Bool = false,
         excluding excluded: Set<UInt32> = [],
@@ -133,8 +134,8 @@ extension TableStore {
         return MergeScan(sources: sources, shadows: shadows, direction: direction, scratch: ReadScratch())
     }
 
-    /// The range tombstones with a part in `range`, of all memtables and tables, cut to it.
-    /// - Parameter excluded: numbers of files that are left out.
+    /// Returns the range tombstones that overlap `range`, of all memtables and sstables, clipped to it.
+    /// - Parameter excluded: numbers of sstables to leave out.
     public func rangeDeletions(
         in range: KeyRange, excluding excluded: Set<UInt32> = []
     ) throws(StorageError) -> RangeDeletions {
@@ -159,7 +160,7 @@ extension TableStore {
         return found.clipped(to: range)
     }
 
-    /// Bytes of the partition both ends of the range share, when it lies within one.
+    /// The length of the partition part of the keys, in bytes, when the range lies within one partition; else nil.
     static func singlePartition(_ range: KeyRange) -> Int? {
         range.start.withUnsafeBytes { start -> Int? in
             let count = KeyView.partitionCount(of: start)
@@ -175,12 +176,13 @@ extension TableStore {
         }
     }
 
-    /// Whether the clustering keys of a table all lie outside the range.
+    /// Whether all clustering keys of an sstable lie outside the range.
     private static func isOutsideClustering(_ statistics: SSTableStatistics, _ range: KeyRange, partitionCount: Int) -> Bool {
         guard !statistics.minClustering.isEmpty else { return false }
         let start = Array(range.start[partitionCount...])
         let end = Array(range.end[partitionCount...])
-        // The static row stands before all clustering keys and is in the bounds only when its key is longer than its kind.
+        // Static rows sort before all clustering keys and are not in the statistics' clustering bounds, so a range that
+        // may include them is never skipped.
         if let first = start.first, first > KeyView.staticKind {
             return compareBytes(statistics.maxClustering, start) < 0 || compareBytes(end, statistics.minClustering) <= 0
         }

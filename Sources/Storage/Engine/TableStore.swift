@@ -3,15 +3,15 @@ import Platform
 import Primitives
 import Synchronization
 
-/// One table of the database: its shards and files.
+/// One table of the database: its shards and sstables.
 ///
 /// **Thread safety**: all methods, from any thread. Lock order: `flushing`, `version`, a shard.
 public final class TableStore: Sendable {
-    /// The files, as the manifest names them.
+    /// The sstables, as the manifest names them.
     struct Version {
         var tables: [SSTable]
         var flushed: LogPosition
-        /// Tables a compaction is reading.
+        /// Numbers of the sstables that a compaction is reading.
         var busy: Set<UInt32> = []
     }
 
@@ -20,7 +20,7 @@ public final class TableStore: Sendable {
     let engine: EngineCore
     let shards: [Shard]
     let version: Mutex<Version>
-    /// One flush of a table at a time.
+    /// Allows one flush of the table at a time.
     let flushing = Mutex<Void>(())
     private let optionsState: Mutex<TableStoreOptions>
     let isDropped = Atomic<Bool>(false)
@@ -35,7 +35,8 @@ public final class TableStore: Sendable {
         set { optionsState.withLock { $0 = newValue } }
     }
 
-    /// Opens a table's directory, made when missing: reads the manifest, opens its tables, removes what the manifest does not name.
+    /// Opens a table's directory, created if missing: reads the manifest, opens its sstables, removes sstables the
+    /// manifest does not name.
     init(id: UUID, directory: String, options: TableStoreOptions, engine: EngineCore) throws(StorageError) {
         self.id = id
         self.directory = directory
@@ -73,7 +74,7 @@ public final class TableStore: Sendable {
     }
 
     deinit {
-        // A write that met a drop may have left bytes in a memtable.
+        // A write concurrent with a drop may have left bytes in a memtable.
         for shard in shards {
             let (active, frozen) = shard.clear(position: .start, tables: SSTableSet([]))
             engine.activeBytes.subtract(active, ordering: .relaxed)
@@ -81,16 +82,17 @@ public final class TableStore: Sendable {
         }
     }
 
-    /// The manifest of a table's directory; an empty one is written where there is none, so that one that is missing later is not taken for
-    /// a table without files.
-    /// - Parameter position: where the log stands. A new table has nothing before: that would be of one with the same id, dropped since.
+    /// Reads the manifest of a table's directory. Writes an empty one for a new table, so that a missing manifest later
+    /// means damage and not an empty table.
+    /// - Parameter position: the current log position, used as `flushed` of a new table: earlier log records with its
+    ///   id belong to a dropped table.
     private static func manifest(_ system: any FileSystem, directory: String, position: LogPosition) throws(StorageError) -> Manifest {
         let path = directory + "/" + Manifest.fileName
         if system.exists(path) { return try Manifest.read(system, directory: directory) }
         let names: [String]
         do { names = try system.list(directory) } catch { throw .file(error) }
         if let file = names.first(where: { Manifest.tableNumber($0) != nil }) {
-            throw .damaged(path: path, offset: 0, "the manifest is missing, though there are files like \(file)")
+            throw .damaged(path: path, offset: 0, "the manifest is missing, but there are sstables such as \(file)")
         }
         var manifest = Manifest()
         manifest.flushed = position
@@ -98,7 +100,7 @@ public final class TableStore: Sendable {
         return manifest
     }
 
-    /// The shard a key belongs to: by the first bits of its token.
+    /// The shard of a key: by the first bits of its token.
     @inline(__always) func shard(of key: UnsafeRawBufferPointer) -> Shard { shards[shardIndex(of: key)] }
 
     @inline(__always) func shardIndex(of key: UnsafeRawBufferPointer) -> Int { key.count > 0 ? (Int(key[0]) * shards.count) >> 8 : 0 }
@@ -106,7 +108,7 @@ public final class TableStore: Sendable {
     /// Bytes held by the table's memtables.
     public var memtableBytes: Int { memoryBytes.load(ordering: .relaxed) }
 
-    /// The files, those with the latest timestamps first. Taken from a shard, whose lock is never held over I/O.
+    /// The sstables, latest timestamp first. Read from a shard, whose lock is never held over I/O.
     public var tables: [SSTable] { shards[0].snapshot().tables.tables }
 
     var flushed: LogPosition { version.withLock { $0.flushed } }
@@ -117,7 +119,7 @@ public final class TableStore: Sendable {
         return first
     }
 
-    /// Adds the file a flush wrote, and drops the memtables it holds now; without a file, when nothing was left of them.
+    /// Adds the sstable a flush wrote and drops the memtables it replaces; nil when nothing was left to write.
     func install(flushed table: SSTable?, upTo position: LogPosition, dropping memtables: [Memtable]) throws(StorageError) {
         _ = try change(flushed: position, dropping: memtables) { tables in
             if let table { tables.append(table) }
@@ -125,10 +127,10 @@ public final class TableStore: Sendable {
         }
     }
 
-    /// Adds files that were written elsewhere, all in one step.
+    /// Adds sstables that were written elsewhere, all in one step.
     /// - Returns: false when the table was dropped meanwhile.
     func install(imported added: [SSTable]) throws(StorageError) -> Bool {
-        // Under the lock of flushes, which dropping the table takes too.
+        // Takes the flush lock, which dropping the table takes too.
         try flushing.withLockTyped { (_) throws(StorageError) -> Bool in
             if self.isDropped.load(ordering: .relaxed) { return false }
             return try self.change(flushed: nil, dropping: []) { tables in
@@ -138,19 +140,20 @@ public final class TableStore: Sendable {
         }
     }
 
-    /// Removes files that were to become the table's, unless the manifest on the disk names them all the same: a rename may have happened whose
-    /// directory could not be synced.
+    /// Removes files that could not be installed, except those the manifest on disk names: the manifest may have been
+    /// renamed although syncing its directory failed.
     func discard(_ paths: [String]) {
         do throws(StorageError) {
             let named = try Manifest.read(engine.system, directory: directory).tables.map { directory + "/" + Manifest.tableFile($0) }
             for path in paths where !named.contains(path) {
                 do { try engine.system.remove(path) } catch {}  // a stray file is removed at the next start
             }
-        } catch { return }  // then it may; a stray file is removed at the next start
+        } catch { return }  // the manifest may name them; a stray file is removed at the next start
     }
 
-    /// Puts what a compaction wrote, if anything was left, in the place of its inputs.
-    /// - Returns: false when an input is gone: the table was dropped meanwhile, and so is what came of it.
+    /// Replaces the inputs of a compaction by its output; `merged` is nil when nothing was left.
+    /// - Returns: false when an input is gone, because the table was dropped meanwhile; the output is then not
+    ///   installed.
     func replace(_ inputs: [SSTable], with merged: SSTable?) throws(StorageError) -> Bool {
         try change(flushed: nil, dropping: []) { tables in
             guard inputs.allSatisfy({ input in tables.contains { $0 === input } }) else { return false }
@@ -160,7 +163,7 @@ public final class TableStore: Sendable {
         }
     }
 
-    /// Removes all files, and the memtables frozen before.
+    /// Removes all sstables, and these frozen memtables.
     func removeFiles(dropping memtables: [Memtable]) throws(StorageError) {
         _ = try change(flushed: nil, dropping: memtables) { tables in
             tables = []
@@ -168,8 +171,8 @@ public final class TableStore: Sendable {
         }
     }
 
-    /// Changes the set of files in one step: the manifest first, then every shard.
-    /// - Parameter edit: answers false to leave everything as it is.
+    /// Changes the set of sstables in one step: writes the manifest, then updates every shard.
+    /// - Parameter edit: returns false to leave everything unchanged.
     private func change(
         flushed: LogPosition?, dropping memtables: [Memtable], _ edit: (inout [SSTable]) -> Bool
     ) throws(StorageError) -> Bool {
@@ -191,12 +194,12 @@ public final class TableStore: Sendable {
         return removed != nil
     }
 
-    /// Removes a file that could not be installed, unless the manifest on the disk names it all the same: a rename may have happened whose
-    /// directory could not be synced.
+    /// Removes an sstable that could not be installed, unless the manifest on disk names it: the manifest may have been
+    /// renamed although syncing its directory failed.
     func discard(_ id: UInt32, _ writer: SSTableWriter) {
         do {
             if try Manifest.read(engine.system, directory: directory).tables.contains(id) { return }
-        } catch { return }  // then it may; a stray file is removed at the next start
+        } catch { return }  // the manifest may name it; a stray file is removed at the next start
         writer.abandon()
     }
 }

@@ -2,11 +2,11 @@ import Primitives
 
 /// Mutations that a node missed.
 public struct Hint: Sendable, Equatable {
-    /// What is to be applied there, in the format of `MutationWriter`.
+    /// The mutations to apply on the target node, in the format of `MutationWriter`.
     public var mutations: [UInt8]
-    /// When they were written, in seconds since 1970.
+    /// When the mutations were written, in seconds since 1970.
     public var createdAt: UInt32
-    /// How long they may be replayed: the smallest `gc_grace_seconds` of their tables.
+    /// How long the hint may be replayed, in seconds: the smallest `gc_grace_seconds` of its tables.
     public var graceSeconds: UInt32
 
     public init(mutations: [UInt8], createdAt: UInt32, graceSeconds: UInt32) {
@@ -15,16 +15,17 @@ public struct Hint: Sendable, Equatable {
         self.graceSeconds = graceSeconds
     }
 
-    /// Whether replaying it could bring back what was deleted since: a tombstone that is as old may be gone by now.
+    /// Whether the hint is too old to replay: a tombstone written since may already be purged, and the hint would
+    /// resurrect the data it deleted.
     static func isExpired(createdAt: UInt32, graceSeconds: UInt32, now: UInt32) -> Bool {
         UInt64(createdAt) + UInt64(graceSeconds) <= UInt64(now)
     }
 }
 
-/// A place in the hints of one target.
+/// A position in the hints of one target.
 public struct HintPosition: Comparable, Sendable, Hashable {
     public var segment: UInt64
-    /// Bytes from the segment's start; `Int.max` when the segment is done.
+    /// The offset in the segment's file, in bytes; `Int.max` when the segment is done.
     public var offset: Int
 
     public init(segment: UInt64, offset: Int) {
@@ -37,10 +38,10 @@ public struct HintPosition: Comparable, Sendable, Hashable {
     }
 }
 
-/// Hints of one target, in the order they were kept.
+/// Hints of one target, in the order they were added.
 public struct HintBatch: Sendable, Equatable {
     public var hints: [Hint]
-    /// What to acknowledge when all of them were delivered.
+    /// The position to acknowledge once all hints are delivered.
     public var end: HintPosition
 
     public init(hints: [Hint], end: HintPosition) {
@@ -48,22 +49,22 @@ public struct HintBatch: Sendable, Equatable {
         self.end = end
     }
 
-    /// Bytes of their mutations.
+    /// The total bytes of the mutations.
     public var byteCount: Int { hints.reduce(0) { $0 + $1.mutations.count } }
 }
 
-/// What waits for one node.
+/// The hints waiting for one node.
 public struct HintTarget: Sendable, Equatable {
     public var id: UUID
     /// Bytes not acknowledged yet, in files and in memory.
     public var bytes: Int
-    /// When the oldest of them was written, in seconds since 1970.
+    /// When the oldest hint was written, in seconds since 1970.
     public var oldest: UInt32
 }
 
-/// From when to when a node missed writes for which there are no hints: it needs a repair.
+/// The time span in which a node missed writes without a hint being stored: the node needs a repair.
 public struct HintOverflow: Sendable, Equatable {
-    /// Seconds since 1970.
+    /// Both in seconds since 1970.
     public var first: UInt32
     public var last: UInt32
 
@@ -78,40 +79,40 @@ public struct HintOverflow: Sendable, Equatable {
     }
 }
 
-/// What was done with hints since the start.
+/// Hint counters since the start of the process.
 public struct HintCounters: Sendable, Equatable {
-    /// Hints taken by `add`.
+    /// Hints accepted by `add`.
     public var kept = 0
-    /// Hints that reached a file, and their bytes there.
+    /// Hints written to files, and their bytes there.
     public var written = 0
     public var writtenBytes = 0
     /// Hints acknowledged, and the bytes of their mutations.
     public var replayed = 0
     public var replayedBytes = 0
-    /// Hints dropped at replay since they were older than their grace.
+    /// Hints dropped at replay because they were older than their grace period.
     public var expired = 0
-    /// Hints not taken: a limit, or the window.
+    /// Hints refused because of a limit or the hint window.
     public var refused = 0
-    /// Places in segments that were damaged.
+    /// Damaged places found in segments.
     public var damaged = 0
 
     public init() {}
 }
 
-/// What the store has to tell the server's log.
+/// Events of the hint store, for the server's log.
 public enum HintStoreEvent: Sendable, Equatable {
-    /// No more hints are kept for a node, for now: it needs a repair.
+    /// Hints for a node are being refused: it needs a repair.
     case overflowed(UUID, reason: String)
     case damaged(path: String, offset: Int, String)
-    /// A segment of another version of the format; it is left alone.
+    /// A segment has an unknown format version and is left alone.
     case unknownVersion(path: String, found: UInt32)
     case failed(String)
 
-    /// One line.
+    /// The event as one log line.
     public var text: String {
         switch self {
-        case .overflowed(let target, let reason): "keeps no hint for \(target), which will need a repair: \(reason)"
-        case .damaged(let path, let offset, let what): "\(path) is damaged at byte \(offset): \(what); its node will need a repair"
+        case .overflowed(let target, let reason): "a hint for \(target) was refused and the node will need a repair: \(reason)"
+        case .damaged(let path, let offset, let what): "\(path) is damaged at byte \(offset): \(what); the target node will need a repair"
         case .unknownVersion(let path, let found):
             "\(path) has version \(found) of the format, and this server reads version \(HintFormat.version); it is left alone"
         case .failed(let what): what

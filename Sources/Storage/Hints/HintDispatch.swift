@@ -1,62 +1,66 @@
 import Primitives
 
-/// How fast hints are sent, and how many wait for an answer.
+/// Options of hint replay.
 public struct HintDispatchOptions: Sendable {
-    /// For all nodes together: each that is being replayed to gets an equal share. 0 for no limit.
+    /// The rate limit for all targets together, in bytes per second, divided equally among the active sessions; 0 means
+    /// no limit.
     public var bytesPerSecond = 1024 << 10
-    /// Hints sent to one node and not delivered yet.
+    /// The maximum number of hints sent to one node and not yet delivered.
     public var hintsInFlight = 128
-    /// Bytes read for one node and not delivered yet, beyond which no more are read.
+    /// Once this many bytes are read for one node and not yet delivered, reading pauses.
     public var bytesInFlight = 4 << 20
-    /// Bytes of a batch; a single hint may have more.
+    /// The target size of a batch, in bytes; a single larger hint is a batch of its own.
     public var batchBytes = 64 << 10
-    /// Microseconds after which a batch without an answer counts as failed.
+    /// The time after which a batch without an answer counts as failed, in microseconds.
     public var deliveryTimeout: Int64 = 10_000_000
-    /// Microseconds of rest after a failure; twice as many after each that follows, up to the last.
+    /// The pause after a failure, in microseconds; doubled after each further failure, up to `lastRest`.
     public var firstRest: Int64 = 1_000_000
     public var lastRest: Int64 = 60_000_000
 
     public init() {}
 }
 
-/// What happened to a replay.
+/// An input of hint replay.
 public enum HintDispatchEvent: Sendable, Equatable {
-    /// A node for which hints wait is up, or there are new ones for it: they are to be sent.
+    /// A node with waiting hints is up, or there are new hints for it: start replaying.
     case nodeUp(UUID)
-    /// A node is down, or was removed: what was sent to it is forgotten.
+    /// A node is down or was removed: end its session.
     case nodeDown(UUID)
-    /// What a `read` gave; nil when there is no more.
+    /// The result of a `read` effect; nil when there are no more hints.
     case read(UUID, session: UInt64, HintBatch?)
     case readFailed(UUID, session: UInt64)
     case delivered(UUID, batch: UInt64)
     case failed(UUID, batch: UInt64)
-    /// Time goes by. To be told at least ten times a second while `isActive`.
+    /// The clock advanced. Must be sent at least ten times a second while `isActive`.
     case tick
 }
 
-/// What a replay wants done, in this order.
+/// An action for the caller. Execute them in the given order.
 public enum HintDispatchEffect: Sendable, Equatable {
-    /// Read the next hints: from a new `HintStore.reader(for:)` when the session is new, else from that session's. The answer is `read` or `readFailed`.
+    /// Read the next hints: from a new `HintStore.reader(for:)` for a new session, else from the session's reader.
+    /// Answer with `read` or `readFailed`.
     case read(UUID, session: UInt64, maxBytes: Int, maxHints: Int)
-    /// Have the node apply these; the answer is `delivered` or `failed` with the number of the batch.
+    /// Send these hints to the node; answer with `delivered` or `failed` and the batch number.
     case send(UUID, batch: UInt64, [Hint])
-    /// All up to there arrived: `HintReader.acknowledge`.
+    /// Everything up to this position was delivered: call `HintReader.acknowledge`.
     case acknowledge(UUID, session: UInt64, HintPosition)
-    /// All that the session's reader had arrived; there may be newer hints.
+    /// All hints of the session's reader were delivered. There may be newer ones.
     case finished(UUID)
 }
 
-/// Decides when which hints are sent to which node: a state machine without files, network or clock.
+/// Decides when to send which hints to which node: a state machine without files, network or clock.
 ///
-/// 1. A node that comes up begins a session. Its hints are read batch by batch, and sent in order.
-/// 2. Before a batch is read or sent, the node must have credit: its share of the rate, of a fifth of a second at most. A batch takes its bytes
-///    from it, below zero if need be, so that a large mutation is paid for later.
-/// 3. At most `hintsInFlight` hints wait for an answer. Batches may be answered in any order; acknowledged is what was delivered without a hole.
-/// 4. A batch that fails, or is not answered in time, is sent again after a rest, during which nothing is sent to that node. Rests grow with every failure
-///    after one and begin anew with a delivery. Whatever arrives twice changes nothing.
-/// 5. A node that goes down ends its session; the next begins at what was acknowledged.
+/// 1. A node that comes up starts a session. Its hints are read in batches and sent in order.
+/// 2. Reading or sending a batch requires credit: the session's share of the rate, accumulated for at most a fifth of a
+///    second. Sending subtracts the batch's bytes and may make the credit negative, so that a large mutation delays
+///    later ones.
+/// 3. At most `hintsInFlight` hints wait for an answer. Batches may be answered in any order; only a delivered prefix
+///    without gaps is acknowledged.
+/// 4. A batch that fails or times out is sent again after a pause, during which nothing is sent to that node. The pause
+///    doubles with every consecutive failure; a delivery resets it. Delivering a hint twice is harmless.
+/// 5. A node that goes down ends its session; the next session starts at the acknowledged position.
 ///
-/// The same events at the same times give the same effects. Times are microseconds of a clock that only goes forward.
+/// The same events at the same times give the same effects. Times are microseconds of a monotonic clock.
 public struct HintDispatch: Sendable {
     struct Batch: Sendable {
         var number: UInt64
@@ -70,23 +74,23 @@ public struct HintDispatch: Sendable {
 
     struct Session: Sendable {
         var number: UInt64
-        /// Millionths of bytes that may be sent; below zero after more was.
+        /// What may be sent, in millionths of a byte; negative after overspending.
         var credit: Int64
-        /// In order; the first was not delivered.
+        /// In order; the first one is not delivered yet.
         var batches: [Batch] = []
         var isReading = false
-        /// Whether the reader has no more.
+        /// Whether the reader has no more hints.
         var isExhausted = false
         var restsUntil = Int64.min
         var rest: Int64 = 0
 
         var inFlight: Int { batches.reduce(0) { $0 + ($1.sentAt != nil && !$1.isDelivered ? $1.count : 0) } }
-        /// Bytes held, sent or not.
+        /// Bytes of undelivered batches, sent or not.
         var heldBytes: Int { batches.reduce(0) { $0 + ($1.isDelivered ? 0 : $1.byteCount) } }
         var hasUnsent: Bool { batches.contains { $0.sentAt == nil && !$0.isDelivered } }
     }
 
-    /// Credit is gathered for so many microseconds at most.
+    /// Credit accumulates for at most this many microseconds.
     static let burst: Int64 = 200_000
 
     public let options: HintDispatchOptions
@@ -97,22 +101,22 @@ public struct HintDispatch: Sendable {
     private var effects: [HintDispatchEffect] = []
 
     public init(options: HintDispatchOptions = HintDispatchOptions()) {
-        precondition(options.hintsInFlight > 0 && options.bytesPerSecond >= 0 && options.batchBytes > 0, "limits of a replay")
+        precondition(options.hintsInFlight > 0 && options.bytesPerSecond >= 0 && options.batchBytes > 0, "invalid hint replay limits")
         self.options = options
     }
 
-    /// Whether anything is being replayed.
+    /// Whether any session is active.
     public var isActive: Bool { !sessions.isEmpty }
 
-    /// Nodes that are being replayed to, by id.
+    /// The nodes being replayed to, sorted by id.
     public var targets: [UUID] { sessions.keys.sorted() }
 
-    /// Hints sent to a node and not delivered yet.
+    /// The number of hints sent to a node and not yet delivered.
     public func inFlight(to target: UUID) -> Int { sessions[target]?.inFlight ?? 0 }
 
-    /// Takes an event.
-    /// - Parameter now: monotonic microseconds; not below those of the event before.
-    /// - Returns: what is to be done.
+    /// Processes an event.
+    /// - Parameter now: monotonic microseconds; not less than in the call before.
+    /// - Returns: the effects to execute.
     public mutating func handle(_ event: HintDispatchEvent, now: Int64) -> [HintDispatchEffect] {
         refill(now)
         switch event {
@@ -128,7 +132,7 @@ public struct HintDispatch: Sendable {
         case .failed(let target, let batch): fail(target, batch, now)
         case .tick: expire(now)
         }
-        // All of them: one that ended leaves its share to the others.
+        // Advance all sessions: when one ends, the others get its share of the rate.
         for target in sessions.keys.sorted() { advance(target, now) }
         defer { effects = [] }
         return effects
@@ -150,7 +154,7 @@ public struct HintDispatch: Sendable {
     private mutating func begin(_ target: UUID) {
         guard sessions[target] == nil else { return }
         lastSession += 1
-        // Nothing is given at once: nodes that flap would each time have a burst.
+        // Start without credit, so that a flapping node does not get a burst each time.
         sessions[target] = Session(number: lastSession, credit: options.bytesPerSecond == 0 ? 1 : 0)
     }
 
@@ -194,7 +198,7 @@ public struct HintDispatch: Sendable {
         }
     }
 
-    /// Sends nothing to a node for a while. What fails during a rest was sent before it and makes it no longer.
+    /// Pauses sending to a node. A failure during a pause is of an earlier batch and does not extend it.
     private mutating func rest(_ target: UUID, _ now: Int64) {
         guard var session = sessions[target], now >= session.restsUntil else { return }
         session.rest = session.rest == 0 ? options.firstRest : min(session.rest * 2, options.lastRest)
@@ -202,7 +206,7 @@ public struct HintDispatch: Sendable {
         sessions[target] = session
     }
 
-    /// Sends and reads what may be, and ends a session that has nothing left.
+    /// Sends and reads what the limits allow, and ends a session that has nothing left.
     private mutating func advance(_ target: UUID, _ now: Int64) {
         guard var session = sessions[target] else { return }
         if session.isExhausted && session.batches.isEmpty {
@@ -220,7 +224,7 @@ public struct HintDispatch: Sendable {
             inFlight += batch.count
             effects.append(.send(target, batch: batch.number, batch.hints))
         }
-        // A hole that stays open must not let what was delivered behind it pile up.
+        // Limit the batches held: while one stays unanswered, delivered batches behind it cannot be dropped.
         let mayRead =
             !session.isReading && !session.isExhausted && !session.hasUnsent && session.credit > 0 && inFlight < options.hintsInFlight
             && session.batches.count < options.hintsInFlight && session.heldBytes < options.bytesInFlight

@@ -1,14 +1,15 @@
 import Primitives
 
-/// The file of a segment of hints.
+/// The file format of a hint segment.
 ///
 ///     segment := header record* [end]
 ///     header  := magic (8) version (4) zero (4) target (16) segment (8) checksum (8)                          48 bytes
-///     record  := mutationBytes (4) created (4) grace (4) zero (4) payloadChecksum (8) headerChecksum (8) mutations padding
-///     end     := a record's 32 bytes with mutationBytes = FFFFFFFF: the segment was left in good order
+///     record  := mutationBytes (4) created (4) grace (4) zero (4) payloadChecksum (8) headerChecksum (8)
+///                mutations padding
+///     end     := a record's 32 bytes with mutationBytes = FFFFFFFF: the segment is complete
 ///
-/// All numbers little-endian but the target's id. The checksum of a record's header is seeded with the segment and the record's offset, so that
-/// nothing a mutation holds passes for a record.
+/// All numbers are little-endian, except the target's id. The checksum of a record's header is seeded with the
+/// segment's number and the record's offset, so that no bytes inside a mutation pass for a record.
 ///
 /// Part of the file format; do not change.
 enum HintFormat {
@@ -17,22 +18,22 @@ enum HintFormat {
     static let headerBytes = 48
     static let recordHeaderBytes = 32
     static let endMark = UInt32.max
-    /// Most bytes of mutations in a record; more is not believed.
+    /// The maximum bytes of mutations in a record; a header with more is invalid.
     static let largestMutations = 256 << 20
 
-    /// What a record says of itself.
+    /// A decoded record header.
     struct RecordHeader: Equatable {
         var mutationCount: Int
         var created: UInt32
         var grace: UInt32
         var payloadChecksum: UInt64
         var isEnd: Bool
-        /// Bytes of the record in the file.
+        /// Bytes of the whole record in the file.
         var storedCount: Int { HintFormat.storedCount(mutations: mutationCount) }
     }
 
     enum HeaderProblem: Error, Equatable {
-        /// It is no header, or another segment's.
+        /// Not a header, or the header of another segment.
         case damaged
         case version(UInt32)
     }
@@ -61,7 +62,7 @@ enum HintFormat {
         else { throw .damaged }
     }
 
-    /// Adds a record whose place is not known yet: `place` completes it.
+    /// Appends a record without its header checksum; `place` adds that once the record's offset is known.
     static func appendRecord(
         _ mutations: UnsafeRawBufferPointer, created: UInt32, grace: UInt32, payloadChecksum: UInt64, to out: inout [UInt8]
     ) {
@@ -75,7 +76,7 @@ enum HintFormat {
         out.append(contentsOf: repeatElement(0, count: -mutations.count & 7))
     }
 
-    /// Sets the checksum of the record's header at `index`, which goes to `offset` of `segment`.
+    /// Sets the header checksum of the record at `index`, which will be written at `offset` of `segment`.
     static func place(_ out: inout [UInt8], at index: Int, segment: UInt64, offset: Int) {
         precondition(out.count - index >= recordHeaderBytes, "no record at \(index) of \(out.count) bytes")
         let checksum = out.withUnsafeBytes { bytes in
@@ -84,7 +85,7 @@ enum HintFormat {
         for byte in 0..<8 { out[index + 24 + byte] = UInt8(truncatingIfNeeded: checksum >> UInt64(byte * 8)) }
     }
 
-    /// Bytes of mutations of the record at `index`, which this process encoded.
+    /// Returns the mutation bytes of the record at `index`, which this process encoded.
     static func mutationCount(_ out: [UInt8], at index: Int) -> Int {
         Int(out[index]) | Int(out[index + 1]) << 8 | Int(out[index + 2]) << 16 | Int(out[index + 3]) << 24
     }
@@ -93,7 +94,7 @@ enum HintFormat {
         (0..<4).reduce(0) { $0 | UInt32(out[index + 4 + $1]) << UInt32($1 * 8) }
     }
 
-    /// The record that says that the segment ends here.
+    /// Encodes the end record of a segment.
     static func end(segment: UInt64, offset: Int) -> [UInt8] {
         var out: [UInt8] = []
         append(endMark, to: &out)
@@ -102,7 +103,7 @@ enum HintFormat {
         return out
     }
 
-    /// Nil when the bytes are not a good header of a record at `offset`.
+    /// Decodes a record header; nil when there is no valid one for `offset`.
     static func parseRecord(_ bytes: UnsafeRawBufferPointer, segment: UInt64, offset: Int) -> RecordHeader? {
         guard bytes.count >= recordHeaderBytes,
             Checksum.xxh3(UnsafeRawBufferPointer(rebasing: bytes[..<24]), seed: seed(segment: segment, offset: offset)) == word(bytes, 24)

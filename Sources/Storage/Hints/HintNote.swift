@@ -1,6 +1,6 @@
 import Primitives
 
-/// The small files beside the segments: a few numbers in lines of text, with a checksum.
+/// The position and overflow files beside the segments: a few numbers as lines of text, with a checksum.
 ///
 ///     position := "auspex hint position 1\n" "offset N\n" "checksum HEX\n"
 ///     overflow := "auspex hint overflow 1\n" "first SECONDS\n" "last SECONDS\n" "checksum HEX\n"
@@ -13,12 +13,12 @@ enum HintNote {
         encode("overflow", [("first", UInt64(overflow.first)), ("last", UInt64(overflow.last))])
     }
 
-    /// Nil when the bytes are not a position.
+    /// Decodes a position file; nil when it is not valid.
     static func decodePosition(_ bytes: [UInt8]) -> Int? {
         decode("position", ["offset"], bytes).flatMap { Int(exactly: $0[0]) }
     }
 
-    /// Nil when the bytes do not say from when to when writes were missed.
+    /// Decodes an overflow file; nil when it is not valid.
     static func decodeOverflow(_ bytes: [UInt8]) -> HintOverflow? {
         guard let values = decode("overflow", ["first", "last"], bytes), let first = UInt32(exactly: values[0]),
             let last = UInt32(exactly: values[1]), first <= last
@@ -42,18 +42,19 @@ enum HintNote {
             guard words.count == 2, words[0] == name, let value = UInt64(words[1]) else { return nil }
             values.append(value)
         }
-        // Whatever was read stands for the file only if it is all of it.
+        // Comparing with the re-encoded values checks the checksum, the first line and that nothing else is in the
+        // file.
         guard encode(kind, Array(zip(names, values))) == bytes else { return nil }
         return values
     }
 }
 
-/// The names in a directory of hints.
+/// A file name in a hint directory.
 enum HintFileName: Equatable {
     case segment(UUID, UInt64)
     case position(UUID, UInt64)
     case overflow(UUID)
-    /// What a crash left of a file being replaced.
+    /// A temporary file that a crash left behind.
     case temporary
 
     var text: String {
@@ -65,10 +66,10 @@ enum HintFileName: Equatable {
         }
     }
 
-    /// Nil for a file that is not the store's.
+    /// Returns nil for a file that does not belong to the store.
     init?(_ name: String) {
         if name.hasSuffix(".tmp") {
-            // Nobody else's temporary files are removed.
+            // Only the store's own temporary files count, since those are removed.
             guard HintFileName(String(name.dropLast(4))) != nil else { return nil }
             self = .temporary
             return
@@ -84,7 +85,7 @@ enum HintFileName: Equatable {
         } else {
             return nil
         }
-        // One name a file: no leading zeros, no capitals.
+        // Accept only the canonical name: no leading zeros, no capitals.
         guard text == name else { return nil }
     }
 }

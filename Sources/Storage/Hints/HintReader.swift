@@ -2,26 +2,26 @@ import Platform
 import Primitives
 import Synchronization
 
-/// Gives out the hints of one target that were there when it was made, in order.
+/// Reads the hints of one target that existed when the reader was created, in order.
 ///
-/// **Thread safety**: all methods, from any thread. `next` reads files and may wait; `acknowledge` does not.
+/// **Thread safety**: all methods, from any thread. `next` reads files and may block; `acknowledge` does not.
 public final class HintReader: Sendable {
-    /// Where the reading is. `next` locks it, and `passed` within.
+    /// The read position. `next` locks it, then `passed`.
     struct Cursor {
-        /// Segments not begun, oldest first.
+        /// Segments not started, oldest first.
         var segments: ArraySlice<HintStore.Segment>
         var scan: HintSegmentScan?
     }
 
-    /// What was given out or passed over, and is not acknowledged.
+    /// What was returned or skipped and is not acknowledged yet.
     struct Passed {
-        /// A batch, or a stretch with nothing to deliver.
+        /// A batch, or a part with nothing to deliver.
         struct Stretch {
             var end: HintPosition
             var count: Int
             var bytes: Int
         }
-        /// In order; a stretch without hints counts as acknowledged once all before it is.
+        /// In order. An entry without hints counts as acknowledged once all before it are.
         var stretches: [Stretch] = []
         var acknowledged: HintPosition
     }
@@ -39,16 +39,17 @@ public final class HintReader: Sendable {
         passed = Mutex(Passed(acknowledged: HintPosition(segment: first.number, offset: first.acknowledged)))
     }
 
-    /// The next hints, all of one segment.
+    /// Reads the next hints, all from one segment.
     ///
-    /// Hints older than their grace are dropped. Damage is told to the observer and passed over; the target is marked as needing a repair.
+    /// Expired hints are dropped. Damaged parts are reported to the observer and skipped, and the target is marked as
+    /// needing a repair.
     /// - Parameters:
-    ///   - maxBytes: of their mutations; the first may have more.
+    ///   - maxBytes: the maximum bytes of mutations; the first hint may be larger.
     ///   - maxHints: at least 1.
-    /// - Returns: nil when there are no more. What was added meanwhile is for another reader.
-    /// - Throws: `file` when a file cannot be read; the next call begins at the same hint.
+    /// - Returns: nil when there are no more. Hints added since the reader was created need another reader.
+    /// - Throws: `file` when a file cannot be read; the next call starts at the same hint.
     public func next(maxBytes: Int, maxHints: Int = .max) throws(StorageError) -> HintBatch? {
-        precondition(maxHints > 0, "a batch of no hints")
+        precondition(maxHints > 0, "maxHints must be positive")
         do throws(FileError) {
             return try cursor.withLockTyped { (cursor) throws(FileError) -> HintBatch? in
                 try self.read(&cursor, maxBytes: maxBytes, maxHints: maxHints)
@@ -83,7 +84,7 @@ public final class HintReader: Sendable {
             case .damaged(let offset, let what), .damagedRest(let offset, let what): report(scan, offset, what)
             case .end: break
             }
-            // A batch ends behind what follows it and is not delivered.
+            // A batch's end includes the skipped parts that follow it.
             let isOver = scan.isOver
             let end = HintPosition(segment: scan.number, offset: isOver ? .max : scan.offset)
             if isOver { scan.file.close() }
@@ -93,7 +94,7 @@ public final class HintReader: Sendable {
         }
     }
 
-    /// Opens the next segment; false after the last.
+    /// Opens the next segment; false when there is none.
     private func begin(_ cursor: inout Cursor) throws(FileError) -> Bool {
         while let segment = cursor.segments.first {
             let file: any File
@@ -101,7 +102,7 @@ public final class HintReader: Sendable {
                 file = try store.system.open(store.path(.segment(target, segment.number)), .read)
             } catch {
                 guard error.reason == .notFound else { throw error }
-                // The target was removed, or another reader was faster.
+                // The target was removed, or another reader finished the segment.
                 cursor.segments.removeFirst()
                 pass(to: HintPosition(segment: segment.number, offset: .max))
                 continue
@@ -133,7 +134,7 @@ public final class HintReader: Sendable {
         return HintBatch(hints: hints, end: end)
     }
 
-    /// There is nothing to deliver up to there.
+    /// Records that there is nothing to deliver up to `end`.
     private func pass(to end: HintPosition) {
         passed.withLock { passed in
             if let last = passed.stretches.last, last.count == 0 { passed.stretches.removeLast() }
@@ -142,7 +143,8 @@ public final class HintReader: Sendable {
         advance(to: nil)
     }
 
-    /// All hints up to there have arrived, or are wanted no more; they are not given out again.
+    /// Acknowledges all hints up to `position`: they were delivered or are no longer wanted, and are not returned
+    /// again.
     /// - Parameter position: the `end` of a batch.
     public func acknowledge(upTo position: HintPosition) { advance(to: position) }
 
@@ -162,10 +164,10 @@ public final class HintReader: Sendable {
 }
 
 extension HintStore {
-    /// What waits for a node, in order; nil when nothing does.
+    /// Returns a reader for a node's waiting hints; nil when there are none.
     ///
-    /// Writes what was added until now and seals the segment, on the disk. Where that fails, which the observer is told, the reader has what was written
-    /// before: on a full disk, replaying is what makes room. One reader at a time makes sense for a target.
+    /// Writes all added hints and seals the segment. When that fails, the observer is told and the reader has what was
+    /// written before: on a full disk, replaying is what frees space. Use one reader at a time per target.
     public func reader(for target: UUID) -> HintReader? {
         files.withLock { files in
             do throws(FileError) {

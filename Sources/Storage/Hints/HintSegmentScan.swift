@@ -1,22 +1,22 @@
 import Platform
 import Primitives
 
-/// Reads one segment from front to back, believing nothing of it.
+/// Reads one segment from front to back, trusting nothing in it.
 ///
-/// 1. A record counts when the checksums of its header and of its mutations are right.
-/// 2. Where none stands and no good header of a record follows, the segment ends: a write was torn.
-/// 3. Where one follows, bytes were damaged. When the record's own header is good, that record alone is passed over; else nothing says where the next one begins,
-///    and the rest of the segment is.
+/// 1. A record is valid when the checksums of its header and of its mutations match.
+/// 2. Where there is no valid record and no valid header follows, the segment ends: the last write was torn.
+/// 3. Where a valid header follows, bytes were damaged. When the damaged record's own header is valid, only that record
+///    is skipped; otherwise the start of the next record is unknown, and the rest of the segment is skipped.
 ///
-/// It holds a window of the file, and a record's mutations at most.
+/// Memory use is one window of the file, or one record's mutations if those are larger.
 struct HintSegmentScan {
     enum Step {
         case record(HintFormat.RecordHeader)
-        /// The next record has more mutations than asked for; it was not taken.
+        /// The next record's mutations exceed the limit; it was not consumed.
         case tooLarge
-        /// A record that was passed over.
+        /// A damaged record was skipped.
         case damaged(offset: Int, String)
-        /// The rest was passed over.
+        /// The rest of the segment was skipped.
         case damagedRest(offset: Int, String)
         case end
     }
@@ -27,17 +27,17 @@ struct HintSegmentScan {
     let target: UUID
     let number: UInt64
     let size: Int
-    /// Where the next record begins.
+    /// The offset of the next record.
     private(set) var offset: Int
-    /// The mutations of the record that `next` returned stand here.
+    /// The range in `window` of the mutations of the record that `next` returned.
     private(set) var payload: Range<Int> = 0..<0
     private(set) var window: [UInt8] = []
     private var windowStart = 0
-    /// Whether nothing follows.
+    /// Whether the end was reached.
     private(set) var isOver = false
     private var isHeaderChecked = false
 
-    /// - Parameter offset: where to begin; 0 for the first record.
+    /// - Parameter offset: where to start; 0 for the first record.
     init(_ file: any File, target: UUID, number: UInt64, from offset: Int) throws(FileError) {
         self.file = file
         self.target = target
@@ -46,8 +46,8 @@ struct HintSegmentScan {
         self.offset = max(offset, HintFormat.headerBytes)
     }
 
-    /// Makes `count` bytes from `start`, which are in the file, stand in the window.
-    /// - Returns: where in the window; nil when the file has become shorter.
+    /// Loads `count` bytes of the file from `start` into the window.
+    /// - Returns: their index in the window; nil when the file has become shorter.
     private mutating func load(_ start: Int, _ count: Int) throws(FileError) -> Int? {
         if start >= windowStart && windowStart + window.count - start >= count { return start - windowStart }
         let wanted = min(max(count, HintSegmentScan.windowBytes), size - start)
@@ -66,8 +66,8 @@ struct HintSegmentScan {
         }
     }
 
-    /// The next record, or what stands in its place.
-    /// - Parameter limit: most bytes of mutations to take.
+    /// Reads the next record.
+    /// - Parameter limit: the maximum bytes of mutations to return.
     mutating func next(limit: Int) throws(FileError) -> Step {
         if !isHeaderChecked {
             isHeaderChecked = true
@@ -85,7 +85,7 @@ struct HintSegmentScan {
         guard offset < size else { return finish() }
         let start = offset
         guard let header = try header(at: start) else {
-            return try endOrRest(at: start, from: start + 8, "the header of a hint is damaged, and good ones follow")
+            return try endOrRest(at: start, from: start + 8, "the header of a hint is damaged, and valid hints follow it")
         }
         if header.isEnd { return finish() }
         guard size - start >= header.storedCount else { return finish() }
@@ -97,7 +97,7 @@ struct HintSegmentScan {
         offset = start + header.storedCount
         guard checksum != header.payloadChecksum else { return .record(header) }
         guard try hasGoodHeader(from: offset) else { return finish() }
-        return .damaged(offset: start, "a hint is damaged, and good ones follow")
+        return .damaged(offset: start, "a hint is damaged, and valid hints follow it")
     }
 
     private mutating func finish() -> Step {

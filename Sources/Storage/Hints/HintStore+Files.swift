@@ -3,7 +3,7 @@ import Primitives
 import Synchronization
 
 extension HintStore {
-    /// What a directory holds.
+    /// Reads the contents of a hint directory.
     static func open(
         system: any FileSystem, directory: String, observer: (HintStoreEvent) -> Void
     ) throws(FileError) -> sending (state: State, files: Files) {
@@ -23,9 +23,9 @@ extension HintStore {
                 state.storedBytes += segment.fileBytes
             case .position(let target, let number): positions.append((target, number, path))
             case .overflow(let target):
-                // What cannot be read counts as all there is: a repair too many does no harm.
+                // An unreadable overflow file counts as unlimited: an extra repair is harmless.
                 let read = HintNote.decodeOverflow(try system.readAll(path))
-                if read == nil { observer(.damaged(path: path, offset: 0, "it does not say what the node missed")) }
+                if read == nil { observer(.damaged(path: path, offset: 0, "it does not parse, so the node counts as having missed all writes")) }
                 state.series[target, default: empty].overflow = read ?? HintOverflow(first: 0, last: .max)
             case nil: continue
             }
@@ -36,7 +36,7 @@ extension HintStore {
                 try system.remove(position.path)
                 continue
             }
-            // A damaged one is as good as none: the segment is replayed from its start.
+            // A damaged position counts as none: the segment is replayed from its start.
             guard let offset = HintNote.decodePosition(try system.readAll(position.path)), offset >= HintFormat.headerBytes, offset % 8 == 0
             else {
                 state.series[position.target]?.segments[index].savedPosition = 1
@@ -49,7 +49,8 @@ extension HintStore {
         return (state, files)
     }
 
-    /// A segment that is there, on the disk from now on; nil when it is of another version. Damage is for the reader to find.
+    /// Reads an existing segment's header and syncs the file; nil for an unknown version. The reader finds other
+    /// damage.
     private static func examine(
         _ system: any FileSystem, _ path: String, target: UUID, number: UInt64, _ observer: (HintStoreEvent) -> Void
     ) throws(FileError) -> Segment? {
@@ -72,32 +73,33 @@ extension HintStore {
             observer(.unknownVersion(path: path, found: version))
             return nil
         }
-        // A process that was killed left it to the kernel.
+        // A killed process may have left it unsynced.
         try file.sync()
         let made = UInt32(clamping: number / 1000)
         return Segment(number: number, fileBytes: try file.size(), oldest: found.first.flatMap { $0.isEnd ? nil : $0.created } ?? made)
     }
 
-    /// Hands all that was added to the kernel: it survives the process.
-    /// - Throws: `file` when the disk refuses; the same hints are tried again by the next flush.
+    /// Passes all added hints to the kernel, so that they survive the end of the process.
+    /// - Throws: `file` when a write fails; the next flush retries the same hints.
     public func flush() throws(StorageError) {
         do throws(FileError) {
             try files.withLockTyped { (files) throws(FileError) in try self.write(&files) }
         } catch { throw .file(error) }
     }
 
-    /// Flushes and returns when all of it is on the disk; writes positions and marks, and removes what was acknowledged.
+    /// Flushes, and returns once everything is on disk; writes position and overflow files, and removes acknowledged
+    /// segments.
     ///
-    /// What fails does not keep the rest from being done.
-    /// - Throws: `file` with the first failure; all is tried again by the next call, but for a file the disk refused to sync, whose node is then marked as
-    ///   needing a repair.
+    /// A failed step does not skip the others.
+    /// - Throws: `file` with the first failure. The next call retries everything except a file that failed to sync,
+    ///   whose target is marked as needing a repair.
     public func sync() throws(StorageError) {
         do throws(FileError) {
             try files.withLockTyped { (files) throws(FileError) in try self.syncAll(&files) }
         } catch { throw .file(error) }
     }
 
-    /// Flushes, syncs, seals and closes; nothing can be added after it.
+    /// Flushes, syncs, seals and closes; `add` throws afterwards.
     public func close() throws(StorageError) {
         state.withLock { $0.isClosed = true }
         do throws(FileError) {
@@ -113,8 +115,8 @@ extension HintStore {
         } catch { throw .file(error) }
     }
 
-    /// Forgets a node that is no more, with all that was kept for it.
-    /// - Throws: `file` when a file cannot be removed; the rest is.
+    /// Forgets a node that left the cluster, with all its hints.
+    /// - Throws: `file` when a file cannot be removed; the others still are.
     public func remove(_ target: UUID) throws(StorageError) {
         do throws(FileError) {
             try files.withLockTyped { (files) throws(FileError) in
@@ -141,7 +143,7 @@ extension HintStore {
 
     // MARK: Writing
 
-    /// Writes what an earlier write left, then what was added since.
+    /// Writes the remains of a failed write first, then the newly added hints.
     func write(_ files: inout Files) throws(FileError) {
         let waiting = state.withLock { state in
             let targets = state.series.keys.filter { state.series[$0]?.pending.isEmpty == false }
@@ -165,7 +167,7 @@ extension HintStore {
             if files.open[target] == nil { try openSegment(target, &files) }
             guard var segment = files.open[target] else { return }
             var out = segment.offset == 0 ? HintFormat.header(target: target, segment: segment.number) : []
-            // Records that fit, with an end behind them.
+            // Take the records that fit, leaving space for the end record.
             let room = options.fileBytes - HintFormat.recordHeaderBytes - segment.offset - out.count
             var taken = 0
             var count = 0
@@ -180,7 +182,7 @@ extension HintStore {
                 count += 1
             }
             guard taken > 0 else {
-                precondition(segment.offset > 0, "a record that no segment has room for")
+                precondition(segment.offset > 0, "a record larger than a segment")
                 try seal(target, &files)
                 continue
             }
@@ -223,14 +225,14 @@ extension HintStore {
         files.open[target] = OpenSegment(file: file, number: number)
     }
 
-    /// Ends the segment being written: it is complete and on the disk when this returns.
+    /// Ends the segment being written; it is complete and on disk when this returns.
     func seal(_ target: UUID, _ files: inout Files) throws(FileError) {
         guard let segment = files.open.removeValue(forKey: target) else { return }
         defer { segment.file.close() }
         guard segment.offset > 0 else {
-            // No write has reached it, so that nobody knows of it.
+            // Nothing was written to it, so it is in no list of segments, and replay ignores an empty file.
             files.isDirectoryChanged = true
-            do throws(FileError) { try system.remove(path(.segment(target, segment.number))) } catch {}  // the next replay finds it empty
+            do throws(FileError) { try system.remove(path(.segment(target, segment.number))) } catch {}
             return
         }
         let end = HintFormat.end(segment: segment.number, offset: segment.offset)
@@ -241,13 +243,13 @@ extension HintStore {
                 state.series[target]?.segments[index].fileBytes += end.count
                 state.storedBytes += end.count
             }
-        } catch {}  // what there is of an end reads as a torn tail: no record is lost
+        } catch {}  // a partial end record reads as a torn tail: no record is lost
         try syncFile(segment, target)
     }
 
     private func syncFile(_ segment: OpenSegment, _ target: UUID) throws(FileError) {
         do throws(FileError) { try segment.file.sync() } catch {
-            // The kernel may have dropped what it held, and a second sync would say nothing of it.
+            // The kernel may have dropped the data, and a second sync would not report it.
             state.withLock { state in
                 let oldest = state.series[target]?.segments.first { $0.number == segment.number }?.oldest
                 let now = max(time.wallSeconds(), oldest ?? 0)
@@ -269,7 +271,7 @@ extension HintStore {
             files.open[target]?.hasUnsynced = false
             do throws(FileError) { try syncFile(segment, target) } catch {
                 failure = failure ?? error
-                // Nothing more goes into a file that cannot be trusted.
+                // Write nothing more into a file that failed to sync.
                 files.open.removeValue(forKey: target)?.file.close()
             }
         }
@@ -296,7 +298,7 @@ extension HintStore {
         }.sorted { ($0.0, $0.1) < ($1.0, $1.1) }
         for (target, number, hasPosition) in done {
             files.isDirectoryChanged = true
-            // The position last: without it a segment that comes back in a crash is replayed from its start.
+            // Remove the position last: a segment that reappears after a crash must not be replayed from its start.
             do throws(FileError) { try system.remove(path(.segment(target, number))) } catch {
                 if error.reason != .notFound { throw error }
             }
@@ -320,7 +322,7 @@ extension HintStore {
             }
         }.sorted { ($0.0, $0.1) < ($1.0, $1.1) }
         for (target, number, offset) in changed {
-            // From now on there may be a file, whatever comes of it.
+            // From here on a file may exist, even if writing it fails.
             state.withLock { state in
                 guard let index = state.series[target]?.segments.firstIndex(where: { $0.number == number }) else { return }
                 let saved = state.series[target]?.segments[index].savedPosition ?? 0
@@ -354,7 +356,7 @@ extension HintStore {
 }
 
 extension Array where Element == UInt8 {
-    /// `withUnsafeMutableBytes` that keeps the type of the error.
+    /// `withUnsafeMutableBytes` that preserves the error's type.
     ///
     /// SAFETY: the pointer does not leave `body`.
     mutating func readTyped<R>(_ body: (UnsafeMutableRawBufferPointer) throws(FileError) -> R) throws(FileError) -> R {

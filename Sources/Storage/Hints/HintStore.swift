@@ -2,60 +2,66 @@ import Platform
 import Primitives
 import Synchronization
 
-/// How much is kept for nodes that miss writes.
+/// Limits of the hint store.
 public struct HintStoreOptions: Sendable {
-    /// Bytes of a segment file. Mutations may have half of it.
+    /// The size of a segment file, in bytes. The mutations of one hint may take almost half of it.
     public var fileBytes = 128 << 20
-    /// Bytes of files and memory for one target.
+    /// The limit for one target's files and memory, in bytes.
     public var targetBytes = 1 << 30
-    /// Bytes of files and memory for all targets.
+    /// The limit for all targets' files and memory, in bytes.
     public var totalBytes = 1 << 30
-    /// Bytes in memory that wait to be written; beyond it hints are refused.
+    /// The limit for unwritten hints in memory, in bytes; beyond it hints are refused.
     public var bufferedBytes = 32 << 20
-    /// Seconds after which no more hints are kept for a node that stays down.
+    /// How long hints are stored for a node that stays down (`max_hint_window`), in seconds.
     public var windowSeconds: UInt32 = 3 * 3600
 
     public init() {}
 }
 
-/// Keeps mutations for the nodes that missed them.
+/// Stores mutations for the nodes that missed them.
 ///
-/// 1. `add` copies mutations into memory. When a limit or the window is exceeded they are not kept, and the target is marked as needing a repair.
-/// 2. `flush` hands what was added to the kernel: it survives the process. `sync` does that and waits for the disk, writes positions and marks, and
-///    removes what was acknowledged. The owner calls `sync` at least every ten seconds on a thread that may wait.
-/// 3. A target's hints are a series of segment files. One is written at a time; it is sealed, and never written again, when it is full, when a replay
-///    begins, and at the end. So a replay meets only files that are complete and on the disk, and what is added meanwhile goes to a new one.
-/// 4. `reader(for:)` gives out what is there in order; what is acknowledged is not given out again. How far a segment was acknowledged is written by
-///    `sync`, in a small file beside it: after a crash the replay begins where the last `sync` knew it, and repeats a little, which changes nothing.
-/// 5. A segment acknowledged to its end is removed by the next `sync`.
+/// 1. `add` copies mutations into memory. When a limit or the hint window is exceeded, it refuses them and marks the
+///    target as needing a repair.
+/// 2. `flush` passes added hints to the kernel, so that they survive the end of the process. `sync` also waits for the
+///    disk, writes position and overflow files, and removes acknowledged segments. The owner calls `sync` at least
+///    every ten seconds on a thread that may block.
+/// 3. A target's hints are a series of segment files, of which one is being written. It is sealed, and never written
+///    again, when it is full, when a replay begins, and on `close`. So a replay reads only complete, synced files;
+///    hints added meanwhile go to a new one.
+/// 4. `reader(for:)` returns the waiting hints in order, without acknowledged ones. `sync` saves how far a segment is
+///    acknowledged in a small file beside it: after a crash the replay starts at the last saved position and repeats a
+///    little, which is harmless because mutations are idempotent.
+/// 5. The next `sync` removes a segment that is acknowledged to its end.
 ///
-/// Numbers of segments are milliseconds since 1970 or one more than the last, and never used again: no position is taken for another segment's.
+/// Segment numbers are milliseconds since 1970, or the last number plus one. They are never reused, so a position
+/// cannot refer to a wrong segment.
 ///
-/// **Thread safety**: all methods, from any thread. `add`, `needsRepair`, `isWithinWindow`, `targets`, `counters` and a reader's `acknowledge` do not
-/// touch the disk. Lock order: `files`, a reader's, then `state`. The observer is called with `files` held and must not call the store.
+/// **Thread safety**: all methods, from any thread. `add`, `needsRepair`, `isWithinWindow`, `targets`, `counters` and a
+/// reader's `acknowledge` do not touch the disk. Lock order: `files`, a reader's locks, `state`. The observer may be
+/// called with `files` held and must not call the store.
 public final class HintStore: Sendable {
-    /// One segment, as far as memory knows it.
+    /// The in-memory state of one segment.
     struct Segment {
         var number: UInt64
-        /// Bytes in the file.
+        /// The size of the file, in bytes.
         var fileBytes: Int
         var oldest: UInt32
-        /// Up to where it was acknowledged; `Int.max` when it is done.
+        /// The offset up to which it is acknowledged; `Int.max` when it is done.
         var acknowledged = 0
-        /// What its position file says; 0 when there is none.
+        /// The offset in its position file; 0 when there is no file.
         var savedPosition = 0
 
         var isDone: Bool { acknowledged == Int.max }
         var waitingBytes: Int { isDone ? 0 : max(0, fileBytes - acknowledged) }
     }
 
-    /// All that is known of one target.
+    /// The state of one target.
     struct Series {
-        /// Records that wait to be written, whole.
+        /// Encoded records that wait to be written.
         var pending: [UInt8] = []
-        /// Bytes of records taken to be written, not in a file yet.
+        /// Bytes of records taken from `pending` that are not in a file yet.
         var writingBytes = 0
-        /// The oldest of both.
+        /// When the oldest hint of both was written.
         var bufferedOldest = UInt32.max
         /// Oldest first.
         var segments: [Segment] = []
@@ -72,28 +78,28 @@ public final class HintStore: Sendable {
     struct State {
         var series: [UUID: Series] = [:]
         var bufferedBytes = 0
-        /// Bytes of files and memory.
+        /// Bytes of files and memory, of all targets.
         var storedBytes = 0
         var counters = HintCounters()
         var isClosed = false
     }
 
-    /// The segment being written for a target.
+    /// A target's current segment.
     struct OpenSegment {
         var file: any File
         var number: UInt64
-        /// Bytes written.
+        /// The offset of the next write, in bytes.
         var offset = 0
         var hasUnsynced = false
     }
 
-    /// The files being written.
+    /// The segments being written; guarded by the lock `files`.
     struct Files {
         var open: [UUID: OpenSegment] = [:]
-        /// Records taken from memory that a write did not take yet.
+        /// Records taken from memory that a failed write has not written yet.
         var unwritten: [UUID: [UInt8]] = [:]
         var lastNumber: UInt64 = 0
-        /// Whether a name was made or removed since the directory was synced.
+        /// Whether files were created or removed since the directory was last synced.
         var isDirectoryChanged = false
     }
 
@@ -105,16 +111,17 @@ public final class HintStore: Sendable {
     let state: Mutex<State>
     let files: Mutex<Files>
 
-    /// Opens the directory, which is made when missing.
+    /// Opens the directory, created if missing.
     /// - Parameters:
-    ///   - directory: `hints` of the data directory; nobody else writes there.
-    ///   - observer: told what the server's log should say.
-    /// - Throws: `file` when the directory cannot be read, or what a killed process left there does not reach the disk.
+    ///   - directory: `hints` in the data directory; used by this store only.
+    ///   - observer: called with events for the server's log.
+    /// - Throws: `file` when the directory cannot be read, or when files left unsynced by a killed process cannot be
+    ///   synced.
     public init(
         system: any FileSystem, time: any TimeSource, directory: String, options: HintStoreOptions = HintStoreOptions(),
         observer: @escaping @Sendable (HintStoreEvent) -> Void = { _ in }
     ) throws(StorageError) {
-        precondition((1024...2 * HintFormat.largestMutations).contains(options.fileBytes), "a segment of \(options.fileBytes) bytes")
+        precondition((1024...2 * HintFormat.largestMutations).contains(options.fileBytes), "invalid hint segment size: \(options.fileBytes) bytes")
         self.system = system
         self.time = time
         self.directory = directory
@@ -128,17 +135,18 @@ public final class HintStore: Sendable {
         files = Mutex(found.files)
     }
 
-    /// Most bytes the mutations of one hint may have.
+    /// The maximum size of one hint's mutations, in bytes.
     public var largestHint: Int { options.fileBytes / 2 - HintFormat.headerBytes - 2 * HintFormat.recordHeaderBytes }
 
-    /// Keeps mutations for a node. In memory only: `flush` and `sync` write.
+    /// Adds a hint for a node. In memory only; `flush` and `sync` write.
     /// - Parameters:
-    ///   - mutations: one unit, applied whole there. It may be for several tables.
+    ///   - mutations: one unit that is applied as a whole; may be for several tables.
     ///   - createdAt: when they were written, in seconds since 1970.
     ///   - graceSeconds: the smallest `gc_grace_seconds` of their tables.
-    ///   - downSince: since when the node is down, in seconds since 1970; nil while it counts as up, for then the window says nothing.
-    /// - Returns: false when a limit or the window is exceeded: the hint is not kept, and the target needs a repair.
-    /// - Throws: `stopped` when the store was closed.
+    ///   - downSince: since when the node has been down, in seconds since 1970; nil while it counts as up, then the
+    ///     hint window does not apply.
+    /// - Returns: false when a limit or the window is exceeded: the hint is refused and the target needs a repair.
+    /// - Throws: `stopped` when the store is closed.
     @discardableResult public func add(
         target: UUID, mutations: UnsafeRawBufferPointer, createdAt: UInt32, graceSeconds: UInt32, downSince: UInt32? = nil
     ) throws(StorageError) -> Bool {
@@ -163,13 +171,13 @@ public final class HintStore: Sendable {
             state.counters.kept += 1
             return (true, nil, false)
         }
-        guard outcome.isOpen else { throw .stopped("the hints were closed") }
+        guard outcome.isOpen else { throw .stopped("the hint store is closed") }
         guard let refusal = outcome.refusal else { return true }
         if outcome.isFirst { observer(.overflowed(target, reason: refusal)) }
         return false
     }
 
-    /// Why a hint is not kept; nil when it is.
+    /// Returns why a hint is refused; nil when it is accepted.
     private func refusal(
         _ state: State, _ target: UUID, bytes: Int, mutations: Int, createdAt: UInt32, downSince: UInt32?
     ) -> String? {
@@ -180,13 +188,14 @@ public final class HintStore: Sendable {
         }
         if options.targetBytes - (series?.storedBytes ?? 0) < bytes { return "its hints have reached \(options.targetBytes) bytes" }
         if options.totalBytes - state.storedBytes < bytes { return "all hints have reached \(options.totalBytes) bytes" }
-        if options.bufferedBytes - state.bufferedBytes < bytes { return "\(options.bufferedBytes) bytes of hints wait for the disk" }
+        if options.bufferedBytes - state.bufferedBytes < bytes { return "\(options.bufferedBytes) bytes of hints are waiting to be written" }
         return nil
     }
 
-    /// Whether hints are still kept for a node that has been down since then.
+    /// Whether hints are still stored for a node that has been down since `downSince`.
     ///
-    /// The oldest hint that waits counts like the time the node went down, so that a restart of this node does not open the window anew.
+    /// The window starts at the creation of the oldest waiting hint if that is earlier, so that a restart of this node
+    /// does not start the window anew.
     /// - Parameters:
     ///   - downSince: seconds since 1970.
     ///   - now: seconds since 1970.
@@ -199,7 +208,7 @@ public final class HintStore: Sendable {
         return UInt64(now) <= UInt64(since) + UInt64(options.windowSeconds)
     }
 
-    /// In place: what waits in memory is not copied.
+    /// Mutates in place, to avoid copying the pending bytes.
     @inline(__always) private static func change(_ series: inout Series, _ body: (inout Series) -> Void) { body(&series) }
 
     static func mark(_ state: inout State, _ target: UUID, _ missed: HintOverflow) {
@@ -211,14 +220,14 @@ public final class HintStore: Sendable {
         state.series[target, default: empty].isOverflowSaved = false
     }
 
-    /// Whether a node missed writes for which there are no hints.
+    /// Whether a node missed writes for which no hint was stored.
     public func needsRepair(_ target: UUID) -> Bool { overflow(of: target) != nil }
 
-    /// From when to when a node missed writes for which there are no hints; nil when it missed none. On the disk after the next `sync`.
+    /// The time span of the writes a node missed without a hint; nil when there are none. Saved by the next `sync`.
     public func overflow(of target: UUID) -> HintOverflow? { state.withLock { $0.series[target]?.overflow } }
 
-    /// A node was repaired. On the disk after the next `sync`.
-    /// - Parameter time: when the repair began, in seconds since 1970: what was missed later stays marked.
+    /// Records that a node was repaired. Saved by the next `sync`.
+    /// - Parameter time: when the repair began, in seconds since 1970: writes missed after it stay marked.
     public func clearNeedsRepair(_ target: UUID, upTo time: UInt32 = .max) {
         state.withLock { state in
             guard let overflow = state.series[target]?.overflow, overflow.first <= time else { return }
@@ -227,7 +236,7 @@ public final class HintStore: Sendable {
         }
     }
 
-    /// Nodes for which hints wait, by id.
+    /// The nodes for which hints wait, sorted by id.
     public func targets() -> [HintTarget] {
         state.withLock { state in
             state.series.compactMap { id, series in
@@ -237,7 +246,7 @@ public final class HintStore: Sendable {
         }.sorted { $0.id < $1.id }
     }
 
-    /// Bytes in memory that wait to be written: the owner may flush early.
+    /// Bytes in memory that wait to be written, so that the owner can flush early.
     public var bufferedBytes: Int { state.withLock { $0.bufferedBytes } }
 
     /// Bytes of all hints, in files and in memory.
@@ -247,7 +256,7 @@ public final class HintStore: Sendable {
 
     func path(_ name: HintFileName) -> String { directory + "/" + name.text }
 
-    /// Walks all that is held and stops where the books do not add up; for tests.
+    /// Checks the accounting of all targets and traps when it is wrong; for tests.
     func checkInvariants() {
         files.withLock { files in
             state.withLock { state in

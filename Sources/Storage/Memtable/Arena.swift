@@ -2,19 +2,20 @@
     import Glibc
 #endif
 
-/// Memory that is handed out by moving a pointer and given back all at once.
+/// A bump allocator: memory is allocated by moving a pointer and freed all at once.
 ///
-/// Chunks come from the kernel and go back to it, past malloc, which would keep most of what a memtable held. Large ones are aligned to 2 MiB, so that the
-/// kernel may back them with huge pages: a lookup then misses the address cache once instead of at every level.
+/// Chunks are mapped from the kernel and unmapped, bypassing malloc, which would keep most of a memtable's memory.
+/// Large chunks are aligned to 2 MiB so that the kernel can back them with huge pages: a lookup then misses the TLB
+/// once instead of at every tree level.
 ///
 /// **Invariants**: an address stays valid until `deinit`; nothing is freed before.
-/// **Thread safety**: one thread at a time; what was handed out may be read by any.
+/// **Thread safety**: one thread at a time may allocate; any thread may read allocated memory.
 final class Arena {
     private var chunks: [UnsafeMutableRawBufferPointer] = []
     private var next: UnsafeMutableRawPointer
     private var end: UnsafeMutableRawPointer
     private var chunkBytes = 16 << 10
-    /// Bytes taken from the system.
+    /// Bytes mapped from the kernel.
     private(set) var reservedBytes = 0
 
     static let largestChunkBytes = 2 << 20
@@ -26,7 +27,7 @@ final class Arena {
 
     deinit { for chunk in chunks { munmap(chunk.baseAddress, chunk.count) } }
 
-    /// `count` bytes, aligned to 8, not cleared.
+    /// Allocates `count` uninitialized bytes, aligned to 8.
     @inline(__always) func allocate(_ count: Int) -> UnsafeMutableRawPointer {
         let rounded = (count + 7) & ~7
         if end - next < rounded { newChunk(rounded) }
@@ -51,7 +52,7 @@ final class Arena {
         return memory
     }
 
-    /// Maps more than is asked for and gives back what lies before and after the aligned part.
+    /// Maps more than needed and unmaps the parts before and after the aligned range.
     private static func mapAligned(_ size: Int) -> UnsafeMutableRawPointer {
         let alignment = largestChunkBytes
         let memory = map(size + alignment)

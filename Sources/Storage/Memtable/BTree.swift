@@ -1,27 +1,30 @@
 import DataModel
 
-/// An ordered map from keys to records: a B+tree with fanout 64 whose nodes hold the first bytes of their keys.
+/// An ordered map from keys to records: a B+tree with fanout 64 whose nodes hold key prefixes.
 ///
-/// 1. A search compares 8-byte prefixes inside the node and reads a record only where they tie: about one cache miss a level.
-/// 2. Keys that share their first bytes (rows of one partition) keep the 8 bytes after what a node's keys share.
-/// 3. A full leaf splits in the middle, or, when the new key goes past its end, leaves itself full: sequential loads fill their leaves.
-/// 4. A key past the last one goes straight into the last leaf while that has room.
+/// 1. A search compares 8-byte prefixes inside the node and reads a record only when they tie: about one cache miss per
+///    level.
+/// 2. When all keys of a node share their first bytes (rows of one partition), the prefixes are taken after the shared
+///    bytes.
+/// 3. A full leaf splits in the middle. If the new key is appended at its end, the leaf stays full instead, so that
+///    sequential inserts fill the leaves.
+/// 4. A key above all others goes straight into the last leaf while that has space.
 ///
-/// Nothing is ever removed; a record is replaced by a new one.
-/// **Thread safety**: one thread at a time; records found may be read by any thread as long as the arena lives.
+/// Entries are never removed; a record is replaced by a new one.
+/// **Thread safety**: one thread at a time; any thread may read a found record as long as the arena lives.
 struct BTree {
     private var root: BTreeNode?
     private var first: BTreeNode?
     private var last: BTreeNode?
     private(set) var count = 0
 
-    /// Where `find` stopped, for an insert that follows.
+    /// The place of an entry in a leaf.
     struct Place {
         var leaf: BTreeNode
         var index: Int
     }
 
-    /// The record with exactly this key.
+    /// Returns the record with exactly this key.
     @inline(__always) func find(_ key: UnsafeRawBufferPointer) -> Record? {
         guard var node = root else { return nil }
         while node.level > 0 { node = node.child(node.childIndex(key)) }
@@ -29,7 +32,7 @@ struct BTree {
         return found ? node.record(index) : nil
     }
 
-    /// The first place whose key is not below `key`; nil past the end.
+    /// Returns the first place whose key is not below `key`; nil past the end.
     func lowerBound(_ key: UnsafeRawBufferPointer) -> Place? {
         guard var node = root else { return nil }
         while node.level > 0 { node = node.child(node.childIndex(key)) }
@@ -39,7 +42,7 @@ struct BTree {
         return Place(leaf: next, index: 0)
     }
 
-    /// The last place whose key is below `key`; nil before the start.
+    /// Returns the last place whose key is below `key`; nil before the start.
     func before(_ key: UnsafeRawBufferPointer) -> Place? {
         guard var node = root else { return nil }
         while node.level > 0 { node = node.child(node.childIndex(key)) }
@@ -49,7 +52,7 @@ struct BTree {
         return Place(leaf: previous, index: previous.count - 1)
     }
 
-    /// The last place whose key is not above `key`; nil before the start.
+    /// Returns the last place whose key is not above `key`; nil before the start.
     func floor(_ key: UnsafeRawBufferPointer) -> Place? {
         guard var node = root else { return nil }
         while node.level > 0 { node = node.child(node.childIndex(key)) }
@@ -72,7 +75,8 @@ struct BTree {
         return place.leaf.previous.map { Place(leaf: $0, index: $0.count - 1) }
     }
 
-    /// Inserts `make(nil)` under a key that is not there, or replaces the record that is by `make(record)`; a nil leaves it.
+    /// Inserts `make(nil)` for a new key, or replaces the existing record by `make(record)`. When `make` returns nil,
+    /// nothing changes.
     @inline(__always) mutating func upsert(_ key: UnsafeRawBufferPointer, in arena: Arena, _ make: (Record?) -> Record?) {
         guard var node = root else {
             guard let record = make(nil) else { return }
@@ -105,7 +109,7 @@ struct BTree {
         }
     }
 
-    /// The insert of a record whose leaf is full: walks down again, remembering the path.
+    /// Inserts a record whose leaf is full: descends again, remembering the path.
     private mutating func insertSplitting(_ record: Record, in arena: Arena) {
         var path: [(node: BTreeNode, index: Int)] = []
         guard var node = root else { return }
@@ -135,7 +139,7 @@ struct BTree {
                 right.insert(record.address, key: record, at: index - middle)
             }
         }
-        // Hand the new right node up until a parent has room.
+        // Insert the new right node into its parent, splitting parents that are full.
         var separator = right.record(0)
         while let (parent, childIndex) = path.popLast() {
             if parent.count < BTreeNode.fanout {

@@ -12,7 +12,7 @@ import DataModel
 /// | 544 | 64 * 8 | leaf: records; inner: children |
 /// | 1056 | 64 * 8 | inner: the records whose keys separate the children; the first is never compared |
 ///
-/// SAFETY: valid as long as the arena; changed by the one thread that holds the tree's lock.
+/// SAFETY: valid as long as the arena; changed only by the thread that holds the tree's lock.
 struct BTreeNode {
     static let fanout = 64
     private static let prefixesAt = 32
@@ -65,11 +65,12 @@ struct BTreeNode {
 
     @inline(__always) func record(_ index: Int) -> Record { Record(refs[index]) }
     @inline(__always) func child(_ index: Int) -> BTreeNode { BTreeNode(refs[index]) }
-    /// The record whose key stands at `index`: of a leaf the entry's, of an inner node the separator's.
+    /// The record with the key at `index`: of a leaf the entry itself, of an inner node the separator.
     @inline(__always) func keyRecord(_ index: Int) -> Record { level == 0 ? Record(refs[index]) : Record(separators[index]) }
     @inline(__always) func replaceRecord(_ index: Int, with record: Record) { refs[index] = record.address }
 
-    /// Index of the first entry from `from` on whose key is not below `key`, and whether it is equal.
+    /// Returns the index of the first entry at or after `from` whose key is not below `key`, and whether it equals
+    /// `key`.
     @inline(__always) func lowerBound(_ key: UnsafeRawBufferPointer, from: Int) -> (index: Int, found: Bool) {
         let count = count
         guard count > from else { return (from, false) }
@@ -89,7 +90,7 @@ struct BTreeNode {
             let middle = (low + high) >> 1
             if prefixes[middle] < wanted { low = middle + 1 } else { high = middle }
         }
-        // Equal prefixes stand together; compare whole keys among them.
+        // Entries with equal prefixes are adjacent; compare whole keys among them.
         if low == count || prefixes[low] != wanted { return (low, false) }
         var top = low + 1
         while top < count && prefixes[top] == wanted { top += 1 }
@@ -102,13 +103,13 @@ struct BTreeNode {
         return (low, false)
     }
 
-    /// Which child of an inner node holds `key`.
+    /// Returns the index of the child that covers `key`.
     @inline(__always) func childIndex(_ key: UnsafeRawBufferPointer) -> Int {
         let (index, found) = lowerBound(key, from: 1)
         return found ? index : index - 1
     }
 
-    /// Puts an entry at `index`, moving what stands there. The node must have room.
+    /// Inserts an entry at `index`, moving later entries. The node must have space.
     func insert(_ reference: UnsafeMutableRawPointer, key record: Record, at index: Int) {
         let count = count
         precondition(count < BTreeNode.fanout && index <= count, "an entry at \(index) of \(count)")
@@ -124,13 +125,13 @@ struct BTreeNode {
         self.count = count + 1
         let first = isInner ? 1 : 0
         if count == first {
-            // The first key shares all its bytes with itself, and the next one fewer: rising keys find theirs told apart.
+            // For a single key `skip` is its whole length. The next key shares less and recomputes the prefixes.
             refreshPrefixes()
             return
         }
         let skip = skip
         if skip > 0 && index >= first {
-            // A key that does not share the skipped bytes ends the sharing.
+            // Recompute the prefixes when the new key does not share the skipped bytes.
             let neighbour = keyRecord(index == first ? min(first + 1, count) : first).key
             let key = record.key
             if key.count < skip
@@ -143,7 +144,7 @@ struct BTreeNode {
         prefixes[index] = index < first ? 0 : keyWord(record.key, skip: skip)
     }
 
-    /// Finds what the keys share now and computes all prefixes from it.
+    /// Recomputes the shared length and all prefixes.
     func refreshPrefixes() {
         let first = level > 0 ? 1 : 0
         let count = count
@@ -162,7 +163,7 @@ struct BTreeNode {
         for index in first..<count { prefixes[index] = keyWord(keyRecord(index).key, skip: skip) }
     }
 
-    /// Moves the entries from `at` on to `right`, which is empty and of the same level.
+    /// Moves the entries from `at` on into `right`, an empty node of the same level.
     func split(at: Int, into right: BTreeNode) {
         let moved = count - at
         right.refs.update(from: refs + at, count: moved)

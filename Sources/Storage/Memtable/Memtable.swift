@@ -1,16 +1,16 @@
 import DataModel
 import Primitives
 
-/// The newest writes of one shard of a table, in memory and in order.
+/// The most recent writes of one shard of a table, sorted, in memory.
 ///
-/// **Thread safety**: changed and searched under the shard's lock while active; once frozen nothing changes it, and any thread may read it without.
-/// Records handed out stay valid as long as the memtable lives.
+/// **Thread safety**: while active, read and changed only under the shard's lock. Once frozen it is immutable, and any
+/// thread may read it without the lock. Records stay valid as long as the memtable lives.
 /// SAFETY: `@unchecked` because the shard's lock, not the type, orders the accesses.
 final class Memtable: @unchecked Sendable {
     private let arena = Arena()
     private var rows = BTree()
     private(set) var deletions = RangeTombstoneTree()
-    /// Position in the commit log below which nothing of this memtable was logged.
+    /// No write of this memtable was logged before this commit-log position.
     let firstPosition: LogPosition
     private(set) var minTimestamp = Int64.max
 
@@ -19,10 +19,10 @@ final class Memtable: @unchecked Sendable {
     var isEmpty: Bool { rows.count == 0 && deletions.isEmpty }
     var rowCount: Int { rows.count }
     var tombstoneCount: Int { deletions.count }
-    /// Bytes it holds of the memory set aside for memtables.
+    /// Bytes that count towards the memtable budget.
     var reservedBytes: Int { arena.reservedBytes }
 
-    /// Adds a row, merged with what is there.
+    /// Adds a row, merged with the existing one.
     @inline(__always) func put(key: UnsafeRawBufferPointer, row: UnsafeRawBufferPointer, merger: RowMerger, scratch: inout ByteWriter) {
         let arena = arena
         rows.upsert(key, in: arena) { old in
@@ -40,8 +40,8 @@ final class Memtable: @unchecked Sendable {
 
     @inline(__always) func find(_ key: UnsafeRawBufferPointer) -> Record? { rows.find(key) }
 
-    /// Up to `limit` records from `key` on: forward from the first not below it, backward from the last below it.
-    /// - Parameter after: leaves out `key` itself when going forward.
+    /// Collects up to `limit` records: forward from the first key not below `key`, backward from the last key below it.
+    /// - Parameter after: whether to skip `key` itself when going forward.
     func collect(from key: UnsafeRawBufferPointer, after: Bool, reversed: Bool, limit: Int, into records: inout [Record]) {
         records.removeAll(keepingCapacity: true)
         var place: BTree.Place?

@@ -1,9 +1,9 @@
 import DataModel
 import Primitives
 
-/// Range tombstones that do not overlap, in order: an ordered map from start to (deletion, end).
+/// Sorted, non-overlapping range tombstones: an ordered map from start key to deletion and end key.
 ///
-/// A tombstone that overlaps others is cut at their ends; over each stretch the later deletion stands.
+/// Overlapping tombstones are split at their ends, and the later deletion wins on each sub-range.
 /// **Thread safety**: one thread at a time.
 struct RangeTombstoneTree {
     private var tree = BTree()
@@ -47,7 +47,7 @@ struct RangeTombstoneTree {
         RangeTombstone.decode(record.value).map { RangeTombstone(start: [UInt8](record.key), end: [UInt8]($0.end), deletion: $0.deletion) }
     }
 
-    /// The tombstones with a part in `start ..< end`, in order.
+    /// Returns the tombstones that overlap `start ..< end`, in order.
     func overlapping(_ start: [UInt8], _ end: [UInt8]) -> [RangeTombstone] {
         var found: [RangeTombstone] = []
         var place = start.withUnsafeBytes { start in tree.floor(start) ?? tree.lowerBound(start) }
@@ -59,7 +59,7 @@ struct RangeTombstoneTree {
         return found
     }
 
-    /// All, in order.
+    /// Returns all tombstones in order.
     func all() -> [RangeTombstone] {
         var found: [RangeTombstone] = []
         var place = tree.lowerBound(UnsafeRawBufferPointer(start: nil, count: 0))
@@ -70,7 +70,7 @@ struct RangeTombstoneTree {
         return found
     }
 
-    /// The deletion over `key` alone.
+    /// Returns the deletion that covers `key`.
     @inline(__always) func deletion(at key: UnsafeRawBufferPointer) -> DeletionTime {
         guard tree.count > 0, let place = tree.floor(key), let (end, deletion) = RangeTombstone.decode(tree.record(place).value),
             compareBytes(key, end) < 0
@@ -78,7 +78,7 @@ struct RangeTombstoneTree {
         return deletion
     }
 
-    /// The deletion over `key`, and the stretch around it.
+    /// Returns the deletion that covers `key`, and the key range around it in which that holds.
     func shadow(at key: UnsafeRawBufferPointer) -> Shadow {
         guard tree.count > 0 else { return .nothing }
         var shadow = Shadow()

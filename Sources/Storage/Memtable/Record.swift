@@ -1,6 +1,6 @@
 import DataModel
 
-/// A key and its value in an arena: written once, never changed.
+/// A key and its value in an arena; immutable.
 ///
 ///     record := keyCount (4) valueCount (4) key value
 ///

@@ -1,7 +1,7 @@
 import DataModel
 import Primitives
 
-/// Where the range tombstones of a scan come from.
+/// A source of range tombstones for a scan.
 enum ShadowSource {
     case table(TombstoneCursor)
     case memtable(Memtable, Shard?)
@@ -16,15 +16,16 @@ enum ShadowSource {
     }
 }
 
-/// Merges the sources of a scan into one run of rows, each key once.
+/// Merges the sources of a scan into one sorted sequence of rows with distinct keys.
 ///
-/// 1. A binary heap over the sources' current keys gives the next key.
-/// 2. A key only one source has, with no range tombstone over it, is handed on as it stands: no byte is copied.
-/// 3. Else the versions are merged (`RowMerger`) under the latest range tombstone over the key, which is looked up only where its stretch ends.
+/// 1. A binary heap over the sources' current keys yields the next key.
+/// 2. A row from one source only, with no range tombstone over it, is passed on without copying.
+/// 3. Otherwise the versions are merged (`RowMerger`) under the latest range tombstone that covers the key. The
+///    tombstones are looked up again only when a key leaves the range of the last lookup.
 ///
 /// **Thread safety**: one thread at a time.
 final class MergeScan {
-    /// A source's current key, trivial to move.
+    /// A source's current key; a trivial type, so that heap moves are cheap.
     private struct Slot {
         var base: UnsafeRawPointer
         var count: Int
@@ -78,7 +79,7 @@ final class MergeScan {
         heap[hole] = slot
     }
 
-    /// Puts `slot` at the top and lets it sink.
+    /// Replaces the top of the heap and restores the heap order.
     @inline(__always) private func replaceTop(_ slot: Slot) {
         var hole = 0
         while true {
@@ -115,8 +116,8 @@ final class MergeScan {
         return shadow.deletion
     }
 
-    /// Visits every row in order, until `visit` says stop.
-    /// - Parameter purge: what may be forgotten of a row with this key; nil for readers.
+    /// Visits every merged row in order, until `visit` returns false.
+    /// - Parameter purge: returns the rule for which deletions of a key may be dropped; nil keeps all.
     func run(
         purge: ((UnsafeRawBufferPointer) -> PurgeRule?)?, _ visit: (UnsafeRawBufferPointer, RowView) throws(StorageError) -> Bool
     ) throws(StorageError) {
@@ -144,7 +145,7 @@ final class MergeScan {
         }
     }
 
-    /// Merges all versions of the top key.
+    /// Merges all versions of the top key and visits the result.
     private func visitGroup(
         _ deletion: DeletionTime, _ purge: ((UnsafeRawBufferPointer) -> PurgeRule?)?,
         _ visit: (UnsafeRawBufferPointer, RowView) throws(StorageError) -> Bool

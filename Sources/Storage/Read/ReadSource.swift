@@ -1,10 +1,10 @@
 import DataModel
 import Primitives
 
-/// Which way a scan goes.
+/// The direction of a scan.
 enum Direction { case forward, backward }
 
-/// Walks one source of a scan: the memtable of a shard, or a table.
+/// Iterates over one source of a scan: a memtable or an sstable.
 ///
 /// **Thread safety**: one thread at a time.
 /// SAFETY: `key` and `value` are valid until the next `advance`.
@@ -13,7 +13,7 @@ final class ReadSource {
     private let memtable: MemtableCursor?
     private(set) var key = UnsafeRawBufferPointer(start: nil, count: 0)
     private(set) var value = UnsafeRawBufferPointer(start: nil, count: 0)
-    /// Whether rows of this source can hold anything a compaction may forget.
+    /// Whether rows of this source may hold deletions or expiring cells, which a purge rule may drop.
     let hasDeletions: Bool
 
     init(_ cursor: SSTableCursor) {
@@ -58,16 +58,16 @@ final class ReadSource {
     }
 }
 
-/// Walks a memtable, a batch of records at a time: the shard's lock is held only while a batch is collected.
+/// Iterates over a memtable in batches of records; the shard's lock is held only while a batch is collected.
 final class MemtableCursor {
     private let memtable: Memtable
-    /// The lock that guards the memtable while it is active; nil when it is frozen.
+    /// The shard whose lock guards the memtable while it is active; nil when it is frozen.
     private let shard: Shard?
     private let range: KeyRange
     private let direction: Direction
     private var records: [Record] = []
     private var index = 0
-    /// Small at first: most scans end soon.
+    /// The batch size; starts small because most scans end soon.
     private var batch = 16
 
     private(set) var record = Record(UnsafeMutableRawPointer(bitPattern: 8).unsafelyUnwrapped)  // set before it is read

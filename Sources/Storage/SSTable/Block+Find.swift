@@ -2,13 +2,13 @@ import DataModel
 import Primitives
 
 extension Block {
-    /// What `find` found: the value of the first entry whose key is not below the one asked for.
+    /// The result of `find`: the value of the first entry whose key is not below the key sought.
     struct Found {
         let value: UnsafeRawBufferPointer
         let isExact: Bool
     }
 
-    /// A varint of an entry's head, and the pointer past it. Unchecked: `init` has walked all entries.
+    /// Reads a varint and advances the pointer past it. Unchecked: `init` has validated all entries.
     @inline(__always) static func varint(_ p: inout UnsafeRawPointer) -> Int {
         var byte = p.load(as: UInt8.self)
         p += 1
@@ -24,12 +24,13 @@ extension Block {
         return result
     }
 
-    /// Finds the first entry whose key is not below `key`, without building any key; nil past the end.
+    /// Finds the first entry whose key is not below `key`, without decoding any key; nil past the end.
     ///
-    /// 1. Binary search over the restarts for the last whose key is below `key`.
-    /// 2. From there to the next restart, remember how many bytes the last entry had in common with `key` while still being below it. An entry
-    ///    that shares more with its predecessor is below too; one that shares less is above; only one that shares as much needs comparing.
-    /// 3. The next restart's key is not below `key`, and is stored whole: it is what was asked for, or the first above it.
+    /// 1. Binary search over the restarts for the last one whose key is below `key`.
+    /// 2. Walk to the next restart, tracking how many bytes the last entry, which is below `key`, has in common with
+    ///    `key`. An entry that shares more bytes with its predecessor is below `key` too; one that shares fewer is
+    ///    above; only one that shares as many needs comparing.
+    /// 3. If none matched, the next restart's key, which is stored whole, is the first not below `key`.
     func find(_ key: UnsafeRawBufferPointer) -> Found? {
         guard restartCount > 0 else { return nil }
         let base = UnsafeRawPointer(base)
@@ -44,7 +45,7 @@ extension Block {
             let value = UnsafeRawBufferPointer(start: p + unshared, count: valueCount)
             if shared < common { return Found(value: value, isExact: false) }
             if shared == common {
-                // The entry's key is key[0..<shared] and its suffix.
+                // The entry's key is `key[0..<shared]` followed by its suffix.
                 let limit = min(unshared, key.count - shared)
                 var same = 0
                 while same < limit && (p + same).load(as: UInt8.self) == key[shared + same] { same += 1 }

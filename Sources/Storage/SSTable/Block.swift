@@ -7,27 +7,29 @@ import Primitives
 ///     entry   := shared unshared valueLength keySuffix value       three varints, then bytes
 ///     restart := offset of an entry with shared = 0 (4 bytes, little-endian), every 16th entry or after 512 bytes
 ///
-/// **Invariants**: `init` has walked all entries; every offset and length inside is good, so cursors need not check.
+/// **Invariants**: `init` has validated all entries, offsets and lengths, so cursors need not check them.
 /// **Thread safety**: immutable.
 /// SAFETY: owns `base`.
 public final class Block: @unchecked Sendable {
     let base: UnsafeMutableRawPointer
-    /// Bytes in all.
+    /// The size of the block, in bytes.
     let count: Int
-    /// Where the entries end.
+    /// The offset where the entries end.
     let entriesEnd: Int
     let restartCount: Int
-    /// Bytes all restarts' keys begin with, and of each the 8 bytes that follow, big-endian, zeros past its end: a search stays in a few cache lines, where the
-    /// keys themselves lie in one each.
+    /// The number of leading bytes that all restart keys share. `words` has the next 8 bytes of each restart key,
+    /// big-endian, zero-padded: a binary search over them stays in a few cache lines, whereas each key lies in a
+    /// different one.
     private let commonBytes: Int
     private let words: UnsafeMutablePointer<UInt64>
 
     static let restartInterval = 16
-    /// With large entries sooner: a lookup reads half of what lies between two restarts, a cache miss an entry.
+    /// A restart comes sooner with large entries: a lookup walks half the entries between two restarts, at one cache
+    /// miss per entry.
     static let restartBytes = 512
 
-    /// Takes ownership of `memory`, which malloc gave.
-    /// - Throws: `ByteError` where it is not a block; the memory is freed then too.
+    /// Takes ownership of `memory`, which was allocated with `UnsafeMutableRawPointer.allocate`.
+    /// - Throws: `ByteError` when it is not a valid block; the memory is then freed.
     init(owning memory: UnsafeMutableRawPointer, count: Int) throws(ByteError) {
         do throws(ByteError) { (entriesEnd, restartCount) = try Block.validate(memory, count: count) } catch {
             memory.deallocate()
@@ -52,10 +54,10 @@ public final class Block: @unchecked Sendable {
         base.deallocate()
     }
 
-    /// Bytes of memory held.
+    /// Bytes of memory held, including the restart words.
     var memoryBytes: Int { count + restartCount * 8 + 96 }
 
-    /// Walks all entries and checks that they lie inside and that the restarts point at entries that share nothing.
+    /// Checks that all entries lie inside the block and that each restart points at an entry with shared = 0.
     private static func validate(_ base: UnsafeMutableRawPointer, count: Int) throws(ByteError) -> (entriesEnd: Int, restartCount: Int) {
         guard count >= 4 else { throw .truncated(offset: 0, needed: 4, available: count) }
         let restartCount = Int(UInt32(littleEndian: (base + (count - 4)).loadUnaligned(as: UInt32.self)))
@@ -90,7 +92,7 @@ public final class Block: @unchecked Sendable {
 
     @inline(__always) func restart(_ index: Int) -> Int { Block.restart(index, base, entriesEnd) }
 
-    /// The key of an entry that shares nothing.
+    /// Returns the key of an entry with shared = 0.
     @inline(__always) private static func key(_ base: UnsafeMutableRawPointer, at offset: Int) -> UnsafeRawBufferPointer {
         var p = UnsafeRawPointer(base + offset)
         _ = Block.varint(&p)
@@ -99,7 +101,7 @@ public final class Block: @unchecked Sendable {
         return UnsafeRawBufferPointer(start: p, count: count)
     }
 
-    /// The last restart whose key is below `key`, or else the first; there must be one.
+    /// Returns the last restart whose key is below `key`, or else the first; the block must not be empty.
     @inline(__always) func restartBelow(_ key: UnsafeRawBufferPointer) -> Int {
         let first = Block.key(base, at: restart(0))
         let order = compareBytes(

@@ -4,9 +4,10 @@ import DataModel
     import Glibc
 #endif
 
-/// Stands at an entry of a block, or past its end.
+/// A position at an entry of a block, or past its end.
 ///
-/// Forward steps decode one entry; backward steps decode a run of 16 once and then walk its index.
+/// Forward steps decode one entry. Backward steps decode the run of up to 16 entries after a restart once and then walk
+/// it.
 /// **Thread safety**: one thread at a time.
 /// SAFETY: owns its key buffers; `key` and `value` are valid until the cursor moves.
 final class BlockCursor {
@@ -17,12 +18,12 @@ final class BlockCursor {
     private var keyStart: UnsafeRawPointer
     private var valueStart: UnsafeRawPointer
     private var valueCount = 0
-    /// Where the current entry begins and where the next one does.
+    /// The offsets of the current and of the next entry.
     private var current = 0
     private var next = 0
     private(set) var isValid = false
 
-    // A run of entries decoded for walking backwards.
+    // The entries from one restart to the next, decoded for walking backward.
     private var runRestart = -1
     private var runEntries: [(keyOffset: Int, keyCount: Int, valueOffset: Int, valueCount: Int, entry: Int)] = []
     private var runKeys: [UInt8] = []
@@ -63,7 +64,7 @@ final class BlockCursor {
         keyCapacity = bigger
     }
 
-    /// Decodes the entry at `next`, whose key shares bytes with the current one.
+    /// Decodes the entry at `next`; its key shares bytes with the key in the buffer.
     @inline(__always) private func decodeNext(_ block: Block) -> Bool {
         guard next < block.entriesEnd else {
             isValid = false
@@ -85,7 +86,7 @@ final class BlockCursor {
         return true
     }
 
-    /// Moves forward; false past the last entry.
+    /// Moves to the next entry; false past the last.
     @inline(__always) @discardableResult func advance() -> Bool {
         guard let block else { return false }
         if runIndex >= 0 { leaveRun(block) }
@@ -150,11 +151,11 @@ final class BlockCursor {
         return seekBefore(key)
     }
 
-    /// Moves backward; false before the first entry.
+    /// Moves to the previous entry; false before the first.
     @discardableResult func retreat() -> Bool {
         guard let block, isValid else { return false }
         if runIndex < 0 {
-            // Coming from a forward position: find the run the current entry is in.
+            // After forward steps: find the restart before the current entry.
             let here = current
             var restart = 0
             var high = block.restartCount

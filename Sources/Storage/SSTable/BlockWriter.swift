@@ -15,9 +15,9 @@ struct BlockWriter: ~Copyable {
     }
 
     var isEmpty: Bool { entryCount == 0 }
-    /// Bytes the block would have if it ended here.
+    /// The size of the block if it ended here, in bytes.
     var estimatedBytes: Int { out.count + restarts.count * 4 + 4 }
-    /// The key added last.
+    /// The last key added.
     var lastKeyBytes: UnsafeRawBufferPointer { lastKey.bytes }
 
     mutating func removeAll() {
@@ -50,7 +50,7 @@ struct BlockWriter: ~Copyable {
         entryCount += 1
     }
 
-    /// The whole block; valid until the next change.
+    /// Appends the restarts and returns the whole block; valid until the next change.
     mutating func finish() -> UnsafeRawBufferPointer {
         for restart in restarts { out.writeLE(restart) }
         out.writeLE(UInt32(restarts.count))

@@ -3,15 +3,15 @@
 #endif
 import Primitives
 
-/// A Bloom filter whose probes for one key all fall into one cache line (Putze, Sanders and Singler 2007).
+/// A Bloom filter in which all probes for one key hit the same cache line (Putze, Sanders and Singler 2007).
 ///
 ///     filter := probes (4, little-endian) lines (4) line{64 bytes}*
 ///
-/// The line is chosen by the high half of a key's hash, the bits in it by the low half.
+/// The high half of a key's hash chooses the line, the low half the bits in it.
 /// **Thread safety**: immutable once built.
 /// SAFETY: owns the memory of `lines`, aligned to 64.
 public final class BloomFilter: @unchecked Sendable {
-    /// The filter's memory, trivial to copy.
+    /// A view of the filter's memory; a trivial type.
     ///
     /// SAFETY: valid as long as the filter.
     struct Lines: @unchecked Sendable {
@@ -23,7 +23,7 @@ public final class BloomFilter: @unchecked Sendable {
             base + Int(((hash >> 32) &* UInt64(count)) >> 32) * lineBytes
         }
 
-        /// False only when no partition with this hash was added.
+        /// Returns false only when no partition with this hash was added.
         @inline(__always) func mayContain(_ hash: UInt64) -> Bool {
             guard count > 0 else { return true }
             let line = line(hash)
@@ -41,13 +41,14 @@ public final class BloomFilter: @unchecked Sendable {
 
     static let lineBytes = 64
 
-    /// The hash of a partition that `mayContain` takes, the same for all tables.
+    /// The hash of a partition that `mayContain` takes; the same for all sstables.
     @inline(__always) public static func hash(_ partition: UnsafeRawBufferPointer) -> UInt64 { Checksum.xxh3(partition) }
 
     /// - Parameters:
     ///   - hashes: one per partition.
-    ///   - count: how many there are.
-    ///   - falsePositiveRate: `bloom_filter_fp_chance`; 1 or more makes a filter that answers yes to everything.
+    ///   - count: the number of hashes.
+    ///   - falsePositiveRate: `bloom_filter_fp_chance`; with 1 or more the filter has no lines and may contain
+    ///     everything.
     public init(hashes: some Sequence<UInt64>, count: Int, falsePositiveRate: Double) {
         let size = BloomFilter.size(keys: count, falsePositiveRate: falsePositiveRate)
         let byteCount = max(1, size.lines) * BloomFilter.lineBytes
@@ -66,7 +67,7 @@ public final class BloomFilter: @unchecked Sendable {
         }
     }
 
-    /// From its file form; nil when that is damaged.
+    /// Decodes a filter; nil when the bytes are not valid.
     init?(decoding bytes: UnsafeRawBufferPointer) {
         guard bytes.count >= 8 else { return nil }
         let probes = Int(UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self)))
@@ -84,13 +85,13 @@ public final class BloomFilter: @unchecked Sendable {
         out.write(UnsafeRawBufferPointer(start: lines.base, count: byteCount))
     }
 
-    /// Bytes in memory.
+    /// The size of the lines in memory, in bytes.
     public var byteCount: Int { lines.count * BloomFilter.lineBytes }
 
-    /// False only when no partition with this hash was added.
+    /// Returns false only when no partition with this hash was added.
     @inline(__always) public func mayContain(_ hash: UInt64) -> Bool { lines.mayContain(hash) }
 
-    /// The false-positive rate the filter reached: the mean over its lines of the chance that all probes find a set bit.
+    /// The expected false-positive rate: the mean, over the lines, of the chance that all probes hit set bits.
     public var reachedRate: Double {
         guard lines.count > 0 else { return 1 }
         var sum = 0.0
@@ -104,7 +105,8 @@ public final class BloomFilter: @unchecked Sendable {
 
     private static func size(keys: Int, falsePositiveRate: Double) -> (lines: Int, probes: Int) {
         guard keys > 0, falsePositiveRate < 1 else { return (0, 0) }
-        // Lines fill unevenly, which costs some of the rate: aim a little lower, more so where the rate is small.
+        // Keys spread unevenly over the lines, which raises the false-positive rate: use more bits per key, more so for
+        // small rates.
         let ideal = -log(max(falsePositiveRate, 1e-6)) / (log(2.0) * log(2.0))
         let bitsPerKey = ideal * (1 + 0.006 * ideal)
         let lines = max(1, Int((Double(keys) * bitsPerKey / 512).rounded(.up)))

@@ -1,21 +1,21 @@
 import DataModel
 import Primitives
 
-/// Builds the two levels over a run of blocks: index blocks of bounded size, and the root over them.
+/// Builds the two index levels over a sequence of blocks: index blocks of bounded size, and a root over them.
 struct IndexWriter: ~Copyable {
-    /// Which of an index block's keys stands for it in the root.
+    /// Which key of an index block the root has for it.
     enum RootKey { case first, last }
 
     private let rootKey: RootKey
     private var block = BlockWriter(capacity: SSTableFormat.indexBlockBytes)
     private var firstKey: [UInt8] = []
-    /// Index blocks that are full, to be written after what they point to.
+    /// Full index blocks, written after the blocks they point to.
     private var full: [(key: [UInt8], bytes: [UInt8])] = []
     private var handleBytes = ByteWriter(capacity: 32)
 
     init(rootKey: RootKey) { self.rootKey = rootKey }
 
-    /// Adds a block under its key; keys come in order.
+    /// Adds a block under its key; keys must come in order.
     mutating func add(key: UnsafeRawBufferPointer, handle: BlockHandle) {
         if block.isEmpty { firstKey = [UInt8](key) }
         handleBytes.removeAll()
@@ -31,7 +31,7 @@ struct IndexWriter: ~Copyable {
     }
 
     /// Writes the index blocks, then the root, through `append`.
-    /// - Returns: where the root stands; it has no entries when nothing was added.
+    /// - Returns: the handle of the root, which is empty when nothing was added.
     mutating func finish(
         _ append: (UnsafeRawBufferPointer) throws(StorageError) -> BlockHandle
     ) throws(StorageError) -> BlockHandle {

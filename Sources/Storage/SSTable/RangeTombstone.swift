@@ -2,7 +2,7 @@ import DataModel
 import Primitives
 
 extension RangeTombstone {
-    /// What stands under the start key in a tombstone block: timestamp (8), local deletion (4), end key.
+    /// The value of the entry in a tombstones block: timestamp (8), local deletion (4), end key.
     var encodedValue: [UInt8] {
         var out = ByteWriter(capacity: end.count + 12)
         out.writeLE(deletion.timestamp)
@@ -11,7 +11,7 @@ extension RangeTombstone {
         return out.toArray()
     }
 
-    /// Takes a value apart; nil when it is too short.
+    /// Decodes an entry's value; nil when it is too short.
     static func decode(_ value: UnsafeRawBufferPointer) -> (end: UnsafeRawBufferPointer, deletion: DeletionTime)? {
         guard value.count >= 12 else { return nil }
         let deletion = DeletionTime(
@@ -21,17 +21,17 @@ extension RangeTombstone {
     }
 }
 
-/// The deletion over a key, and between which keys it stays the same.
+/// The deletion that covers a key, and the key range in which it stays the same.
 struct Shadow {
     var deletion = DeletionTime.none
-    /// Not below `from`; nil: from the start.
+    /// The inclusive start of the range; nil: unbounded.
     var from: [UInt8]?
-    /// Below `to`; nil: to the end.
+    /// The exclusive end of the range; nil: unbounded.
     var to: [UInt8]?
 
     static let nothing = Shadow()
 
-    /// The later deletion over the common stretch.
+    /// Keeps the later deletion and intersects the ranges.
     mutating func join(_ other: Shadow) {
         deletion = deletion.latest(other.deletion)
         if let otherFrom = other.from, from.map({ compareBytes($0, otherFrom) < 0 }) ?? true { from = otherFrom }

@@ -4,34 +4,36 @@ import Platform
 import Primitives
 import Synchronization
 
-/// An open table: one immutable file.
+/// An open sstable: one immutable file.
 ///
-/// Filter, statistics and the roots of both indexes are in memory; index, data and tombstone blocks come through the cache.
-/// **Thread safety**: all methods, from any thread. When a table has been replaced (`retire`), its file goes with its last user.
+/// The filter, the statistics and the roots of both indexes are in memory; index, data and tombstones blocks come
+/// through the block cache.
+/// **Thread safety**: all methods, from any thread. After `retire` the file is removed when the last reference goes.
 public final class SSTable: Sendable {
-    /// Number in the file's name, unique and rising within a data directory.
+    /// The number in the file's name; unique and rising within a data directory.
     public let id: UInt32
     public let path: String
-    /// Version of the file's format.
+    /// The format version of the file.
     public let version: UInt32
     public let statistics: SSTableStatistics
-    /// Bytes of the file.
+    /// The size of the file, in bytes.
     public let fileBytes: Int
     let filter: BloomFilter
     let root: Block
-    /// The root over the range tombstones; nil when there are none.
+    /// The root of the range tombstone index; nil when there are no range tombstones.
     let tombstones: Block?
     let file: any File
     private let system: any FileSystem
     private let cache: BlockCache?
     private let isRetired = Atomic<Bool>(false)
-    /// How often the filter was asked, and answered yes where the table had no such partition.
+    /// Filter counters. `filterFalsePositives` counts key lookups after which no row was found although the filter let
+    /// them through.
     let filterPositives = Atomic<Int>(0)
     let filterFalsePositives = Atomic<Int>(0)
     let reads = Atomic<Int>(0)
 
-    /// Opens a table: reads its footer, index root, filter and statistics.
-    /// - Throws: `damaged` where a checksum or a structure is wrong.
+    /// Opens an sstable: reads its footer, index roots, filter and statistics.
+    /// - Throws: `damaged` when a checksum or a structure is wrong.
     public init(system: any FileSystem, path: String, id: UInt32, cache: BlockCache?) throws(StorageError) {
         self.id = id
         self.path = path
@@ -52,7 +54,7 @@ public final class SSTable: Sendable {
         tombstones = tombstoneBlock.restartCount > 0 ? tombstoneBlock : nil
         let filterBytes = try SSTable.readBytes(file, footer.filter, size: size)
         guard let filter = filterBytes.withUnsafeBytes({ BloomFilter(decoding: $0) }) else {
-            throw .damaged(path: path, offset: footer.filter.offset, "the Bloom filter is not one")
+            throw .damaged(path: path, offset: footer.filter.offset, "the Bloom filter does not parse")
         }
         self.filter = filter
         let statisticsBytes = try SSTable.readBytes(file, footer.statistics, size: size)
@@ -71,15 +73,15 @@ public final class SSTable: Sendable {
         }
     }
 
-    /// How often the filter let a read through that found nothing.
+    /// The number of lookups that passed the filter and found no row.
     public var falsePositives: Int { filterFalsePositives.load(ordering: .relaxed) }
 
-    /// Lets the file go with its last user: another table has what this one had.
+    /// Marks the sstable as replaced: its file is removed with the last reference.
     func retire() { isRetired.store(true, ordering: .relaxed) }
 
     static func readFooter(_ file: any File, size: Int) throws(StorageError) -> SSTableFooter {
         guard size >= SSTableFormat.headerBytes + SSTableFormat.footerBytes else {
-            throw .damaged(path: file.path, offset: 0, "\(size) bytes are too few for a table; the file was cut or never finished")
+            throw .damaged(path: file.path, offset: 0, "\(size) bytes are too few for an sstable; the file was truncated or never finished")
         }
         let at = size - SSTableFormat.footerBytes
         let bytes = try readRaw(file, offset: at, count: SSTableFormat.footerBytes)
@@ -103,7 +105,7 @@ public final class SSTable: Sendable {
         return bytes
     }
 
-    /// Fills all of `buffer`.
+    /// Reads exactly as many bytes as `buffer` has.
     static func fill(_ buffer: UnsafeMutableRawBufferPointer, from file: any File, offset: Int) throws(StorageError) {
         let got: Int
         do { got = try file.read(at: offset, into: buffer) } catch { throw .file(error) }
@@ -112,7 +114,7 @@ public final class SSTable: Sendable {
         }
     }
 
-    /// Checks a stored block against its trailer and gives its codec and size.
+    /// Verifies a stored part against its trailer and returns its codec, decompressed size and payload.
     static func check(
         _ stored: UnsafeRawBufferPointer, path: String, offset: Int
     ) throws(StorageError) -> (codec: BlockCodec, decompressed: Int, payload: UnsafeRawBufferPointer) {
@@ -138,7 +140,7 @@ public final class SSTable: Sendable {
         else { throw .damaged(path: path, offset: handle.offset, "a block of \(handle.count) bytes would lie outside the file's \(size)") }
     }
 
-    /// A block's bytes that are not a `Block`.
+    /// Reads a stored part that is not in block form.
     static func readBytes(_ file: any File, _ handle: BlockHandle, size: Int) throws(StorageError) -> [UInt8] {
         try checkHandle(handle, size: size, path: file.path)
         let stored = try readRaw(file, offset: handle.offset, count: handle.count)
@@ -152,7 +154,7 @@ public final class SSTable: Sendable {
         }
     }
 
-    /// Makes a `Block` of stored bytes.
+    /// Decodes stored bytes into a `Block`.
     static func decodeBlock(_ stored: UnsafeRawBufferPointer, path: String, offset: Int) throws(StorageError) -> Block {
         let (codec, count, payload) = try check(stored, path: path, offset: offset)
         let memory = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1), alignment: 16)
@@ -163,7 +165,7 @@ public final class SSTable: Sendable {
             throw .damaged(path: path, offset: offset, "\(error)")
         }
         do { return try Block(owning: memory, count: count) } catch {
-            throw .damaged(path: path, offset: offset, "the block's checksum is good, its structure is not: \(error)")
+            throw .damaged(path: path, offset: offset, "the block's checksum is correct, but its structure is invalid: \(error)")
         }
     }
 
@@ -175,7 +177,7 @@ public final class SSTable: Sendable {
         return try decodeBlock(UnsafeRawBufferPointer(buffer), path: file.path, offset: handle.offset)
     }
 
-    /// A block through the cache.
+    /// Returns a block through the cache.
     @inline(__always) func block(_ handle: BlockHandle) throws(StorageError) -> Block {
         guard let cache else { return try SSTable.readBlock(file, handle, size: fileBytes) }
         let key = BlockCache.Key(table: id, offset: handle.offset)
@@ -185,7 +187,7 @@ public final class SSTable: Sendable {
         return block
     }
 
-    /// A block if the cache has it.
+    /// Returns a block if it is in the cache.
     func cached(_ handle: BlockHandle) -> Block? { cache?.find(BlockCache.Key(table: id, offset: handle.offset)) }
 
     func cache(_ handle: BlockHandle, _ block: Block) { cache?.insert(BlockCache.Key(table: id, offset: handle.offset), block) }
@@ -196,13 +198,13 @@ public final class SSTable: Sendable {
         }
     }
 
-    /// A row found, and the block that keeps it alive.
+    /// A row that was found, and the block that owns its memory.
     struct Found {
         let block: Block
         let row: UnsafeRawBufferPointer
     }
 
-    /// The row with exactly this key. Ask the filter before.
+    /// Returns the row with exactly this key. The caller checks the filter first.
     func find(_ key: UnsafeRawBufferPointer) throws(StorageError) -> Found? {
         guard let inRoot = root.find(key) else { return nil }
         let index = try block(try handle(inRoot.value))
@@ -215,7 +217,7 @@ public final class SSTable: Sendable {
         return Found(block: data, row: found.value)
     }
 
-    /// Whether any key of `range` could lie in the table.
+    /// Whether `range` overlaps the key range of the sstable.
     func overlaps(_ range: KeyRange) -> Bool {
         compareBytes(statistics.firstKey, range.end) < 0 && compareBytes(range.start, statistics.lastKey) <= 0
     }

@@ -2,10 +2,10 @@ import DataModel
 import Platform
 import Primitives
 
-/// Walks the rows of one table between two keys, forward or backward.
+/// Iterates over the rows of one sstable in a key range, forward or backward.
 ///
-/// It holds the index block and the data block it stands in. A scan that goes on reads ahead in
-/// pieces of 256 KiB: from the third block on, or from the fifth where a loop waits for it.
+/// It holds the current index block and data block. A long forward scan reads ahead: from the third block on, in pieces
+/// of 256 KiB.
 /// **Thread safety**: one thread at a time.
 final class SSTableCursor {
     let table: SSTable
@@ -16,7 +16,7 @@ final class SSTableCursor {
     private let root = BlockCursor()
     private let index = BlockCursor()
     private let data = BlockCursor()
-    /// Whether the current block may reach over the end of the range.
+    /// Whether the current block may reach past the end of the range.
     private var checksBound = true
     private var window = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     private var windowOffset = 0
@@ -49,7 +49,8 @@ final class SSTableCursor {
             guard range.start.withUnsafeBytes({ data.seek($0) }) else { return try nextBlock() }
             return isInside()
         case .backward:
-            // The block that may hold the last key below the end: the first whose separator is not below it, else the last.
+            // Find the block that may hold the last key below the end: the first one whose separator is not below it,
+            // or else the last.
             if !range.end.withUnsafeBytes({ root.seek($0) }), !root.seekToLast() { return false }
             try openIndex()
             if !range.end.withUnsafeBytes({ index.seek($0) }), !index.seekToLast() { return false }
@@ -124,7 +125,7 @@ final class SSTableCursor {
         data.open(block)
     }
 
-    /// The block out of the window, which moves there when the block is not inside.
+    /// Decodes a block from the read-ahead window, which is moved when the block is not inside.
     private func readAhead(_ handle: BlockHandle) throws(StorageError) -> Block {
         guard table.fileBytes - handle.offset >= handle.count, handle.count > SSTableFormat.trailerBytes else {
             throw .damaged(path: table.path, offset: handle.offset, "an index entry points outside the file")

@@ -1,34 +1,35 @@
 import Primitives
 
-/// The file of one sorted table; `Storage.docc/SSTableFormat.md` has the whole grammar.
+/// The file format of an sstable; `Storage.docc/SSTableFormat.md` has the whole grammar.
 ///
 /// All numbers here are part of the file format; do not change.
 public enum SSTableFormat {
     static let magic: UInt64 = 0x4155_5350_5353_5431  // "AUSPSST1"
     public static let version: UInt32 = 3
-    /// Versions that are read. 2 lacks `SSTableStatistics.parts`.
+    /// The versions this server reads. Version 2 lacks `SSTableStatistics.parts`.
     static let knownVersions: ClosedRange<UInt32> = 2...3
     static let headerBytes = 16
-    /// After each block's bytes: codec (1), bytes when decompressed (4), XXH3 (8).
+    /// The trailer after each part's bytes: codec (1), decompressed size (4), XXH3 (8).
     static let trailerBytes = 13
     static let footerBytes = 96
-    /// The whole-file digest goes over pieces of this size.
+    /// The whole-file digest is computed over pieces of this size.
     static let digestPieceBytes = 1 << 20
     static let indexBlockBytes = 8 << 10
     static let tombstoneBlockBytes = 8 << 10
     static let largestBlockBytes = 1 << 30
 
-    /// The checksum of a block: of its bytes and trailer, seeded with its offset, so that a block read from the wrong place fails too.
+    /// The checksum of a stored part: over its bytes, seeded with its offset, codec and decompressed size, so that a
+    /// part read from a wrong offset fails.
     @inline(__always) static func checksum(_ stored: UnsafeRawBufferPointer, codec: UInt8, decompressed: UInt32, offset: Int) -> UInt64 {
         Checksum.xxh3(stored, seed: UInt64(truncatingIfNeeded: offset) ^ UInt64(codec) << 56 ^ UInt64(decompressed) << 24)
     }
 }
 
-/// Where a block stands in its file.
+/// The place of a stored part in its file.
 public struct BlockHandle: Sendable, Equatable {
-    /// Bytes from the start of the file.
+    /// The offset from the start of the file, in bytes.
     public var offset: Int
-    /// Bytes with the trailer.
+    /// The size in bytes, including the trailer.
     public var count: Int
 
     func encode(into out: inout ByteWriter) {
@@ -36,7 +37,7 @@ public struct BlockHandle: Sendable, Equatable {
         out.writeVarint(count)
     }
 
-    /// Reads an index entry's value.
+    /// Decodes the value of an index entry.
     init(decoding bytes: UnsafeRawBufferPointer) throws(ByteError) {
         var reader = ByteReader(bytes)
         offset = try reader.readCount()
@@ -49,13 +50,13 @@ public struct BlockHandle: Sendable, Equatable {
     }
 }
 
-/// The last bytes of a table's file.
+/// The footer: the last bytes of an sstable's file.
 struct SSTableFooter: Equatable {
     var root: BlockHandle
     var tombstones: BlockHandle
     var filter: BlockHandle
     var statistics: BlockHandle
-    /// XXH3 over all before the footer, in chained pieces of `digestPieceBytes`.
+    /// XXH3 over everything before the footer, chained over pieces of `digestPieceBytes`.
     var digest: UInt64
     var version = SSTableFormat.version
 
@@ -73,7 +74,7 @@ struct SSTableFooter: Equatable {
         return out.toArray()
     }
 
-    /// The version a good footer states, whichever it is.
+    /// The version stated in a valid footer, even if this server does not know it.
     static func version(of bytes: [UInt8]) -> UInt32? {
         guard bytes.count == SSTableFormat.footerBytes else { return nil }
         let (version, checksum, magic) = bytes.withUnsafeBytes { raw in
@@ -86,7 +87,7 @@ struct SSTableFooter: Equatable {
         return magic == SSTableFormat.magic && checksum == Checksum.xxh3(Array(bytes[..<80])) ? version : nil
     }
 
-    /// Nil when the bytes are not a good footer.
+    /// Decodes a footer; nil when it is not valid.
     init?(decoding bytes: [UInt8]) {
         guard bytes.count == SSTableFormat.footerBytes else { return nil }
         let fields = bytes.withUnsafeBytes { raw in

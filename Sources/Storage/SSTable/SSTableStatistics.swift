@@ -1,49 +1,50 @@
 import DataModel
 import Primitives
 
-/// What a table holds, counted while it was written.
+/// Statistics of an sstable, collected while it is written.
 public struct SSTableStatistics: Sendable, Equatable {
-    /// Smallest and greatest key of rows and range tombstones.
+    /// The smallest and the greatest key of rows and range tombstones.
     public var firstKey: [UInt8] = []
     public var lastKey: [UInt8] = []
-    /// Microseconds since 1970 over rows, cells and tombstones; `Int64.max`, `Int64.min` when there are none.
+    /// Microseconds since 1970, over rows, cells and tombstones; `Int64.max` and `Int64.min` when there are none.
     public var minTimestamp = Int64.max
     public var maxTimestamp = Int64.min
-    /// Bounds of the bytes after the partition, over rows with a clustering key.
+    /// The smallest and the greatest key bytes after the partition, over rows with a clustering key.
     public var minClustering: [UInt8] = []
     public var maxClustering: [UInt8] = []
     public var partitionCount = 0
     public var rowCount = 0
     public var cellCount = 0
-    /// Row deletions, dead cells and complex deletions.
+    /// Row deletions, cell tombstones and complex deletions.
     public var tombstoneCount = 0
     public var rangeTombstoneCount = 0
     public var expiringCount = 0
-    /// Whether there is something that is hidden or forgotten as time goes by.
+    /// Whether rows hold deletions or expiring cells, which a purge rule may drop.
     var hasDeletions: Bool { tombstoneCount > 0 || expiringCount > 0 }
     /// Seconds, over expiring cells and rows.
     public var minTTL = UInt32.max
     public var maxTTL: UInt32 = 0
-    /// Seconds since 1970: when tombstones were made and expiring cells end.
+    /// Seconds since 1970: the creation of tombstones and the expiration of cells.
     public var minLocalDeletion = UInt32.max
     public var maxLocalDeletion: UInt32 = 0
-    /// Tombstones and expiring cells by the hour (seconds since 1970) from which they count towards `gc_grace_seconds`; at most 100 bins.
+    /// Counts of tombstones and expiring cells by the hour of their local deletion or expiration (seconds since 1970),
+    /// from which `gc_grace_seconds` counts; at most 100 bins.
     public var droppable: [(hour: UInt32, count: Int)] = []
     /// Bytes of keys and rows before compression.
     public var rawBytes = 0
     public var dataBlockCount = 0
-    /// The rate asked of the Bloom filter and the one it reached.
+    /// The false-positive rate requested from the Bloom filter, and the rate it reached.
     public var filterRateAsked = 1.0
     public var filterRateReached = 1.0
-    /// Name of the codec of data blocks.
+    /// The name of the codec of data blocks.
     public var codec = "none"
     /// Microseconds since 1970.
     public var createdAt: Int64 = 0
-    /// Tables merged into this one; 0 for a flushed memtable.
+    /// The number of sstables merged into this one; 0 for a flushed memtable.
     public var sources = 0
-    /// The largest partition, in raw bytes.
+    /// The size of the largest partition, in raw bytes.
     public var largestPartitionBytes = 0
-    /// What the rows have, over all of them.
+    /// The union of the parts of all rows.
     public var parts: RowParts = []
 
     static let binLimit = 100
@@ -71,7 +72,7 @@ public struct SSTableStatistics: Sendable, Equatable {
             droppable.append((hour, 1))
         }
         guard droppable.count > SSTableStatistics.binLimit else { return }
-        // Join the two nearest bins; the later hour stands, so that nothing counts as droppable too early.
+        // Merge the two nearest bins under the later hour, so that nothing counts as droppable too early.
         var nearest = 0
         for index in 0..<droppable.count - 1
         where droppable[index + 1].hour - droppable[index].hour < droppable[nearest + 1].hour - droppable[nearest].hour {
@@ -118,7 +119,7 @@ public struct SSTableStatistics: Sendable, Equatable {
         seeLocalDeletion(expires)
     }
 
-    /// Which part of cells could be dropped at `gcBefore`, from 0 to 1.
+    /// The ratio of droppable tombstones and expired cells at `gcBefore`, from 0 to 1.
     public func droppableRatio(gcBefore: UInt32) -> Double {
         let total = cellCount + rowCount + rangeTombstoneCount
         guard total > 0 else { return 0 }
@@ -148,7 +149,7 @@ public struct SSTableStatistics: Sendable, Equatable {
         return out.toArray()
     }
 
-    /// - Parameter version: of the file; 2 did not say what the rows have.
+    /// - Parameter version: the file's format version; version 2 has no `parts`.
     init(decoding bytes: UnsafeRawBufferPointer, version: UInt32) throws(ByteError) {
         var reader = ByteReader(bytes)
         firstKey = try reader.readArray(try reader.readCount())

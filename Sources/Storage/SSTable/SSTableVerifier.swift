@@ -2,11 +2,11 @@ import DataModel
 import Platform
 import Primitives
 
-/// Something wrong in a table's file.
+/// A problem found in an sstable's file.
 public struct SSTableProblem: Sendable, Equatable {
-    /// Which part: `data block 17`, `index block 2`, `filter`, `footer`, ...
+    /// The part of the file: `data block 17`, `index block 2`, `filter`, `footer`, ...
     public var place: String
-    /// Bytes from the start of the file.
+    /// The offset from the start of the file, in bytes.
     public var offset: Int
     public var message: String
 
@@ -17,15 +17,17 @@ public struct SSTableProblem: Sendable, Equatable {
     }
 }
 
-/// Reads every byte of a table's file and checks it.
+/// Reads and checks every byte of an sstable's file.
 ///
-/// 1. The footer gives the places of everything else; without a good one nothing more can be said.
+/// 1. The footer gives the places of everything else; without a valid one the check ends.
 /// 2. Header, roots, index blocks, filter, statistics: checksum and structure.
-/// 3. Every data block the index names: checksum, structure, keys in order, below the key the index gives, in the filter; rows well formed.
-/// 4. Every block of range tombstones the same: beginning with the key the index gives, in order, not overlapping, in the filter.
-/// 5. Counts against the statistics, then the digest over the whole file, which catches what lies between.
+/// 3. Every data block in the index: checksum, structure, keys in order and not above the index key, partitions in the
+///    filter, valid rows.
+/// 4. Every tombstones block: checksum, structure, first key equal to the index key, in order, not overlapping,
+///    partitions in the filter.
+/// 5. Counts against the statistics, then the digest over the whole file, which also covers bytes between the parts.
 public struct SSTableVerifier {
-    /// What was found.
+    /// The result of a verification.
     public struct Report: Sendable {
         public var problems: [SSTableProblem] = []
         public var dataBlocks = 0
@@ -43,6 +45,8 @@ public struct SSTableVerifier {
         self.path = path
     }
 
+    /// Verifies the file and returns all problems found.
+    ///
     /// - Throws: `file` when the file cannot be read at all.
     public func verify() throws(StorageError) -> Report {
         var report = Report()
@@ -187,7 +191,7 @@ public struct SSTableVerifier {
             let key = [UInt8](cursor.key)
             func wrong(_ what: String) { report.problems.append(SSTableProblem(place: place, offset: offset, message: what)) }
             if let lastKey, compareBytes(lastKey, key) >= 0 { wrong("keys are out of order") }
-            if compareBytes(key, separator) > 0 { wrong("a key lies above the one the index gives for the block") }
+            if compareBytes(key, separator) > 0 { wrong("a key is above the block's key in the index") }
             if let filter,
                 !key.withUnsafeBytes({
                     filter.mayContain(BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<KeyView.partitionCount(of: $0)])))
@@ -210,14 +214,14 @@ public struct SSTableVerifier {
                 report.problems.append(
                     SSTableProblem(
                         place: "tombstone index block", offset: indexHandle.offset,
-                        message: "it begins with another key than the root gives"))
+                        message: "its first key differs from the root's entry"))
             }
             visit(index, "tombstone index block", &report) { handle, first, report in
                 guard let block = checkBlock(file, handle, size, "tombstone block", &report) else { return }
                 func wrong(_ what: String) {
                     report.problems.append(SSTableProblem(place: "tombstone block", offset: handle.offset, message: what))
                 }
-                if !starts(block, with: first) { wrong("it begins with another key than the index gives") }
+                if !starts(block, with: first) { wrong("its first key differs from the index entry") }
                 let cursor = BlockCursor()
                 cursor.open(block)
                 var more = cursor.seekToFirst()
@@ -247,7 +251,7 @@ public struct SSTableVerifier {
         return cursor.seekToFirst() && key.withUnsafeBytes { compareBytes(cursor.key, $0) == 0 }
     }
 
-    /// Visits the handles in a root or an index block, and the keys they stand under.
+    /// Visits the handles in a root or an index block, with their keys.
     private func visit(
         _ block: Block, _ place: String, _ report: inout Report, _ body: (BlockHandle, [UInt8], inout Report) -> Void
     ) {
@@ -272,7 +276,7 @@ public struct SSTableVerifier {
         }
         if digest != footer.digest && report.isGood {
             report.problems.append(
-                SSTableProblem(place: "file", offset: 0, message: "the digest over the whole file is wrong, though every block is good"))
+                SSTableProblem(place: "file", offset: 0, message: "the digest over the whole file is wrong, but every block is valid"))
         }
     }
 }

@@ -3,10 +3,10 @@ import DataModel
 import Platform
 import Primitives
 
-/// How a table's file is laid out.
+/// Options for the layout of an sstable.
 public struct SSTableOptions: Sendable, Equatable {
     public var codec: BlockCodec = .lz4
-    /// Bytes of a data block before compression.
+    /// The size at which a data block ends, in bytes before compression.
     public var blockBytes = 16 << 10
     /// `bloom_filter_fp_chance`.
     public var bloomFalsePositiveRate = 0.01
@@ -14,15 +14,15 @@ public struct SSTableOptions: Sendable, Equatable {
     public init() {}
 }
 
-/// Writes one table's file from entries in key order.
+/// Writes one sstable from entries in key order.
 ///
-/// 1. Rows fill data blocks; each full block is compressed, given its trailer and appended. Its last key, cut as short as still separates it from the
-///    next block, goes into the index.
-/// 2. Range tombstones, which may be added before, between and after rows, fill blocks of their own, appended as they are full and found through an index of
-///    their own, under their first start key.
-/// 3. `finish` writes both indexes with their roots, filter, statistics and footer, and syncs.
+/// 1. Rows fill data blocks. Each full block is compressed, gets its trailer and is appended. The index gets its last
+///    key, shortened as far as it still separates the block from the next one.
+/// 2. Range tombstones may be added before, between and after rows. They fill blocks of their own, appended when full,
+///    with an index of their own by first start key.
+/// 3. `finish` writes both indexes with their roots, the filter, the statistics and the footer, and syncs.
 ///
-/// Until the manifest names it, the file is nothing: a crash leaves a stray that is removed at the next start.
+/// The file counts only once the manifest names it: after a crash the next start removes it as a stray.
 /// **Thread safety**: one thread at a time.
 public final class SSTableWriter {
     public let path: String
@@ -34,7 +34,8 @@ public final class SSTableWriter {
     private var index = IndexWriter(rootKey: .last)
     private var tombstones = BlockWriter(capacity: SSTableFormat.tombstoneBlockBytes)
     private var tombstoneIndex = IndexWriter(rootKey: .first)
-    /// Start of the first tombstone in `tombstones`, of the first of all, and the end of the last.
+    /// The start of the first tombstone in `tombstones`; the start of the first tombstone of all; the end of the last
+    /// one.
     private var tombstonesStart: [UInt8] = []
     private var tombstonesFirst: [UInt8]?
     private var tombstonesEnd: [UInt8]?
@@ -42,10 +43,11 @@ public final class SSTableWriter {
     private var pendingLastKey = ByteWriter(capacity: 256)
     private var compressed: ByteWriter
     private var buffer: ByteWriter
-    /// Bytes written to the file, and with those that still wait in `buffer`.
+    /// Bytes written to the file, without those in `buffer`.
     private var written = 0
     private var digest: UInt64 = 0
-    /// Of the partitions so far, in pieces: one array would need three times its bytes whenever it grows.
+    /// The hashes of the partitions so far. In pieces, because a single array would need three times its size while
+    /// growing.
     private var hashes: [[UInt64]] = []
     private var hashCount = 0
     private var partition = ByteWriter(capacity: 128)
@@ -73,14 +75,14 @@ public final class SSTableWriter {
         buffer.writeLE(UInt32(0))
     }
 
-    /// Bytes of the file so far.
+    /// The size of the file so far, in bytes.
     public var byteCount: Int { written + buffer.count }
     public var isEmpty: Bool { statistics.rowCount == 0 && statistics.rangeTombstoneCount == 0 }
 
-    /// Adds a row; keys must come in order, each once.
+    /// Adds a row; keys must be strictly ascending.
     public func add(key: UnsafeRawBufferPointer, row: UnsafeRawBufferPointer) throws(StorageError) {
         if statistics.rowCount > 0 {
-            precondition(compareBytes(lastKey.bytes, key) < 0, "rows of a table out of order")
+            precondition(compareBytes(lastKey.bytes, key) < 0, "rows of an sstable out of order")
         } else {
             statistics.firstKey = [UInt8](key)
         }
@@ -108,7 +110,7 @@ public final class SSTableWriter {
         if block.estimatedBytes >= options.blockBytes { try endBlock() }
     }
 
-    /// Adds a range tombstone; they come in order and do not overlap.
+    /// Adds a range tombstone; they must be in order and must not overlap.
     public func addTombstone(_ tombstone: RangeTombstone) throws(StorageError) {
         if let end = tombstonesEnd { precondition(compareBytes(end, tombstone.start) <= 0, "range tombstones out of order") }
         if tombstones.isEmpty { tombstonesStart = tombstone.start }
@@ -158,7 +160,7 @@ public final class SSTableWriter {
         block.removeAll()
     }
 
-    /// Puts a data block into the index, under the shortest key that is not below its last and below `next`.
+    /// Adds a data block to the index, under a short key that is not below its last key and is below `next`.
     private func indexBlock(_ handle: BlockHandle, next: UnsafeRawBufferPointer?) {
         pendingHandle = nil
         var separator = pendingLastKey.bytes
@@ -169,7 +171,7 @@ public final class SSTableWriter {
         index.add(key: separator, handle: handle)
     }
 
-    /// Appends a block with its trailer, compressed where that saves at least an eighth.
+    /// Appends a part with its trailer; compressed if that saves at least an eighth.
     private func append(_ bytes: UnsafeRawBufferPointer, codec: BlockCodec) throws(StorageError) -> BlockHandle {
         let offset = byteCount
         guard bytes.count < SSTableFormat.largestBlockBytes - SSTableFormat.trailerBytes else {
@@ -194,7 +196,7 @@ public final class SSTableWriter {
         return handle
     }
 
-    /// Writes whole pieces of the buffer, so that the digest's pieces stand at fixed places.
+    /// Writes full pieces of the buffer, so that the digest's pieces are at fixed offsets.
     private func writeFullPieces() throws(StorageError) {
         guard buffer.count >= SSTableFormat.digestPieceBytes else { return }
         var from = 0
@@ -213,7 +215,7 @@ public final class SSTableWriter {
         written += piece.count
     }
 
-    /// Completes the file and syncs it. What is returned is in the file too.
+    /// Completes and syncs the file. Returns the statistics written to it.
     public func finish() throws(StorageError) -> SSTableStatistics {
         if !block.isEmpty { try endBlock() }
         if let handle = pendingHandle { indexBlock(handle, next: nil) }
@@ -250,7 +252,7 @@ public final class SSTableWriter {
         return statistics
     }
 
-    /// Gives up: closes and removes the file.
+    /// Closes and removes the unfinished file.
     public func abandon() {
         file.close()
         do { try system.remove(path) } catch {}  // a stray file is removed at the next start

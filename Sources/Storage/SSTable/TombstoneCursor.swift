@@ -1,14 +1,17 @@
 import DataModel
 import Primitives
 
-/// Stands at a range tombstone of a table, or at none.
+/// A position at a range tombstone of an sstable, or at none.
 ///
-/// Tombstones lie in blocks of bounded size under an index of two levels, each entry of which has the first start key of what it points to:
+/// Tombstones are stored in blocks of bounded size under a two-level index; each index entry has the first start key of
+/// the block it points to:
 ///
-/// 1. The tombstone that may cover a key is the last that does not begin above it (the floor).
-/// 2. The floor in the root leads to the index block, the floor in it to the block, the floor there is the tombstone. Where the root has a floor, all have.
+/// 1. The tombstone that may cover a key is the last one that does not start above it (the floor).
+/// 2. The floor in the root leads to the index block, the floor there to the tombstones block, the floor there is the
+///    tombstone. If the root has a floor, the lower levels have one too.
 ///
-/// The root is in memory; the rest comes through the block cache, or past it for a compaction. The cursor keeps the blocks it stands in.
+/// The root is in memory; other blocks come through the block cache, or past it for a compaction. The cursor holds the
+/// blocks it is in.
 /// **Thread safety**: one thread at a time.
 /// SAFETY: `start` is valid until the cursor moves.
 final class TombstoneCursor {
@@ -20,17 +23,17 @@ final class TombstoneCursor {
     private var indexHandle: BlockHandle?
     private var leafHandle: BlockHandle?
 
-    /// - Parameter isBulk: whether blocks are read past the cache.
+    /// - Parameter isBulk: whether to read blocks past the cache.
     init(_ table: SSTable, isBulk: Bool) {
         self.table = table
         self.isBulk = isBulk
         if let block = table.tombstones { root.open(block) }
     }
 
-    /// Where the current tombstone begins.
+    /// The start key of the current tombstone.
     var start: UnsafeRawBufferPointer { leaf.key }
 
-    /// The current tombstone.
+    /// Decodes the current tombstone.
     func tombstone() throws(StorageError) -> RangeTombstone {
         let (end, deletion) = try table.tombstone(leaf.value)
         return RangeTombstone(start: [UInt8](leaf.key), end: [UInt8](end), deletion: deletion)
@@ -45,7 +48,7 @@ final class TombstoneCursor {
         return leaf.seekToFirst()
     }
 
-    /// Moves to the last tombstone that does not begin above `key`, or else to the first; false when there is none.
+    /// Moves to the last tombstone that does not start above `key`, or else to the first; false when there is none.
     func seek(_ key: UnsafeRawBufferPointer) throws(StorageError) -> Bool {
         guard root.seekFloor(key) else { return try seekToFirst() }
         try openIndex()
@@ -66,7 +69,7 @@ final class TombstoneCursor {
         return leaf.seekToFirst()
     }
 
-    /// The deletion over `key`, and the stretch around it.
+    /// Returns the deletion that covers `key`, and the key range around it in which that holds.
     func shadow(at key: UnsafeRawBufferPointer) throws(StorageError) -> Shadow {
         var shadow = Shadow()
         guard root.seekFloor(key) else {
@@ -85,7 +88,7 @@ final class TombstoneCursor {
             return shadow
         }
         shadow.from = [UInt8](end)
-        // The next one's start, which the index has where it begins a block.
+        // The start of the next tombstone; if that is in another block, the index has it.
         if leaf.advance() {
             shadow.to = [UInt8](leaf.key)
         } else if index.advance() {
@@ -112,8 +115,9 @@ final class TombstoneCursor {
 }
 
 extension SSTable {
-    /// The deletion of range tombstones over `key` alone.
-    /// - Parameter hash: `BloomFilter.hash` of the key's partition, which the filter has when it has range tombstones only, too.
+    /// Returns the range deletion that covers `key`.
+    /// - Parameter hash: `BloomFilter.hash` of the key's partition. The filter has the partitions of range tombstones
+    ///   too.
     func deletion(at key: UnsafeRawBufferPointer, hash: UInt64) throws(StorageError) -> DeletionTime {
         guard let tombstones, filter.mayContain(hash) else { return .none }
         let cursor = BlockCursor()
@@ -127,12 +131,12 @@ extension SSTable {
         return compareBytes(key, end) < 0 ? deletion : .none
     }
 
-    /// A block through the cache, or past it.
+    /// Returns a block through the cache, or past it.
     func block(_ handle: BlockHandle, isBulk: Bool) throws(StorageError) -> Block {
         isBulk ? try SSTable.readBlock(file, handle, size: fileBytes) : try block(handle)
     }
 
-    /// Takes the value of a tombstone's entry apart.
+    /// Decodes the value of a tombstone's entry.
     fileprivate func tombstone(_ value: UnsafeRawBufferPointer) throws(StorageError) -> (
         end: UnsafeRawBufferPointer, deletion: DeletionTime
     ) {
