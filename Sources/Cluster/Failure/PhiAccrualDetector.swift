@@ -52,13 +52,13 @@ public struct PhiAccrualDetector: Sendable {
         if windows[endpoint] == nil {
             windows[endpoint] = ArrivalWindow(arrival: now, first: configuration.initialInterval)
         } else {
-            windows[endpoint]!.add(arrival: now, capacity: configuration.samples, longest: configuration.longestInterval)  // exists: checked above
+            windows[endpoint]!.add(arrival: now, capacity: configuration.samples, longest: configuration.longestInterval)  // exists
         }
     }
 
     /// Starts waiting for a node's heartbeats as if one had arrived now, without adding an interval to the mean.
     public mutating func expect(_ endpoint: Endpoint, now: Int64) {
-        if windows[endpoint] == nil { report(endpoint, now: now) } else { windows[endpoint]!.resume(at: now) }  // exists: checked above
+        if windows[endpoint] == nil { report(endpoint, now: now) } else { windows[endpoint]!.resume(at: now) }  // exists
     }
 
     /// Forgets a node.
