@@ -3,7 +3,7 @@ import DataModel
 import Primitives
 import Query
 
-/// Reads records and executes them on the engines of an `OfflineTarget`.
+/// Reads records and executes them on the query engine of an `OfflineTarget`.
 ///
 /// **Thread safety**: one owner.
 struct OfflineWorker {
@@ -18,7 +18,7 @@ struct OfflineWorker {
             statement = try target.engine.prepare(plan.statement, keyspace: nil)
         } catch { throw .schema(error.message) }
         let scratch = SchemaScript.scratch()
-        // One write at a time, as many as the data has: nothing is asked of other replicas.
+        // The consistency level is irrelevant: there are no other replicas.
         let options = QueryOptions(consistency: .any)
         var encoder = RowEncoder(plan, source.framing)
         var out = ByteWriter(capacity: 4096)
@@ -56,7 +56,7 @@ struct OfflineWorker {
         return "the engine had to wait"
     }
 
-    /// Values as the protocol carries them: a length, or -2 for unset, and the bytes.
+    /// Binds values in the protocol's encoding: a length, or -2 for unset, followed by the bytes.
     private static func bind(_ encoded: UnsafeRawBufferPointer, to values: inout ValueList) {
         values.removeAll()
         var offset = 0
