@@ -1,4 +1,4 @@
-/// What HELP shows.
+/// The texts of HELP.
 enum ShellHelp {
     private static let topics: [(name: String, text: String)] = [
         ("CAPTURE", "CAPTURE 'file'  appends query output to a file; CAPTURE OFF stops; CAPTURE shows."),
@@ -26,7 +26,7 @@ enum ShellHelp {
         ("TRACING", "TRACING [ON|OFF]  shows what the server did for each statement."),
     ]
 
-    /// The topics asked for, or the list of them.
+    /// Returns the texts of the given topics, or the list of topics.
     static func text(_ asked: [String]) -> String {
         if asked.isEmpty {
             let names = topics.map(\.name)
