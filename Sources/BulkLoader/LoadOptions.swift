@@ -40,7 +40,8 @@ public struct LoadOptions: Sendable {
     public var maxErrors: Int?
     /// Writes sstables into this directory instead of sending rows to a server.
     public var sstableDirectory: String?
-    /// For `sstableDirectory`: a file that defines the table, either CQL or a node's schema file.
+    /// For `sstableDirectory`: a file that defines the table, either CQL or the file `schema` of a snapshot or of another
+    /// sstable directory.
     public var schemaFile: String?
     /// For `sstableDirectory`: the bytes to collect and sort in memory per sstable.
     public var sortBytes = 256 << 20

@@ -22,7 +22,7 @@ struct SchemaScript {
         return ExecutionScratch(seed: random.next(), clockSequenceAndNode: random.next())
     }
 
-    /// Reads the schema from a file: CQL, or a node's schema file.
+    /// Reads the schema from a file: CQL, or an encoded `Schema` as in a snapshot.
     /// - Throws: `LoadError` when the file is invalid or does not define the table.
     static func schema(_ path: String, system: any FileSystem, keyspace: String, table: String) throws(LoadError) -> Schema {
         let bytes: [UInt8]
@@ -31,7 +31,7 @@ struct SchemaScript {
         do throws(SchemaDecodingError) {
             schema = try Schema(decoding: bytes)
         } catch {
-            // Not a node's schema file, so it must be CQL.
+            // Not an encoded schema, so it must be CQL.
             let script = SchemaScript(engine: engine(Schema(), OfflinePort()))
             try script.run(String(decoding: bytes, as: UTF8.self), path: path)
             schema = script.engine.schema
