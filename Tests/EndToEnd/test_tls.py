@@ -365,11 +365,11 @@ class ForClientsTest(LogTest):
         self.assertEqual(shown(), "old")
         shutil.copy(new.certificate, work / "node.pem")
         one.process.send_signal(signal.SIGHUP)
-        self.assert_says(one, "the certificates read before stay in use")
+        self.assert_says(one, "the previous certificates stay in use")
         self.assertEqual(shown(), "old")
         shutil.copy(new.key, work / "node.key")
         one.process.send_signal(signal.SIGHUP)
-        self.assert_says(one, "certificates were read again", "expires in ")
+        self.assert_says(one, "certificates reloaded", "expires in ")
         self.assertEqual(shown(), "new")
 
     def test_strangers_do_no_harm(self):
