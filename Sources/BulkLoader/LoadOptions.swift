@@ -40,8 +40,8 @@ public struct LoadOptions: Sendable {
     public var maxErrors: Int?
     /// Writes sstables into this directory instead of sending rows to a server.
     public var sstableDirectory: String?
-    /// For `sstableDirectory`: a file that defines the table, either CQL or the file `schema` of a snapshot or of another
-    /// sstable directory.
+    /// For `sstableDirectory`: a file that defines the table, either CQL or the file `schema` of a snapshot or of an
+    /// earlier load.
     public var schemaFile: String?
     /// For `sstableDirectory`: the bytes to collect and sort in memory per sstable.
     public var sortBytes = 256 << 20

@@ -10,7 +10,7 @@ struct PartitionBoard {
     private(set) var nodes: [Int] = []
     private var racks: [String] = []
     private var counts: [Int] = []
-    /// The player who owns each partition.
+    /// The player that owns each partition.
     private var owners: [Int]
 
     init(ring: Ring, dataCenter: String, grid: TokenGrid) throws(TokenError) {
@@ -64,7 +64,7 @@ struct PartitionBoard {
         return unused
     }
 
-    /// Adds a player who owns nothing yet.
+    /// Adds a player that owns nothing yet.
     mutating func add(rack: String) -> Int {
         racks.append(rack)
         counts.append(0)

@@ -91,7 +91,7 @@ public struct Ring: Sendable {
         return tokens.indices.filter { owners[$0] == Int32(index) }.map { range(at: $0) }
     }
 
-    /// Returns the claims with which a node owns its tokens, ascending. Claims that lost to another node's are left out.
+    /// Returns the claims with which a node owns its tokens, ascending, without those another node's claim beats.
     public func claims(heldBy id: UUID) -> [TokenClaim] {
         guard let index = index(of: id) else { return [] }
         return tokens.indices.filter { owners[$0] == Int32(index) }.map { TokenClaim(tokens[$0], epoch: epochs[$0]) }
