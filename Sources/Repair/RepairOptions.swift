@@ -11,7 +11,7 @@ public struct RepairOptions: Sendable {
     public var pageBytes = 512 << 10
     /// The bytes of mutations in one message; a single larger row is sent whole.
     public var writeBytes = 256 << 10
-    /// How often a request is sent before its range fails.
+    /// How many times a request is sent before its range fails.
     public var attempts = 3
     /// The pause before a request is sent again, in microseconds.
     public var rest: Int64 = 1_000_000

@@ -5,9 +5,9 @@ import Primitives
 ///
 /// A state machine: it is ticked once a second and given messages, and returns what to send and what it found out.
 ///
-/// 1. A tick raises the heartbeat and sends a `syn`, the digests of all known nodes, to a random live node; to a random
-///    unreachable node with probability dead / (live + 1); and to a random seed with probability seeds / (live + dead),
-///    unless a seed was among the targets already.
+/// 1. A tick raises the heartbeat and sends a `syn`, the digests of all known nodes, to a random live node and, with
+///    probability dead / (live + 1), to a random unreachable node. If none of these is a seed, or there are fewer live
+///    nodes than seeds, it also goes to a random seed with probability seeds / (live + dead).
 /// 2. The receiver of a `syn` sends the states it knows better and requests those it knows less of (`ack`). The
 ///    receiver of an `ack` sends what was requested (`ack2`).
 /// 3. A state of a greater generation replaces the known one, one of the same generation adds its newer values, one of
@@ -19,12 +19,10 @@ import Primitives
 ///    ignored for `quarantine`, so that nodes that forget it later do not reintroduce it.
 ///
 /// Sources: van Renesse et al., "A Gossip-Style Failure Detection Service" (1998) and "Efficient Reconciliation and
-/// Flow Control for
-/// Anti-Entropy Protocols" (2008); the documented behaviour of Cassandra's gossip.
+/// Flow Control for Anti-Entropy Protocols" (2008); the documented behaviour of Cassandra's gossip.
 ///
 /// **Invariants**: `order` holds the keys of `peers`, ascending; `endpointOf` maps each peer's host id to its endpoint.
-/// Dictionaries are
-/// looked up, never iterated, so that equal seeds and inputs give byte-identical effects.
+/// Dictionaries are looked up, never iterated, so that equal seeds and inputs give byte-identical effects.
 public struct Gossiper: Sendable {
     public let configuration: GossipConfiguration
     /// This node's own state.

@@ -4,7 +4,7 @@ import Primitives
 public enum NodeState: Hashable, Sendable {
     /// Owns nothing yet. Its claims are the tokens it will own.
     case joining
-    /// It owns its tokens.
+    /// Owns its tokens.
     case normal
     /// Still owns its tokens. `heirs` names the new owner of each; a token without an heir goes to the next node
     /// clockwise.

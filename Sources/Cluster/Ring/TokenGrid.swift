@@ -1,8 +1,8 @@
 /// A division of the ring into equal, fixed partitions.
 ///
 /// The last tokens of the partitions are `Int64.min + (i + 1) * width - 1 - shift`. Each data center uses its own
-/// `shift`, so that every data center divides the whole ring among its own nodes with tokens of its own. The range
-/// between the ends of two grids holds at most 1,023 of the 2^64 tokens.
+/// `shift`, so that every data center divides the whole ring among its own nodes with tokens of its own. Corresponding
+/// ends of two data centers lie at most 1,023 tokens of 2^64 apart.
 public struct TokenGrid: Hashable, Sendable {
     /// The number of partitions, a power of two so that all are exactly equal.
     public let count: Int

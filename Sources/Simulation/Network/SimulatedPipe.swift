@@ -66,8 +66,8 @@ final class SimulatedPipe: @unchecked Sendable {
         }
         items.removeFirst()
         guard !to.isGone else {
-            // The other end is closed: the sender finds its connection broken, unless the other machine is dead and
-            // silent.
+            // The other end is closed: the sender finds its connection broken, unless the other process is dead, so that
+            // nothing answers.
             if case .bytes = item, !to.isSilent { from.breakSoon() }
             return
         }
