@@ -66,8 +66,7 @@ final class SimulatedPipe: @unchecked Sendable {
         }
         items.removeFirst()
         guard !to.isGone else {
-            // The other end is closed: the sender finds its connection broken, unless the other process is dead, so that
-            // nothing answers.
+            // The other end is closed: the sender finds its connection broken. A dead process does not answer.
             if case .bytes = item, !to.isSilent { from.breakSoon() }
             return
         }
