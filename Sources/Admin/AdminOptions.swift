@@ -1,26 +1,26 @@
 import Client
 
-/// A command for a running node.
+/// The options of an admin command.
 public struct AdminOptions: Sendable {
     public var command: String
     /// The command's arguments, by name.
     public var arguments: [(name: String, value: String)] = []
     public var host = "127.0.0.1"
     public var port: UInt16 = 9180
-    /// How long the command may take.
+    /// The timeout of the command.
     public var timeout: Duration = .seconds(3600)
-    /// The answer as the node gave it, instead of tables.
+    /// Whether to return the node's JSON unchanged instead of tables.
     public var isJSON = false
 
     public init(command: String) { self.command = command }
 }
 
-/// A command that failed.
+/// Why a command failed.
 public enum AdminError: Error, Sendable, Equatable {
     case client(ClientError)
-    /// The node refused it: the status of HTTP, and why.
+    /// The node refused it: the HTTP status, and the reason.
     case refused(status: Int, reason: String)
-    /// What answers is no node of this project.
+    /// The server that answered is not a node of this project.
     case notANode(String)
 
     public var message: String {

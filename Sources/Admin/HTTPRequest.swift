@@ -1,13 +1,13 @@
 import Client
 
-/// One request of HTTP/1.1 over a connection of its own.
+/// One HTTP/1.1 request on a connection of its own.
 struct HTTPRequest {
     static let maxAnswerBytes = 256 << 20
 
     var method: String
     var target: String
 
-    /// `target` with `arguments` behind it, percent-encoded.
+    /// Returns `path` with `arguments` as its percent-encoded query.
     static func target(_ path: String, _ arguments: [(name: String, value: String)]) -> String {
         if arguments.isEmpty { return path }
         return path + "?" + arguments.map { encoded($0.name) + "=" + encoded($0.value) }.joined(separator: "&")
@@ -25,7 +25,7 @@ struct HTTPRequest {
         return out
     }
 
-    /// Sends it and returns status and body.
+    /// Sends the request and returns the answer's status and body.
     func send(host: String, port: UInt16, timeout: Duration) throws(AdminError) -> (status: Int, body: [UInt8]) {
         var answer: [UInt8] = []
         do throws(ClientError) {
@@ -73,7 +73,7 @@ struct HTTPRequest {
         }
     }
 
-    /// Whether the body has the length that the head states.
+    /// Returns whether the body is as long as the head states.
     private static func isWhole(_ answer: [UInt8]) -> Bool {
         guard let (head, bodyStart) = head(answer), let length = length(head) else { return false }
         return answer.count - bodyStart >= length
@@ -95,7 +95,7 @@ struct HTTPRequest {
         return nil
     }
 
-    /// Status and body of a whole answer.
+    /// Parses a complete answer into its status and body.
     static func parse(_ answer: [UInt8]) throws(AdminError) -> (status: Int, body: [UInt8]) {
         guard let (head, bodyStart) = head(answer), let words = head.first?.split(separator: " "), words.count >= 2,
             words[0].hasPrefix("HTTP/1."), let status = Int(words[1])

@@ -1,10 +1,10 @@
 import Client
 import DataModel
 
-/// Sends a command to a node and returns what it answered: tables for people, or its JSON as it is.
+/// Sends a command to a node and returns its answer, as tables for people or as the node's JSON.
 public func runAdmin(_ options: AdminOptions) throws(AdminError) -> String {
     let target = HTTPRequest.target("/admin/" + options.command, options.arguments)
-    // A node tells commands that only look from those that change something by the method; asked wrongly it says 405 and does nothing.
+    // Commands that change something require POST. On GET the node answers them with 405 and does nothing.
     var (status, body) = try HTTPRequest(method: "GET", target: target).send(
         host: options.host, port: options.port, timeout: options.timeout)
     if status == 405 {

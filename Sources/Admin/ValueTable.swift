@@ -1,8 +1,9 @@
 import DataModel
 
-/// JSON answers as tables for people.
+/// Formats JSON answers as tables for people.
 ///
-/// An object is a list of names and values; an array of objects a table with a line each; what is nested comes after, under its name.
+/// An object becomes a list of names and values, an array of objects a table with one line each. Nested values follow
+/// under their names.
 enum ValueTable {
     static func text(_ value: JSONValue) -> String {
         switch value {
@@ -59,7 +60,7 @@ enum ValueTable {
         return line(zip(names, areNumbers).map { ($0, $1) }) + rows.map(line).joined()
     }
 
-    /// A value on one line; sizes with a unit.
+    /// Formats a value on one line; sizes get a unit.
     private static func scalar(_ name: String, _ value: JSONValue) -> String {
         switch value {
         case .null: return "-"
@@ -73,7 +74,7 @@ enum ValueTable {
         }
     }
 
-    /// Bytes as people read them: `1.5 MiB`.
+    /// Formats a number of bytes, such as `1.5 MiB`.
     static func size(_ bytes: Int) -> String {
         if bytes.magnitude < 1024 { return "\(bytes) B" }
         var tenths = bytes

@@ -1,29 +1,29 @@
 import Primitives
 
-/// How records and fields are told apart (RFC 4180), with any delimiter.
+/// Splits CSV text into records and fields (RFC 4180), with any delimiter.
 ///
 ///     file   := record*
 ///     record := field (delimiter field)* line-end
 ///     field  := '"' (any byte but '"' | '""')* '"' | any bytes but delimiter and line end
 ///
-/// A quote inside a field that did not begin with one is a byte like any other.
+/// A quote inside a field that did not begin with one is an ordinary byte.
 struct CSVDialect: Sendable, Equatable {
     var delimiter: UInt8
     let quote = UInt8(ascii: "\"")
 
-    /// A field: a place in the record, or unescaped in the reader's own buffer.
+    /// A field: a slice of the record, or its unescaped copy in the caller's scratch buffer.
     struct Field {
         var bytes: UnsafeRawBufferPointer
         var isQuoted: Bool
-        /// Whether the record ends after it.
+        /// Whether it is the last field of its record.
         var isLast: Bool
-        /// Where the next field or record begins.
+        /// The offset of the next field or record.
         var next: Int
-        /// Line ends inside it.
+        /// The number of line ends inside the field, or ending its record.
         var lineEnds: Int
     }
 
-    /// The field that begins at `start`. `scratch` holds it when quotes had to be taken out.
+    /// Returns the field that begins at `start`. `scratch` holds its bytes when quotes had to be removed.
     ///
     /// SAFETY: the field's bytes are borrowed from `bytes` or `scratch` until either changes.
     @inline(__always) func field(_ bytes: UnsafeRawBufferPointer, from start: Int, scratch: inout ByteWriter) -> Field {
@@ -64,7 +64,7 @@ struct CSVDialect: Sendable, Equatable {
             offset += 1
         }
         let end = min(offset, bytes.count)
-        // What follows the closing quote up to the delimiter belongs to the field, as most readers have it.
+        // Text between the closing quote and the delimiter is appended to the field, as most CSV readers do.
         var after = min(end + 1, bytes.count)
         let tail = after
         while after < bytes.count, bytes[after] != delimiter, bytes[after] != 0x0A { after += 1 }
@@ -86,7 +86,7 @@ struct CSVDialect: Sendable, Equatable {
             bytes: content, isQuoted: true, isLast: isLast, next: min(after + 1, bytes.count), lineEnds: lineEnds + (isAtLineEnd ? 1 : 0))
     }
 
-    /// Where the last record that ends in `bytes` ends; nil when none does. `bytes` begins with a record.
+    /// Returns the end of the last complete record in `bytes`; nil when there is none. `bytes` begins with a record.
     func lastRecordEnd(_ bytes: UnsafeRawBufferPointer) -> Int? {
         guard bytes.contains(quote) else {
             var end = bytes.count

@@ -1,7 +1,7 @@
 import Client
 import Primitives
 
-/// Reads records and checks their types without sending any.
+/// Reads records and checks their values without sending them.
 struct DryRunWorker {
     let plan: LoadPlan
     let source: RecordSource

@@ -1,12 +1,14 @@
 import DataModel
 import Primitives
 
-/// Turns the text of a field into a value of its column, appended as the protocol carries it: length, then bytes.
+/// Converts the text of a field into a value of its column and appends it as the protocol encodes it: length, then
+/// bytes.
 ///
-/// The commonest types are read from the bytes by hand; the others by way of their text. A plain number, so that passing it costs nothing.
+/// The most frequent types are parsed directly from the bytes, the others from a string. An enum without payload, so
+/// that copying it is free.
 enum FieldConverter: Sendable {
     case int, bigint, smallint, tinyint, double, float, boolean, text, timestamp, date, uuid
-    /// By way of `PlainValue`.
+    /// Converted through `PlainValue`.
     case other
 
     init(_ type: CQLType) {
@@ -26,7 +28,8 @@ enum FieldConverter: Sendable {
         }
     }
 
-    /// Appends the value; false, and nothing appended, when `field` is none of the type (`complaint` then tells why) or of a type read as text.
+    /// Appends the value. Returns false and appends nothing when `field` is not a value of the type (see `complaint`),
+    /// or when the type is `other`.
     @inline(__always) func append(_ field: UnsafeRawBufferPointer, into out: inout ByteWriter) -> Bool {
         switch self {
         case .text:
@@ -63,7 +66,7 @@ enum FieldConverter: Sendable {
             out.writeBE(Int32(1))
             out.writeBE(narrow)
         case .float:
-            // Rounded once, from the text: by way of Double it could be rounded twice.
+            // Parsed directly as Float: going through Double could round twice.
             guard NumberText.double(field) != nil, let value = Float(String(decoding: field, as: UTF8.self)) else { return false }
             out.writeBE(Int32(4))
             out.writeBE(value.bitPattern)
@@ -90,7 +93,7 @@ enum FieldConverter: Sendable {
         return true
     }
 
-    /// The same for any type, by way of its text.
+    /// Appends a value of any type, parsed from its text; returns false when it is invalid.
     static func append(_ type: CQLType, _ field: UnsafeRawBufferPointer, into out: inout ByteWriter) -> Bool {
         do throws(ValueError) {
             let bytes = try PlainValue.bytes(type, String(decoding: field, as: UTF8.self))
@@ -102,27 +105,27 @@ enum FieldConverter: Sendable {
         }
     }
 
-    /// Why `field` is no value of `type`.
+    /// Returns why `field` is not a value of `type`.
     static func complaint(_ type: CQLType, _ field: String) -> String {
         do throws(ValueError) {
             _ = try PlainValue.bytes(type, field)
-            return "'\(field)' is no \(type)"
+            return "'\(field)' is not a valid \(type)"
         } catch {
             return error.message
         }
     }
 }
 
-/// Values as files hold them, by way of their text.
+/// Parses values as text files hold them.
 enum PlainValue {
-    /// As COPY writes them, collections also as JSON.
+    /// Returns the value of text in COPY's format; collections may also be JSON.
     static func bytes(_ type: CQLType, _ text: String) throws(ValueError) -> [UInt8] {
         switch type.unfrozen {
         case .list, .set, .map, .tuple:
             do throws(ValueError) {
                 return try type.bytes(fromPlainText: text)
             } catch {
-                // The first reason counts.
+                // Report the error of the first format.
                 guard let json = try? JSONValue(parsing: Array(text.utf8)), let bytes = try? type.bytes(fromJSON: json) else { throw error }
                 return bytes
             }

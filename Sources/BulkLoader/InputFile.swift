@@ -1,14 +1,14 @@
 import Glibc
 
-/// A file, a decompressing child process or standard input, read from front to end.
+/// A file, a decompressing child process, or standard input, read sequentially.
 struct InputFile: ~Copyable, Sendable {
     let path: String
-    /// Bytes on disk; nil when unknown.
+    /// The size on disk in bytes; nil when unknown.
     let size: Int?
-    /// When the file was last changed, in nanoseconds, to know it again.
+    /// The modification time in nanoseconds, used to recognize the file.
     let modified: Int
     private let descriptor: Int32
-    /// The file itself when a child reads it: it shares our offset, which tells how far it is.
+    /// The compressed file that the child reads. Both processes share its offset, which shows the progress.
     private let compressed: Int32?
     private var child: pid_t?
     private let program: String
@@ -18,7 +18,7 @@ struct InputFile: ~Copyable, Sendable {
         return String(cString: text)
     }
 
-    /// The program that decompresses what has this name; nil when it is read as it is.
+    /// Returns the program that decompresses a file of this name; nil when the file is not compressed.
     static func decompressor(_ path: String) -> String? {
         path.hasSuffix(".gz")
             ? "gzip" : path.hasSuffix(".xz") ? "xz" : path.hasSuffix(".zst") ? "zstd" : path.hasSuffix(".bz2") ? "bzip2" : nil
@@ -81,7 +81,7 @@ struct InputFile: ~Copyable, Sendable {
         }
     }
 
-    /// Starts `program -dc` reading `input`; what it writes comes out of the returned descriptor.
+    /// Starts `program -dc` with `input` as standard input. Returns a descriptor for its output, and its process id.
     private static func spawn(_ program: String, input: Int32, path: String) throws(LoadError) -> (Int32, pid_t) {
         var ends: [Int32] = [0, 0]
         guard pipe(&ends) == 0 else { throw .input("cannot read \(path): \(lastError)") }
@@ -103,8 +103,8 @@ struct InputFile: ~Copyable, Sendable {
         return (ends[0], child)
     }
 
-    /// Appends up to `limit` bytes to `buffer`; 0 at the end.
-    /// - Throws: when reading fails, or a decompressor says that its file is damaged.
+    /// Appends up to `limit` bytes to `buffer` and returns their number; 0 at the end.
+    /// - Throws: `LoadError` when reading fails, or when the decompressor reports a damaged file.
     mutating func read(into buffer: inout [UInt8], limit: Int) throws(LoadError) -> Int {
         let descriptor = descriptor
         var failure: Int32 = 0
@@ -120,20 +120,20 @@ struct InputFile: ~Copyable, Sendable {
         return chunk.count
     }
 
-    /// At the end of its output, asks how the decompressor fared.
+    /// Checks the decompressor's exit status at the end of its output.
     private mutating func finishChild() throws(LoadError) {
         guard let running = child else { return }
         child = nil
         var status: Int32 = 0
         guard waitpid(running, &status, 0) == running, status == 0 else {
-            throw .input("\(path) is damaged or not what its name says: \(program) failed, what it could read was loaded")
+            throw .input("\(path) is damaged or not in the format of its suffix: \(program) failed; the records before the damage were loaded")
         }
     }
 
-    /// Moves to `offset` of a plain file without reading; false when this is none.
+    /// Sets the read position of an uncompressed regular file; returns false for any other input.
     func seek(_ offset: Int) -> Bool { compressed == nil && descriptor != 0 && lseek(descriptor, offset, SEEK_SET) == offset }
 
-    /// Bytes of the file on disk that have been read; nil when unknown.
+    /// The number of bytes of the file on disk that have been read; nil when unknown.
     var position: Int? {
         guard size != nil else { return nil }
         let offset = lseek(compressed ?? descriptor, 0, SEEK_CUR)

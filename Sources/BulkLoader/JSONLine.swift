@@ -1,20 +1,20 @@
 import DataModel
 import Primitives
 
-/// Walks the members of one JSON object without building it.
+/// Iterates over the members of one JSON object without building it.
 struct JSONLine {
     enum Kind { case string, escapedString, scalar, null, nested }
 
     struct Member {
-        /// Between the quotes, escapes as they stand.
+        /// The text between the quotes, escapes included.
         var key: UnsafeRawBufferPointer
         var keyHasEscapes: Bool
         var kind: Kind
-        /// Strings: between the quotes; others: the text of the value.
+        /// For strings the text between the quotes, for other values their whole text.
         var value: UnsafeRawBufferPointer
     }
 
-    /// What is wrong with a line, and where.
+    /// Why a line is not a JSON object, and where.
     struct Damage: Error { let reason: String }
 
     private let bytes: UnsafeRawBufferPointer
@@ -23,7 +23,7 @@ struct JSONLine {
 
     init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
-    /// The next member; nil after the last.
+    /// Returns the next member; nil after the last.
     mutating func next() throws(Damage) -> Member? {
         skipBlanks()
         if !hasBegun {
@@ -60,7 +60,7 @@ struct JSONLine {
             let value = UnsafeRawBufferPointer(rebasing: bytes[start..<offset])
             let isNull = value.count == 4 && value.elementsEqual("null".utf8)
             if !isNull && NumberText.boolean(value) == nil && NumberText.double(value) == nil {
-                throw damage("'\(String(decoding: value, as: UTF8.self))' is no value")
+                throw damage("'\(String(decoding: value, as: UTF8.self))' is not a value")
             }
             return Member(key: key, keyHasEscapes: keyHasEscapes, kind: isNull ? .null : .scalar, value: value)
         }
@@ -127,7 +127,7 @@ struct JSONLine {
         throw damage("an array or object is not closed")
     }
 
-    /// The text of a string with escapes; nil when they are none of JSON's.
+    /// Returns the text of a string with escapes; nil when an escape is invalid.
     static func unescaped(_ inner: UnsafeRawBufferPointer) -> String? {
         do throws(ValueError) {
             guard case .string(let text) = try JSONValue(parsing: [UInt8(ascii: "\"")] + Array(inner) + [UInt8(ascii: "\"")]) else {

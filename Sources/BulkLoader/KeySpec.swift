@@ -1,6 +1,6 @@
 import DataModel
 
-/// The primary key of a table to make: `(origin, month), time_hour DESC, carrier`.
+/// The primary key of a table to create: `(origin, month), time_hour DESC, carrier`.
 struct KeySpec: Equatable {
     struct Clustering: Equatable {
         var name: String
@@ -15,7 +15,8 @@ struct KeySpec: Equatable {
         self.clustering = clustering
     }
 
-    /// Reads names between commas; the first, or those in parentheses, are the partition key. Names in double quotes keep their case.
+    /// Parses comma-separated names. The first one, or those in parentheses, are the partition key. Names in double
+    /// quotes keep their case.
     init(parsing text: String) throws(LoadError) {
         func fail(_ what: String) -> LoadError { .usage("--key: \(what); write it as in CQL, such as \"(origin, month), time_hour\"") }
         var tokens: [String] = []
@@ -38,7 +39,7 @@ struct KeySpec: Equatable {
         }
         if isQuoted { throw fail("a quote is not closed") }
         if !word.isEmpty { tokens.append(word) }
-        // Parentheses around the whole key, as in PRIMARY KEY ((a, b), c), are left out.
+        // Drop parentheses around the whole key, as in PRIMARY KEY ((a, b), c).
         if tokens.first == "(", tokens.last == ")", tokens.dropFirst().first == "(" { tokens = Array(tokens.dropFirst().dropLast()) }
         var rest = tokens[...]
         func name(_ token: String?) throws(LoadError) -> String {
@@ -69,18 +70,18 @@ struct KeySpec: Equatable {
             clustering.append(column)
         }
         let names = partition + clustering.map(\.name)
-        guard Set(names).count == names.count else { throw fail("a column comes twice") }
+        guard Set(names).count == names.count else { throw fail("a column is named twice") }
     }
 
     var names: [String] { partition + clustering.map(\.name) }
 
-    /// What stands between the parentheses of PRIMARY KEY.
+    /// The text between the parentheses of PRIMARY KEY.
     var cql: String {
         let first = partition.map(Identifier.quoted).joined(separator: ", ")
         return (["(\(first))"] + clustering.map { Identifier.quoted($0.name) }).joined(separator: ", ")
     }
 
-    /// ` WITH CLUSTERING ORDER BY (...)` where an order is not ascending.
+    /// ` WITH CLUSTERING ORDER BY (...)`, or an empty string when all columns are ascending.
     var orderClause: String {
         guard clustering.contains(where: \.isDescending) else { return "" }
         let orders = clustering.map { "\(Identifier.quoted($0.name)) \($0.isDescending ? "DESC" : "ASC")" }

@@ -1,7 +1,8 @@
 import Glibc
 import Synchronization
 
-/// How far an interrupted load of a file had come: all before this place is acknowledged, but for what is named apart.
+/// The progress of an interrupted load of a file: every record before `offset` is acknowledged or refused, except those
+/// in `open` and `unsent`.
 struct LoadState: Equatable, Sendable {
     var size: Int
     var modified: Int
@@ -9,12 +10,12 @@ struct LoadState: Equatable, Sendable {
     var offset: Int
     var line: Int
     var rows: Int
-    /// Only of counters: records that were being sent. Which of them were counted is unknown.
+    /// For counters only: records that were being sent. Whether they were added is unknown.
     var open: [RecordSpan] = []
-    /// Only of counters: records that were not sent.
+    /// For counters only: records before `offset` that were not sent.
     var unsent: [RecordSpan] = []
 
-    /// The form of the state file; a line each, `key=value`.
+    /// The content of the state file: one `key=value` per line.
     var text: String {
         var text = "auspex-load=1\nsize=\(size)\nmodified=\(modified)\ntarget=\(target)\noffset=\(offset)\nline=\(line)\nrows=\(rows)\n"
         for (key, spans) in [("open", open), ("unsent", unsent)] where !spans.isEmpty {
@@ -27,7 +28,7 @@ struct LoadState: Equatable, Sendable {
         (self.size, self.modified, self.target, self.offset, self.line, self.rows) = (size, modified, target, offset, line, rows)
     }
 
-    /// nil when the text is no state of this form.
+    /// Returns nil when the text is not a valid state.
     init?(parsing text: String) {
         var values: [Substring: Substring] = [:]
         for line in text.split(separator: "\n") {
@@ -53,13 +54,14 @@ struct LoadState: Equatable, Sendable {
     }
 }
 
-/// Keeps the books of one file's load: what is acknowledged, what was refused, and both on disk.
+/// Tracks the load of one file: acknowledged records, refused records, and the files on disk for both.
 ///
-/// An INSERT may be sent again, so for rows it is enough to know a place before which all are written. A count may not: for counters (`isExact`) the
-/// state names every chunk that is being sent, and is on the disk before the first record of one is sent.
+/// An INSERT may be sent again, so for rows it suffices to know a position before which all records are done. A counter
+/// update may not be repeated: for counters (`isExact`) the state lists every chunk that is being sent, and is synced
+/// to disk before the chunk's first record is sent.
 ///
-/// **Thread safety**: any thread. **Invariant**: the state file names a place before which every record was acknowledged or refused, or, for counters,
-/// is in one of the spans it names.
+/// **Thread safety**: any thread. **Invariant**: every record before the position in the state file was acknowledged or
+/// refused, or, for counters, is in one of the listed spans.
 final class LoadLedger: Sendable {
     private struct Done { let offset: Int, line: Int, rows: Int }
 
@@ -83,9 +85,9 @@ final class LoadLedger: Sendable {
     let isExact: Bool
 
     /// - Parameters:
-    ///   - start: where this run begins.
-    ///   - statePath: nil: not kept.
-    ///   - isExact: whether the records are counts.
+    ///   - start: the state at the start of this run.
+    ///   - statePath: nil: no state is kept.
+    ///   - isExact: whether the records are counter updates.
     init(start: LoadState, statePath: String?, rejectPath: String, maxErrors: Int?, isExact: Bool = false) {
         self.isExact = isExact
         books = Mutex(Books(prefix: start))
@@ -97,17 +99,18 @@ final class LoadLedger: Sendable {
     deinit { books.withLock { if $0.rejects >= 0 { close($0.rejects) } } }
 
     var totals: (rows: Int, refused: Int, bytes: Int) { books.withLock { ($0.rows, $0.refused + $0.unknown, $0.bytes) } }
-    /// Records of which it is not known whether they were counted.
+    /// The number of counter updates with unknown outcome.
     var unknown: Int { books.withLock { $0.unknown } }
     var failure: LoadError? { books.withLock { $0.failure } }
 
-    /// Stops all workers with this.
+    /// Stops all workers with this error.
     func fail(_ error: LoadError) { books.withLock { if $0.failure == nil { $0.failure = error } } }
 
     /// Adds acknowledged rows to the running total.
     func acknowledge(rows: Int) { books.withLock { $0.rows += rows } }
 
-    /// The next chunk of a source, nil at its end; for counters it is noted as being sent first.
+    /// Returns the next chunk of a source, nil at its end. For counters, first records on disk that the chunk is being
+    /// sent.
     func take(_ source: RecordSource) throws(LoadError) -> RecordChunk? {
         if !isExact { return try source.next() }
         return try books.withLock { (books) throws(LoadError) in
@@ -126,7 +129,7 @@ final class LoadLedger: Sendable {
         }
     }
 
-    /// A chunk of which every record was acknowledged or refused.
+    /// Records that every record of a chunk was acknowledged or refused.
     func complete(_ chunk: RecordChunk.Place, rows: Int, now: Int64) {
         books.withLock { books in
             books.bytes += chunk.byteCount
@@ -149,7 +152,7 @@ final class LoadLedger: Sendable {
         }
     }
 
-    /// Notes that records of a chunk that is being sent were not: those of `span`, at its end.
+    /// Records that the end of a chunk, `span`, was not sent.
     func leave(_ chunk: RecordChunk.Place, unsent span: RecordSpan, rows: Int) {
         books.withLock { books in
             books.prefix.open.removeAll { $0.start == chunk.startOffset }
@@ -158,10 +161,10 @@ final class LoadLedger: Sendable {
         }
     }
 
-    /// Writes the state as it is now.
+    /// Writes the current state to disk.
     func save() { books.withLock { _ = save($0.prefix) } }
 
-    /// Removes the state: all of the file is loaded.
+    /// Removes the state file after the whole file is loaded.
     func finish() { if let statePath { unlink(statePath) } }
 
     @discardableResult private func save(_ state: LoadState, isSynced: Bool = false) -> Bool {
@@ -176,12 +179,12 @@ final class LoadLedger: Sendable {
 
     private func systemReason() -> String { String(cString: strerror(errno)) }
 
-    /// Notes a record that may have been counted or not.
+    /// Records a counter update with unknown outcome in the reject file.
     func doubt(line: Int, reason: String, record: String) {
         note(line, "outcome unknown: \(reason)", record) { $0.unknown += 1 }
     }
 
-    /// Notes a refused record: its line, why, and the record itself, between tabs.
+    /// Records a refused record in the reject file: its line number, the reason and the record, separated by tabs.
     func reject(line: Int, reason: String, record: String) { note(line, reason, record) { $0.refused += 1 } }
 
     private func note(_ line: Int, _ reason: String, _ record: String, _ count: (inout Books) -> Void) {

@@ -1,50 +1,51 @@
 import Client
 import DataModel
 
-/// What to load, and into which table.
+/// The options of a load.
 public struct LoadOptions: Sendable {
     public enum Format: String, Sendable, CaseIterable { case csv, jsonl }
 
-    /// Paths; `-` is standard input. `.gz` and `.xz` are read as they are.
+    /// Paths; `-` is standard input. Files ending in `.gz`, `.xz`, `.zst` or `.bz2` are decompressed.
     public var files: [String]
     public var keyspace: String
     public var table: String
-    /// nil: by the file's name, CSV when it does not tell.
+    /// nil: by the file's suffix, CSV for an unknown one.
     public var format: Format?
-    /// The columns that the fields are, in order; `-` leaves a field out. nil: the header's names.
+    /// The columns of the fields, in order; `-` skips a field. nil: the names in the header.
     public var columns: [String]?
-    /// Whether the first record of a CSV file holds names.
+    /// Whether the first record of a CSV file holds the field names.
     public var hasHeader = true
     /// nil: a comma, or a tab for `.tsv`.
     public var delimiter: UInt8?
-    /// Fields that are null, beside the empty one.
+    /// Texts that mean null, besides the empty field.
     public var nulls: [String] = []
-    /// Makes keyspace and table, with types that fit the data.
+    /// Whether to create the keyspace and the table, with types inferred from the data.
     public var creates = false
-    /// The primary key of a table that is made, as in CQL: `(origin, month), time_hour`. nil: the first column.
+    /// The primary key of a created table, as in CQL: `(origin, month), time_hour`. nil: the first column.
     public var key: String?
-    /// Records that types are inferred from; nil: all of a file, the first 10,000 of standard input.
+    /// The number of records to infer types from; nil: all records of a file, the first 10,000 of standard input.
     public var inferRows: Int?
     public var connection = ConnectionOptions()
     public var connections = 2
-    /// Rows under way on each connection.
+    /// The number of requests in flight per connection.
     public var inFlight = 512
     public var consistency = Consistency.localOne
-    /// Checks every record and sends none.
+    /// Whether to check every record and send none.
     public var isDryRun = false
-    /// Where refused records go; nil: the file's name and `.rejected`.
+    /// The file for refused records; nil: the input's name with `.rejected` appended.
     public var rejectFile: String?
-    /// Whether to go on where an interrupted load of the same file ended.
+    /// Whether to continue an interrupted load of the same file.
     public var resumes = true
-    /// Stops after this many refused records.
+    /// The load stops when more records than this are refused; nil: no limit.
     public var maxErrors: Int?
-    /// Writes finished tables into this directory instead of sending rows to a server.
+    /// Writes sstables into this directory instead of sending rows to a server.
     public var sstableDirectory: String?
-    /// For `sstableDirectory`: CQL, or a node's own file of its schema, that makes the table.
+    /// For `sstableDirectory`: a file that defines the table, either CQL or the file `schema` of a snapshot or of an
+    /// earlier load.
     public var schemaFile: String?
-    /// Bytes that `sstableDirectory` puts in order in memory before they become a file.
+    /// For `sstableDirectory`: the bytes to collect and sort in memory per sstable.
     public var sortBytes = 256 << 20
-    /// Prints running figures on standard error.
+    /// Whether to show progress on standard error.
     public var showsProgress = false
 
     public init(files: [String], keyspace: String, table: String) {
@@ -54,15 +55,15 @@ public struct LoadOptions: Sendable {
         connection.driverName = "auspex-load"
     }
 
-    /// What is out of range, or nil.
+    /// Why the options are invalid; nil when they are valid.
     var complaint: String? {
         if files.isEmpty { return "name a file to load, or - for standard input" }
         if connections < 1 || connections > 256 { return "--connections must be between 1 and 256" }
         if inFlight < 1 || inFlight > 32_000 { return "--in-flight must be between 1 and 32000" }
         if files.filter({ $0 == "-" }).count > 1 { return "standard input can be loaded once" }
-        if sstableDirectory == nil && schemaFile != nil { return "--schema goes with --to-sstables; a server knows its tables" }
+        if sstableDirectory == nil && schemaFile != nil { return "--schema is only for --to-sstables; a server knows its tables" }
         if sstableDirectory != nil && creates == (schemaFile != nil) {
-            return "--to-sstables wants to know the table: --create infers it from the data, --schema FILE says what it is"
+            return "--to-sstables needs a table definition: give either --create, to infer it from the data, or --schema FILE"
         }
         if sortBytes < 1 << 20 { return "--sort-memory must be at least 1" }
         if delimiter == UInt8(ascii: "\"") || delimiter == 0x0A { return "--delimiter cannot be a quote or a line end" }
@@ -70,20 +71,21 @@ public struct LoadOptions: Sendable {
     }
 }
 
-/// What a load came to.
+/// The result of a load.
 public struct LoadReport: Sendable, Equatable {
     public var rows = 0
     public var refused = 0
     public var bytes = 0
-    /// Rows acknowledged by an earlier run and not sent again.
+    /// Rows acknowledged in an earlier run and not sent again.
     public var resumed = 0
-    /// Counts that may have been added or not, of this run or an interrupted one before; they are in the reject file, not in `refused`.
+    /// Counter updates with unknown outcome, of this run or an interrupted earlier one. They are in the reject file,
+    /// but not in `refused`.
     public var unknown = 0
-    /// What `sstableDirectory` holds.
+    /// The number of sstables in `sstableDirectory`.
     public var sstables = 0
     public var seconds = 0.0
     public var rejectFiles: [String] = []
-    /// The statement that made the table, when it was made or, dry, would be.
+    /// The statement that created the table, or would create it in a dry run; nil when the table existed.
     public var createStatement: String?
 
     public init() {}
@@ -91,15 +93,15 @@ public struct LoadReport: Sendable, Equatable {
     public var rowsPerSecond: Double { seconds > 0 ? Double(rows) / seconds : 0 }
 }
 
-/// A load that could not be made.
+/// Why a load failed.
 public enum LoadError: Error, Sendable, Equatable {
     case usage(String)
-    /// A file that cannot be read, or is not what it should be.
+    /// A file cannot be read or written, or has invalid content.
     case input(String)
-    /// Table and data do not go together.
+    /// The table does not fit the data.
     case schema(String)
     case client(ClientError)
-    /// Too many records were refused.
+    /// More records were refused than allowed.
     case tooManyErrors(Int)
 
     public var message: String {

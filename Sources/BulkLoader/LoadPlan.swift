@@ -1,7 +1,7 @@
 import Client
 import DataModel
 
-/// Which field goes into which column, and the statement that writes a row.
+/// The mapping of fields to columns, and the statement that writes a row.
 struct LoadPlan: Sendable {
     struct Column: Sendable {
         var name: String
@@ -11,22 +11,22 @@ struct LoadPlan: Sendable {
 
     var keyspace: String
     var table: String
-    /// The columns written, in the order of the statement's markers.
+    /// The columns written, in the order of the fields; see `markers` for the statement's order.
     var columns: [Column]
-    /// For each field of a CSV record its column; nil: the field is left out. Empty for JSON lines.
+    /// The column of each CSV field; nil: the field is skipped. Empty for JSON lines.
     var fields: [Int?]
-    /// Fields that are null, beside the empty one.
+    /// Texts that mean null, besides the empty field.
     var nulls: [[UInt8]]
-    /// The values are added to counters.
+    /// Whether the values are added to counters.
     var isCounter = false
 
-    /// For each marker of the statement the column it is bound to; nil: they are in order.
+    /// The column of each bind marker of the statement; nil: markers are in the order of `columns`.
     var markers: [Int]? {
         guard isCounter else { return nil }
         return columns.indices.filter { !columns[$0].isKey } + columns.indices.filter { columns[$0].isKey }
     }
 
-    /// What writes one record.
+    /// The statement that writes one record.
     var statement: String { isCounter ? update : insert }
 
     private var update: String {
@@ -42,8 +42,8 @@ struct LoadPlan: Sendable {
         return "INSERT INTO \(Identifier.quoted(keyspace)).\(Identifier.quoted(table)) (\(names)) VALUES (\(markers))"
     }
 
-    /// Checks the names of a file against a table.
-    /// - Parameter names: of the fields; `-` leaves one out. nil: all columns may come (JSON lines).
+    /// Matches the fields of a file with the columns of a table.
+    /// - Parameter names: the field names; `-` skips a field. nil: any column may occur (JSON lines).
     init(_ table: DescribedTable, names: [String]?, nulls: [String]) throws(LoadError) {
         keyspace = table.keyspace
         self.table = table.name
@@ -77,7 +77,8 @@ struct LoadPlan: Sendable {
         }
     }
 
-    /// A name of a field as a column's: lower case, what is no letter or digit as `_`.
+    /// Converts a field name to a column name: lower case, with other characters than letters and digits replaced by
+    /// `_`.
     static func columnName(_ field: String) -> String {
         var name = ""
         for scalar in field.lowercased().unicodeScalars {
@@ -89,7 +90,7 @@ struct LoadPlan: Sendable {
         return name.isEmpty ? "_" : name
     }
 
-    /// The table that inferred types and the key ask for.
+    /// Returns a table with the inferred types and the given key, and the statement that creates it.
     static func table(
         keyspace: String, name: String, columns: [(name: String, guess: TypeGuess)], key: String?
     ) throws(LoadError) -> (table: DescribedTable, create: String) {

@@ -3,24 +3,24 @@ import DataModel
 import NativeProtocol
 import Primitives
 
-/// Sends the records of chunks over one connection, many under way at once.
+/// Sends the records of chunks over one connection, with many requests in flight.
 ///
-/// 1. While the window has room: read the next record and enqueue its INSERT under a free stream.
-/// 2. Send all of them at once.
-/// 3. Take every answer that has arrived: acknowledge, try again later, or refuse.
-/// 4. When the connection breaks: connect again and send everything that was under way once more. An INSERT twice is an INSERT once; a count is not,
-///    so what was counted or not is left to the reject file, as is a count that the server cannot say more of.
+/// 1. While streams are free: read the next record and enqueue its statement.
+/// 2. Send all enqueued requests at once.
+/// 3. Handle every answer that has arrived: acknowledge, retry later, or refuse.
+/// 4. If the connection breaks: reconnect and send again everything that was in flight. Repeating an INSERT is
+///    harmless. Repeating a counter update is not, so counter updates with unknown outcome go to the reject file.
 ///
 /// **Thread safety**: one owner.
 struct LoadWorker: ~Copyable {
-    /// What is enqueued goes out when it has this many bytes, so that the server works while the next records are read.
+    /// Requests are sent when this many bytes are enqueued, so that the server works while further records are read.
     static let flushBytes = 32 << 10
-    /// A record is tried this often when the server is overloaded or times out.
+    /// The number of tries for a record when the server is overloaded or times out.
     static let maxTries = 12
-    /// How long a broken connection is tried to be opened again.
+    /// How long to try to reopen a broken connection.
     static let reconnectNanoseconds: Int64 = 60_000_000_000
 
-    /// A chunk being sent, and how many of its records are under way.
+    /// A chunk being sent, and the number of its records in flight.
     private final class Sending {
         let chunk: RecordChunk
         var underWay = 0
@@ -31,7 +31,7 @@ struct LoadWorker: ~Copyable {
 
     private struct Slot {
         var sending: Sending?
-        /// The record's place in its chunk, and its first line.
+        /// The record's range in its chunk, and its first line.
         var start = 0
         var end = 0
         var line = 0
@@ -47,7 +47,7 @@ struct LoadWorker: ~Copyable {
     private var template: ExecuteTemplate
     private var free: [Int16]
     private var slots: [Slot]
-    /// Records to be sent again, and not before this time.
+    /// Records to send again, not before `againAt`.
     private var again: [Slot] = []
     private var againAt: Int64 = 0
     private var current: Sending?
@@ -55,7 +55,7 @@ struct LoadWorker: ~Copyable {
     private var line = 0
     private var acknowledged = 0
     private var isSourceEmpty = false
-    /// The server has forgotten the statement; it is prepared again once nothing is under way.
+    /// The server no longer knows the prepared statement. It is prepared again when nothing is in flight.
     private var mustPrepare = false
 
     init(_ options: LoadOptions, _ plan: LoadPlan, _ source: RecordSource, _ ledger: LoadLedger) throws(ClientError) {
@@ -73,7 +73,7 @@ struct LoadWorker: ~Copyable {
         slots = Array(repeating: Slot(), count: options.inFlight)
     }
 
-    /// Works until the source has no more chunks and everything is answered, or the load failed.
+    /// Runs until the source has no more chunks and all requests are answered, or until the load fails.
     mutating func run() throws(LoadError) {
         do throws(LoadError) {
             try work()
@@ -133,7 +133,7 @@ struct LoadWorker: ~Copyable {
         }
     }
 
-    /// Enqueues records of the chunk until it, the window or what is sent at once is at its end.
+    /// Enqueues records until the chunk ends, no stream is free, or enough bytes are enqueued.
     private mutating func readChunk(_ sending: Sending) {
         let bytes = sending.chunk.bytes
         bytes.withUnsafeBytes { raw in
@@ -183,7 +183,8 @@ struct LoadWorker: ~Copyable {
         chunk.bytes.withUnsafeBytes { RecordChunk.text($0[range]) }
     }
 
-    /// Sends what is enqueued and takes the answers that have arrived; waits for one when nothing else can be done.
+    /// Sends the enqueued requests and handles answers that have arrived. Waits for one if no more requests can be
+    /// enqueued.
     private mutating func exchange() throws(ClientError) {
         try connection.flush()
         if free.count == options.inFlight {
@@ -196,7 +197,7 @@ struct LoadWorker: ~Copyable {
         } else if free.isEmpty || isSourceEmpty {
             try connection.fill()
         } else {
-            // There is room for more: only what is there already is taken.
+            // More requests can be enqueued, so do not wait for answers.
             _ = try connection.fill(atMost: .zero)
         }
         acknowledged = 0
@@ -232,12 +233,12 @@ struct LoadWorker: ~Copyable {
             guard hasTriesLeft, error.code == .writeTimeout || error.code == .writeFailure else { break }
             return later(stream)
         case .overloaded, .unavailable, .isBootstrapping:
-            // The server has not begun.
+            // The server has not executed the statement.
             guard hasTriesLeft else { break }
             return later(stream)
         case .unprepared:
             guard hasTriesLeft else { break }
-            // Preparing it needs the connection to itself.
+            // Preparing uses the connection exclusively, so it must wait until nothing is in flight.
             mustPrepare = true
             return later(stream)
         default: break
@@ -248,7 +249,7 @@ struct LoadWorker: ~Copyable {
         finishIfDone(sending)
     }
 
-    /// Sends a record again after a while: twice as long from try to try, 20 ms to 5 s.
+    /// Schedules a record to be sent again. The delay doubles with each try, from 20 ms to 5 s.
     private mutating func later(_ stream: Int16) {
         var slot = slots[Int(stream)]
         let wait = min(Int64(20_000_000) << Int64(slot.tries - 1), 5_000_000_000)
@@ -258,7 +259,7 @@ struct LoadWorker: ~Copyable {
         release(stream)
     }
 
-    /// Notes a count of which it is not known whether it was added.
+    /// Reports a counter update with unknown outcome.
     private mutating func doubt(_ stream: Int16, _ reason: String) {
         let slot = slots[Int(stream)]
         guard let sending = slot.sending else { return }
@@ -268,7 +269,7 @@ struct LoadWorker: ~Copyable {
         finishIfDone(sending)
     }
 
-    /// For counters, when the load stops: says of every record that was taken up what became of it.
+    /// For counters, when the load stops: reports the outcome of every record that was read but not acknowledged.
     private mutating func giveUp(_ reason: String) {
         guard ledger.isExact else { return }
         for stream in slots.indices where slots[stream].sending != nil { doubt(Int16(stream), reason) }
@@ -295,7 +296,7 @@ struct LoadWorker: ~Copyable {
         ledger.complete(sending.chunk.place, rows: sending.rows, now: WorkerThreads.nanoseconds())
     }
 
-    /// Connects anew and puts everything that was under way into `again`.
+    /// Reconnects and moves all requests in flight to `again`, or, for counters, to the reject file.
     private mutating func recover(_ error: ClientError) throws(LoadError) {
         guard case .closed = error else { throw .client(error) }
         let lost = error

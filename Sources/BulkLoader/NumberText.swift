@@ -1,8 +1,8 @@
 import Glibc
 
-/// Numbers read from bytes.
+/// Parses numbers from bytes.
 enum NumberText {
-    /// A decimal integer with an optional sign; nil for anything else, and when it does not fit.
+    /// Parses a decimal integer with an optional sign; nil for anything else, and when it does not fit.
     @inline(__always) static func integer(_ text: UnsafeRawBufferPointer) -> Int64? {
         var offset = 0
         let count = text.count
@@ -25,10 +25,10 @@ enum NumberText {
         1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
     ]
 
-    /// A decimal number; nil for anything else.
+    /// Parses a decimal number; nil for anything else.
     ///
-    /// Up to 15 digits and a power of ten up to 22 are exact in one multiplication or division (Clinger, "How to read floating-point
-    /// numbers accurately"); the rest goes through the library.
+    /// With up to 15 digits and a power of ten up to 22, one division gives the exact result (Clinger, "How to Read
+    /// Floating Point Numbers Accurately"). Other numbers go through the standard library.
     @inline(__always) static func double(_ text: UnsafeRawBufferPointer) -> Double? {
         var offset = 0
         let count = text.count
@@ -72,7 +72,7 @@ enum NumberText {
         }
     }
 
-    /// `true` or `false` in any case.
+    /// Parses `true` or `false` in any case.
     static func boolean(_ text: UnsafeRawBufferPointer) -> Bool? {
         func isWord(_ word: StaticString) -> Bool {
             guard text.count == word.utf8CodeUnitCount else { return false }

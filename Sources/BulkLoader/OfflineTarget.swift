@@ -9,19 +9,20 @@ import Query
 import Storage
 import Synchronization
 
-/// Where a load without a server goes: finished tables in a directory, written by the node's own query and storage engines.
+/// The target of a load without a server: a directory of sstables, written by the node's own query and storage engines.
 ///
-/// 1. The table is what a schema file says, or what the data ask for.
-/// 2. Records are executed as the INSERTs they are; their mutations are put in order in memory.
-/// 3. When that is full it becomes a file; the chunks whose rows are in it are then acknowledged, so that an interrupted load goes on there.
-/// 4. `finish` writes the rest and takes the mark of an unfinished directory away.
+/// 1. The table is defined by a schema file or inferred from the data.
+/// 2. Records are executed as INSERTs; their mutations are sorted in memory.
+/// 3. When `sortBytes` are collected, they become an sstable, and the chunks whose rows it holds are acknowledged. An
+///    interrupted load continues after them.
+/// 4. `finish` removes the mark of an unfinished directory. The last rows must have been flushed.
 ///
 /// **Thread safety**: any thread; `define`, `open` and `finish` from one.
 final class OfflineTarget: Sendable {
     private struct Books {
         var lock: (any File)?
         var writer: OfflineTableWriter?
-        /// Chunks whose rows are in memory.
+        /// Chunks whose rows are only in memory.
         var waiting: [(chunk: RecordChunk.Place, rows: Int)] = []
     }
 
@@ -36,7 +37,7 @@ final class OfflineTarget: Sendable {
     private let books = Mutex(Books())
     private let flushing = Mutex<Void>(())
 
-    /// Reads the schema; writes nothing yet.
+    /// Reads the schema. Writes nothing yet.
     init(_ options: LoadOptions, directory path: String) throws(LoadError) {
         keyspace = options.keyspace
         name = options.table
@@ -51,21 +52,21 @@ final class OfflineTarget: Sendable {
         let found = try OfflineTarget.unfinished(directory)
         if let found {
             guard found.table.keyspace == keyspace, found.table.name == name else {
-                throw .schema("\(path) holds an interrupted load of \(found.table.qualifiedName); remove it, or take another directory")
+                throw .schema("\(path) holds an interrupted load of \(found.table.qualifiedName); remove it or use another directory")
             }
             if let wanted = wanted?.table(options.keyspace, options.table), wanted.columns != found.table.columns {
-                throw .schema("\(path) holds an interrupted load of another \(found.table.qualifiedName); remove it to begin anew")
+                throw .schema("\(path) holds an interrupted load of \(found.table.qualifiedName) with other columns; remove it to start over")
             }
         }
-        // What is in the directory already is numbered by its own schema.
+        // The mutations already in the directory use the identifiers of its own schema.
         engine = SchemaScript.engine(found.map { Schema(keyspaces: [$0.keyspace]) } ?? wanted ?? Schema(), port)
         if let table, table.isCounter {
             throw .schema(
-                "\(table.qualifiedName) is a counter table: a counter belongs to the node that counts, load it into a running one")
+                "\(table.qualifiedName) is a counter table: counters cannot be written without a node; load them into a running one")
         }
     }
 
-    /// The table of a directory that an interrupted load left; nil when there is nothing yet.
+    /// Returns the table of a directory that an interrupted load left; nil when the directory is empty or missing.
     private static func unfinished(
         _ directory: OfflineDirectory
     ) throws(LoadError) -> (keyspace: KeyspaceMetadata, table: TableMetadata)? {
@@ -76,7 +77,7 @@ final class OfflineTarget: Sendable {
         throw .input("\(directory.path) is not empty; --to-sstables takes a new directory, or that of an interrupted load")
     }
 
-    /// The table; nil when the data are still to say what it is.
+    /// The table; nil until it is inferred from the data.
     var table: TableMetadata? { engine.schema.table(keyspace, name) }
 
     var described: DescribedTable? {
@@ -95,16 +96,16 @@ final class OfflineTarget: Sendable {
             })
     }
 
-    /// Makes the table that the data ask for.
+    /// Creates the table inferred from the data.
     func define(_ create: String) throws(LoadError) {
         do throws(ServerError) { try SchemaScript(engine: engine).execute(create, keyspace: nil) } catch { throw .schema(error.message) }
     }
 
-    /// Opens the directory for the table, once.
+    /// Opens the directory for the table; does nothing when it is open.
     func open() throws(LoadError) {
         if isDryRun { return }
         guard let table, let keyspace = engine.schema.keyspace(keyspace) else {
-            throw .schema("there is no table \(keyspace).\(name); --create or --schema says what it is")
+            throw .schema("there is no table \(keyspace).\(name); define it with --create or --schema")
         }
         if books.withLock({ $0.writer != nil }) { return }
         do throws(StorageError) {
@@ -121,7 +122,7 @@ final class OfflineTarget: Sendable {
         } catch { throw .input(error.description) }
     }
 
-    /// Notes a chunk all of whose rows are in memory, and writes a file when that is full.
+    /// Records that a chunk's rows are in memory, and flushes them when `sortBytes` are reached.
     func took(_ chunk: RecordChunk.Place, rows: Int, _ ledger: LoadLedger) throws(LoadError) {
         let writer = books.withLock { books in
             books.waiting.append((chunk, rows))
@@ -133,7 +134,7 @@ final class OfflineTarget: Sendable {
         }
     }
 
-    /// Writes what is in memory and acknowledges its chunks.
+    /// Writes the rows in memory to an sstable and acknowledges their chunks.
     func flush(_ ledger: LoadLedger) throws(LoadError) {
         guard let writer = books.withLock({ $0.writer }) else { return }
         try flushing.withLock { (_) throws(LoadError) in try flush(writer, ledger) }
@@ -144,12 +145,12 @@ final class OfflineTarget: Sendable {
             defer { books.waiting = [] }
             return books.waiting
         }
-        do { try writer.flush() } catch { throw .input("no file could be written: \(error)") }
+        do { try writer.flush() } catch { throw .input("cannot write an sstable: \(error)") }
         for (chunk, rows) in chunks { ledger.complete(chunk, rows: rows, now: 0) }
         ledger.save()
     }
 
-    /// Ends a load that is whole.
+    /// Marks the directory as complete.
     func finish() throws(LoadError) {
         if isDryRun { return }
         let lock = books.withLock { books in
@@ -164,11 +165,11 @@ final class OfflineTarget: Sendable {
         do { try directory.end(lock) } catch { throw .input(error.description) }
     }
 
-    /// Files, bytes and rows of the directory.
+    /// The number of sstables, bytes and rows written to the directory.
     var written: (files: Int, bytes: Int, rows: Int) { books.withLock { $0.writer }?.written ?? (0, 0, 0) }
 }
 
-/// The storage behind the query engine of a load without a server: takes mutations, has nothing to read.
+/// The storage behind the query engine of a load without a server: accepts writes, refuses reads.
 final class OfflinePort: ReplicaPort {
     private let writer = Mutex<OfflineTableWriter?>(nil)
 
@@ -191,7 +192,7 @@ final class OfflinePort: ReplicaPort {
     func scan(
         table: UUID, range: KeyRange, reversed: Bool, _ visit: (UnsafeRawBufferPointer, RowView) -> ScanStep
     ) throws(ReplicaError) {
-        throw .storage("nothing can be read")
+        throw .storage("data cannot be read without a node")
     }
 
     func get(table: UUID, key: borrowing ByteWriter, _ visit: (RowView) -> Void) throws(ReplicaError) {

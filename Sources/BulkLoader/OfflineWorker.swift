@@ -3,7 +3,7 @@ import DataModel
 import Primitives
 import Query
 
-/// Reads records and executes them on the engines of an `OfflineTarget`.
+/// Reads records and executes them on the query engine of an `OfflineTarget`.
 ///
 /// **Thread safety**: one owner.
 struct OfflineWorker {

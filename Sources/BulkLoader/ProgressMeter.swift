@@ -1,7 +1,7 @@
 import Client
 import Synchronization
 
-/// Shows how far a load is, on a line of its own that is written over twice a second.
+/// Shows the progress of a load on a line that it overwrites twice a second.
 final class ProgressMeter: Sendable {
     private final class Flag: Sendable {
         let isStopped = Atomic<Bool>(false)
@@ -36,7 +36,7 @@ final class ProgressMeter: Sendable {
         standardError("\r\u{1B}[K")
     }
 
-    /// What is shown.
+    /// Returns the text of the line.
     static func line(
         _ totals: (rows: Int, refused: Int, bytes: Int), _ rate: Double, _ progress: (done: Int, total: Int)?, _ seconds: Double
     ) -> String {

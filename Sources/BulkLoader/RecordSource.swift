@@ -1,19 +1,19 @@
 import Primitives
 import Synchronization
 
-/// Whole records of a file, some at a time.
+/// A sequence of complete records of a file.
 struct RecordChunk: Sendable {
-    /// Counted from 0 over the file.
+    /// The number of the chunk in the file, from 0.
     let index: Int
     let bytes: [UInt8]
     /// The number of the chunk's first line in the file, from 1.
     let firstLine: Int
-    /// The number of the line after it.
+    /// The number of the line after the chunk.
     let endLine: Int
-    /// Where the chunk ends in the (decompressed) file.
+    /// The offset of the chunk's end in the (decompressed) file.
     let endOffset: Int
 
-    /// A chunk without its bytes.
+    /// The position of a chunk.
     struct Place: Sendable {
         let index: Int
         let byteCount: Int
@@ -24,8 +24,8 @@ struct RecordChunk: Sendable {
 
     var place: Place { Place(index: index, byteCount: bytes.count, endLine: endLine, endOffset: endOffset) }
 
-    /// Encodes the chunk's records, one after another into `out`, until `visit` answers false.
-    /// - Parameter visit: gets the outcome, the record's first line, its text, and its values.
+    /// Encodes the chunk's records one after another into `out`, until `visit` returns false.
+    /// - Parameter visit: receives the outcome, the record's first line, its text, and its encoded values.
     func records(
         with encoder: inout RowEncoder, into out: inout ByteWriter,
         _ visit: (_ outcome: RowEncoder.Outcome, _ line: Int, _ record: () -> String, _ values: UnsafeRawBufferPointer) -> Bool
@@ -44,7 +44,7 @@ struct RecordChunk: Sendable {
         }
     }
 
-    /// A record without its line end.
+    /// Returns a record without its line end.
     static func text(_ record: Slice<UnsafeRawBufferPointer>) -> String {
         var record = record
         while let last = record.last, last == 0x0A || last == 0x0D { record.removeLast() }
@@ -52,7 +52,7 @@ struct RecordChunk: Sendable {
     }
 }
 
-/// Whole records of a file by their place in it.
+/// The position of complete records in a file.
 struct RecordSpan: Sendable, Equatable {
     var start: Int
     var end: Int
@@ -60,20 +60,21 @@ struct RecordSpan: Sendable, Equatable {
     var line: Int
 }
 
-/// Cuts a file into chunks of whole records for whoever asks first.
+/// Splits a file into chunks of complete records and hands them to whichever worker asks first.
 ///
-/// **Thread safety**: any thread; chunks are cut one at a time under a lock.
+/// **Thread safety**: any thread; chunks are produced one at a time under a lock.
 final class RecordSource: Sendable {
     static let chunkBytes = 256 << 10
-    /// For counters: the outcome of a whole chunk is unknown when the loader is killed while it sends it.
+    /// The chunk size for counters; smaller, since the outcome of a whole chunk is unknown if the loader is killed
+    /// while sending it.
     static let countedChunkBytes = 16 << 10
-    /// A record longer than this is taken for a quote that is never closed.
+    /// A longer record is taken for one with an unclosed quote.
     static let maxRecordBytes = 64 << 20
 
-    /// What begins and ends records.
+    /// How records are delimited.
     enum Framing: Sendable {
         case csv(CSVDialect)
-        /// Every line a record.
+        /// Every line is a record.
         case lines
     }
 
@@ -85,7 +86,7 @@ final class RecordSource: Sendable {
         var nextLine = 1
         var offset = 0
         var chunkBytes = RecordSource.chunkBytes
-        /// Chunks cut for a look ahead or put back, handed out before any others; the next last.
+        /// Chunks read for a preview or put back, returned before any others; the next one is last.
         var previewed: [RecordChunk] = []
     }
 
@@ -99,13 +100,14 @@ final class RecordSource: Sendable {
         state = Mutex(State(file: try InputFile(path)))
     }
 
-    /// Size on disk and time of the last change, to know the file again; nil size: not a plain file.
+    /// The size on disk and the modification time, used to recognize the file; a nil size means that it is not a
+    /// regular file.
     var identity: (size: Int?, modified: Int) { state.withLock { ($0.file.size, $0.file.modified) } }
 
-    /// Where the next chunk begins, and its line.
+    /// The offset and line of the next chunk.
     var nextPlace: (offset: Int, line: Int) { state.withLock { ($0.offset, $0.nextLine) } }
 
-    /// Bytes read from disk, and in all.
+    /// Bytes read from disk, and the file's size; nil when unknown.
     var progress: (done: Int, total: Int)? {
         state.withLock { state in
             guard let total = state.file.size, let done = state.file.position else { return nil }
@@ -113,17 +115,18 @@ final class RecordSource: Sendable {
         }
     }
 
-    /// Begins anew at `offset`, which a chunk of an earlier run ended at.
+    /// Continues at `offset`, which must be the end of a chunk of an earlier run.
     func restart(at offset: Int, line: Int) throws(LoadError) {
         try state.withLock { (state) throws(LoadError) in
             if state.file.seek(offset) {
                 state.rest = []
                 state.isAtEnd = false
             } else {
-                // What a decompressor writes can only be read past; the header and more has been.
+                // A decompressor's output cannot be sought, only skipped. The header and more may have been read
+                // already.
                 var left = offset - state.offset
                 guard left >= 0 else {
-                    throw .input("\(self.path) cannot be resumed at byte \(offset); remove its state file to begin anew")
+                    throw .input("\(self.path) cannot be resumed at byte \(offset); remove its state file to start over")
                 }
                 let held = min(left, state.rest.count)
                 state.rest.removeFirst(held)
@@ -133,7 +136,7 @@ final class RecordSource: Sendable {
                     discarded.removeAll(keepingCapacity: true)
                     let got = try state.file.read(into: &discarded, limit: min(left, 1 << 20))
                     guard got > 0 else {
-                        throw .input("\(self.path) is shorter than what was loaded of it; remove its state file to begin anew")
+                        throw .input("\(self.path) is shorter than the part loaded before; remove its state file to start over")
                     }
                     left -= got
                 }
@@ -144,7 +147,7 @@ final class RecordSource: Sendable {
         }
     }
 
-    /// Shows chunks to `look` until it returns false or there are no more; all of them are handed out again by `next`.
+    /// Passes chunks to `look` until it returns false or the file ends. `next` returns all of them again.
     func preview(_ look: (RecordChunk) -> Bool) throws(LoadError) {
         try state.withLock { (state) throws(LoadError) in
             var seen: [RecordChunk] = []
@@ -156,25 +159,25 @@ final class RecordSource: Sendable {
         }
     }
 
-    /// Cuts small chunks from now on.
+    /// Produces smaller chunks from now on, for counters.
     func cutsForCounting() { state.withLock { $0.chunkBytes = RecordSource.countedChunkBytes } }
 
-    /// The records of a span, which begins behind all that was read of a compressed file.
+    /// Reads the records of a span. In a compressed file the span must lie after everything read so far.
     func read(_ span: RecordSpan) throws(LoadError) -> RecordChunk {
         try restart(at: span.start, line: span.line)
         return try state.withLock { (state) throws(LoadError) in
             while state.rest.count < span.end - span.start, !state.isAtEnd { try self.readMore(&state) }
             guard state.rest.count >= span.end - span.start else {
-                throw .input("\(self.path) is shorter than what was loaded of it; remove its state file to begin anew")
+                throw .input("\(self.path) is shorter than the part loaded before; remove its state file to start over")
             }
             return self.cut(&state, span.end - span.start)
         }
     }
 
-    /// Hands out these before any others.
+    /// Makes `next` return these chunks before any others.
     func putBack(_ chunks: [RecordChunk]) { state.withLock { $0.previewed = chunks.reversed() + $0.previewed } }
 
-    /// The first record, taken off the front.
+    /// Removes and returns the first record.
     func takeFirst() throws(LoadError) -> RecordChunk? {
         try state.withLock { (state) throws(LoadError) in
             while true {
@@ -188,7 +191,7 @@ final class RecordSource: Sendable {
         }
     }
 
-    /// The next chunk; nil at the end of the file.
+    /// Returns the next chunk; nil at the end of the file.
     func next() throws(LoadError) -> RecordChunk? {
         try state.withLock { (state) throws(LoadError) in
             if let chunk = state.previewed.popLast() { return chunk }
@@ -200,7 +203,7 @@ final class RecordSource: Sendable {
         while true {
             if state.isAtEnd { return state.rest.isEmpty ? nil : cut(&state, state.rest.count) }
             if state.rest.count >= state.chunkBytes {
-                // Of what was read ahead only as much as a chunk should have.
+                // If more was read than a chunk needs, take only the size of one chunk.
                 let isAhead = state.rest.count > 2 * state.chunkBytes
                 if isAhead, let end = lastRecordEnd(Array(state.rest[..<state.chunkBytes])) { return cut(&state, end) }
                 if let end = lastRecordEnd(state.rest) { return cut(&state, end) }

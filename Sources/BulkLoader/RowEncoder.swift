@@ -2,31 +2,32 @@ import DataModel
 import NativeProtocol
 import Primitives
 
-/// Reads records and appends them as the values of an INSERT.
+/// Parses records and appends their values as the protocol encodes them.
 ///
 /// **Thread safety**: one owner.
 struct RowEncoder: ~Copyable {
     enum Outcome {
-        /// All values are written.
+        /// All values were appended.
         case row
-        /// A line without a record.
+        /// A blank line.
         case blank
-        /// Nothing is written; why.
+        /// Nothing was appended, for this reason.
         case refused(String)
     }
 
     private let plan: LoadPlan
     private let framing: RecordSource.Framing
     private let names: [[UInt8]]
-    /// What each column needs of `plan`, without references: this is read once a field.
+    /// The data of `plan` needed per field, in arrays without references for speed.
     private let converters: [FieldConverter]
     private let areKeys: [Bool]
-    /// For each field its column; -1: left out.
+    /// The column of each field; -1: the field is skipped.
     private let columnOfField: [Int]
-    /// Whether some word for null has this many bytes, by bit.
+    /// Bit n is set when a null text has n bytes; bit 63 stands for 63 and more.
     private let nullLengths: UInt64
     private var scratch = ByteWriter(capacity: 256)
-    /// For each marker its column, where they are in another order than the columns; and the values in that of the columns.
+    /// The column of each bind marker if their order differs from the columns' order, and a buffer for values in column
+    /// order.
     private let markers: [Int]?
     private var inColumnOrder = ByteWriter(capacity: 256)
 
@@ -41,7 +42,7 @@ struct RowEncoder: ~Copyable {
         nullLengths = plan.nulls.reduce(0) { $0 | 1 << UInt64(min(63, $1.count)) }
     }
 
-    /// Reads the record at `offset`, moving `offset` and `line` behind it, and appends its values to `out`.
+    /// Parses the record at `offset`, moves `offset` and `line` behind it, and appends its values to `out`.
     mutating func encode(
         _ bytes: UnsafeRawBufferPointer, offset: inout Int, line: inout Int, into out: inout ByteWriter
     ) -> Outcome {
@@ -104,14 +105,14 @@ struct RowEncoder: ~Copyable {
         return .refused(refusal)
     }
 
-    /// Appends one field; why it cannot be, or nil.
+    /// Appends one field; returns why it is invalid, or nil.
     @inline(__always) private func append(
         _ field: UnsafeRawBufferPointer, _ isQuoted: Bool, _ column: Int, _ out: inout ByteWriter
     ) -> String? {
         let converter = converters[column]
         if isNull(field, isQuoted, converter) {
             if areKeys[column] { return "key column \(plan.columns[column].name) is empty" }
-            // Unset, not null: an insert of null would write a tombstone.
+            // Unset, not null: inserting null would write a tombstone.
             out.writeBE(Int32(-2))
             return nil
         }
@@ -119,7 +120,7 @@ struct RowEncoder: ~Copyable {
         return appendAsText(field, column, &out)
     }
 
-    /// A field of a rarer type, or one that is no value of its type.
+    /// Appends a field of a less frequent type, or returns why it is invalid.
     @inline(never) private func appendAsText(_ field: UnsafeRawBufferPointer, _ column: Int, _ out: inout ByteWriter) -> String? {
         let described = plan.columns[column]
         if case .other = converters[column], FieldConverter.append(described.type, field, into: &out) { return nil }
@@ -169,7 +170,8 @@ struct RowEncoder: ~Copyable {
         return .row
     }
 
-    /// The column that a member's key names; objects of a file mostly have their keys in the same order.
+    /// Returns the column that a member's key names. Tries the expected one first, since objects usually have the same
+    /// key order.
     private func column(_ member: JSONLine.Member, _ expected: Int) -> Int? {
         if member.keyHasEscapes {
             guard let key = JSONLine.unescaped(member.key) else { return nil }
@@ -189,11 +191,11 @@ struct RowEncoder: ~Copyable {
         }
         switch member.kind {
         case .string, .scalar:
-            // An empty string is a text, but no number and no time.
+            // An empty string is valid for text, but for no other type.
             return append(member.value, member.kind == .string, column, &out)
         case .escapedString:
             guard let text = JSONLine.unescaped(member.value) else {
-                return "column \(plan.columns[column].name): a string with an escape that is none of JSON's"
+                return "column \(plan.columns[column].name): a string has an invalid escape"
             }
             return Array(text.utf8).withUnsafeBytes { append($0, true, column, &out) }
         case .nested:

@@ -5,13 +5,14 @@ import NativeProtocol
 import Primitives
 import Synchronization
 
-/// Loads files into a table and tells what it came to.
+/// Loads files into a table and reports the result.
 ///
-/// 1. The header, or `columns`, names the fields; with `creates`, the data tell their types, and the table is made.
+/// 1. The header or `columns` names the fields. With `creates`, the types are inferred from the data and the table is
+///    created.
 /// 2. The names are checked against the table before anything is sent.
-/// 3. Connections take whole chunks of records and send them as prepared inserts.
-/// 4. What the server acknowledged, or is in a finished table, is noted beside the file, so that an interrupted load goes on there; a finished one
-///    leaves nothing.
+/// 3. Workers take chunks of records and send them as prepared statements.
+/// 4. Progress is saved in a state file next to the input, so that an interrupted load can continue. A finished load
+///    removes it.
 public func runLoad(_ options: LoadOptions) throws(LoadError) -> LoadReport {
     if let complaint = options.complaint { throw .usage(complaint) }
     var report = LoadReport()
@@ -28,13 +29,13 @@ public func runLoad(_ options: LoadOptions) throws(LoadError) -> LoadReport {
 
 /// The load of one file.
 struct LoadRun: Sendable {
-    /// Records of standard input that types are inferred from, unless told otherwise: they are kept in memory until then.
+    /// The number of records of standard input to infer types from by default; they are kept in memory.
     static let defaultStreamedInferRows = 10_000
 
     let options: LoadOptions
     let path: String
     let framing: RecordSource.Framing
-    /// Where the rows go when there is no server.
+    /// The target of a load without a server; nil when there is a server.
     let offline: OfflineTarget?
 
     init(_ options: LoadOptions, _ path: String, _ offline: OfflineTarget? = nil) {
@@ -59,7 +60,8 @@ struct LoadRun: Sendable {
         try load(plan, source, &report)
     }
 
-    /// The names of a CSV file's fields; takes the header off the front. nil: JSON lines name them themselves.
+    /// Returns the field names of a CSV file and removes its header; nil for JSON lines, which name their fields
+    /// themselves.
     private func fieldNames(_ source: RecordSource) throws(LoadError) -> [String]? {
         guard case .csv(let dialect) = framing else { return nil }
         var header: [String] = []
@@ -91,7 +93,7 @@ struct LoadRun: Sendable {
         if let offline { return try offlinePlan(offline, names, source) }
         if options.creates {
             let inferred = try inferred(names, source)
-            // Without a server the inferred table is checked.
+            // A dry run checks against the existing table, or against the inferred one if there is none.
             if options.isDryRun, let plan = try? existingPlan(names) { return (plan, nil) }
             if options.isDryRun { return (try LoadPlan(inferred.table, names: names, nulls: options.nulls), inferred.create) }
             try make(inferred.create)
@@ -109,7 +111,7 @@ struct LoadRun: Sendable {
             try offline.define(statement)
             create = statement
         }
-        guard let table = offline.described else { throw .schema("no table is made for \(options.keyspace).\(options.table)") }
+        guard let table = offline.described else { throw .schema("no definition of table \(options.keyspace).\(options.table)") }
         let plan = try LoadPlan(table, names: names, nulls: options.nulls)
         try offline.open()
         return (plan, create)
@@ -123,7 +125,7 @@ struct LoadRun: Sendable {
             throw .client(error)
         }
         guard let table else {
-            throw .schema("there is no table \(options.keyspace).\(options.table); --create makes it with types that fit the data")
+            throw .schema("there is no table \(options.keyspace).\(options.table); --create creates it with types inferred from the data")
         }
         return try LoadPlan(table, names: names, nulls: options.nulls)
     }
@@ -143,7 +145,8 @@ struct LoadRun: Sendable {
         }
     }
 
-    /// The table the data ask for. A file is looked at as a whole, on its own; standard input by its first records, which the source keeps.
+    /// Infers the table from the data. A file is read separately for this; of standard input, the first records are
+    /// previewed.
     private func inferred(_ names: [String]?, _ source: RecordSource) throws(LoadError) -> (table: DescribedTable, create: String) {
         var inference = TypeInference(framing, names: names ?? [], nulls: options.nulls)
         if path == "-" {
@@ -202,7 +205,7 @@ struct LoadRun: Sendable {
         ledger.finish()
     }
 
-    /// The books of this load: begun anew, or taken up where an interrupted one left them.
+    /// Returns a new ledger for this load, or one that continues an interrupted load.
     private func ledger(
         _ plan: LoadPlan, _ source: RecordSource, _ rejectPath: String, _ report: inout LoadReport
     ) throws(LoadError) -> LoadLedger {
@@ -212,7 +215,7 @@ struct LoadRun: Sendable {
         let canResume = options.resumes && !options.isDryRun && identity.size != nil
         let isExact = plan.isCounter && !options.isDryRun
         let statePath = canResume ? path + ".auspex-load" : nil
-        // Behind the header, which was taken off.
+        // After the header, which was removed.
         let (offset, line) = source.nextPlace
         var start = LoadState(
             size: identity.size ?? 0, modified: identity.modified, target: target, offset: offset, line: line, rows: 0)
@@ -223,9 +226,9 @@ struct LoadRun: Sendable {
             } else if isExact {
                 throw .input(
                     "\(statePath) is of another load, or \(path) has changed since: counts that were added would be added again. "
-                        + "Remove it to begin anew")
+                        + "Remove it to start over")
             } else {
-                diagnostic("\(statePath) is of another load; beginning anew")
+                diagnostic("\(statePath) is of another load; starting over")
             }
         }
         if isExact { source.cutsForCounting() }
@@ -245,9 +248,10 @@ struct LoadRun: Sendable {
         return ledger
     }
 
-    /// Goes on with an interrupted load of counts: what was being sent goes to the reject file, what was not is sent, and so is all that follows.
+    /// Continues an interrupted load of counters: records that were being sent go to the reject file; unsent ones and
+    /// the rest of the file are sent.
     private func takeUp(_ state: LoadState, _ plan: LoadPlan, _ source: RecordSource, _ ledger: LoadLedger) throws(LoadError) {
-        // On a reader of its own: spans lie before the place where this one goes on.
+        // Uses a separate reader, because the spans lie before the position where `source` continues.
         let again = try RecordSource(path, framing: framing)
         var encoder = RowEncoder(plan, framing)
         var out = ByteWriter(capacity: 4096)
@@ -279,7 +283,7 @@ struct LoadRun: Sendable {
         diagnostic(text + "going on at line \(unsent.map(\.firstLine).min() ?? state.line)")
     }
 
-    /// Beside the file, or in the working directory when nothing can be written there.
+    /// Returns a path next to the input, or in the working directory when the input's directory is not writable.
     private static func defaultRejectPath(_ path: String) -> String {
         if path == "-" { return "auspex-load.rejected" }
         guard let slash = path.lastIndex(of: "/") else { return path + ".rejected" }
@@ -310,7 +314,7 @@ struct LoadRun: Sendable {
     }
 }
 
-/// A line on standard error.
+/// Writes a line to standard error.
 func diagnostic(_ text: String) { standardError(text + "\n") }
 
 func standardError(_ text: String) {

@@ -4,11 +4,11 @@ import Platform
 import Primitives
 import Query
 
-/// Statements that make keyspaces and tables, executed without a server.
+/// Executes statements that define keyspaces and tables without a server.
 struct SchemaScript {
     let engine: QueryEngine
 
-    /// A query engine that knows `schema` and reads and writes through `port`.
+    /// Returns a query engine that knows `schema` and reads and writes through `port`.
     static func engine(_ schema: Schema, _ port: OfflinePort) -> QueryEngine {
         let info = NodeInfo(
             clusterName: "offline", dataCenter: "datacenter1", rack: "rack1", hostID: UUID(high: 0, low: 0), address: "127.0.0.1",
@@ -16,14 +16,14 @@ struct SchemaScript {
         return QueryEngine(replica: port, host: OfflineHost(), node: info, schema: schema)
     }
 
-    /// A context for statements, whose identifiers are unlike those of all others.
+    /// Returns working memory for executing statements, seeded randomly so that generated identifiers are unique.
     static func context() -> RequestContext {
         var random = SystemRandomNumberGenerator()
         return RequestContext(identifiers: IdentifierSource(seed: random.next(), clockSequenceAndNode: random.next()))
     }
 
-    /// What a file says: CQL, or a node's own file of its schema.
-    /// - Throws: also when it has no such table.
+    /// Reads the schema from a file: CQL, or an encoded `Schema` as in a snapshot.
+    /// - Throws: `LoadError` when the file is invalid or does not define the table.
     static func schema(_ path: String, system: any FileSystem, keyspace: String, table: String) throws(LoadError) -> Schema {
         let bytes: [UInt8]
         do { bytes = try system.readAll(path) } catch { throw .input(error.description) }
@@ -31,12 +31,12 @@ struct SchemaScript {
         do throws(SchemaDecodingError) {
             schema = try Schema(decoding: bytes)
         } catch {
-            // Not a node's file: statements, then.
+            // Not an encoded schema, so it must be CQL.
             let script = SchemaScript(engine: engine(Schema(), OfflinePort()))
             try script.run(String(decoding: bytes, as: UTF8.self), path: path)
             schema = script.engine.schema
         }
-        guard schema.table(keyspace, table) != nil else { throw .schema("\(path) makes no table \(keyspace).\(table)") }
+        guard schema.table(keyspace, table) != nil else { throw .schema("\(path) does not create table \(keyspace).\(table)") }
         for name in schema.keyspaces.keys where name != keyspace { schema = schema.removing(keyspace: name) }
         return schema
     }
@@ -54,11 +54,12 @@ struct SchemaScript {
         }
     }
 
-    /// Executes a statement that makes or changes a keyspace or a table.
-    /// - Returns: the keyspace that it puts in use.
+    /// Executes a statement that creates or changes a keyspace or a table.
+    /// - Returns: the keyspace it selects (USE); nil for other statements.
     @discardableResult func execute(_ text: String, keyspace: String?) throws(ServerError) -> String? {
         let parsed = try Parser.parse(text)
-        // Where replicas would be is nothing to files, and a keyspace that is not made is not missed: any strategy will do.
+        // Replication does not matter for files: missing keyspaces are created, and every keyspace gets a simple
+        // strategy.
         switch parsed.statement {
         case .createKeyspace(let name, _, _):
             try make(keyspace: name)
@@ -66,7 +67,7 @@ struct SchemaScript {
         case .createTable(let create):
             if let name = create.table.keyspace ?? keyspace { try make(keyspace: name) }
         case .alterTable, .alterKeyspace, .dropTable, .dropKeyspace, .use: break
-        default: throw .invalid("only statements that make keyspaces and tables are expected")
+        default: throw .invalid("only statements that define keyspaces and tables are allowed")
         }
         if case .setKeyspace(let name) = try perform(text, keyspace: keyspace) { return name }
         return nil
@@ -85,7 +86,7 @@ struct SchemaScript {
     }
 }
 
-/// A schema that lasts as long as the load.
+/// Keeps the schema in memory for the duration of the load.
 private struct OfflineHost: SchemaHost {
     func change(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError) {
         if let next = try change(engine.schema) { engine.install(next, SchemaDifference(from: engine.schema, to: next)) }

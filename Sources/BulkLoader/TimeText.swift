@@ -1,14 +1,15 @@
 import DataModel
 
-/// Dates and times read from bytes.
+/// Parses dates and times from bytes.
 enum TimeText {
-    /// Days since 1970 of `yyyy-mm-dd`; nil for anything else.
+    /// Returns the days since 1970 of `yyyy-mm-dd`; nil for anything else.
     static func date(_ text: UnsafeRawBufferPointer) -> Int? {
         guard text.count == 10 else { return nil }
         return days(text)
     }
 
-    /// Milliseconds since 1970 of `yyyy-mm-dd[( |T)hh:mm[:ss[.f]]][Z]`, and of what else CQL reads as a timestamp.
+    /// Returns the milliseconds since 1970 of `yyyy-mm-dd[( |T)hh:mm[:ss[.f]]][Z]`, or of any other text CQL accepts as
+    /// a timestamp.
     static func timestamp(_ text: UnsafeRawBufferPointer) -> Int64? {
         var end = text.count
         if end > 0, text[end - 1] == UInt8(ascii: "Z") { end -= 1 }
@@ -31,7 +32,8 @@ enum TimeText {
         return tens < 10 && ones < 10 ? Int(tens) * 10 + Int(ones) : nil
     }
 
-    /// The days of the date that the first ten bytes are (Hinnant, "chrono-compatible low-level date algorithms").
+    /// Returns the days since 1970 of the date in the first ten bytes (Hinnant, "chrono-Compatible Low-Level Date
+    /// Algorithms").
     private static func days(_ text: UnsafeRawBufferPointer) -> Int? {
         guard text[4] == UInt8(ascii: "-"), text[7] == UInt8(ascii: "-"), let century = two(text, 0), let years = two(text, 2),
             let month = two(text, 5), let day = two(text, 8), (1...12).contains(month), day >= 1

@@ -1,16 +1,16 @@
 import DataModel
 
-/// The narrowest type that fits all the values of a column seen so far.
+/// The narrowest type that fits all values of a column seen so far.
 enum TypeGuess: Equatable, Sendable {
     case unknown, boolean, int, bigint, double, date, timestamp, text
 
-    /// What one field looks like.
+    /// Returns the narrowest type of one field.
     static func of(_ field: UnsafeRawBufferPointer) -> TypeGuess {
         guard let first = field.first else { return .unknown }
         switch first {
         case 0x30...0x39, UInt8(ascii: "-"), UInt8(ascii: "+"), UInt8(ascii: "."):
             let digits = first == UInt8(ascii: "-") || first == UInt8(ascii: "+") ? 1 : 0
-            // A number that begins with 0 is a code: as an integer it would not come back as it was.
+            // A number with a leading zero is a code: stored as an integer it would lose the zero.
             if field.count - digits > 1, field[digits] == UInt8(ascii: "0"), (0x30...0x39).contains(field[digits + 1]) {
                 return timeOrText(field)
             }
@@ -28,7 +28,7 @@ enum TypeGuess: Equatable, Sendable {
         return TimeText.timestamp(field) != nil ? .timestamp : .text
     }
 
-    /// The narrowest type that fits both.
+    /// Returns the narrowest type that fits both.
     func joined(_ other: TypeGuess) -> TypeGuess {
         if self == other || other == .unknown { return self }
         switch (self, other) {
@@ -40,7 +40,7 @@ enum TypeGuess: Equatable, Sendable {
         }
     }
 
-    /// A column without a single value is text.
+    /// The column type. A column without any value is text.
     var type: CQLType {
         switch self {
         case .boolean: .boolean

@@ -1,17 +1,17 @@
 import Primitives
 
-/// Looks at the records of files to tell the columns' types.
+/// Infers the columns' types from records.
 struct TypeInference: ~Copyable {
     private let framing: RecordSource.Framing
     private let nulls: [[UInt8]]
-    /// The names of the fields; grows with the keys of JSON objects.
+    /// The field names; grows with the keys of JSON objects.
     private(set) var names: [String]
     private(set) var guesses: [TypeGuess]
     private(set) var records = 0
-    /// Whether a value of the first column came twice: as the only key it would keep one row of them.
+    /// Whether a value of the first column occurred twice: as the only key column it would keep one row per value.
     private(set) var firstColumnRepeats = false
     private var firstValues: Set<UInt64> = []
-    /// Values of the first column remembered.
+    /// How many values of the first column to remember.
     private static let maxFirstValues = 1 << 20
     private var scratch = ByteWriter(capacity: 256)
 
@@ -22,7 +22,7 @@ struct TypeInference: ~Copyable {
         guesses = names.map { _ in .unknown }
     }
 
-    /// Takes the records of a chunk into account, up to `limit` in all; false when that is reached.
+    /// Examines the records of a chunk, up to `limit` in total; returns false when the limit is reached.
     mutating func look(_ chunk: RecordChunk, limit: Int) -> Bool {
         chunk.bytes.withUnsafeBytes { bytes in
             var offset = 0
@@ -79,13 +79,13 @@ struct TypeInference: ~Copyable {
                 case .nested, .escapedString: guesses[index] = .text
                 case .scalar: note(index, member.value, isQuoted: true)
                 case .string:
-                    // A string is a text unless it is a time: digits in quotes are meant as text.
+                    // A string is text unless it is a date or a time: quoted digits are meant as text.
                     let guess = TypeGuess.of(member.value)
                     guesses[index] = guesses[index].joined(guess == .date || guess == .timestamp ? guess : .text)
                 }
             }
         } catch {
-            // The load itself refuses the line and says why.
+            // The load itself refuses the line with a reason.
             return
         }
     }

@@ -1,22 +1,22 @@
 import DataModel
 import NativeProtocol
 
-/// What a client could not do.
+/// Why a client operation failed.
 public enum ClientError: Error, Sendable, Equatable {
-    /// No connection: the address, and what the system said.
+    /// The connection could not be opened: the address, and the system's reason.
     case connect(address: String, reason: String)
-    /// The connection ended while it was needed.
+    /// The connection ended while it was in use.
     case closed(address: String, reason: String)
-    /// Nothing arrived for this long.
+    /// No data arrived for this long.
     case timeout(address: String, after: Duration)
     /// The connection cannot be encrypted.
     case encryption(address: String, reason: String)
-    /// What arrived is not the protocol.
+    /// The data received violates the protocol.
     case protocolViolation(String)
-    /// The server answered with an error.
+    /// The server replied with an error.
     case server(ServerError)
 
-    /// What happened and what to do about it.
+    /// The message for people: what happened and what to do about it.
     public var message: String {
         switch self {
         case .connect(let address, let reason): "cannot connect to \(address): \(reason); is a server listening there?"

@@ -1,9 +1,9 @@
 import Primitives
 import TLS
 
-/// Encryption of a connection: the session between what the connection says and the socket.
+// Encryption of a connection: a TLS session between the protocol and the socket.
 extension Connection {
-    /// Begins TLS; returns its session when the other end has shown who it is.
+    /// Performs the TLS handshake and returns the session.
     func beginEncryption(_ context: TLSContext) throws(ClientError) -> TLSSession {
         let session: TLSSession
         do { session = try TLSSession(context, host: options.host) } catch {
@@ -19,7 +19,7 @@ extension Connection {
         return session
     }
 
-    /// Sends what the session has for the other end.
+    /// Sends the session's output.
     func sendEncrypted(_ session: TLSSession) throws(ClientError) {
         while session.hasOutput {
             var bytes = ByteWriter(capacity: 16 << 10)
@@ -28,7 +28,7 @@ extension Connection {
         }
     }
 
-    /// Reads what there is and takes it apart; false when there was nothing.
+    /// Reads available bytes and decrypts them; returns false when there were none.
     func readEncrypted(_ session: TLSSession, isWaiting: Bool) throws(ClientError) -> Bool {
         let outcome = try encrypted.fill(wanted: 32 << 10) { (room) throws(ClientError) -> (count: Int, result: Socket.Outcome) in
             let outcome = try socket.read(into: room, isWaiting: isWaiting)
@@ -36,7 +36,7 @@ extension Connection {
             return (0, outcome)
         }
         do throws(TLSError) { try session.receive(encrypted.bytes) } catch {
-            // What is wrong is said to the other end too, where it still listens.
+            // Send the TLS alert too, if the other end still reads.
             do throws(ClientError) { try sendEncrypted(session) } catch {}
             throw .encryption(address: address, reason: error.description)
         }
@@ -49,7 +49,7 @@ extension Connection {
         case .wouldBlock: return false
         case .ended where !session.isEstablished:
             throw .encryption(
-                address: address, reason: "the server closed the connection before TLS was agreed on; does it speak TLS there?")
+                address: address, reason: "the server closed the connection during the TLS handshake; does it use TLS on this port?")
         case .ended: throw .closed(address: address, reason: "closed by the server")
         }
     }

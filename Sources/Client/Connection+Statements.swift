@@ -2,7 +2,7 @@ import DataModel
 import NativeProtocol
 import Primitives
 
-/// An answer to a statement, and what came with it.
+/// The result of a statement with its warnings and its tracing id.
 public struct StatementAnswer: Sendable {
     public var result: StatementResult
     public var warnings: [String]
@@ -15,9 +15,9 @@ public struct StatementAnswer: Sendable {
     }
 }
 
-// One request, one answer.
+// Simple calls: one request, one answer.
 extension Connection {
-    /// Runs a statement; one page when `options` has a page size.
+    /// Runs a statement. If `options` has a page size, the result is the first page.
     public func query(_ text: String, _ options: QueryOptions = QueryOptions()) throws(ClientError) -> StatementAnswer {
         let stream = takeStream()
         enqueue { encoder, out in encoder.query(text, options, stream: stream, into: &out) }
@@ -43,7 +43,7 @@ extension Connection {
         return try answer(try response(stream: stream, known: statement.result))
     }
 
-    /// Runs a query and visits its pages until there are no more or `visit` returns false.
+    /// Runs a query and visits its pages until the last page, or until `visit` returns false.
     public func pages(
         _ text: String, _ options: QueryOptions, _ visit: (ResultRows) throws(ClientError) -> Bool
     ) throws(ClientError) {
@@ -55,7 +55,7 @@ extension Connection {
         }
     }
 
-    /// All rows of a query, page after page, as one result.
+    /// Returns all rows of a query, from all pages, as one result.
     public func rows(_ text: String, _ options: QueryOptions = QueryOptions()) throws(ClientError) -> ResultRows {
         var all: ResultRows?
         var paged = options

@@ -3,58 +3,59 @@ import NativeProtocol
 import Primitives
 import TLS
 
-/// Where and how to connect.
+/// The address of the server and the parameters of the connection.
 public struct ConnectionOptions: Sendable {
     public var host = "127.0.0.1"
     public var port: UInt16 = 9042
-    /// Sent when the server asks who connects.
+    /// Credentials, sent when the server requests authentication.
     public var user: String?
     public var password: String?
-    /// nil: 5, or 4 when the server does not know it.
+    /// nil: try version 5, then 4 if the server does not support it.
     public var version: ProtocolVersion?
     public var compression = FrameCompression.none
     public var connectTimeout: Duration = .seconds(5)
-    /// How long an answer may take; nil: forever.
+    /// The timeout for an answer; nil: none.
     public var requestTimeout: Duration? = .seconds(60)
-    /// The largest answer accepted, in bytes.
+    /// The largest frame accepted, in bytes.
     public var maxFrameBytes = FrameDecoder.absoluteMaxFrameBytes
     public var driverName = "auspex"
-    /// Encrypts the connection; nil: it is plain.
+    /// Encrypts the connection; nil: unencrypted.
     public var tls: TLSContext?
 
     public init() {}
 }
 
-/// A connection to a CQL server, for tools: requests are collected and sent together, answers are pulled.
+/// A connection to a CQL server, for tools. Requests are collected and sent together; answers are pulled.
 ///
-/// 1. `enqueue` appends a request; nothing moves yet.
-/// 2. `flush` sends what was appended, reading meanwhile what the server sends, so that neither side waits for the other.
-/// 3. `nextBuffered` takes the next answer out of what has arrived; `fill` waits for more.
+/// 1. `enqueue` appends a request without sending it.
+/// 2. `flush` sends the appended requests. Meanwhile it reads what the server sends, so that neither side blocks the
+///    other.
+/// 3. `nextBuffered` returns the next answer that has arrived; `fill` waits for more bytes.
 ///
-/// The simple calls (`Connection+Statements`) do all of it for one request.
+/// The simple calls (`Connection+Statements`) do all of this for a single request.
 ///
 /// **Thread safety**: one owner.
 public final class Connection {
     public let options: ConnectionOptions
     public private(set) var version: ProtocolVersion
-    /// What the server says it is and supports.
+    /// The server's `host:port`, for messages.
     public var address: String { socket.address }
 
     let socket: Socket
-    /// nil: bytes go as they are.
+    /// nil: the connection is unencrypted.
     private var tls: TLSSession?
     public private(set) var encoder: RequestEncoder
     private var decoder: FrameDecoder
     private var segments: SegmentEncoder?
-    /// Frames not sent yet, and the same as they go out.
+    /// Frames not sent yet, and their encoding as protocol segments.
     private var frames = ByteWriter(capacity: 64 << 10)
     private var wire = ByteWriter(capacity: 64 << 10)
     var received = ReceiveBuffer()
-    /// What came encrypted; it grows where the connection is.
+    /// Encrypted bytes received; grows only on an encrypted connection.
     var encrypted = ReceiveBuffer(capacity: 64)
     private var nextStream: Int16 = 0
 
-    /// Connects and shakes hands.
+    /// Connects and performs the protocol handshake.
     public static func open(_ options: ConnectionOptions) throws(ClientError) -> Connection {
         if let version = options.version { return try Connection(options, version) }
         do {
@@ -110,25 +111,25 @@ public final class Connection {
         }
     }
 
-    /// Asks the server to trace what is enqueued from now on.
+    /// Whether the server is asked to trace the requests enqueued from now on.
     public var tracing: Bool {
         get { encoder.tracing }
         set { encoder.tracing = newValue }
     }
 
-    /// Appends requests to what `flush` sends.
+    /// Appends requests that the next `flush` sends.
     @inline(__always) public func enqueue(_ body: (RequestEncoder, inout ByteWriter) -> Void) { body(encoder, &frames) }
 
-    /// Bytes appended and not sent.
+    /// The number of bytes appended and not sent.
     public var pendingBytes: Int { frames.count }
 
-    /// A stream no simple call has in use.
+    /// Returns the next stream id for a simple call.
     func takeStream() -> Int16 {
         nextStream = nextStream == Int16.max ? 0 : nextStream + 1
         return nextStream
     }
 
-    /// Sends what was enqueued.
+    /// Sends the enqueued requests.
     public func flush() throws(ClientError) {
         if segments != nil {
             segments?.encode(frames.bytes, into: &wire)
@@ -160,7 +161,7 @@ public final class Connection {
         }
     }
 
-    /// Reads what there is; false when there was nothing.
+    /// Reads available bytes; returns false when there were none.
     private func read(isWaiting: Bool) throws(ClientError) -> Bool {
         if let tls { return try readEncrypted(tls, isWaiting: isWaiting) }
         let outcome = try received.fill(wanted: 32 << 10) { (room) throws(ClientError) -> (count: Int, result: Socket.Outcome) in
@@ -177,7 +178,8 @@ public final class Connection {
 
     func timedOut() -> ClientError { .timeout(address: address, after: options.requestTimeout ?? .zero) }
 
-    /// The next answer that has arrived as a whole; its body is valid until the next call of this connection.
+    /// Returns the next answer that has arrived completely; nil when there is none. Its body is valid until the next
+    /// call on this connection.
     public func nextBuffered() throws(ClientError) -> Frame? {
         received.discard(consumed)
         consumed = 0
@@ -188,17 +190,17 @@ public final class Connection {
         }
     }
 
-    /// Bytes of the answer handed out last.
+    /// The size of the answer returned last, in bytes.
     private var consumed = 0
 
-    /// Waits until more has arrived.
+    /// Waits until more bytes arrive.
     public func fill() throws(ClientError) {
         received.discard(consumed)
         consumed = 0
         guard try read(isWaiting: true) else { throw timedOut() }
     }
 
-    /// Waits at most `timeout` until more has arrived; false when nothing did.
+    /// Waits at most `timeout` until more bytes arrive; returns false when none did.
     public func fill(atMost timeout: Duration) throws(ClientError) -> Bool {
         received.discard(consumed)
         consumed = 0
@@ -207,7 +209,7 @@ public final class Connection {
         return try read(isWaiting: false)
     }
 
-    /// The answer on `stream`; others, which are events or answers nobody waits for any more, are dropped.
+    /// Returns the answer on `stream`. Drops others: events, and answers that are no longer awaited.
     func response(stream: Int16, known: ResultMetadata? = nil) throws(ClientError) -> ReceivedResponse {
         while true {
             while let frame = try nextBuffered() {

@@ -1,8 +1,8 @@
 import Glibc
 
-/// Bytes received and not yet decoded, contiguous.
+/// A contiguous buffer of bytes received and not yet decoded.
 ///
-/// SAFETY: `base` is owned and has `capacity` bytes, of which `start..<end` are set.
+/// SAFETY: `base` is owned and has `capacity` bytes, of which `start..<end` are initialized.
 struct ReceiveBuffer: ~Copyable {
     private var base: UnsafeMutableRawPointer
     private var capacity: Int
@@ -28,7 +28,7 @@ struct ReceiveBuffer: ~Copyable {
         }
     }
 
-    /// Fills free room, at least `wanted` bytes of it, with what `body` sets.
+    /// Appends the bytes that `body` writes into free space of at least `wanted` bytes.
     mutating func fill<E: Error, R>(
         wanted: Int, _ body: (UnsafeMutableRawBufferPointer) throws(E) -> (count: Int, result: R)
     ) throws(E) -> R {

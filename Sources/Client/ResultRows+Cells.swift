@@ -1,9 +1,9 @@
 import DataModel
 import Primitives
 
-/// The cells of one row of a result, for code where convenience matters more than speed.
+/// The cells of one row of a result, for code that needs convenience more than speed.
 public struct ResultRow: Sendable {
-    /// For each column the value's bytes; nil is null.
+    /// The bytes of each column's value; nil is null.
     public let cells: [[UInt8]?]
 
     public func text(_ column: Int) -> String? {
@@ -11,7 +11,7 @@ public struct ResultRow: Sendable {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// A big-endian integer of one to eight bytes.
+    /// Returns a big-endian integer of one to eight bytes.
     public func integer(_ column: Int) -> Int64? {
         guard cells.indices.contains(column), let bytes = cells[column], (1...8).contains(bytes.count) else { return nil }
         var value: Int64 = bytes[0] & 0x80 != 0 ? -1 : 0
@@ -24,7 +24,7 @@ public struct ResultRow: Sendable {
         return UUID(bytes: bytes)
     }
 
-    /// The elements of a list or set of text.
+    /// Returns the elements of a list or set of text.
     public func texts(_ column: Int) -> [String] {
         guard cells.indices.contains(column), let bytes = cells[column] else { return [] }
         return bytes.withReader { reader in
@@ -43,7 +43,7 @@ public struct ResultRow: Sendable {
 }
 
 extension ResultRows {
-    /// The rows, each with copies of its cells. What a damaged length hides reads as null.
+    /// Returns the rows with copies of their cells. Cells that cannot be decoded read as null.
     public func rows() -> [ResultRow] {
         cells.withReader { reader in
             (0..<rowCount).map { _ in

@@ -18,7 +18,7 @@ public struct DescribedColumn: Sendable, Equatable {
     }
 }
 
-/// A table as the schema tables describe it, its columns in the order of a `SELECT *`.
+/// A table as the schema tables describe it; columns in the order of a `SELECT *`.
 public struct DescribedTable: Sendable {
     public var keyspace: String
     public var name: String
@@ -35,7 +35,7 @@ public struct DescribedTable: Sendable {
     public var qualifiedName: String { Identifier.quoted(keyspace) + "." + Identifier.quoted(name) }
 }
 
-// What tools ask of the schema tables.
+// Queries on the schema tables.
 extension Connection {
     public func keyspaceNames() throws(ClientError) -> [String] {
         try rows("SELECT keyspace_name FROM system_schema.keyspaces").rows().compactMap { $0.text(0) }
@@ -46,7 +46,7 @@ extension Connection {
             .compactMap { $0.text(0) }
     }
 
-    /// The table; nil when there is none. A column whose type is not known here is an error.
+    /// Returns the table; nil when it does not exist. A column of an unknown type is an error.
     public func table(keyspace: String, name: String) throws(ClientError) -> DescribedTable? {
         let query =
             "SELECT column_name, type, kind, position FROM system_schema.columns WHERE keyspace_name = "
@@ -58,7 +58,7 @@ extension Connection {
 }
 
 extension DescribedTable {
-    /// The columns that rows of column_name, type, kind and position describe, in the order of a `SELECT *`.
+    /// Returns the columns described by rows of column_name, type, kind and position, in the order of a `SELECT *`.
     public static func columns(_ rows: [ResultRow], keyspace: String, table: String) throws(ClientError) -> [DescribedColumn] {
         var columns: [DescribedColumn] = []
         for row in rows {

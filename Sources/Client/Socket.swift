@@ -4,14 +4,14 @@ import Primitives
 
 /// A connected TCP socket.
 ///
-/// It blocks only where a call says so: polling before each read would double the system calls of a client.
+/// It blocks only where a call says so. Polling before each read would double a client's system calls.
 ///
 /// **Thread safety**: one owner.
 public struct Socket: ~Copyable {
-    /// What a read or a write came to.
+    /// The result of a read or a write.
     public enum Outcome: Equatable, Sendable {
         case moved(Int)
-        /// The other side closed.
+        /// The other side closed the connection.
         case ended
         case wouldBlock
     }
@@ -20,7 +20,7 @@ public struct Socket: ~Copyable {
     public let address: String
     let descriptor: Int32
 
-    /// Connects, trying each address that `host` has.
+    /// Connects, trying each address of `host`.
     public init(host: String, port: UInt16, timeout: Duration = .seconds(5)) throws(ClientError) {
         address = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         var hints = addrinfo()
@@ -74,8 +74,9 @@ public struct Socket: ~Copyable {
         return .success(descriptor)
     }
 
-    /// Reads what there is, at most what fits `room`.
-    /// - Parameter isWaiting: waits until there is something, at most the time given to `setReadTimeout`; then the outcome is `wouldBlock`.
+    /// Reads available bytes, at most as many as fit `room`.
+    /// - Parameter isWaiting: whether to wait for bytes, at most for the time set by `setReadTimeout`; then the outcome
+    ///   is `wouldBlock`.
     public func read(into room: UnsafeMutableRawBufferPointer, isWaiting: Bool) throws(ClientError) -> Outcome {
         while true {
             let got = recv(descriptor, room.baseAddress, room.count, isWaiting ? 0 : Int32(MSG_DONTWAIT))
@@ -89,7 +90,7 @@ public struct Socket: ~Copyable {
         }
     }
 
-    /// How long a waiting read waits; nil: forever.
+    /// Sets the timeout of a waiting read; nil: none.
     public func setReadTimeout(_ timeout: Duration?) {
         var value = timeval()
         if let timeout {
@@ -100,7 +101,7 @@ public struct Socket: ~Copyable {
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &value, socklen_t(MemoryLayout<timeval>.size))
     }
 
-    /// Writes what the system takes now.
+    /// Writes as many bytes as the system accepts now.
     public func write(_ bytes: UnsafeRawBufferPointer) throws(ClientError) -> Outcome {
         while true {
             let sent = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
@@ -113,8 +114,8 @@ public struct Socket: ~Copyable {
         }
     }
 
-    /// Waits until there is something to read, or also room to write.
-    /// - Parameter timeout: nil: forever.
+    /// Waits until bytes can be read or, with `forRoom`, written.
+    /// - Parameter timeout: nil: no limit.
     /// - Returns: false when the time ran out.
     public func wait(forRoom: Bool = false, timeout: Duration?) throws(ClientError) -> Bool {
         let events = Int16(POLLIN) | (forRoom ? Int16(POLLOUT) : 0)
@@ -130,7 +131,7 @@ public struct Socket: ~Copyable {
 }
 
 extension Duration {
-    /// Whole milliseconds for poll(2), rounded up.
+    /// The duration in whole milliseconds for poll(2), rounded up.
     var pollMilliseconds: Int32 {
         let (seconds, attoseconds) = components
         let milliseconds =

@@ -1,10 +1,10 @@
 import Primitives
 
-/// A round of Paxos: later rounds are greater, and no two proposers share one.
+/// A Paxos ballot: later ballots are greater, and no two proposers share one.
 public struct Ballot: Sendable, Hashable, Comparable, CustomStringConvertible {
-    /// Microseconds of the proposer's hybrid clock; also the timestamp of what is written in the round.
+    /// Microseconds of the proposer's hybrid clock; also the timestamp of the data written in this round.
     public var timestamp: Int64
-    /// Who proposes.
+    /// Host id of the proposer.
     public var node: UUID
 
     public init(timestamp: Int64, node: UUID) {
@@ -12,7 +12,7 @@ public struct Ballot: Sendable, Hashable, Comparable, CustomStringConvertible {
         self.node = node
     }
 
-    /// Before every round.
+    /// Lower than every ballot of a proposer.
     public static let none = Ballot(timestamp: .min, node: UUID(high: 0, low: 0))
 
     public static func < (a: Ballot, b: Ballot) -> Bool { (a.timestamp, a.node) < (b.timestamp, b.node) }

@@ -1,14 +1,14 @@
-/// Where a node is reached by other nodes: an IP address in text and its internode port.
+/// The internode address of a node: an IP address as text and a port.
 ///
-/// An endpoint is an address, not an identity: a node that comes back elsewhere is the same node, because its host id
-/// is the same. The order (address, then port) is only there to make every listing reproducible.
+/// An endpoint is an address, not an identity: a node keeps its host id when its endpoint changes. The order, address
+/// then port, only makes listings reproducible.
 public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// An IPv4 or IPv6 address, without brackets.
     public let address: String
     /// The internode port, 0 to 65,535.
     public let port: Int
 
-    /// The internode port of Cassandra and of this server, unless configured.
+    /// The default internode port, as in Cassandra.
     public static let defaultPort = 7000
 
     public init(address: String, port: Int) {
@@ -16,7 +16,7 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
         self.port = port
     }
 
-    /// From `10.0.0.1`, `10.0.0.1:7000`, `::1` or `[::1]:7000`; nil for anything else.
+    /// Parses `10.0.0.1`, `10.0.0.1:7000`, `::1` or `[::1]:7000`; nil for anything else.
     public init?(_ text: some StringProtocol, defaultPort: Int = Endpoint.defaultPort) {
         let colons = text.reduce(0) { $1 == ":" ? $0 + 1 : $0 }
         if text.hasPrefix("[") {
@@ -43,8 +43,8 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
         self.init(address: String(address), port: port)
     }
 
-    /// Whether the bytes could be an IP address in text: 1 to 64 of them (an IPv6 address with a zone fits), none of which
-    /// could confuse a log line.
+    /// Returns whether the bytes could be an IP address as text: 1 to 64 bytes, which leaves space for an IPv6 zone,
+    /// and only harmless characters, so that it can go into log lines.
     public static func isPlausible(address: some Collection<UInt8>) -> Bool {
         guard address.count >= 1, address.count <= GossipLimits.addressBytes else { return false }
         return address.allSatisfy { byte in

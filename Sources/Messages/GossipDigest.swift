@@ -1,4 +1,4 @@
-/// How far the sender knows an endpoint: its generation and the greatest version it has seen in it.
+/// A summary of an endpoint's state as the sender knows it: its generation and the greatest version seen in it.
 public struct GossipDigest: Hashable, Sendable {
     public let endpoint: Endpoint
     public let generation: Int64

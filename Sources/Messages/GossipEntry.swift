@@ -1,4 +1,4 @@
-/// What is known of an endpoint, or the part of it that is news.
+/// The state of an endpoint, or the part of it that is new to the receiver.
 public struct GossipEntry: Hashable, Sendable {
     public let endpoint: Endpoint
     public let state: GossipState

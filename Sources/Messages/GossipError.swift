@@ -4,9 +4,9 @@ import Primitives
 public enum GossipError: Error, Equatable, CustomStringConvertible {
     /// The bytes ended early or a varint was malformed.
     case bytes(ByteError)
-    /// The sender speaks another version of the format.
+    /// The sender uses another version of the format.
     case unsupportedVersion(UInt8)
-    /// `what` had a value that means nothing.
+    /// `what` had an invalid value.
     case malformed(what: String, offset: Int)
     /// `what` was larger than its limit.
     case tooLarge(what: String, limit: Int, found: Int)

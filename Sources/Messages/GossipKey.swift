@@ -1,33 +1,33 @@
-/// The application states a node gossips of itself.
+/// The application states a node gossips about itself.
 ///
-/// The raw numbers are part of the format, do not change. A number that is not known here is skipped by the decoder, so that a
-/// newer node can say more.
+/// The raw values are part of the format; do not change. The decoder skips unknown values, so a newer node may send
+/// more.
 public enum GossipKey: UInt8, Sendable, CaseIterable, Comparable {
-    /// `GossipStatus` in text.
+    /// The text of a `GossipStatus`.
     case status = 0
-    /// Bytes of data on disk, decimal.
+    /// The bytes of data on disk, decimal.
     case load = 1
-    /// The schema's version, a UUID in text.
+    /// The schema version, a UUID as text.
     case schema = 2
     case dataCenter = 3
     case rack = 4
     case releaseVersion = 5
-    /// Where clients connect.
+    /// The address for clients.
     case nativeAddress = 6
     case nativePort = 7
-    /// The identity of the node, a UUID in text.
+    /// The node's identity, a UUID as text.
     case hostID = 8
-    /// The tokens the node owns, or will own when it has joined: `TokenClaim` list, binary.
+    /// The tokens the node owns, or will own after joining: `TokenClaim` list, binary.
     case tokens = 9
     case httpPort = 10
-    /// How busy the node says it is, decimal.
+    /// The load the node reports, decimal.
     case severity = 11
     case linePort = 12
     /// The tokens a moving node will own: `TokenClaim` list, binary.
     case futureTokens = 13
-    /// To whom a leaving node's tokens go: `TokenHeir` list, binary.
+    /// The new owners of a leaving node's tokens: `TokenHeir` list, binary.
     case heirs = 14
-    /// The version of the cluster's metadata that the node knows, decimal.
+    /// The epoch of the newest cluster metadata the node has, decimal.
     case metadataEpoch = 15
 
     public static func < (a: GossipKey, b: GossipKey) -> Bool { a.rawValue < b.rawValue }

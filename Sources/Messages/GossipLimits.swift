@@ -1,17 +1,17 @@
-/// What one gossip message may hold. Both sides keep to it: a sender leaves the rest for the next round, a receiver refuses more.
+/// The limits of one gossip message. A sender leaves the rest for the next round; a receiver refuses larger messages.
 public enum GossipLimits {
     /// Bytes of one encoded message.
     public static let messageBytes = 8 << 20
-    /// Digests, or endpoints with state, in one message.
+    /// Digests, or endpoints with states, in one message.
     public static let endpoints = 20_000
     /// Application states of one endpoint.
     public static let valuesPerEndpoint = 64
-    /// Bytes of one application state's value: the claims of 5,000 tokens fit.
+    /// Bytes of one value; the claims of 5,000 tokens fit.
     public static let valueBytes = 64 << 10
-    /// Bytes of the cluster's or the partitioner's name.
+    /// Bytes of the cluster name or the partitioner name.
     public static let nameBytes = 256
-    /// Bytes of an address in text.
+    /// Bytes of an address as text.
     public static let addressBytes = 64
-    /// States sent in one answer, about; at least one endpoint is always sent whole.
+    /// The approximate number of state bytes in one answer; at least one endpoint is always sent whole.
     public static let deltaBytes = 128 << 10
 }

@@ -1,10 +1,10 @@
 import Primitives
 
 extension GossipMessage {
-    /// Decodes exactly one message; the bytes may be anything.
+    /// Decodes exactly one message from untrusted bytes.
     ///
-    /// Memory grows with the bytes that are there, never with a count that they claim.
-    /// - Throws: when the bytes are not one whole message within `GossipLimits`.
+    /// Memory use is bounded by the bytes present, not by the counts they claim.
+    /// - Throws: `GossipError` when the bytes are not exactly one message within `GossipLimits`.
     public init(decoding bytes: UnsafeRawBufferPointer) throws(GossipError) {
         guard bytes.count <= GossipLimits.messageBytes else {
             throw .tooLarge(what: "bytes", limit: GossipLimits.messageBytes, found: bytes.count)
@@ -52,7 +52,7 @@ private struct GossipDecoder {
         do { return try reader.readArray(length) } catch { throw .bytes(error) }
     }
 
-    /// A generation or a version: never negative.
+    /// Reads a generation or a version, which is never negative.
     private mutating func number(_ what: String) throws(GossipError) -> Int64 {
         let offset = reader.offset
         let found: UInt64

@@ -1,13 +1,13 @@
 import Primitives
 
 extension GossipMessage {
-    /// The first byte of every message. Part of the format, do not change.
+    /// The first byte of every message. Part of the format; do not change.
     public static let formatVersion: UInt8 = 1
 
-    // The second byte of a message. Part of the format, do not change.
+    // The second byte of a message. Part of the format; do not change.
     enum Kind: UInt8 { case syn = 1, ack, ack2, shadowSyn, refused }
 
-    /// Appends the message; `Messages.docc/GossipFormat.md` is its grammar.
+    /// Appends the encoded message; the page "GossipFormat" has the grammar.
     public func encode(to writer: inout ByteWriter) {
         writer.write(GossipMessage.formatVersion)
         switch self {

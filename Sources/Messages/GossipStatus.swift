@@ -1,25 +1,25 @@
 import Primitives
 
-/// What a node says it is, the value of `GossipKey.status`.
+/// The status a node announces; the value of `GossipKey.status`.
 public enum GossipStatus: Hashable, Sendable, CustomStringConvertible {
-    /// It streams what it will own.
+    /// Receiving the data of the tokens it will own.
     case joining
-    /// It owns its tokens.
+    /// Owns its tokens.
     case normal
-    /// It streams what it owns to those who will own it; it still owns it.
+    /// Sending its data to the future owners; still owns its tokens.
     case leaving
-    /// It streams for new tokens; it still owns the old ones.
+    /// Receiving data for new tokens; still owns the old ones.
     case moving
-    /// It takes the place of a dead node with this host id.
+    /// Replacing the dead node with this host id.
     case replacing(UUID)
-    /// It has left. Its state is forgotten at the wall-clock time `expires`, in microseconds since 1970.
+    /// Has left. Its state is forgotten at the wall-clock time `expires`, in microseconds since 1970.
     case left(expires: Int64)
-    /// Others have removed it. Its state is forgotten at the wall-clock time `expires`, in microseconds since 1970.
+    /// Was removed by other nodes. Its state is forgotten at the wall-clock time `expires`, in microseconds since 1970.
     case removed(expires: Int64)
-    /// It was stopped in good order and owns what it owned.
+    /// Was shut down in an orderly way; still owns its tokens.
     case shutdown
 
-    /// Whether the node has gone for good.
+    /// Whether the node has left or was removed.
     public var isGone: Bool {
         switch self {
         case .left, .removed: true
@@ -27,7 +27,7 @@ public enum GossipStatus: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// When to forget the state of a node that has gone: microseconds since 1970.
+    /// When to forget the state of a departed node, in microseconds since 1970.
     public var expires: Int64? {
         switch self {
         case .left(let expires), .removed(let expires): expires
@@ -35,7 +35,7 @@ public enum GossipStatus: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The text that is gossiped; part of the format, do not change.
+    /// The gossiped text. Part of the format; do not change.
     public var description: String {
         switch self {
         case .joining: "BOOT"
@@ -49,7 +49,7 @@ public enum GossipStatus: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// nil for a status this node does not know.
+    /// Returns nil for an unknown status.
     public init?(_ text: String) {
         let parts = text.split(separator: ",", omittingEmptySubsequences: false)
         switch (parts[0], parts.count) {

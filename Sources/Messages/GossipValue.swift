@@ -1,6 +1,6 @@
 /// One application state: bytes, and the version at which its owner last set them.
 ///
-/// Versions of a node's values and of its heart beat come from one counter, which begins again with each generation.
+/// A node's values and its heartbeat share one version counter, which restarts with each generation.
 public struct GossipValue: Hashable, Sendable {
     public let key: GossipKey
     public let version: Int64
@@ -16,6 +16,6 @@ public struct GossipValue: Hashable, Sendable {
         self.init(key: key, version: version, bytes: Array(text.utf8))
     }
 
-    /// The bytes as UTF-8, with replacement characters where they are not.
+    /// The bytes as UTF-8; invalid sequences become replacement characters.
     public var text: String { String(decoding: bytes, as: UTF8.self) }
 }

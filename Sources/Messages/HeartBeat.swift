@@ -1,8 +1,9 @@
-/// The life and pulse of a node: a generation for each start of its process, a version that grows each second of it.
+/// A node's generation, one per start of its process, and a version that grows every second.
 public struct HeartBeat: Hashable, Sendable, Comparable {
-    /// Greater than any the node ever used; seconds since 1970 at its start, by convention, so that peers can refuse nonsense.
+    /// Greater than any the node ever used. By convention the start time in seconds since 1970, so that peers can
+    /// refuse implausible values.
     public var generation: Int64
-    /// Grows with every tick and every changed value; begins again with a generation.
+    /// Grows with every tick and every changed value; restarts with each generation.
     public var version: Int64
 
     public init(generation: Int64, version: Int64) {

@@ -1,9 +1,9 @@
 import DataModel
 import Primitives
 
-/// Names a logged batch: when its coordinator began it, and which of those it is.
+/// The identity of a logged batch: its creation time and a unique id.
 public struct BatchKey: Sendable, Hashable, Comparable {
-    /// Microseconds since 1970, by the clock of the coordinator; greater than 0.
+    /// Microseconds since 1970 by the coordinator's clock; greater than 0.
     public var created: Int64
     public var id: UUID
 
@@ -26,10 +26,10 @@ public struct BatchKey: Sendable, Hashable, Comparable {
     }
 }
 
-/// A logged batch as the batchlog of a node keeps it: all that is needed to apply it without its coordinator.
+/// A logged batch as a node's batchlog stores it: everything needed to apply it without its coordinator.
 public struct LoggedBatch: Sendable, Equatable {
     public var key: BatchKey
-    /// Whole encoded mutations, with their timestamps.
+    /// Whole encoded mutations, including their timestamps.
     public var mutations: [UInt8]
 
     public init(key: BatchKey, mutations: [UInt8]) {
@@ -37,7 +37,8 @@ public struct LoggedBatch: Sendable, Equatable {
         self.mutations = mutations
     }
 
-    /// Whether it is older than what its tables keep of deletions, so that it could bring deleted rows back.
+    /// Returns whether the batch is older than the tables' grace period, so that applying it could resurrect deleted
+    /// rows.
     /// - Parameters:
     ///   - now: microseconds since 1970.
     ///   - graceSeconds: the smallest `gc_grace_seconds` of the tables it changes.

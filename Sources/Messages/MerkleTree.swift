@@ -1,37 +1,38 @@
 import Primitives
 
-/// Hashes of what a replica holds of a stretch of tokens, one for each of 2^depth equal parts of it, its leaves.
+/// Hashes of a replica's data in a slice of tokens: one hash for each of the 2^depth equal parts, called leaves.
 ///
-/// Only leaves are kept and sent: they are compared one by one, and what lies above them would tell nothing more. `Messages.docc/TreeFormat.md`
-/// has the encoding.
+/// Only leaves are kept and sent: they are compared one by one, so inner nodes would add no information. The page
+/// "TreeFormat" describes the encoding.
 public struct MerkleTree: Sendable, Equatable {
     /// One part of the tokens.
     public struct Leaf: Sendable, Equatable {
-        /// Sums of the hashes of all rows and range tombstones, by two seeds; both zero when there are none. A sum does not depend on their order.
+        /// The sums of the hashes of all rows and range tombstones, with two seeds; both zero when there are none. A
+        /// sum does not depend on the order.
         public var high: UInt64 = 0
         public var low: UInt64 = 0
         public var rows = 0
-        /// Of keys and rows as the replica stores them: replicas that hold the same may count differently.
+        /// The bytes of keys and rows as this replica stores them. Replicas with equal data may count differently.
         public var bytes = 0
 
         public init() {}
 
         public var isEmpty: Bool { self == Leaf() }
-        /// Whether both stand for the same contents.
+        /// Returns whether both leaves stand for equal data.
         public func isSame(as other: Leaf) -> Bool { high == other.high && low == other.low }
     }
 
-    /// 32,768 leaves: a tree of at most 1 MiB in memory and about 700 KiB as a message.
+    /// 32,768 leaves: a tree takes at most 1 MiB in memory and about 700 KiB in a message.
     public static let largestDepth = 15
-    /// What one leaf may claim to hold of rows and of bytes; sums over all leaves stay far from the end of an `Int`.
+    /// The greatest row or byte count a leaf may claim, so that sums over all leaves do not overflow.
     static let largestCount = 1 << 47
 
     public let tokens: TokenSlice
     public let depth: Int
     public internal(set) var leaves: [Leaf]
 
-    /// An empty tree.
-    /// - Parameter depth: made smaller where there are fewer tokens than leaves.
+    /// Creates an empty tree.
+    /// - Parameter depth: reduced if there are fewer tokens than leaves.
     public init(tokens: TokenSlice, depth: Int) {
         precondition(depth >= 0 && depth <= MerkleTree.largestDepth, "a tree of depth \(depth)")
         self.tokens = tokens
@@ -39,21 +40,21 @@ public struct MerkleTree: Sendable, Equatable {
         leaves = [Leaf](repeating: Leaf(), count: 1 << self.depth)
     }
 
-    /// The depth a tree asked for with `depth` has.
+    /// Returns the depth of a tree that is requested with `depth`.
     static func depth(_ depth: Int, over tokens: TokenSlice) -> Int {
         var depth = depth
         while tokens.tokenCount < UInt128(1 << depth) { depth -= 1 }
         return depth
     }
 
-    /// Whether it can be the answer to the command.
+    /// Returns whether the tree has the tokens and the depth that the command requests.
     public func hasShape(of command: TreeCommand) -> Bool {
         tokens == command.tokens && depth == MerkleTree.depth(command.depth, over: command.tokens)
     }
 
     public func tokens(ofLeaf index: Int) -> TokenSlice { tokens.part(index, of: leaves.count) }
 
-    /// The leaf a token belongs to.
+    /// Returns the index of the leaf that contains a token.
     public func leafIndex(of token: Int64) -> Int {
         precondition(tokens.contains(token), "\(token) is not in \(tokens)")
         let offset = UInt128(UInt64(bitPattern: token &- tokens.lowerBound))
@@ -82,7 +83,7 @@ public struct MerkleTree: Sendable, Equatable {
         }
     }
 
-    /// - Throws: `ByteError` where the bytes are not a tree.
+    /// - Throws: `ByteError` when the bytes are not a tree.
     public init(from reader: inout ByteReader) throws(ByteError) {
         let tokens = try MerkleTree.tokens(from: &reader)
         let depth = try MerkleTree.depth(from: &reader)

@@ -1,7 +1,8 @@
 import DataModel
 import Primitives
 
-/// Why a replica could not do what it was asked. Raw values are the native protocol's reason codes (v5, section 9); do not change.
+/// Why a replica could not perform a request. Raw values are the native protocol's reason codes (v5, section 9); do not
+/// change.
 public enum FailureReason: UInt16, Sendable {
     case unknown = 0
     case tooManyTombstones = 1
@@ -10,19 +11,19 @@ public enum FailureReason: UInt16, Sendable {
     case overloaded = 4
     /// The disk or a file failed.
     case storage = 5
-    /// The connection broke; what became of the request is not known.
+    /// The connection broke; the request may or may not have been performed.
     case connectionLost = 6
-    /// The coordinator goes by members of before; nothing was done. Not of the native protocol.
+    /// The coordinator uses outdated members; nothing was done. Not part of the native protocol.
     case ringChanged = 0x100
 }
 
-/// What a node answers to a `PeerRequest`.
+/// The reply to a `PeerRequest`.
 public enum PeerReply: Sendable, Equatable {
     case done
     case read(ReadAnswer)
     case digest(UUID)
     case promise(PaxosPromise)
-    /// Whether the proposal was accepted; else the greater ballot that was promised meanwhile.
+    /// Whether the proposal was accepted; if not, `promised` is the greater ballot promised meanwhile.
     case accepted(Bool, promised: Ballot)
     case metadata(MetadataReply)
     case failed(FailureReason, String)
@@ -82,16 +83,16 @@ public enum PeerReply: Sendable, Equatable {
     }
 }
 
-/// An acceptor's answer to `prepare`.
+/// An acceptor's reply to `prepare`.
 public struct PaxosPromise: Sendable, Equatable {
-    /// False: a greater ballot was promised already, `promised`.
+    /// False when a greater ballot, `promised`, was promised already.
     public var isPromised: Bool
     public var promised: Ballot
-    /// The last proposal accepted and not known to be committed; its value is empty when nothing was to be written.
+    /// The last proposal accepted and not known to be committed; its value is empty when nothing is to be written.
     public var accepted: (ballot: Ballot, value: [UInt8])?
-    /// The last round known to be committed, and what it wrote: for replicas that missed it.
+    /// The last round known to be committed and the value it wrote, for replicas that missed it.
     public var committed: (ballot: Ballot, value: [UInt8])
-    /// What was asked for with a promise that is given.
+    /// The answer to the read in `prepare`; only with a promise.
     public var found: ReadAnswer?
 
     public init(
@@ -133,16 +134,16 @@ public struct PaxosPromise: Sendable, Equatable {
     }
 }
 
-/// What a node answers about the cluster's metadata.
+/// The reply to a `MetadataRequest`.
 public enum MetadataReply: Sendable, Equatable {
-    /// Its newest version, whole.
+    /// The node's newest version.
     case current(epoch: UInt64, value: [UInt8])
-    /// Promised; with the proposal accepted before, when there is one.
+    /// Promised. Carries the previously accepted proposal, if there is one.
     case promise(accepted: Ballot?, value: [UInt8])
     case accepted
-    /// A greater ballot was promised.
+    /// A greater ballot was promised already.
     case refused(promised: Ballot)
-    /// It has not come as far as the version asked about, and has to catch up first.
+    /// The node has not reached the requested version and must catch up first.
     case behind(epoch: UInt64)
 
     func encode(into out: inout ByteWriter) {

@@ -1,38 +1,39 @@
 import DataModel
 import Primitives
 
-/// What one node asks of another.
+/// A request of one node to another.
 public enum PeerRequest: Sendable, Equatable {
     /// Apply whole encoded mutations (`MutationWriter`) as one unit.
     case write([UInt8])
-    /// The same, replayed from a hint, with the timestamps it was made with.
+    /// Apply mutations replayed from a hint, with their original timestamps.
     case hint([UInt8])
-    /// The same, to bring a replica up to what a read found.
+    /// Apply mutations that bring a replica up to the result of a read.
     case repair([UInt8])
     case read(ReadCommand)
-    /// Only the digest of what `read` would answer.
+    /// Return only the digest of the answer to `read`.
     case digest(ReadCommand)
-    /// Add to counters on this replica, then see to it that the consistency level holds.
+    /// Add to counters on this replica, then replicate the result at the consistency level.
     case count(deltas: [UInt8], consistency: Consistency)
-    /// With what is to be read where the promise is given; nil: nothing.
+    /// Promise a ballot. If `reading` is not nil, a promise includes the answer to that read.
     case prepare(PaxosKey, Ballot, reading: ReadCommand?)
     case propose(PaxosKey, Ballot, value: [UInt8])
     case commit(PaxosKey, Ballot, value: [UInt8])
     case metadata(MetadataRequest)
     case gossip([UInt8])
-    /// Hash a stretch of tokens. Reads all of it: minutes, for much data.
+    /// Hash the data of a slice of tokens. Reads all of it, which takes minutes for much data.
     case tree(TreeCommand)
-    /// Keep a logged batch until its coordinator has it removed, or apply it when that does not come.
+    /// Store a logged batch until its coordinator removes it; apply it if that does not happen.
     case storeBatch(LoggedBatch)
-    /// The batch is applied: forget it.
+    /// Remove a logged batch that has been applied.
     case removeBatch(BatchKey)
-    /// Move whole files of a table.
+    /// Move whole sstables of a table.
     case stream(StreamRequest)
 
-    /// Keep mutations for a node that is down, on the disk, and send them when it is up.
+    /// Store mutations for a node that is down as a hint on disk, and send them when it is up.
     case keepHint(for: UUID, [UInt8])
 
-    /// What the queue of a peer, its counters and its limits call it. Part of the protocol, do not change: 11 has had a meaning, and is not given again.
+    /// The kind of a request, by which peers queue, count and limit it. Part of the protocol; do not change. 11 was
+    /// used once and must not be reused.
     public enum Verb: UInt8, Sendable, CaseIterable {
         case write = 1, hint = 2, repair = 3, read = 4, digest = 5, count = 6, prepare = 7, propose = 8, commit = 9, metadata = 10,
             gossip = 12, tree = 13, storeBatch = 14, removeBatch = 15, stream = 16, keepHint = 17
@@ -59,7 +60,7 @@ public enum PeerRequest: Sendable, Equatable {
         }
     }
 
-    /// Whether it asks for rows, or for what sums them up.
+    /// Whether it requests rows or their digest.
     public var isRead: Bool {
         switch self {
         case .read, .digest: true
@@ -98,7 +99,7 @@ public enum PeerRequest: Sendable, Equatable {
         }
     }
 
-    /// - Throws: `ByteError` where the bytes are not a request.
+    /// - Throws: `ByteError` when the bytes are not a request.
     public init(from reader: inout ByteReader) throws(ByteError) {
         guard let verb = Verb(rawValue: try reader.readU8()) else { throw .malformedVarint(offset: 0) }
         switch verb {
@@ -127,7 +128,7 @@ public enum PeerRequest: Sendable, Equatable {
         }
     }
 
-    /// Mutations of another node: checked whole before anything of them is applied.
+    /// Reads another node's mutations and validates them whole before any of them is applied.
     private static func mutations(_ reader: inout ByteReader) throws(ByteError) -> [UInt8] {
         let bytes = try reader.readCounted()
         try bytes.withUnsafeBytesTyped { (raw) throws(ByteError) in
@@ -142,7 +143,7 @@ public enum PeerRequest: Sendable, Equatable {
     }
 }
 
-/// The partition a Paxos register belongs to.
+/// The partition of a Paxos instance.
 public struct PaxosKey: Sendable, Hashable {
     public var table: UUID
     /// The partition's part of an engine key: token, count, serialized key.
@@ -164,16 +165,16 @@ public struct PaxosKey: Sendable, Hashable {
     }
 }
 
-/// What nodes ask each other about the cluster's metadata: schema and members, one version after another.
+/// A request about the cluster's metadata: members and schema, one version after another.
 public enum MetadataRequest: Sendable, Equatable {
-    /// The versions after this one.
+    /// Return the newest version; the sender has this one.
     case fetch(after: UInt64)
-    /// May I propose what follows version `epoch`?
+    /// Promise a ballot for the version after `epoch`.
     case prepare(epoch: UInt64, Ballot)
     case accept(epoch: UInt64, Ballot, value: [UInt8])
     /// Version `epoch + 1` was chosen.
     case chosen(epoch: UInt64, value: [UInt8])
-    /// Make a change of the members for a node that is not one yet (`MemberChange`).
+    /// Make a `MemberChange` on behalf of a node that is not a member, or may not make it itself.
     case change([UInt8])
 
     func encode(into out: inout ByteWriter) {

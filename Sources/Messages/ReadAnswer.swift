@@ -1,14 +1,15 @@
 import DataModel
 import Primitives
 
-/// What a replica holds of a stretch of keys: rows with their deletions, and the range tombstones over them.
+/// A replica's data in a range of keys: rows with their deletions, and the range tombstones over them.
 ///
-/// The operations are encoded as those of a mutation (`MutationFormat`), so that what a replica lacks is sent to it as it stands.
-/// Rows come in ascending key order, also when the stretch was read from its end.
+/// Operations are encoded as in a mutation (page "MutationFormat"), so they can be sent unchanged to a replica that
+/// lacks them. Rows are in ascending key order, also when the range was read in reverse.
 public struct ReadAnswer: Sendable, Equatable {
-    /// How far the replica read: the whole range when nil. Going forward, all keys below it; in reverse, all keys not below it.
+    /// How far the replica read; nil means the whole range. Forward: all keys below this key; in reverse: all keys not
+    /// below it.
     public var coveredTo: [UInt8]?
-    /// `row` operations in order of their keys, then `deleteRange` operations in order of their starts.
+    /// `row` operations in key order, then `deleteRange` operations in the order of their starts.
     public var operations: [UInt8]
     public var rowCount: Int
 
@@ -18,10 +19,10 @@ public struct ReadAnswer: Sendable, Equatable {
         self.rowCount = rowCount
     }
 
-    /// A hash of everything the answer says; equal on replicas that hold the same.
+    /// A hash of the whole answer; equal on replicas with equal data.
     ///
-    /// A row without a liveness keeps as its base the timestamp of a cell that may be long gone, so its cells are hashed with timestamps of
-    /// their own: else replicas that hold the same would differ for ever.
+    /// A row without liveness keeps a base timestamp that may come from a cell long gone, so each of its cells is
+    /// hashed with its own timestamp. Otherwise replicas with equal data could differ forever.
     public var digest: UUID {
         var all = ByteWriter(capacity: operations.count + 64)
         all.writeCounted(coveredTo ?? [])
@@ -38,12 +39,12 @@ public struct ReadAnswer: Sendable, Equatable {
                         all.write(UnsafeRawBufferPointer(rebasing: bytes[start..<reader.offset]))
                     }
                 }
-            } catch { all.write(bytes) }  // not reached: whoever made the answer wrote whole operations
+            } catch { all.write(bytes) }  // unreachable: answers hold whole operations
         }
         return UUID(high: Checksum.xxh3(all.bytes, seed: 0x4449_4745), low: Checksum.xxh3(all.bytes, seed: 0x5354))
     }
 
-    /// Writes what a row says, but for its liveness, as it is hashed: equal for equal rows, whatever their bytes.
+    /// Writes a row without its liveness in the form that is hashed: equal for equal rows, whatever their encoding.
     static func hash(_ key: UnsafeRawBufferPointer, _ row: RowView, into all: inout ByteWriter) {
         all.write(3)
         all.writeVarint(key.count)
@@ -66,7 +67,7 @@ public struct ReadAnswer: Sendable, Equatable {
         all.write(0)
     }
 
-    /// The operations as whole encoded mutations of a table, each of one partition.
+    /// Returns the operations as whole encoded mutations of a table, one partition each.
     public func mutations(of table: UUID) throws(ByteError) -> [UInt8] {
         try operations.withReader { (reader) throws(ByteError) in
             var writer = MutationWriter(capacity: operations.count + 256)
@@ -88,7 +89,7 @@ public struct ReadAnswer: Sendable, Equatable {
         }
     }
 
-    /// The keys the answer speaks for.
+    /// Returns the keys the answer covers.
     public func covered(of command: ReadCommand) -> KeyRange {
         guard let coveredTo else { return command.range }
         return command.reversed
@@ -106,7 +107,7 @@ public struct ReadAnswer: Sendable, Equatable {
         coveredTo = try reader.readU8() == 0 ? nil : try reader.readCounted()
         rowCount = try reader.readCount()
         operations = try reader.readCounted()
-        // Whatever another node sends is checked once, here; merging trusts rows, and who adds up rows trusts their count.
+        // Untrusted input is validated once, here: merging relies on valid rows, and callers rely on the row count.
         var rows = 0
         try operations.withReader { (operations) throws(ByteError) in
             while let operation = try MutationReader.operation(from: &operations) {

@@ -1,19 +1,20 @@
 import DataModel
 import Primitives
 
-/// What one replica is asked to read: a stretch of keys of one table, up to a number of rows and bytes.
+/// A request to read a range of keys of one table from one replica, up to a number of rows and bytes.
 public struct ReadCommand: Sendable, Equatable {
     public var table: UUID
     public var range: KeyRange
-    /// From the end of the range to its start.
+    /// Whether to read from the end of the range to its start.
     public var reversed: Bool
-    /// Rows after which the replica stops and says how far it came; at least 1. Dead rows count: they are sent as well.
+    /// The number of rows after which the replica stops and reports how far it came; at least 1. Dead rows count, since
+    /// they are sent as well.
     public var rowLimit: Int
-    /// Bytes after which the replica stops; a row is never cut.
+    /// The number of bytes after which the replica stops; rows are never split.
     public var byteLimit: Int
-    /// Deletions older than this, in seconds since 1970, are not sent: every replica has had time to learn of them.
+    /// Deletions older than this are not sent, since every replica has had time to learn of them. Seconds since 1970.
     public var gcBefore: UInt32
-    /// Seconds since 1970 at which times to live are judged: the same on all replicas.
+    /// The time at which all replicas judge expiry (TTL), in seconds since 1970.
     public var now: UInt32
 
     public init(
@@ -29,7 +30,7 @@ public struct ReadCommand: Sendable, Equatable {
         self.now = now
     }
 
-    /// Whether the range has room for one key only, that of a row of one partition.
+    /// Whether the range contains exactly one key, that of a row.
     public var isOneKey: Bool {
         let (start, end) = (range.start, range.end)
         guard end.count == start.count + 1, end.last == 0 else { return false }
@@ -41,7 +42,7 @@ public struct ReadCommand: Sendable, Equatable {
     }
 
     public static let defaultByteLimit = 1 << 20
-    /// More than this is never asked for at once.
+    /// The greatest `rowLimit`; larger values are reduced to it.
     public static let largestRowLimit = 10_000
 
     func encode(into out: inout ByteWriter) {

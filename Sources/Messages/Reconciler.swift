@@ -1,21 +1,22 @@
 import DataModel
 import Primitives
 
-/// Makes one answer of what several replicas hold, and says what each of them lacks.
+/// Merges the answers of several replicas into one and determines what each of them lacks.
 ///
-/// 1. Only keys that every answer covers are merged: beyond, a replica may hold what it had no room to send.
-/// 2. The range tombstones of all are united; over each key the latest stands.
-/// 3. The versions of a row are merged under it. A replica whose version differs is sent the merged row, one that misses a stretch of a range
-///    tombstone is sent that stretch. Both are idempotent and carry their original timestamps.
+/// 1. Only keys that every answer covers are merged: beyond them a replica may hold more than it could send.
+/// 2. The range tombstones of all answers are united; for each key the latest one counts.
+/// 3. The versions of a row are merged under that deletion. A replica whose version differs lacks the merged row; a
+///    replica that misses part of a range tombstone lacks that part. Applying either is idempotent, and both carry
+///    their original timestamps.
 public struct Reconciler {
-    /// One replica's answer, taken apart.
+    /// One replica's parsed answer.
     private struct Source {
         var rows: [(key: Range<Int>, row: Range<Int>)] = []
         var deletions = RangeDeletions()
         var next = 0
     }
 
-    /// The merged answer and, for each source, operations it lacks (empty when none).
+    /// The merged answer and, for each source, the operations it lacks (empty when none).
     public struct Outcome: Sendable {
         public var answer: ReadAnswer
         public var lacking: [[UInt8]]
@@ -25,7 +26,7 @@ public struct Reconciler {
 
     public init() {}
 
-    /// - Throws: `ByteError` where an answer does not parse; answers of other nodes were checked when they arrived.
+    /// - Throws: `ByteError` when an answer does not parse. Answers of other nodes were validated when they arrived.
     public func reconcile(_ answers: [ReadAnswer], of command: ReadCommand) throws(ByteError) -> Outcome {
         let coveredTo = Reconciler.commonCover(answers, reversed: command.reversed)
         let covered = ReadAnswer(coveredTo: coveredTo, operations: [], rowCount: 0).covered(of: command)
@@ -53,7 +54,7 @@ public struct Reconciler {
             lacking: lacks.map { $0.writer.out.toArray() })
     }
 
-    /// The shortest cover: what all speak for.
+    /// Returns the end of the range that all answers cover; nil when all cover the whole range.
     static func commonCover(_ answers: [ReadAnswer], reversed: Bool) -> [UInt8]? {
         var common: [UInt8]?
         for case let to? in answers.map(\.coveredTo) {
@@ -136,8 +137,8 @@ public struct Reconciler {
         }
     }
 
-    /// Whether a row, once it lies under `shadow`, says the same as the merged one. The encodings of equal rows may differ: in the timestamp
-    /// that is stored once, for one.
+    /// Returns whether a row under `shadow` equals the merged row. Encodings of equal rows may differ, for example in
+    /// the timestamp that a row stores once for several cells.
     private func isSame(_ row: UnsafeRawBufferPointer, _ merged: UnsafeRawBufferPointer, under shadow: DeletionTime) -> Bool {
         if compareBytes(row, merged) == 0 { return true }
         var shadowed = ByteWriter(capacity: row.count)

@@ -1,21 +1,21 @@
 import Primitives
 
-/// What nodes ask each other while whole files of a table move.
+/// A request of the protocol that moves whole sstables of a table.
 ///
-/// 1. Whoever directs the move has the node that gives set files aside (`open`): those all of whose tokens move. They stay readable until `close`, even
-///    when a compaction replaces them.
-/// 2. It has the node that takes fetch them (`pull`), one by one, which asks for the pieces (`piece`).
-/// 3. What the giving node holds beside those files is read as rows (`rest`).
+/// 1. The node that directs the move has the source node set aside the sstables whose tokens all move (`open`). They
+///    stay readable until `close`, even if a compaction replaces them.
+/// 2. It has the receiving node fetch them one by one (`pull`), which requests their pieces from the source (`piece`).
+/// 3. The source's remaining data is read as rows (`rest`).
 public enum StreamRequest: Sendable, Equatable {
-    /// Set aside the files of a table whose tokens all lie in these stretches; what is in memory is written to files first.
+    /// Set aside the sstables of a table whose tokens all lie in these slices, after flushing its memtable.
     case open(session: UUID, table: UUID, tokens: [TokenSlice])
     case piece(session: UUID, file: UInt32, offset: Int)
     case rest(session: UUID, ReadCommand)
     case close(session: UUID)
-    /// Fetch a file of `bytes` from another node and make it a part of the table.
+    /// Fetch an sstable of `bytes` bytes from another node and add it to the table.
     case pull(session: UUID, table: UUID, file: UInt32, bytes: Int, source: UUID)
 
-    /// The most bytes of a piece.
+    /// The greatest size of a piece in bytes.
     public static let pieceBytes = 1 << 20
 
     func encode(into out: inout ByteWriter) {
@@ -58,7 +58,7 @@ public enum StreamRequest: Sendable, Equatable {
             let table = try reader.readUUID()
             let count = try reader.readCount()
             var tokens: [TokenSlice] = []
-            // Each is bytes that are there: a count that lies ends where they do.
+            // No capacity is reserved for the untrusted count: each slice takes bytes, so reading fails where they end.
             for _ in 0..<count { tokens.append(try MerkleTree.tokens(from: &reader)) }
             self = .open(session: session, table: table, tokens: tokens)
         case 2: self = .piece(session: try reader.readUUID(), file: try reader.readBE(), offset: try reader.readCount())
@@ -73,7 +73,7 @@ public enum StreamRequest: Sendable, Equatable {
     }
 }
 
-/// What a node answers to a `StreamRequest`; `rest` is answered as a read, `close` by `done`.
+/// The reply to a `StreamRequest`; `rest` is answered by a read answer, `close` by `done`.
 public enum StreamReply: Sendable, Equatable {
     public struct StreamedFile: Sendable, Equatable {
         public var number: UInt32
@@ -85,11 +85,11 @@ public enum StreamReply: Sendable, Equatable {
         }
     }
 
-    /// The files that were set aside.
+    /// The sstables that were set aside.
     case files([StreamedFile])
-    /// Empty at the end of the file.
+    /// Bytes of the sstable; empty at its end.
     case piece([UInt8])
-    /// The file has become a part of the table.
+    /// The sstable is part of the table now.
     case pulled(rows: Int)
 
     func encode(into out: inout ByteWriter) {

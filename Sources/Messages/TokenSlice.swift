@@ -1,15 +1,15 @@
 import DataModel
 
-/// Tokens from the lowest through the highest, both in it; it does not pass the end of the ring.
+/// A closed range of tokens that does not wrap around the ring.
 public typealias TokenSlice = ClosedRange<Int64>
 
 extension ClosedRange where Bound == Int64 {
-    /// How many tokens it has, at most 2^64.
+    /// The number of tokens, at most 2^64.
     var tokenCount: UInt128 { UInt128(UInt64(bitPattern: upperBound &- lowerBound)) + 1 }
 
-    /// Part `index` of `count` parts that are equal but for one token.
+    /// Returns part `index` of `count` parts whose sizes differ by at most one token.
     ///
-    /// Parts of parts by powers of two are those of the whole: part 1 of 2 begins where part 2 of 4 does.
+    /// Splits by powers of two nest: part 1 of 2 begins where part 2 of 4 does.
     /// - Precondition: there are at least `count` tokens.
     public func part(_ index: Int, of count: Int) -> TokenSlice {
         precondition(index >= 0 && index < count && tokenCount >= UInt128(count), "part \(index) of \(count) of \(self)")
@@ -19,10 +19,10 @@ extension ClosedRange where Bound == Int64 {
         return (lowerBound &+ Int64(bitPattern: first))...(lowerBound &+ Int64(bitPattern: last))
     }
 
-    /// Into how many parts it can be cut, up to `count`.
+    /// Returns the number of parts into which the slice can be split, up to `count`.
     public func partCount(atMost count: Int) -> Int { tokenCount < UInt128(count) ? Int(tokenCount) : count }
 
-    /// The keys of all partitions with these tokens.
+    /// The range of keys of all partitions with these tokens.
     public var keys: KeyRange {
         func bytes(_ token: Int64) -> [UInt8] {
             let flipped = UInt64(bitPattern: token) ^ (1 << 63)

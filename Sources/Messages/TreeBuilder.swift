@@ -1,15 +1,16 @@
 import DataModel
 import Primitives
 
-/// Makes a tree of rows and range tombstones, in any order.
+/// Builds a tree from rows and range tombstones, added in any order.
 ///
-/// Hashed is what a replica would answer to a `ReadCommand` with the same `gcBefore` and `now`: rows merged over all files, under their
-/// deletions, and range tombstones without overlap (`RangeDeletions`). So replicas that hold the same have the same leaves, whatever their files look like.
-/// A row is hashed without the timestamp it stores once for several cells, since that depends on how it was written; each cell has its own.
+/// It hashes what a replica would answer to a `ReadCommand` with the same `gcBefore` and `now`: rows merged over all
+/// sstables, under their deletions, and range tombstones without overlap (`RangeDeletions`). So replicas with equal
+/// data have equal leaves, whatever their files look like. A row is hashed without the timestamp it stores once for
+/// several cells, since that depends on how the row was written; each cell is hashed with its own timestamp.
 public struct TreeBuilder: ~Copyable {
     private var tree: MerkleTree
     private var scratch = ByteWriter(capacity: 512)
-    /// The leaf of the last token, and its tokens: most rows follow one of the same leaf.
+    /// The leaf of the last token and that leaf's tokens; the next row usually has the same leaf.
     private var leaf = 0
     private var leafTokens: TokenSlice
 
@@ -18,7 +19,8 @@ public struct TreeBuilder: ~Copyable {
         leafTokens = tree.tokens(ofLeaf: 0)
     }
 
-    /// The tokens in parts of whole leaves: whoever reads one after the other holds on to nothing for long.
+    /// Returns the tokens as parts of whole leaves, at most `count`. Reading one part after another releases resources
+    /// in between.
     public func parts(atMost count: Int) -> [TokenSlice] {
         var parts = tree.leaves.count
         while parts > max(1, count) { parts /= 2 }
@@ -35,7 +37,7 @@ public struct TreeBuilder: ~Copyable {
         add(token: KeyView(key).token, rows: 1, bytes: key.count + row.bytes.count)
     }
 
-    /// Adds a span of `RangeDeletions`; one that is older than `gcBefore` is the caller's to leave out.
+    /// Adds a range tombstone of `RangeDeletions`. The caller leaves out those older than `gcBefore`.
     public mutating func add(_ span: RangeTombstone) {
         scratch.removeAll()
         scratch.write(2)
@@ -48,7 +50,8 @@ public struct TreeBuilder: ~Copyable {
     }
 
     private mutating func add(token: Int64, rows: Int, bytes: Int) {
-        // A span that was cut to the tree's first keys begins before any token, and a damaged key has any.
+        // A tombstone clipped to the tree's first keys may start before any token, and a corrupt key may have any
+        // token.
         let token = min(max(token, tree.tokens.lowerBound), tree.tokens.upperBound)
         if !leafTokens.contains(token) {
             leaf = tree.leafIndex(of: token)

@@ -1,14 +1,14 @@
 import Primitives
 
-/// What one replica is asked to hash: a stretch of tokens of one table.
+/// A request to one replica to hash a slice of tokens of one table.
 public struct TreeCommand: Sendable, Equatable {
     public var table: UUID
     public var tokens: TokenSlice
-    /// The tree has 2^depth leaves, fewer when there are not as many tokens; at most `MerkleTree.largestDepth`.
+    /// The tree has 2^depth leaves, or fewer if there are fewer tokens. At most `MerkleTree.largestDepth`.
     public var depth: Int
-    /// Deletions older than this, in seconds since 1970, are left out, as `ReadCommand.gcBefore` leaves them out.
+    /// Deletions older than this are left out, as in `ReadCommand.gcBefore`. Seconds since 1970.
     public var gcBefore: UInt32
-    /// Seconds since 1970 at which times to live are judged: the same on all replicas.
+    /// The time at which all replicas judge expiry (TTL), in seconds since 1970.
     public var now: UInt32
 
     public init(table: UUID, tokens: TokenSlice, depth: Int, gcBefore: UInt32, now: UInt32) {

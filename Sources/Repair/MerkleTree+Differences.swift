@@ -1,11 +1,11 @@
 import Messages
 
 extension MerkleTree {
-    /// Even of a table that seems empty here: another replica may hold much.
+    /// The depth for a table that seems empty here: another replica may hold much.
     static let smallestDepth = 6
 
-    /// The depth that gives every partition a leaf, within the limits.
-    /// - Parameter partitions: an estimate for the tokens of the tree; nil when there is none.
+    /// Returns the smallest depth that gives every partition a leaf, within the limits.
+    /// - Parameter partitions: the estimated number of partitions in the tree's tokens; nil when unknown.
     static func depth(partitions: Int?) -> Int {
         guard let partitions else { return 12 }
         var depth = smallestDepth
@@ -13,8 +13,8 @@ extension MerkleTree {
         return depth
     }
 
-    /// The tokens in which any two trees differ; neighbouring leaves in which the same ones agree are joined.
-    /// - Precondition: all are of the same tokens and depth.
+    /// Returns the slices of tokens in which any two trees differ. Neighbouring leaves with the same groups are joined.
+    /// - Precondition: all trees have the same tokens and depth.
     static func differences(among trees: [MerkleTree]) -> [TreeDifference] {
         guard let first = trees.first else { return [] }
         for tree in trees { precondition(tree.tokens == first.tokens && tree.depth == first.depth, "trees of different shapes") }
@@ -51,16 +51,16 @@ extension MerkleTree {
         return groups
     }
 
-    /// The tokens in which two trees of the same shape differ.
+    /// Returns the tokens in which two trees of the same shape differ.
     public func differences(from other: MerkleTree) -> [TokenSlice] { MerkleTree.differences(among: [self, other]).map(\.tokens) }
 }
 
-/// A stretch of tokens in which not all trees are the same.
+/// A slice of tokens in which not all trees are the same.
 struct TreeDifference: Sendable, Equatable {
     var tokens: TokenSlice
-    /// Of each tree: trees of one group agree. Groups are numbered from 0 by their first tree.
+    /// The group of each tree. Trees of one group agree. Groups are numbered from 0 in the order of their first trees.
     var groups: [Int]
 
-    /// The first tree of each group.
+    /// The index of the first tree of each group.
     var firsts: [Int] { (0...(groups.max() ?? 0)).compactMap { groups.firstIndex(of: $0) } }
 }

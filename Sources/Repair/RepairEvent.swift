@@ -1,28 +1,30 @@
 import Messages
 import Primitives
 
-/// What happened to a repair.
+/// An event a repair reacts to.
 public enum RepairEvent: Sendable, Equatable {
-    /// The first event.
+    /// Starts the repair.
     case begin
-    /// A node answered, or the transport says that it will not (`failed`). One that comes too late is passed over.
+    /// A node replied, or the transport gave up on the request (`failed`). Replies to requests no longer under way are
+    /// ignored.
     case reply(request: UInt64, PeerReply)
-    /// A node is held for dead: ranges it is a replica of fail.
+    /// A node is considered down: ranges it replicates fail.
     case nodeDown(UUID)
-    /// Ranges that were not begun yet may be again.
+    /// A node is up: ranges that have not begun may use it again.
     case nodeUp(UUID)
-    /// Time goes by. To be told when `nextDeadline` is reached.
+    /// Time has passed. Due when `nextDeadline` is reached.
     case tick
-    /// Stop: what is under way is dropped.
+    /// Stops the repair and drops all work under way.
     case cancel
 }
 
-/// What a repair wants done, in this order.
+/// An action the repair requests. Perform effects in the order given.
 public enum RepairEffect: Sendable, Equatable {
-    /// Ask a node, this one among them, and give `reply` with the number. After `timeout` microseconds nobody waits for it any more.
+    /// Send a request to a node, which may be this one, and pass its reply back as `reply` with the same number. The
+    /// repair ignores replies that come later than `timeout` microseconds.
     case send(request: UInt64, to: UUID, PeerRequest, timeout: Int64)
-    /// More is done: what to keep for a restart. Not in a preview.
+    /// More work is done: save this for a restart. Not emitted in a preview.
     case progress(RepairProgress)
-    /// The last effect.
+    /// The repair has ended. Always the last effect.
     case finished(RepairReport)
 }

@@ -4,10 +4,11 @@ import Primitives
 /// A table to repair.
 public struct RepairTable: Sendable, Equatable {
     public var id: UUID
-    /// Seconds since 1970; deletions made before are left out. Now minus `gc_grace_seconds`, or a little later: what one replica forgets while
-    /// the job runs, and another does not, would come back to the first as a difference.
+    /// Deletions made before this time are left out. Seconds since 1970. Use now minus `gc_grace_seconds`, or slightly
+    /// later: a deletion that one replica purges during the job and another does not would show up as a difference.
     public var gcBefore: UInt32
-    /// Partitions of the table on the whole ring, about; nil when nobody knows. Decides how fine trees are, nothing else.
+    /// The estimated number of the table's partitions on the whole ring; nil when unknown. Only determines the size of
+    /// trees.
     public var partitions: Int?
 
     public init(id: UUID, gcBefore: UInt32, partitions: Int? = nil) {
@@ -17,7 +18,7 @@ public struct RepairTable: Sendable, Equatable {
     }
 }
 
-/// Tokens, and the nodes that are to hold the same of them.
+/// A range of tokens and the nodes that replicate it.
 public struct RepairRange: Sendable, Equatable {
     public var tokens: TokenRange
     public var replicas: [UUID]
@@ -28,19 +29,19 @@ public struct RepairRange: Sendable, Equatable {
     }
 }
 
-/// What is to be repaired.
+/// The tables and ranges to repair.
 public struct RepairJob: Sendable, Equatable {
     public enum Mode: UInt8, Sendable {
         case full
-        /// Reads and compares all the same, and says what would be sent; changes nothing.
+        /// Reads and compares as a full repair does and reports what it would send, but changes nothing.
         case preview
     }
 
     public var tables: [RepairTable]
-    /// Each for every table.
+    /// Every range is repaired for every table.
     public var ranges: [RepairRange]
     public var mode: Mode
-    /// Seconds since 1970 at which times to live are judged, on all replicas.
+    /// The time at which all replicas judge expiry (TTL), in seconds since 1970.
     public var now: UInt32
 
     public init(tables: [RepairTable], ranges: [RepairRange], mode: Mode = .full, now: UInt32) {
@@ -50,10 +51,10 @@ public struct RepairJob: Sendable, Equatable {
         self.now = now
     }
 
-    /// The ranges of a placement, or what of them lies in `within`: all of the ring, those a node holds, or a stretch.
+    /// Returns the ranges of a replica table, optionally restricted.
     /// - Parameters:
-    ///   - node: only ranges this node is a replica of.
-    ///   - within: nil for the whole ring.
+    ///   - node: if not nil, only ranges that this node replicates.
+    ///   - within: if not nil, only the parts of ranges inside this range.
     public static func ranges(of placement: ReplicaTable, node: UUID? = nil, within: TokenRange? = nil) -> [RepairRange] {
         var ranges: [RepairRange] = []
         for index in 0..<placement.rangeCount {
@@ -75,6 +76,6 @@ public struct RepairJob: Sendable, Equatable {
 }
 
 extension TokenRange {
-    /// The tokens of a slice.
+    /// Creates the range with the same tokens as a slice.
     init(_ slice: ClosedRange<Int64>) { self.init(after: slice.lowerBound &- 1, through: slice.upperBound) }
 }

@@ -1,23 +1,23 @@
-/// How much a repair does at once, and how long it waits.
+/// The limits and timeouts of a repair.
 public struct RepairOptions: Sendable {
-    /// Ranges under way at once; each holds a tree or a page of every replica.
+    /// The number of ranges under way at once; each holds a tree or a page of every replica.
     public var rangesInFlight = 4
-    /// Trees one node is asked for at once: it reads all it holds for each.
+    /// The number of trees requested of one node at once; for each the node reads all its data of the range.
     public var treesPerNode = 1
-    /// A range with more partitions is done in parts, each with its own trees.
+    /// A range with more partitions than this is split into parts, each with its own trees.
     public var partitionsPerTree = 1 << 20
-    /// Rows and bytes one replica is asked for at once.
+    /// The rows and bytes requested of one replica at once.
     public var pageRows = 1_000
     public var pageBytes = 512 << 10
-    /// Bytes of mutations in one message; a single row may have more.
+    /// The bytes of mutations in one message; a single larger row is sent whole.
     public var writeBytes = 256 << 10
-    /// How often a request is sent before its range fails.
+    /// How many times a request is sent before its range fails.
     public var attempts = 3
-    /// Microseconds before it is sent again.
+    /// The pause before a request is sent again, in microseconds.
     public var rest: Int64 = 1_000_000
-    /// Microseconds to wait for a tree.
+    /// The timeout for a tree, in microseconds.
     public var treeTimeout: Int64 = 600_000_000
-    /// Microseconds to wait for a page or for the answer to a write.
+    /// The timeout for a page or a write, in microseconds.
     public var requestTimeout: Int64 = 10_000_000
 
     public init() {}

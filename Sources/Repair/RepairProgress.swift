@@ -1,22 +1,24 @@
 import Messages
 import Primitives
 
-/// What of a job is done: kept somewhere while it runs, and given back after a restart, so that it is not done again.
+/// The finished part of a job. Save it while the job runs and pass it to the job after a restart to skip that part.
 ///
 ///     progress := version (1 byte, 0x01) count (varint) table*
-///     table    := id (16 bytes) count (varint) { first (8 bytes, big-endian) last (8) }*      ascending, with tokens missing in between
+///     table    := id (16 bytes) count (varint) { first (8 bytes, big-endian) last (8) }*
+///
+/// Tables ascend by id. Slices ascend, with at least one token missing between two of them.
 public struct RepairProgress: Sendable, Equatable {
     /// Part of the file format; do not change.
     private static let version: UInt8 = 1
 
-    /// Tokens done, by table.
+    /// The finished tokens of each table.
     public private(set) var done: [UUID: TokenSet] = [:]
 
     public init() {}
 
     public var isEmpty: Bool { done.isEmpty }
 
-    /// What of `tokens` is still to do.
+    /// Returns the parts of `tokens` that are not finished.
     public func missing(of tokens: TokenSlice, table: UUID) -> [TokenSlice] { done[table]?.missing(of: tokens) ?? [tokens] }
 
     public mutating func insert(_ tokens: TokenSlice, table: UUID) { done[table, default: TokenSet()].insert(tokens) }
@@ -32,7 +34,7 @@ public struct RepairProgress: Sendable, Equatable {
         return out.toArray()
     }
 
-    /// - Throws: `ByteError` where the bytes are not what `encode` gives.
+    /// - Throws: `ByteError` when the bytes are not an encoded progress.
     public init(_ bytes: [UInt8]) throws(ByteError) {
         done = try bytes.withReader { (reader) throws(ByteError) in
             guard try reader.readU8() == RepairProgress.version else { throw .malformedVarint(offset: 0) }

@@ -2,12 +2,12 @@ import Cluster
 import Messages
 import Primitives
 
-/// What moves, or would move.
+/// The amount of data sent, or to be sent.
 public struct RepairVolume: Sendable, Equatable {
     public var rows = 0
-    /// Stretches of range tombstones.
+    /// The number of range tombstones.
     public var deletions = 0
-    /// Of mutations, as they are sent.
+    /// The bytes of the encoded mutations.
     public var bytes = 0
 
     public init() {}
@@ -19,7 +19,7 @@ public struct RepairVolume: Sendable, Equatable {
     }
 }
 
-/// Tokens of a table in which not all replicas held the same.
+/// Tokens of a table in which the replicas differed.
 public struct RepairDifference: Sendable, Equatable {
     public var table: UUID
     public var tokens: TokenRange
@@ -30,39 +30,39 @@ public struct RepairDifference: Sendable, Equatable {
 public struct RepairFailure: Sendable, Equatable {
     public var table: UUID
     public var tokens: TokenRange
-    /// The node that did not do what it was asked.
+    /// The node that failed or did not answer.
     public var node: UUID
     public var reason: String
 }
 
-/// What a repair did, or in a preview what it would do.
+/// The result of a repair, or in a preview of what it would do.
 ///
-/// "Ranges" are pieces of work: tokens of one table, as `RepairOptions.partitionsPerTree` cuts them.
+/// A "range" here is a piece of work: tokens of one table, no larger than `RepairOptions.partitionsPerTree`.
 public struct RepairReport: Sendable, Equatable {
-    /// Differences and failures listed one by one; of more only numbers are kept.
+    /// The greatest length of `differences` and of `failures`; the counters include all.
     public static let listLimit = 1_000
 
     public var isPreview: Bool
-    /// Those of the job that were not done before.
+    /// Ranges of the job that were not finished in an earlier run.
     public var ranges = 0
-    /// Whose trees were compared.
+    /// Ranges whose trees were compared.
     public var compared = 0
-    /// In which something differed.
+    /// Ranges in which something differed.
     public var differing = 0
-    /// Which came to their end.
+    /// Ranges that are finished.
     public var done = 0
     public var failed = 0
-    /// What replicas hold by their trees, all together.
+    /// Rows and bytes in all replicas' trees together.
     public var rowsCompared = 0
     public var bytesCompared = 0
-    /// What was read of differing leaves.
+    /// Rows and bytes read from differing leaves.
     public var rowsRead = 0
     public var bytesRead = 0
-    /// What was sent and acknowledged; in a preview, what would be sent.
+    /// Data sent and acknowledged; in a preview, data that would be sent.
     public var sent = RepairVolume()
-    /// The same by the node that lacked it.
+    /// The same per receiving node.
     public var sentTo: [UUID: RepairVolume] = [:]
-    /// Differing stretches that came to their end, the first of them listed.
+    /// The number of finished slices that differed; `differences` lists the first of them.
     public var differenceCount = 0
     public var differences: [RepairDifference] = []
     public var failures: [RepairFailure] = []
@@ -70,7 +70,7 @@ public struct RepairReport: Sendable, Equatable {
 
     init(isPreview: Bool) { self.isPreview = isPreview }
 
-    /// Whether all of the job is done.
+    /// Whether the whole job is done.
     public var isComplete: Bool { failed == 0 && !isCancelled && done == ranges }
 
     mutating func count(_ volume: RepairVolume, to node: UUID) {

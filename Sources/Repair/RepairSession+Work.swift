@@ -3,12 +3,12 @@ import DataModel
 import Messages
 import Primitives
 
-/// One piece of work, from its trees to its last page.
+// The work on one piece, from its trees to its last page.
 extension RepairSession {
     mutating func take(_ tree: MerkleTree, of command: TreeCommand, _ request: Request, _ now: Int64) {
         guard var work = works[request.work] else { return }
         guard tree.hasShape(of: command) else {
-            return fail(request.work, work.replicas[request.replica], "a tree of other tokens than it was asked for")
+            return fail(request.work, work.replicas[request.replica], "it sent a tree of other tokens or depth than requested")
         }
         work.trees[request.replica] = tree
         let trees = work.trees.compactMap { $0 }
@@ -44,11 +44,11 @@ extension RepairSession {
 
     mutating func take(_ answer: ReadAnswer, of command: ReadCommand, _ request: Request, _ now: Int64) {
         guard var work = works[request.work], let stretch = work.stretches.first else { return }
-        // Else the same page would be read for ever.
+        // Without this check the same page could be requested forever.
         if let coveredTo = answer.coveredTo,
             compareBytes(coveredTo, command.range.start) <= 0 || compareBytes(coveredTo, command.range.end) > 0
         {
-            return fail(request.work, work.replicas[request.replica], "a page that ends outside what it was asked for")
+            return fail(request.work, work.replicas[request.replica], "it sent a page that ends outside the requested range")
         }
         report.rowsRead += answer.rowCount
         report.bytesRead += answer.operations.count
@@ -67,7 +67,7 @@ extension RepairSession {
                 let messages = try RepairWrites.messages(lacking, table: command.table, limit: options.writeBytes)
                 for replica in work.replicas.indices where stretch.groups[replica] == group { writes += messages.map { (replica, $0) } }
             }
-        } catch { return fail(request.work, work.replicas[request.replica], "what replicas answered does not parse: \(error)") }
+        } catch { return fail(request.work, work.replicas[request.replica], "a replica's answer does not parse: \(error)") }
         if job.mode == .preview {
             for (replica, write) in writes {
                 report.count(write.volume, to: work.replicas[replica])
@@ -92,7 +92,7 @@ extension RepairSession {
         if work.writesLeft == 0 { goOn(request.work, now) }
     }
 
-    /// The next page, the next stretch, or the end.
+    /// Continues with the next page or the next slice, or ends the piece.
     private mutating func goOn(_ number: Int, _ now: Int64) {
         guard var work = works[number], let stretch = work.stretches.first else { return }
         if work.keys.isEmpty {

@@ -3,20 +3,23 @@ import DataModel
 import Messages
 import Primitives
 
-/// Makes replicas hold the same: a state machine without network, disk or clock.
+/// Makes replicas consistent. A state machine without network, disk or clock.
 ///
-/// 1. The job's tables and ranges are cut into pieces of work; what `RepairProgress` says is done is left out. `rangesInFlight` pieces are under
-///    way at once, in order, but for those whose replicas are busy with trees.
-/// 2. Of a piece, all replicas are asked for their trees at the same time. Where all leaves are the same nothing is left to do.
-/// 3. The stretches in which any two trees differ are read page by page, from one replica of each group whose trees agree there. Each page is
-///    reconciled over the keys that all answers cover, and what a group lacks is sent to all its replicas. When they have it, the next page follows.
-/// 4. A request that fails, or is not answered in time, is sent again after a rest; after `attempts` its piece fails with a reason, and the others go
-///    on. So does a piece with a replica that is down. Whatever is done twice changes nothing.
-/// 5. A preview does the same without sending; what it counts is what would be sent.
+/// 1. The job's tables and ranges are split into pieces of work; those finished according to `RepairProgress` are left
+///    out. Up to `rangesInFlight` pieces are under way at once, in order, except that pieces whose replicas are busy
+///    with trees wait.
+/// 2. For each piece all replicas are asked for their trees at the same time. If all leaves are equal, the piece is
+///    done.
+/// 3. Slices in which any two trees differ are read page by page, from one replica of each group whose trees agree
+///    there. Each page is reconciled over the keys that all answers cover, and the data a group lacks is sent to all
+///    its replicas. When they have acknowledged it, the next page follows.
+/// 4. A request that fails or times out is sent again after a pause; after `attempts` its piece fails with a reason,
+///    and the other pieces continue. A piece with a replica that is down fails too. All requests are idempotent.
+/// 5. A preview does the same without sending writes; it counts what would be sent.
 ///
-/// The same events at the same times give the same effects. Times are microseconds of a clock that only goes forward.
+/// The same events at the same times give the same effects. Times are monotonic microseconds.
 public struct RepairSession: Sendable {
-    /// A piece of work before it begins.
+    /// A piece of work that has not begun.
     struct Piece: Sendable {
         /// Index in `job.tables`.
         var table: Int
@@ -29,38 +32,38 @@ public struct RepairSession: Sendable {
     struct Work: Sendable {
         let piece: Piece
         let replicas: [UUID]
-        /// As long as one is missing, the piece waits for trees.
+        /// The trees by replica; nil until received. While one is missing, the piece waits for trees.
         var trees: [MerkleTree?]
-        /// Stretches that differ and are not done; the first is being read.
+        /// Differing slices that are not finished; the first one is being read.
         var stretches: ArraySlice<TreeDifference> = []
-        /// What of the first stretch is left.
+        /// The keys of the first slice that are not read yet.
         var keys = KeyRange(start: [], end: [])
-        /// The page, by group of the first stretch.
+        /// The answers of the current page, by group of the first slice.
         var answers: [ReadAnswer?] = []
-        /// Sent and not acknowledged.
+        /// Writes sent and not acknowledged.
         var writesLeft = 0
-        /// Of the first stretch.
+        /// The data sent for the first slice.
         var volume = RepairVolume()
         var awaitsTrees = true
     }
 
-    /// A request under way or to be sent again.
+    /// A request that waits for its reply, or for being sent again.
     struct Request: Sendable {
         let work: Int
-        /// Index in the work's replicas.
+        /// Index in the replicas of the work.
         let replica: Int
         let message: PeerRequest
-        /// Of a write.
+        /// The size of a write.
         let volume: RepairVolume
         var attempt: Int
-        /// When it counts as failed; while it rests, when it is sent again.
+        /// When the request times out; while it is resting, when it is sent again.
         var deadline: Int64
         var isResting = false
     }
 
     public let job: RepairJob
     public let options: RepairOptions
-    /// What is done so far, with what was done before.
+    /// All finished work, including that of earlier runs.
     public private(set) var progress: RepairProgress
     public internal(set) var report: RepairReport
     private var queue: ArraySlice<Piece> = []
@@ -70,33 +73,33 @@ public struct RepairSession: Sendable {
     private var lastWork = 0
     private var lastRequest: UInt64 = 0
     private var hasBegun = false
-    /// Whether `finished` was said.
+    /// Whether `finished` was emitted.
     public private(set) var isFinished = false
     var effects: [RepairEffect] = []
 
-    /// How far the queue is searched for a piece whose replicas are not busy.
+    /// How far into the queue to search for a piece whose replicas are not busy.
     private static let lookAhead = 64
 
-    /// - Parameter progress: of an earlier run of the same job.
+    /// - Parameter progress: the progress of an earlier run of the same job.
     public init(_ job: RepairJob, progress: RepairProgress = RepairProgress(), options: RepairOptions = RepairOptions()) {
         precondition(
             options.rangesInFlight > 0 && options.treesPerNode > 0 && options.partitionsPerTree > 0 && options.pageRows > 0
-                && options.pageBytes > 0 && options.writeBytes > 0 && options.attempts > 0, "limits of a repair")
+                && options.pageBytes > 0 && options.writeBytes > 0 && options.attempts > 0, "a limit of the repair is not positive")
         self.job = job
         self.options = options
         self.progress = progress
         report = RepairReport(isPreview: job.mode == .preview)
     }
 
-    /// Pieces that wait and are under way.
+    /// The number of pieces waiting or under way.
     public var piecesLeft: Int { queue.count + works.count }
 
-    /// When `tick` is due; nil when nothing is waited for.
+    /// When the next `tick` is due; nil when no request is under way.
     public var nextDeadline: Int64? { requests.values.map(\.deadline).min() }
 
-    /// Takes an event.
-    /// - Parameter now: monotonic microseconds; not below those of the event before.
-    /// - Returns: what is to be done.
+    /// Handles an event.
+    /// - Parameter now: monotonic microseconds; not less than at the previous event.
+    /// - Returns: the effects to perform.
     public mutating func handle(_ event: RepairEvent, now: Int64) -> [RepairEffect] {
         if isFinished { return [] }
         switch event {
@@ -144,14 +147,14 @@ public struct RepairSession: Sendable {
         report.ranges = pieces.count
     }
 
-    /// An estimate for some tokens of a table.
+    /// Returns the estimated number of partitions in some tokens of a table.
     private func partitions(_ table: RepairTable, _ tokens: TokenSlice) -> Int? {
         table.partitions.map { Int(min(Double($0) * TokenRange(tokens).fraction, 1e15)) }
     }
 
     private mutating func beginWorks(_ now: Int64) {
         while works.count < options.rangesInFlight, let place = nextPiece() {
-            // Those before it, which have to wait, stay the next.
+            // Moves the piece to the front and keeps the order of the waiting pieces before it.
             for index in (queue.startIndex..<place).reversed() { queue.swapAt(index, index + 1) }
             begin(queue.removeFirst(), now)
         }
@@ -173,7 +176,7 @@ public struct RepairSession: Sendable {
         lastWork += 1
         works[lastWork] = Work(piece: piece, replicas: replicas, trees: replicas.map { _ in nil })
         if let dead = replicas.first(where: { down.contains($0) }) { return fail(lastWork, dead, "it is down") }
-        // Who is alone agrees with itself.
+        // A single replica has nothing to compare with.
         guard replicas.count > 1 else { return end(lastWork) }
         let command = TreeCommand(
             table: table.id, tokens: piece.tokens, depth: MerkleTree.depth(partitions: partitions(table, piece.tokens)),
@@ -181,7 +184,7 @@ public struct RepairSession: Sendable {
         for replica in replicas.indices { send(.tree(command), work: lastWork, to: replica, now) }
     }
 
-    /// A piece has come to its end.
+    /// Marks a piece as done.
     mutating func end(_ number: Int) {
         guard let work = works.removeValue(forKey: number) else { return }
         report.done += 1
@@ -212,7 +215,7 @@ public struct RepairSession: Sendable {
         effects.append(.send(request: lastRequest, to: work.replicas[replica], message, timeout: timeout))
     }
 
-    /// What was not answered in time has failed; what has rested is sent again.
+    /// Handles timed-out requests and sends again those whose pause is over.
     private mutating func expire(_ now: Int64) {
         for id in requests.keys.sorted() {
             guard let request = requests[id], request.deadline <= now else { continue }
@@ -226,7 +229,7 @@ public struct RepairSession: Sendable {
         }
     }
 
-    /// Has a request rest, under its number: an answer that comes after all is still taken.
+    /// Schedules a request to be sent again after a pause. It keeps its number meanwhile, so a late reply still counts.
     private mutating func retry(_ request: Request, as id: UInt64? = nil, _ reason: String, _ now: Int64) {
         guard let work = works[request.work] else { return }
         guard request.attempt < options.attempts else { return fail(request.work, work.replicas[request.replica], reason) }
@@ -241,7 +244,7 @@ public struct RepairSession: Sendable {
         guard let work = works[request.work] else { return }
         switch (request.message, reply) {
         case (_, .failed(let reason, let text)):
-            // Asking again would not change that.
+            // Sending the request again would not help.
             if reason == .unknownTable || reason == .incompatibleSchema {
                 return fail(request.work, work.replicas[request.replica], text)
             }
@@ -249,7 +252,7 @@ public struct RepairSession: Sendable {
         case (.tree(let command), .tree(let tree)): take(tree, of: command, request, now)
         case (.read(let command), .read(let answer)): take(answer, of: command, request, now)
         case (.repair, .done): acknowledge(request, now)
-        default: fail(request.work, work.replicas[request.replica], "an answer of another kind")
+        default: fail(request.work, work.replicas[request.replica], "it sent a reply of another kind")
         }
     }
 }

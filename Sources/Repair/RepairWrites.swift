@@ -1,7 +1,7 @@
 import DataModel
 import Primitives
 
-/// One message to a replica that lacks something.
+/// One message to a replica that lacks data.
 struct RepairWrite: Sendable {
     /// Whole encoded mutations.
     var mutations: [UInt8]
@@ -9,8 +9,9 @@ struct RepairWrite: Sendable {
 }
 
 enum RepairWrites {
-    /// Makes messages of operations, each of at most `limit` bytes or one operation; a mutation holds one partition.
-    /// - Throws: `ByteError` where they do not parse; what the reconciler gives does.
+    /// Splits operations into messages of at most `limit` bytes or a single operation. Each mutation holds one
+    /// partition.
+    /// - Throws: `ByteError` when the operations do not parse; those of the reconciler always do.
     static func messages(_ operations: [UInt8], table: UUID, limit: Int) throws(ByteError) -> [RepairWrite] {
         var messages: [RepairWrite] = []
         var writer = MutationWriter(capacity: min(operations.count + 64, limit + 64))

@@ -1,7 +1,7 @@
 import Messages
 import Primitives
 
-/// Tokens as slices, ascending, without overlap; neighbours are joined, so that equal sets are equal slices.
+/// A set of tokens: ascending, non-overlapping slices. Adjacent slices are joined, so equal sets have equal slices.
 public struct TokenSet: Sendable, Equatable {
     public private(set) var slices: [TokenSlice] = []
 
@@ -9,7 +9,7 @@ public struct TokenSet: Sendable, Equatable {
 
     public var isEmpty: Bool { slices.isEmpty }
 
-    /// The first slice that ends at `token` or later.
+    /// Returns the index of the first slice that ends at `token` or later.
     private func firstIndex(endingFrom token: Int64) -> Int {
         var low = 0
         var high = slices.count
@@ -31,7 +31,7 @@ public struct TokenSet: Sendable, Equatable {
         slices.replaceSubrange(first..<last, with: [joined])
     }
 
-    /// What of `slice` is not in the set.
+    /// Returns the parts of `slice` that are not in the set.
     public func missing(of slice: TokenSlice) -> [TokenSlice] {
         var missing: [TokenSlice] = []
         var position = slice.lowerBound

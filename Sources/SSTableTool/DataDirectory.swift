@@ -4,17 +4,17 @@ import Platform
 import Primitives
 import Storage
 
-/// What the tools know of the files they are pointed at.
+/// Finds sstables and their tables' schemas by path.
 struct DataDirectory {
     let system: any FileSystem
 
-    /// The table files that a path stands for: a file itself, a table's directory, or everything below a data directory.
+    /// Returns the sstables for a path: a single sstable, those of a table's directory, or all in a data directory.
     func files(_ path: String) throws -> [String] {
         if path.hasSuffix(".sst") { return [path] }
         return try tableDirectories(path).flatMap { try OfflineTables(system: system).files(directory: $0) }
     }
 
-    /// The table directories at or below a path.
+    /// Returns the table directories at or below a path.
     func tableDirectories(_ path: String) throws -> [String] {
         let tables = OfflineTables(system: system)
         if tables.hasManifest(path) { return [path] }
@@ -27,13 +27,13 @@ struct DataDirectory {
                 found.append(inner)
                 continue
             }
-            guard let names = try? system.list(inner) else { continue }  // not a directory: no table is in it
+            guard let names = try? system.list(inner) else { continue }  // not a directory
             for name in names.sorted() where tables.hasManifest(inner + "/" + name) { found.append(inner + "/" + name) }
         }
         return found
     }
 
-    /// The schema in a node's data directory; nil when it is none.
+    /// Returns the schema in a node's data directory; nil when there is none.
     private func schema(of directory: String) -> Schema? {
         let file = directory + "/metadata"
         guard system.exists(file), let bytes = try? system.readAll(file), let acceptor = try? MetadataAcceptor(decoding: bytes) else {
@@ -42,7 +42,8 @@ struct DataDirectory {
         return try? Schema(decoding: acceptor.current.schema)
     }
 
-    /// The table a file belongs to, by the schema of its data directory, or the one beside it; nil when there is none.
+    /// Returns the table of an sstable, according to the `schema` file in its directory or the schema of its data
+    /// directory; nil when unknown.
     func table(of path: String) -> TableMetadata? {
         var parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         if path.hasSuffix(".sst") { parts.removeLast() }

@@ -2,7 +2,7 @@ import DataModel
 import Primitives
 import Storage
 
-/// Writes keys and rows as JSON: by the table's schema where it is known, else as hexadecimal.
+/// Formats keys and rows as JSON: by the table's schema if it is known, else in hexadecimal.
 struct RowText {
     let table: TableMetadata?
     private let columns: [Int: ColumnMetadata]
@@ -26,7 +26,7 @@ struct RowText {
         Array(text.utf8).withUnsafeBytes { CQLType.appendJSONString($0, to: &out) }
     }
 
-    /// The key's columns, or its bytes.
+    /// Writes the key's columns, or its bytes when the table is unknown.
     func key(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter) {
         let view = KeyView(bytes)
         out.write("\"token\":\(view.token),\"partition\":")
@@ -56,7 +56,7 @@ struct RowText {
             guard
                 (try? KeyEncoding.nextClusteringComponent(
                     view.clustering, at: &offset, type: column.type, descending: column.isDescending, into: &value)) != nil
-            else { break }  // a bound that ends inside the clustering key
+            else { break }  // the bound covers only a prefix of the clustering key
             if index > 0 { out.write(",") }
             RowText.string(column.name, into: &out)
             out.write(":")
@@ -120,7 +120,7 @@ struct RowText {
         out.write("}")
     }
 
-    /// Types of a cell's path and value.
+    /// Returns the types of a cell's path and value.
     private func types(_ type: CQLType?) -> (CQLType?, CQLType?) {
         switch type {
         case .list(let element): (.timeuuid, element)

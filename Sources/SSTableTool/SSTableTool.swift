@@ -3,7 +3,7 @@ import Platform
 import Primitives
 import Storage
 
-/// Looks into table files and merges them, with no server running.
+/// Inspects and merges sstables without a running server.
 public struct SSTableTool {
     private let system: any FileSystem
     private let time: any TimeSource
@@ -12,8 +12,8 @@ public struct SSTableTool {
     private let write: (String) -> Void
 
     /// - Parameters:
-    ///   - json: one JSON object a line instead of text.
-    ///   - write: gets the output, line by line without line ends.
+    ///   - json: whether to write one JSON object per line instead of text.
+    ///   - write: called with each line of output, without a line end.
     public init(system: any FileSystem, time: any TimeSource, json: Bool, write: @escaping (String) -> Void) {
         self.system = system
         self.time = time
@@ -32,7 +32,7 @@ public struct SSTableTool {
         return String(decoding: out.bytes, as: UTF8.self)
     }
 
-    /// Prints fields as one object, or as aligned lines.
+    /// Writes fields as one JSON object, or as aligned lines.
     private func report(_ fields: [(String, String)]) {
         if json {
             write(object(fields))
@@ -42,7 +42,7 @@ public struct SSTableTool {
         for (name, value) in fields { write(name + String(repeating: " ", count: width - name.count + 2) + value) }
     }
 
-    /// One line a file.
+    /// Lists sstables, one line each.
     public func list(_ path: String) throws {
         var rows: [[String]] = []
         for file in try directory.files(path) {
@@ -73,7 +73,7 @@ public struct SSTableTool {
         }
     }
 
-    /// Everything a file says of itself.
+    /// Writes all metadata of sstables.
     public func describe(_ path: String) throws {
         for file in try directory.files(path) {
             let table = try OfflineTables(system: system).open(file)
@@ -101,8 +101,8 @@ public struct SSTableTool {
         }
     }
 
-    /// The rows of files, one JSON object a line in either form.
-    /// - Parameter limit: rows at most.
+    /// Writes the rows of sstables, always as one JSON object per line.
+    /// - Parameter limit: the greatest number of rows.
     public func dump(_ path: String, limit: Int) throws {
         var left = limit
         for file in try directory.files(path) {
@@ -126,7 +126,7 @@ public struct SSTableTool {
         }
     }
 
-    /// Checks every byte; false when anything is wrong.
+    /// Checks every byte of sstables; returns false when any is damaged.
     public func verify(_ path: String) throws -> Bool {
         var isGood = true
         for file in try directory.files(path) {
@@ -151,7 +151,8 @@ public struct SSTableTool {
         return isGood
     }
 
-    /// Merges all files of each table at or below a path into one. The node must be stopped: the caller holds the lock of its data directory.
+    /// Merges the sstables of each table at or below a path into one. The node must be stopped, and the caller must
+    /// hold the lock of its data directory.
     public func compact(_ path: String) throws {
         for one in try directory.tableDirectories(path) {
             let table = directory.table(of: one)

@@ -1,10 +1,10 @@
-/// Comma-separated values as cqlsh's COPY writes and reads them.
+/// CSV text in the format of cqlsh's COPY.
 struct CSVText {
     var delimiter: UInt8
     var quote: UInt8
     var escape: UInt8
 
-    /// Appends a field, in quotes when it needs them.
+    /// Appends a field, quoted if necessary.
     func write(_ text: String, into out: inout [UInt8]) {
         let bytes = Array(text.utf8)
         let needsQuotes = bytes.contains { $0 == delimiter || $0 == quote || $0 == 0x0A || $0 == 0x0D }
@@ -16,13 +16,14 @@ struct CSVText {
         if needsQuotes { out.append(quote) }
     }
 
-    /// A field and whether it stood in quotes: an empty text in quotes is no null.
+    /// A field, and whether it was quoted: an empty quoted field is not null.
     struct Field: Equatable {
         var text: String
         var isQuoted: Bool
     }
 
-    /// The record that begins at `start`, and where the next begins; nil when `bytes` ends inside it and `isLast` is false.
+    /// Returns the record that begins at `start` and the offset of the next one; nil when `bytes` ends inside the
+    /// record and `isLast` is false.
     func record(_ bytes: [UInt8], from start: Int, isLast: Bool) -> (fields: [Field], next: Int)? {
         var fields: [Field] = []
         var field: [UInt8] = []

@@ -1,7 +1,7 @@
 import Client
 import DataModel
 
-/// What may stand where the cursor is: keywords, and the names of keyspaces, tables and columns.
+/// Completion at the cursor: keywords, and names of keyspaces, tables and columns.
 struct Completion {
     static let statements = [
         "ALTER", "APPLY BATCH", "BEGIN", "CAPTURE", "CLEAR", "CONSISTENCY", "COPY", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXIT",
@@ -23,7 +23,7 @@ struct Completion {
         "time", "timestamp", "timeuuid", "tinyint", "uuid", "varint",
     ]
 
-    /// The schema as far as completion needs it.
+    /// The names of the schema that completion uses.
     struct Names {
         var keyspaces: [String] = []
         /// By keyspace.
@@ -32,9 +32,11 @@ struct Completion {
         var columns: [String: [String]] = [:]
     }
 
+    /// Returns the words that may complete the text at the cursor, and how many characters before the cursor they
+    /// replace.
     /// - Parameters:
-    ///   - statement: the lines of the unfinished statement, if any, and the line up to the cursor.
-    ///   - keyspace: the one in use.
+    ///   - statement: the unfinished statement up to the cursor.
+    ///   - keyspace: the keyspace in use.
     static func words(_ statement: String, names: Names, keyspace: String?) -> (replaced: Int, words: [String]) {
         let word = String(statement.reversed().prefix { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "." || $0 == "\"" }.reversed())
         let before = statement.dropLast(word.count)
@@ -60,7 +62,7 @@ struct Completion {
         }
         let lower = word.lowercased()
         let matching = Set(candidates.filter { $0.lowercased().hasPrefix(lower) && $0 != word })
-        // Names are as they are; a keyword follows the case of what was typed.
+        // Names keep their case; a keyword follows the case of the typed word.
         let isLower = word.first?.isLowercase == true
         let shown = matching.map { isLower && $0 == $0.uppercased() ? $0.lowercased() : $0 }
         return (word.count, shown.sorted())
@@ -76,7 +78,7 @@ struct Completion {
         return own.map(Identifier.quoted) + names.keyspaces.map { Identifier.quoted($0) + "." }
     }
 
-    /// The columns of the table the statement names.
+    /// Returns the columns of the tables that the statement names.
     private static func columns(_ tokens: [String], _ names: Names, _ keyspace: String?) -> [String] {
         var found: [String] = []
         for (index, token) in tokens.enumerated() where ["from", "into", "update"].contains(token) && index + 1 < tokens.count {
@@ -87,7 +89,7 @@ struct Completion {
         return found
     }
 
-    /// Reads the schema's names. What cannot be read is left out: completion then offers keywords alone.
+    /// Reads the schema's names. If that fails, the result holds those read so far.
     static func names(_ backend: any QueryBackend) -> Names {
         var names = Names()
         do throws(ClientError) {

@@ -1,4 +1,4 @@
-/// A COPY command, read.
+/// A parsed COPY command.
 struct CopyStatement: Equatable {
     enum Direction: Equatable { case to, from }
     enum Target: Equatable {
@@ -21,7 +21,7 @@ struct CopyStatement: Equatable {
     var maxRows: Int?
     var skipRows = 0
 
-    /// Reads `COPY [keyspace.]table [(columns)] TO|FROM 'file'|STDOUT|STDIN [WITH name = value [AND ...]]`.
+    /// Parses `COPY [keyspace.]table [(columns)] TO|FROM 'file'|STDOUT|STDIN [WITH name = value [AND ...]]`.
     init(parsing text: String) throws(ShellError) {
         var tokens = CopyStatement.tokens(text)[...]
         func fail(_ what: String) -> ShellError { .command("Improper COPY command: \(what); HELP COPY shows the form") }
@@ -111,7 +111,7 @@ struct CopyStatement: Equatable {
 
     private struct Token {
         var text: String
-        /// The quote around it; 0 when there is none.
+        /// The quote character around it; 0 when there is none.
         var quote: UInt8
         var isQuoted: Bool { quote != 0 }
     }

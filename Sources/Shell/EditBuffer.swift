@@ -1,8 +1,8 @@
-/// A line being edited: its characters and where the cursor stands among them.
+/// The line being edited: its characters and the cursor position.
 struct EditBuffer {
     private(set) var characters: [Character] = []
     private(set) var cursor = 0
-    /// What was cut last, for `yank`.
+    /// The text cut last, for `yank`.
     private var cut: [Character] = []
 
     var text: String { String(characters) }
@@ -15,7 +15,7 @@ struct EditBuffer {
     }
 
     mutating func insert(_ text: String) {
-        // Inserting may join characters (a combining accent), so the position is counted anew.
+        // Inserted text may merge with a neighbour (a combining accent), so recount the position.
         let before = String(characters[..<cursor]) + text
         characters = Array(before + String(characters[cursor...]))
         cursor = min(before.count, characters.count)
@@ -50,7 +50,7 @@ struct EditBuffer {
 
     mutating func killToStart() { kill(0) }
 
-    /// Cuts back to the last blank, as a terminal's Ctrl-W does.
+    /// Cuts back to the last blank, like Ctrl-W in a terminal.
     mutating func killWordBack() {
         var start = cursor
         while start > 0, characters[start - 1].isWhitespace { start -= 1 }

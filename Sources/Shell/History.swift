@@ -1,13 +1,14 @@
 import Glibc
 
-/// What was typed before, in this run and those before it.
+/// The lines typed in this and earlier sessions.
 struct History {
     static let maxEntries = 2000
 
     private(set) var entries: [String] = []
     private let path: String?
 
-    /// Reads the file, if there is one; a line each, `\n` and `\\` escaped.
+    /// Reads the history file, if it exists: one entry per line, with newlines and backslashes escaped as `\n` and
+    /// `\\`.
     init(path: String?) {
         self.path = path
         guard let path else { return }
@@ -23,7 +24,7 @@ struct History {
         entries = bytes.split(separator: 0x0A).suffix(History.maxEntries).map { History.unescaped(String(decoding: $0, as: UTF8.self)) }
     }
 
-    /// Remembers an entry, unless it is the last one again or holds a password.
+    /// Adds an entry, unless it repeats the last one or contains a password.
     mutating func add(_ entry: String) {
         let lower = entry.lowercased()
         guard !entry.isEmpty, entry != entries.last, !lower.contains("password"), !lower.hasPrefix("login") else { return }
@@ -31,14 +32,14 @@ struct History {
         if entries.count > History.maxEntries { entries.removeFirst(entries.count - History.maxEntries) }
     }
 
-    /// Writes the file, readable by its owner only.
+    /// Writes the history file, readable by its owner only.
     func save() {
-        guard let path, let descriptor = try? FileText.openForWriting(path) else { return }  // a history that cannot be kept stops nobody
+        guard let path, let descriptor = try? FileText.openForWriting(path) else { return }  // losing the history is harmless
         defer { Glibc.close(descriptor) }
         _ = FileText.write(Array(entries.map { History.escaped($0) + "\n" }.joined().utf8), to: descriptor)
     }
 
-    /// The newest entry before `index` that holds `text`.
+    /// Returns the index of the newest entry before `index` that contains `text`.
     func search(_ text: String, before index: Int) -> Int? {
         guard !text.isEmpty else { return nil }
         return entries[..<min(index, entries.count)].lastIndex { $0.contains(text) }

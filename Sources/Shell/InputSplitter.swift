@@ -1,9 +1,9 @@
-/// Cuts what is typed or read into statements.
+/// Splits input into statements.
 ///
-/// A statement ends at `;` outside of quotes, comments and batches; a command of the shell also at the end of its line.
-/// What has no end yet is kept until more comes.
+/// A statement ends at a `;` outside of quotes, comments and batches; a shell command also ends at the end of its line.
+/// Unfinished input is kept until more arrives.
 struct InputSplitter {
-    /// Commands that the end of a line ends.
+    /// Shell commands that end at the end of their line.
     static let lineCommands: Set<String> = [
         "help", "?", "consistency", "serial", "describe", "desc", "show", "source", "capture", "login", "expand", "tracing", "paging",
         "exit", "quit", "clear", "cls",
@@ -11,15 +11,15 @@ struct InputSplitter {
 
     private var pending: [UInt8] = []
 
-    /// Whether a statement has begun and not ended.
+    /// Whether there is an unfinished statement.
     var isInsideStatement: Bool { InputSplitter.skipBlanks(pending, 0) < pending.count }
 
-    /// The unfinished statement.
+    /// The unfinished input.
     var unfinished: String { String(decoding: pending, as: UTF8.self) }
 
     mutating func clear() { pending.removeAll() }
 
-    /// Takes more input; returns the statements that it ends, without their `;`.
+    /// Adds input and returns the statements it completes, without their `;`.
     mutating func feed(_ text: some Sequence<UInt8>) -> [String] {
         pending.append(contentsOf: text)
         var statements: [String] = []
@@ -32,7 +32,7 @@ struct InputSplitter {
         return statements
     }
 
-    /// What the end of the input ends: the last statement, if it has text.
+    /// Ends the input. Returns the last statement if it has text.
     mutating func finish() -> String? {
         defer { pending.removeAll() }
         let start = InputSplitter.skipBlanks(pending, 0)
@@ -44,7 +44,8 @@ struct InputSplitter {
 
     private func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
 
-    /// The offset of the first byte that is neither blank nor in a comment. A comment that has no end yet counts as text.
+    /// Returns the offset of the first byte that is neither blank nor part of a comment. An unclosed comment counts as
+    /// text.
     private static func skipBlanks(_ bytes: [UInt8], _ start: Int) -> Int {
         var offset = start
         while offset < bytes.count {
@@ -58,7 +59,7 @@ struct InputSplitter {
         return offset
     }
 
-    /// Where the comment that begins at `offset` ends; nil when none does or it is not closed.
+    /// Returns the end of the comment that begins at `offset`; nil when there is none or it is not closed.
     private static func commentEnd(_ bytes: [UInt8], _ offset: Int) -> Int? {
         guard offset + 1 < bytes.count else { return nil }
         switch (bytes[offset], bytes[offset + 1]) {
@@ -77,7 +78,8 @@ struct InputSplitter {
         }
     }
 
-    /// The statement that begins at `from`: its place, and where the next one begins; nil when it has no end yet.
+    /// Returns the range of the statement that begins at `from` and the start of the next one; nil when it is
+    /// unfinished.
     private static func statement(_ bytes: [UInt8], from: Int) -> (Range<Int>, Int)? {
         let start = skipBlanks(bytes, from)
         guard start < bytes.count else { return nil }
@@ -135,7 +137,7 @@ struct InputSplitter {
         return String(decoding: bytes[start..<end], as: UTF8.self)
     }
 
-    /// The offset after the quote that closes; doubled ones do not.
+    /// Returns the offset after the closing quote, skipping doubled quotes; nil when there is none.
     private static func closing(_ bytes: [UInt8], _ start: Int, _ quote: UInt8) -> Int? {
         var offset = start
         while offset < bytes.count {

@@ -1,4 +1,4 @@
-/// What a person pressed.
+/// A key press.
 enum Key: Equatable {
     case text(String)
     case enter, tab, backspace, delete
@@ -9,12 +9,13 @@ enum Key: Equatable {
     case unknown
 }
 
-/// Turns the bytes a terminal sends into keys.
+/// Decodes a terminal's bytes into keys.
 struct KeyDecoder {
-    /// Reads the next byte; nil when none comes. The flag asks not to wait long: the bytes of one key come together.
+    /// Reads the next byte; nil when there is none. Inside a key it should wait only briefly, since the bytes of one
+    /// key arrive together.
     typealias Source = (_ isInsideKey: Bool) -> UInt8?
 
-    /// The next key; nil at the end of the input.
+    /// Returns the next key; nil at the end of the input.
     static func next(_ source: Source) -> Key? {
         guard let byte = source(false) else { return nil }
         switch byte {
@@ -73,7 +74,7 @@ struct KeyDecoder {
         }
     }
 
-    /// What follows `ESC [`: parameters, then a final byte.
+    /// Decodes what follows `ESC [`: parameters and a final byte.
     private static func control(_ source: Source) -> Key {
         var parameters = ""
         while let byte = source(true) {

@@ -1,28 +1,28 @@
-/// Reads a line from a terminal, with editing, history, search and completion.
+/// Reads lines from a terminal, with editing, history, search and completion.
 struct LineEditor {
     enum Outcome: Equatable {
         case line(String)
-        /// Ctrl-C: what was typed is dropped.
+        /// Ctrl-C; the typed text is dropped.
         case interrupted
-        /// Ctrl-D on an empty line, or the end of the terminal.
+        /// Ctrl-D on an empty line, or the end of the terminal input.
         case ended
     }
 
     var history: History
-    /// The words that may stand where the cursor is: how many characters they replace, and the words.
+    /// Returns the words that may complete the text before the cursor, and how many characters they replace.
     var complete: (_ before: String) -> (replaced: Int, words: [String]) = { _ in (0, []) }
 
     private var buffer = EditBuffer()
     private var prompt = ""
-    /// The row of the screen, counted from the prompt's, that the cursor was left on.
+    /// The screen row of the cursor, relative to the prompt's row.
     private var cursorRow = 0
     private var historyIndex = 0
-    /// What was typed before the history was looked through.
+    /// The text typed before the user went back in the history.
     private var draft = ""
 
     init(history: History) { self.history = history }
 
-    /// Reads one line after `prompt`.
+    /// Prints `prompt` and reads one line.
     mutating func readLine(_ prompt: String) -> Outcome {
         self.prompt = prompt
         buffer = EditBuffer()
@@ -32,7 +32,7 @@ struct LineEditor {
         render()
         while let key = nextKey() {
             if let outcome = handle(key) { return outcome }
-            // What is pasted comes all at once: it is drawn when its last byte is there.
+            // Pasted text arrives at once: draw only after its last byte.
             if !Terminal.hasInput { render() }
         }
         Terminal.write("\r\n")
@@ -90,7 +90,7 @@ struct LineEditor {
         guard index >= 0, index <= history.entries.count, index != historyIndex else { return }
         if historyIndex == history.entries.count { draft = buffer.text }
         historyIndex = index
-        // An entry of several lines is edited as one.
+        // An entry of several lines is edited as one line.
         buffer.set(index == history.entries.count ? draft : history.entries[index].replacing("\n", with: " "))
     }
 
@@ -107,12 +107,12 @@ struct LineEditor {
         cursorRow = 0
     }
 
-    /// The common beginning, whatever the case of the letters.
+    /// Returns the common prefix, ignoring case.
     static func sharedPrefix(_ a: String, _ b: String) -> String {
         String(zip(a, b).prefix { $0.lowercased() == $1.lowercased() }.map(\.0))
     }
 
-    /// Ctrl-R: finds earlier lines by what they hold, the newest first.
+    /// Ctrl-R: searches the history for lines that contain a text, newest first.
     private mutating func search() -> Outcome? {
         var wanted = ""
         var found = history.entries.count
@@ -157,7 +157,7 @@ struct LineEditor {
         cursorRow = 0
     }
 
-    /// Draws prompt and line, over as many rows as they take, and puts the cursor in its place.
+    /// Draws the prompt and the line on as many rows as needed, and positions the cursor.
     private mutating func render() {
         let width = max(1, Terminal.width)
         let promptWidth = Terminal.displayWidth(prompt)
@@ -165,7 +165,8 @@ struct LineEditor {
         let before = promptWidth + Terminal.displayWidth(buffer.textBeforeCursor)
         var out = cursorRow > 0 ? "\u{1B}[\(cursorRow)A" : ""
         out += "\r\u{1B}[J" + prompt + buffer.text
-        // A line that exactly fills its last row leaves the cursor on it: move on, so that rows count the same everywhere.
+        // After a line that exactly fills its row, terminals keep the cursor in that row. Move to the next row, so that
+        // the row count is right.
         if total > 0 && total % width == 0 { out += "\n\r" }
         let lastRow = total / width
         cursorRow = before / width

@@ -3,14 +3,15 @@ import DataModel
 import NativeProtocol
 import Primitives
 
-/// A server over the network. A broken connection is opened again for the next statement, in the same keyspace.
+/// A backend that sends statements to a server over the network. After a broken connection, the next statement
+/// reconnects and selects the same keyspace.
 public final class NetworkBackend: QueryBackend {
     private var options: ConnectionOptions
     private var connection: Connection?
     private var keyspace: String?
     public private(set) var identity: BackendIdentity
 
-    /// - Parameter name: what SHOW HOST calls the place; nil: its address.
+    /// - Parameter name: the name that SHOW HOST prints; nil: the server's address.
     public init(_ options: ConnectionOptions, shownAs name: String? = nil) throws(ClientError) {
         self.options = options
         let connection = try Connection.open(options)
@@ -33,7 +34,8 @@ public final class NetworkBackend: QueryBackend {
         return opened
     }
 
-    /// Runs `body`; forgets the connection when it broke or is out of step.
+    /// Runs `body` and drops the connection on any error but the server's, since the connection may be broken or out of
+    /// sync.
     private func with<R>(_ body: (Connection) throws(ClientError) -> R) throws(ClientError) -> R {
         let connection = try open()
         do throws(ClientError) {

@@ -3,7 +3,7 @@ import DataModel
 import NativeProtocol
 import Primitives
 
-/// What a shell is connected to, for `SHOW VERSION` and `SHOW HOST`.
+/// The server a shell is connected to, for `SHOW VERSION` and `SHOW HOST`.
 public struct BackendIdentity: Sendable, Equatable {
     public var clusterName: String
     /// `host:port`, or the directory of an embedded node.
@@ -21,25 +21,25 @@ public struct BackendIdentity: Sendable, Equatable {
     }
 }
 
-/// Who runs a shell's statements: a server over the network, or a node in this process.
+/// Runs a shell's statements: a server over the network, or a node in this process.
 ///
 /// **Thread safety**: one owner; the shell calls from one thread.
 public protocol QueryBackend: AnyObject {
     var identity: BackendIdentity { get }
 
-    /// Runs one statement without its `;`. `USE` holds for the statements that follow.
+    /// Runs one statement without its `;`. `USE` affects the following statements.
     /// - Parameters:
-    ///   - options: levels, values, page size and paging state.
-    ///   - tracing: the answer's `tracingID` names the trace in `system_traces`.
+    ///   - options: consistency levels, values, page size and paging state.
+    ///   - tracing: whether to trace; the answer's `tracingID` then identifies the trace in `system_traces`.
     func run(_ statement: String, _ options: QueryOptions, tracing: Bool) throws(ClientError) -> StatementAnswer
 
-    /// Runs one statement once for each list of values; what became of each, in order.
+    /// Runs a statement once for each list of values; returns the error of each in order, or nil where it succeeded.
     func runMany(_ statement: String, _ rows: [ValueList], _ options: QueryOptions) throws(ClientError) -> [ServerError?]
 
-    /// Another user from now on.
+    /// Reconnects as another user.
     func logIn(user: String, password: String) throws(ClientError)
 
-    /// Ends an embedded node or a connection in order.
+    /// Closes the connection.
     func close()
 }
 
@@ -60,7 +60,7 @@ extension QueryBackend {
         return outcomes
     }
 
-    /// All rows of a query, page after page.
+    /// Returns all rows of a query, from all pages.
     func rows(_ statement: String, _ options: QueryOptions = QueryOptions()) throws(ClientError) -> [ResultRow] {
         var options = options
         if options.pageSize == nil { options.pageSize = 5000 }

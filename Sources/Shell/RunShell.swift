@@ -4,8 +4,8 @@ import Glibc
 
 /// Runs a shell until its input ends.
 ///
-/// Statements come from `options`, else from standard input; a terminal there makes it interactive.
-/// - Returns: the exit code: 1 when a statement failed and nobody was there to see it, else 0.
+/// Statements come from `options` or else from standard input. If that is a terminal, the shell is interactive.
+/// - Returns: the exit code: 1 when a statement failed in a non-interactive shell, else 0.
 public func runShell(_ options: ShellOptions, backend: any QueryBackend) -> Int32 {
     signal(SIGPIPE, SIG_IGN)
     let isInteractive = options.execute == nil && options.file == nil && Terminal.isInteractive
@@ -45,7 +45,7 @@ private func runInteractively(_ session: ShellSession, _ options: ShellOptions) 
         let prompt = "auspex\(name)> "
         let begun = lines.joined(separator: "\n") + (lines.isEmpty ? "" : "\n")
         editor.complete = { before in
-            // Read when first needed, and again after the schema changed.
+            // Read the names on first use, and again after a schema change.
             if namesOf != session.schemaChanges {
                 names = Completion.names(session.backend)
                 namesOf = session.schemaChanges

@@ -1,17 +1,17 @@
 import DataModel
 import Primitives
 
-/// A command of the shell itself; everything else goes to the server.
+/// A command that the shell executes itself; all other statements go to the server.
 enum ShellCommand: Equatable {
     case consistency(Consistency?)
     case serialConsistency(Consistency?)
-    /// nil: show; 0: off.
+    /// nil: show the setting; 0: off.
     case paging(Int?)
     case pagingOn
     case tracing(Bool?)
     case expand(Bool?)
     case source(String)
-    /// A file, `>>` before it appends; nil shows; empty: off.
+    /// Append output to a file, stop that, or show the current file.
     case capture(CaptureTarget)
     case showVersion, showHost
     case showSession(UUID)
@@ -28,7 +28,7 @@ enum ShellCommand: Equatable {
 }
 
 extension ShellCommand {
-    /// The command that `statement` is; nil when it is one for the server.
+    /// Parses a shell command; returns nil when the statement is for the server.
     static func parse(_ statement: String) throws(ShellError) -> ShellCommand? {
         let words = statement.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\n" || $0 == "\r" }).map(String.init)
         guard let first = words.first?.lowercased() else { return nil }
@@ -81,13 +81,13 @@ extension ShellCommand {
         }
     }
 
-    /// What follows the first word.
+    /// Returns the text after the first word.
     private static func argument(_ statement: String) -> String {
         let rest = statement.drop { $0 != " " && $0 != "\t" }.drop { $0 == " " || $0 == "\t" }
         return String(rest)
     }
 
-    /// The text between single quotes, or as it stands when there are none; nil when they do not close.
+    /// Returns the text between single quotes, or the text itself when it has none; nil when the quote is not closed.
     private static func unquoted(_ text: String) -> String? {
         guard text.hasPrefix("'") else { return text }
         guard text.count >= 2, text.hasSuffix("'") else { return nil }

@@ -1,13 +1,13 @@
 import Client
 import DataModel
 
-/// A statement or command that failed.
+/// Why a statement or a command failed.
 enum ShellError: Error {
     case client(ClientError)
-    /// A command that cannot be read, or a file that cannot be used.
+    /// The command is invalid, or a file cannot be used.
     case command(String)
 
-    /// As cqlsh words it: the driver's exception, the code, its name, the message.
+    /// The message in cqlsh's form: the driver's exception, the code, its name, the message.
     var text: String {
         switch self {
         case .command(let text): return text

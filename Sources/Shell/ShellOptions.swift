@@ -1,16 +1,16 @@
 import DataModel
 
-/// How a shell runs.
+/// The options of a shell.
 public struct ShellOptions: Sendable {
     /// Statements to run instead of reading any (`-e`).
     public var execute: String?
     /// A file of statements to run (`-f`).
     public var file: String?
     public var keyspace: String?
-    /// nil: on a terminal.
+    /// Whether to use colours; nil: if the output is a terminal.
     public var colour: Bool?
     public var consistency = Consistency.one
-    /// Where interactive input is remembered; nil: nowhere.
+    /// The file for the history of interactive input; nil: none.
     public var historyFile: String? = "~/.auspex_history"
 
     public init() {}

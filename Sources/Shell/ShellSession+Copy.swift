@@ -5,7 +5,7 @@ import NativeProtocol
 import Primitives
 
 extension ShellSession {
-    /// COPY: a table into a file, or a file into a table.
+    /// Executes COPY: exports a table to a file, or imports a file into a table.
     func copy(_ statement: String) throws(ShellError) {
         let copy = try CopyStatement(parsing: statement)
         guard let keyspace = copy.keyspace ?? keyspace else {
@@ -37,7 +37,7 @@ extension ShellSession {
         if failed > 0 { report(.command("Failed to process \(failed) rows")) }
     }
 
-    /// The columns of a table in the order of `SELECT *`.
+    /// Returns the columns of a table in the order of `SELECT *`.
     private func columns(_ keyspace: String, _ table: String) throws(ShellError) -> [DescribedColumn] {
         let query =
             "SELECT column_name, type, kind, position FROM system_schema.columns WHERE keyspace_name = "
@@ -119,7 +119,7 @@ extension ShellSession {
     }
 }
 
-/// Records of a file on their way into a table, some hundred at a time.
+/// Imports records into a table, in groups of `rowsAtOnce`.
 private struct CopyImport {
     static let rowsAtOnce = 500
 
@@ -144,7 +144,7 @@ private struct CopyImport {
     /// Whether the values are added to counters.
     private var isCounting: Bool { columns.contains { $0.type == .counter } }
 
-    /// For each marker of the statement the column it is bound to.
+    /// The column of each bind marker of the statement.
     private var markers: [Int] {
         guard isCounting else { return Array(columns.indices) }
         return columns.indices.filter { !isKey(columns[$0]) } + columns.indices.filter { isKey(columns[$0]) }
@@ -170,12 +170,12 @@ private struct CopyImport {
         line += 1
         if fields.count == 1 && fields[0].text.isEmpty { return }
         if copy.header && line == 1 {
-            // The names say which column each field is, unless the command does.
+            // The header determines the order of the columns, unless the command names them.
             if copy.columns.isEmpty {
                 var ordered: [DescribedColumn] = []
                 for field in fields {
                     guard let column = columns.first(where: { $0.name == field.text }) else {
-                        throw .command("The header names '\(field.text)', which is no column of the table")
+                        throw .command("The header names '\(field.text)', which is not a column of the table")
                     }
                     ordered.append(column)
                 }
@@ -199,7 +199,7 @@ private struct CopyImport {
                 guard column.kind == .regular || column.kind == .static else {
                     return refuse("key column \(column.name) is null", line, session)
                 }
-                // No count adds nothing; a null would be refused.
+                // Unset adds nothing to a counter; the server would refuse a null.
                 if isCounting { values.appendUnset() } else { values.appendNull() }
                 continue
             }
@@ -214,7 +214,7 @@ private struct CopyImport {
         if rows.count >= CopyImport.rowsAtOnce { try send(session) }
     }
 
-    /// Whether a count may have been added in spite of the error.
+    /// Returns whether a counter update may have been applied in spite of the error.
     private func isUnclear(_ error: ServerError) -> Bool {
         switch error.code {
         case .serverError, .writeTimeout, .writeFailure, .readTimeout, .readFailure: isCounting
@@ -233,10 +233,10 @@ private struct CopyImport {
         do throws(ShellError) {
             outcomes = try session.ask { () throws(ClientError) in try session.backend.runMany(statement, rows, options) }
         } catch {
-            // Sent again they could be added twice.
+            // Counter updates must not be repeated, since they could be applied twice.
             if isCounting, let first = lines.first, let last = lines.last {
                 session.report(
-                    .command("records \(first) to \(last) may have been added to their counters or not; \(imported) before them were"))
+                    .command("it is unknown which of the records \(first) to \(last) were added to their counters; \(imported) records before them were added"))
             }
             throw error
         }
@@ -245,7 +245,7 @@ private struct CopyImport {
                 imported += 1
                 continue
             }
-            refuse((isUnclear(outcome) ? "it may have been added to its counters or not: " : "") + outcome.message, line, session)
+            refuse((isUnclear(outcome) ? "it may or may not have been added to its counters: " : "") + outcome.message, line, session)
         }
         rows.removeAll()
         lines.removeAll()

@@ -4,7 +4,7 @@ import NativeProtocol
 import Primitives
 
 extension ShellSession {
-    /// DESCRIBE, which the server answers with rows; shown as statements, or as lists of names.
+    /// Executes DESCRIBE. The server answers with rows, which are shown as statements or as lists of names.
     func describe(_ statement: String) throws(ShellError) {
         var options = options(pageRows: 5000)
         options.consistency = .localOne
@@ -60,7 +60,7 @@ extension ShellSession {
         if !lists.isEmpty { show("\n") }
     }
 
-    /// Names side by side, in order down the columns.
+    /// Formats names in columns, sorted downwards.
     static func inColumns(_ names: [String], width: Int) -> String {
         let widest = (names.map(\.count).max() ?? 0) + 2
         let across = max(1, width / max(1, widest))
@@ -77,7 +77,7 @@ extension ShellSession {
         return out
     }
 
-    /// The events of a trace, once the server has finished writing it.
+    /// Shows the events of a trace after waiting until the server has completed it.
     func showTrace(_ id: UUID) throws(ShellError) {
         var session: ResultRow?
         for _ in 0..<20 {

@@ -4,11 +4,11 @@ import Glibc
 import NativeProtocol
 import Primitives
 
-/// One run of the shell: what is set, where output goes, and the statements one after another.
+/// The state of one run of the shell: settings, output, and the statement being read.
 final class ShellSession {
-    /// Rows a page on a terminal, as cqlsh has it.
+    /// The page size on a terminal, as in cqlsh.
     static let defaultPageRows = 100
-    /// Files that SOURCE each other deeper than this are refused.
+    /// The greatest nesting depth of SOURCE.
     static let maxSourceDepth = 16
 
     let backend: any QueryBackend
@@ -20,13 +20,13 @@ final class ShellSession {
     var pageRows = ShellSession.defaultPageRows
     var tracing = false
     var isExpanded = false
-    /// The file CAPTURE writes to.
+    /// The file of CAPTURE.
     private var capture: (path: String, descriptor: Int32)?
     private var sourceDepth = 0
     /// Whether a statement or command failed.
     private(set) var hasFailed = false
     private(set) var isEnded = false
-    /// Names for completion are read again after this changes.
+    /// The number of schema changes made; completion reads the names again when it changes.
     private(set) var schemaChanges = 0
     private var splitter = InputSplitter()
 
@@ -42,10 +42,10 @@ final class ShellSession {
 
     var isInsideStatement: Bool { splitter.isInsideStatement }
 
-    /// Forgets the unfinished statement.
+    /// Drops the unfinished statement.
     func abandonStatement() { splitter.clear() }
 
-    /// Takes input and runs the statements that it ends; returns them, for the history.
+    /// Adds input, runs the statements it completes, and returns them.
     @discardableResult
     func feed(_ text: some Sequence<UInt8>) -> [String] {
         let statements = splitter.feed(text)
@@ -53,12 +53,12 @@ final class ShellSession {
         return statements
     }
 
-    /// Runs what the end of the input ends.
+    /// Ends the input and runs the last statement, if there is one.
     func finish() {
         if let last = splitter.finish(), !isEnded { run(last) }
     }
 
-    /// Runs one statement or command; says on standard error what went wrong.
+    /// Runs one statement or command and reports errors on standard error.
     func run(_ statement: String) {
         do throws(ShellError) {
             if let command = try ShellCommand.parse(statement) { try run(command) } else { try runOnServer(statement) }
@@ -101,7 +101,7 @@ final class ShellSession {
     private func runOnServer(_ statement: String) throws(ShellError) {
         let first = statement.prefix { $0.isLetter }.lowercased()
         if first == "describe" || first == "desc" { return try describe(statement) }
-        // Off a terminal pages only save memory; on one they are what a person reads at a time.
+        // On a terminal, a page is what is shown at a time. Otherwise pages only limit memory use.
         let paged = isInteractive ? (pageRows > 0 ? pageRows : nil) : 5000
         var options = options(pageRows: paged)
         var printer = TablePrinter()
@@ -140,7 +140,7 @@ final class ShellSession {
         return key != nil && key != UInt8(ascii: "q") && key != UInt8(ascii: "Q") && key != 3
     }
 
-    /// Turns the backend's errors into the shell's.
+    /// Converts errors of the backend to errors of the shell.
     func ask<R>(_ body: () throws(ClientError) -> R) throws(ShellError) -> R {
         do throws(ClientError) { return try body() } catch { throw .client(error) }
     }

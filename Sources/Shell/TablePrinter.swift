@@ -1,12 +1,12 @@
 import Client
 import DataModel
 
-/// Rows as tables for people, the way cqlsh draws them.
+/// Formats rows as tables, like cqlsh.
 struct TablePrinter {
     var isColoured = false
-    /// Each row as a list of its columns.
+    /// Whether to show each row as a list of its columns.
     var isExpanded = false
-    /// Digits of floating-point numbers.
+    /// The number of significant digits of floating-point numbers.
     var floatDigits = 5
 
     private enum Colour: String {
@@ -27,7 +27,7 @@ struct TablePrinter {
 
     private func blanks(_ count: Int) -> String { String(repeating: " ", count: max(0, count)) }
 
-    /// Control characters as escapes, so that a value cannot move the cursor.
+    /// Escapes control characters, so that a value cannot move the cursor.
     static func visible(_ text: String) -> String {
         guard text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F }) else { return text }
         var visible = ""
@@ -59,14 +59,14 @@ struct TablePrinter {
         return Cell(text: text, width: Terminal.displayWidth(text), colour: colour)
     }
 
-    /// What a table remembers from page to page.
+    /// The state of a table between pages.
     struct State {
         fileprivate var widths: [Int] = []
-        /// Rows printed so far.
+        /// The number of rows printed so far.
         fileprivate(set) var rows = 0
     }
 
-    /// A page of rows; the first one with the head of the table.
+    /// Formats a page of rows; the first one with the header.
     func page(_ rows: ResultRows, _ state: inout State) -> String {
         let columns = rows.metadata.columns
         let table = rows.rows().map { row in zip(row.cells, columns).map { cell($0, $1.type) } }

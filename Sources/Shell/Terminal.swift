@@ -1,23 +1,23 @@
 import Glibc
 
-/// The terminal a shell runs on.
+/// The terminal on which a shell runs.
 enum Terminal {
     static var isInteractive: Bool { isatty(0) != 0 && isatty(1) != 0 }
 
-    /// Columns of the screen; 80 when unknown.
+    /// The screen width in columns; 80 when unknown.
     static var width: Int {
         var size = winsize()
         guard ioctl(1, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
         return Int(size.ws_col)
     }
 
-    /// Columns that `text` takes.
+    /// Returns the number of columns that `text` takes.
     static func displayWidth(_ text: String) -> Int {
         if text.utf8.allSatisfy({ $0 < 0x80 }) { return text.utf8.count }
         return text.unicodeScalars.reduce(0) { $0 + width($1) }
     }
 
-    /// 0 for marks that stand on the character before, 2 for the wide ones of East Asia and for emoji (Unicode Annex 11).
+    /// Returns 0 for combining marks, and 2 for wide East Asian characters and emoji (Unicode Annex 11).
     private static func width(_ scalar: Unicode.Scalar) -> Int {
         switch scalar.value {
         case 0..<0x300: return 1
@@ -32,7 +32,7 @@ enum Terminal {
         }
     }
 
-    /// Keys come byte by byte, unechoed, until `body` returns.
+    /// Switches the terminal to raw mode while `body` runs: keys arrive byte by byte and without echo.
     static func raw<R>(_ body: () -> R) -> R {
         var saved = termios()
         guard tcgetattr(0, &saved) == 0 else { return body() }
@@ -51,7 +51,7 @@ enum Terminal {
         return poll(&entry, 1, 0) > 0
     }
 
-    /// The next byte typed; nil at the end, or when `milliseconds` passed.
+    /// Reads the next byte; nil at the end of the input, or when `milliseconds` have passed (-1: no limit).
     static func readByte(within milliseconds: Int32 = -1) -> UInt8? {
         var entry = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
         while true {
@@ -69,7 +69,7 @@ enum Terminal {
 }
 
 extension Terminal {
-    /// A line typed without showing it; nil at the end of the input.
+    /// Reads a line without echo; nil when it is cancelled or the input ends.
     static func askPassword() -> String? {
         write("password: ")
         defer { write("\n") }

@@ -1,7 +1,7 @@
 import Glibc
 import Primitives
 
-/// Which row each operation of one connection is about.
+/// Chooses the row of each operation of one connection.
 struct KeyChooser: Sendable {
     private let rows: Int
     private let distribution: StressOptions.Distribution
@@ -11,8 +11,8 @@ struct KeyChooser: Sendable {
     private let zipf: ZipfLaw?
 
     /// - Parameters:
-    ///   - index: the number of the connection; sequential keys are dealt out in turn to all `connections`.
-    ///   - zipf: made once for all connections; its constant takes a pass over the rows.
+    ///   - index: the number of the connection; with sequential keys, connections take rows in turn.
+    ///   - zipf: shared by all connections, because computing its constant takes a pass over the rows.
     init(
         _ distribution: StressOptions.Distribution, rows: Int, index: Int, connections: Int, seed: UInt64, zipf: ZipfLaw?
     ) {
@@ -33,14 +33,14 @@ struct KeyChooser: Sendable {
         case .uniform: return below(rows)
         case .zipf:
             guard let zipf else { return below(rows) }
-            // Popular rows are spread over the key space instead of standing next to each other.
+            // Spread popular rows over the key space instead of placing them next to each other.
             let rank = zipf.rank(unit())
             var mixer = SeededRandom(seed: UInt64(rank))
             return Int(mixer.next() % UInt64(rows))
         }
     }
 
-    /// Whether something of probability `share` happens.
+    /// Returns true with probability `share`.
     mutating func happens(_ share: Double) -> Bool { unit() < share }
 
     private mutating func unit() -> Double { Double(random.next() >> 11) * 0x1p-53 }
@@ -48,7 +48,7 @@ struct KeyChooser: Sendable {
     private mutating func below(_ limit: Int) -> Int { Int(random.next().multipliedFullWidth(by: UInt64(limit)).high) }
 }
 
-/// Zipf's law with exponent 0.99 (Gray et al., "Quickly generating billion-record synthetic databases", 1994).
+/// Zipf's law with exponent 0.99 (Gray et al., "Quickly Generating Billion-Record Synthetic Databases", 1994).
 struct ZipfLaw: Sendable {
     private let count: Double
     private let theta = 0.99
@@ -66,7 +66,7 @@ struct ZipfLaw: Sendable {
         eta = (1 - pow(2 / count, 1 - theta)) / (1 - zeta2 / zeta)
     }
 
-    /// The rank, from 0, for a number in 0..<1.
+    /// Returns the rank, from 0, for a number in 0..<1.
     func rank(_ unit: Double) -> Int {
         let scaled = unit * zeta
         if scaled < 1 { return 0 }

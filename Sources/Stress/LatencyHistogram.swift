@@ -1,10 +1,11 @@
-/// Counts of durations in buckets that grow with them: exact below 128 ns, within 0.8% above (as HdrHistogram does).
+/// A histogram of durations whose buckets grow with the duration: exact below 128 ns, within 0.8% above (like
+/// HdrHistogram).
 ///
 /// **Thread safety**: one owner.
 struct LatencyHistogram: Sendable {
     private static let subBits = 7
     private static let subCount = 1 << subBits
-    /// Longer durations count as this: 2^43 ns, over two hours.
+    /// Durations of 2^43 ns (over two hours) and more count in the last bucket.
     private static let maxExponent = 43
 
     private var counts = [Int](repeating: 0, count: (maxExponent - subBits + 1) * subCount)
@@ -19,7 +20,7 @@ struct LatencyHistogram: Sendable {
         return (exponent + 1) * subCount + Int(value >> Int64(exponent)) - subCount
     }
 
-    /// The greatest duration that counts in `bucket`.
+    /// Returns the greatest duration that counts in `bucket`.
     private static func upperBound(_ bucket: Int) -> Int64 {
         if bucket < subCount { return Int64(bucket) }
         let exponent = bucket / subCount - 1
@@ -43,7 +44,7 @@ struct LatencyHistogram: Sendable {
 
     var mean: Double { total == 0 ? 0 : sum / Double(total) }
 
-    /// The duration that a share of `quantile` of all does not exceed, in nanoseconds.
+    /// Returns the duration that the fraction `quantile` of all durations does not exceed, in nanoseconds.
     func percentile(_ quantile: Double) -> Int64 {
         guard total > 0 else { return 0 }
         let wanted = Swift.max(1, Int((Double(total) * quantile).rounded(.up)))

@@ -5,9 +5,10 @@ import NativeProtocol
 import Primitives
 import Synchronization
 
-/// Generates the load that `options` describe and tells what it came to.
+/// Runs the load that `options` describe and reports the result.
 ///
-/// Makes keyspace and table where they are missing, and loads the rows first when a read, a mixed load or a scan would find none.
+/// Creates the keyspace and the table if they are missing. Workloads other than `write` first load the rows if they are
+/// missing.
 public func runStress(_ options: StressOptions) throws(StressError) -> StressReport {
     if let complaint = options.complaint { throw .usage(complaint) }
     do throws(ClientError) {
@@ -32,15 +33,16 @@ public func runStress(_ options: StressOptions) throws(StressError) -> StressRep
     }
 }
 
-/// One measured run: its connections, each on a thread of its own.
+/// One measured run: several connections, each on its own thread.
 struct StressRun: Sendable {
     let options: StressOptions
 
     init(_ options: StressOptions) { self.options = options }
 
-    /// Holds a connection while it is handed to its thread.
+    /// Passes a connection to its thread and the outcome back.
     ///
-    /// SAFETY: made before the threads start; each thread takes its own one and nobody else touches it.
+    /// SAFETY: created before the threads start; each thread uses only its own one, and the results are read after all
+    /// threads have ended.
     private final class Seat: @unchecked Sendable {
         let connection: Connection
         var outcome = WorkerOutcome()
@@ -118,7 +120,7 @@ struct StressRun: Sendable {
         return report
     }
 
-    /// Random bytes that all values are slices of.
+    /// Returns random bytes; all values are slices of them.
     private static func payload(_ options: StressOptions) -> [UInt8] {
         var random = SeededRandom(seed: options.seed)
         let words = (options.valueBytes + (256 << 10)) / 8
@@ -128,7 +130,7 @@ struct StressRun: Sendable {
         return bytes
     }
 
-    /// Processor time of this process so far.
+    /// Returns this process's CPU time so far, in microseconds.
     private static func processorMicroseconds() -> Double {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
@@ -137,7 +139,7 @@ struct StressRun: Sendable {
     }
 }
 
-/// Prints what has been done so far, once a second, on a line of its own that is written over.
+/// Shows the progress once a second, on a line that it overwrites.
 final class ProgressReporter: Sendable {
     private let isStopped: StopFlag
     private let thread: WorkerThreads.Background
@@ -172,7 +174,7 @@ final class ProgressReporter: Sendable {
     }
 }
 
-/// A line on standard error.
+/// Writes a line to standard error.
 func diagnostic(_ text: String) { standardError(text + "\n") }
 
 private func standardError(_ text: String) {

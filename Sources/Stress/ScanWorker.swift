@@ -4,14 +4,15 @@ import NativeProtocol
 import Primitives
 import Synchronization
 
-/// The token ranges of a scan, taken by whoever is free.
+/// The token ranges of a scan, taken by whichever worker is free.
 final class ScanRanges: Sendable {
     let count: Int
     private let next = Atomic<Int>(0)
 
     init(count: Int) { self.count = count }
 
-    /// The next range, as (exclusive start, inclusive end); nil when all are taken. With `repeats`, begins again.
+    /// Returns the next range as (exclusive start, inclusive end); nil when all are taken. With `repeats`, starts over
+    /// instead.
     func take(repeats: Bool) -> (Int64, Int64)? {
         let index = next.add(1, ordering: .relaxed).oldValue
         guard repeats || index < count else { return nil }
@@ -23,7 +24,7 @@ final class ScanRanges: Sendable {
     }
 }
 
-/// Reads whole token ranges, page after page, on one connection. An operation is a page.
+/// Scans token ranges page by page on one connection. Each page counts as one operation.
 struct ScanWorker {
     let options: StressOptions
     let connection: Connection

@@ -1,13 +1,13 @@
 import Client
 import DataModel
 
-/// What load to generate.
+/// The options of a stress run.
 public struct StressOptions: Sendable {
-    /// `conditional` changes rows that are there by lightweight transactions (`IF EXISTS`).
+    /// `conditional` updates existing rows by lightweight transactions (`IF EXISTS`).
     public enum Workload: String, Sendable, CaseIterable {
         case write, read, mixed, scan, conditional
 
-        /// Every name, as a sentence lists them.
+        /// All names, as in a sentence: "a, b or c".
         public static var names: String {
             let names = allCases.map(\.rawValue)
             return names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
@@ -17,27 +17,27 @@ public struct StressOptions: Sendable {
 
     public var workload: Workload
     public var connection = ConnectionOptions()
-    /// Rows of the table: the keys are the numbers below it.
+    /// The number of rows in the table; keys are the numbers from 0 below it.
     public var rows = 1_000_000
-    /// How long to run; nil: `rows` operations.
+    /// How long to run; nil: until `rows` operations are done.
     public var seconds: Double?
     public var connections = 4
-    /// Requests under way on each connection.
+    /// The number of requests in flight per connection.
     public var inFlight = 64
     public var valueBytes = 34
     public var columns = 5
-    /// nil: sequential for writes, uniform for reads.
+    /// nil: sequential for writes, uniform otherwise.
     public var distribution: Distribution?
     public var consistency = Consistency.localOne
-    /// Operations a second in all; nil: as many as are answered.
+    /// Operations per second over all connections; nil: unlimited.
     public var rate: Double?
-    /// The share of writes in a mixed load.
+    /// The fraction of writes in a mixed load.
     public var writeShare = 0.5
     public var keyspace = "stress"
     public var table = "standard1"
     public var replicationFactor = 1
     public var seed: UInt64 = 1
-    /// Prints the running figures on standard error.
+    /// Whether to show progress on standard error.
     public var showsProgress = false
 
     public init(_ workload: Workload) {
@@ -46,7 +46,7 @@ public struct StressOptions: Sendable {
         connection.driverName = "auspex-stress"
     }
 
-    /// What is out of range, or nil.
+    /// Why the options are invalid; nil when they are valid.
     var complaint: String? {
         if rows < 1 { return "--rows must be at least 1" }
         if connections < 1 || connections > 1024 { return "--connections must be between 1 and 1024" }
@@ -60,7 +60,7 @@ public struct StressOptions: Sendable {
     }
 }
 
-/// A run that could not be made.
+/// Why a run failed.
 public enum StressError: Error, Sendable {
     case usage(String)
     case client(ClientError)

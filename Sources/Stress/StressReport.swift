@@ -1,13 +1,13 @@
-/// What a run came to.
+/// The result of a run. Latencies are in microseconds.
 public struct StressReport: Sendable {
     public var operations = 0
     public var seconds = 0.0
     public var errors = 0
-    /// Rows read; of a read, those found.
+    /// The number of rows that reads and scans returned.
     public var rowsRead = 0
-    /// Reads that found no row.
+    /// Reads that found no row, and conditional updates that were not applied.
     public var missing = 0
-    /// Microseconds of processor time of this program an operation.
+    /// This program's CPU time per operation, in microseconds.
     public var clientMicroseconds = 0.0
     public var mean = 0.0
     public var p50 = 0.0
@@ -15,14 +15,14 @@ public struct StressReport: Sendable {
     public var p99 = 0.0
     public var p999 = 0.0
     public var max = 0.0
-    /// Some of the errors' texts, each once.
+    /// Up to five different error messages.
     public var messages: [String] = []
-    /// Connections that broke.
+    /// The number of connections that failed.
     public var brokenConnections = 0
 
     public var operationsPerSecond: Double { seconds > 0 ? Double(operations) / seconds : 0 }
 
-    /// One JSON object on one line.
+    /// The report as one JSON object on one line.
     public var json: String {
         "{\"operations\":\(operations),\"seconds\":\(fixed(seconds, 3)),\"ops_per_second\":\(fixed(operationsPerSecond, 1)),"
             + "\"errors\":\(errors),\"rows\":\(rowsRead),\"missing\":\(missing),\"client_cpu_us\":\(fixed(clientMicroseconds, 2)),"
@@ -30,14 +30,14 @@ public struct StressReport: Sendable {
             + "\"p999\":\(fixed(p999, 1)),\"max\":\(fixed(max, 1))}}"
     }
 
-    /// A few lines for a person.
+    /// The report as a few lines for people.
     public var text: String {
         var lines = [
-            "operations   \(operations) in \(fixed(seconds, 2)) s, \(fixed(operationsPerSecond, 0)) a second, \(errors) errors",
+            "operations   \(operations) in \(fixed(seconds, 2)) s, \(fixed(operationsPerSecond, 0)) per second, \(errors) errors",
             "latency      mean \(time(mean))  p50 \(time(p50))  p95 \(time(p95))  p99 \(time(p99))  p99.9 \(time(p999))  max \(time(max))",
-            "this client  \(fixed(clientMicroseconds, 2)) us of processor an operation",
+            "this client  \(fixed(clientMicroseconds, 2)) us of CPU time per operation",
         ]
-        if rowsRead > 0 || missing > 0 { lines.append("rows         \(rowsRead) read, \(missing) reads found none") }
+        if rowsRead > 0 || missing > 0 { lines.append("rows         \(rowsRead) read, \(missing) not found") }
         for message in messages { lines.append("error        \(message)") }
         return lines.joined(separator: "\n")
     }
@@ -49,7 +49,7 @@ public struct StressReport: Sendable {
     }
 }
 
-/// `value` with exactly `digits` decimals, without the C library's varargs.
+/// Formats `value` with exactly `digits` decimals, without the C library's varargs.
 func fixed(_ value: Double, _ digits: Int) -> String {
     guard value.isFinite, abs(value) < 1e15 else { return "0" }
     var scale = 1

@@ -2,14 +2,14 @@ import Client
 import DataModel
 import NativeProtocol
 
-/// The table that load is made against: one blob key and some blob columns, as cassandra-stress has it.
+/// The table used for load: a blob key and several blob columns, as in cassandra-stress.
 struct StressSchema: Sendable {
     let options: StressOptions
 
     var table: String { Identifier.quoted(options.keyspace) + "." + Identifier.quoted(options.table) }
     private var columnNames: [String] { (0..<options.columns).map { "\"C\($0)\"" } }
 
-    /// Makes keyspace and table where they are missing.
+    /// Creates the keyspace and the table if they are missing.
     func create(_ connection: Connection) throws(ClientError) {
         _ = try connection.query(
             "CREATE KEYSPACE IF NOT EXISTS \(Identifier.quoted(options.keyspace)) WITH replication = "
@@ -23,7 +23,7 @@ struct StressSchema: Sendable {
         return "INSERT INTO \(table) (key, \(columnNames.joined(separator: ", "))) VALUES (\(markers))"
     }
 
-    /// The key comes last.
+    /// A conditional update. The key is the last bind marker.
     var conditional: String {
         "UPDATE \(table) SET \(columnNames.map { "\($0) = ?" }.joined(separator: ", ")) WHERE key = ? IF EXISTS"
     }
@@ -34,7 +34,7 @@ struct StressSchema: Sendable {
         "SELECT key, \(columnNames.joined(separator: ", ")) FROM \(table) WHERE token(key) > ? AND token(key) <= ?"
     }
 
-    /// Whether rows spread over the whole key space are there.
+    /// Returns whether a sample of rows over the whole key range exists.
     func isLoaded(_ connection: Connection) throws(ClientError) -> Bool {
         let statement = try connection.prepare(select)
         let samples = 32

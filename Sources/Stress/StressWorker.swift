@@ -4,13 +4,13 @@ import NativeProtocol
 import Primitives
 import Synchronization
 
-/// What all connections of a run share.
+/// Counters shared by all connections of a run.
 final class StressProgress: Sendable {
     let completed = Atomic<Int>(0)
     let errors = Atomic<Int>(0)
 }
 
-/// What one connection's operations came to.
+/// The results of one connection.
 struct WorkerOutcome: Sendable {
     var histogram = LatencyHistogram()
     var operations = 0
@@ -23,17 +23,18 @@ struct WorkerOutcome: Sendable {
     mutating func note(_ message: String) { if messages.count < 5 && !messages.contains(message) { messages.append(message) } }
 }
 
-/// Keeps one connection busy with reads and writes of single rows.
+/// Runs single-row reads and writes on one connection.
 ///
-/// 1. While the window has room and, with a rate, an operation is due: encode it under a free stream.
-/// 2. Send all of them at once.
-/// 3. Take every answer that has arrived; when none is left, wait for more.
+/// 1. While streams are free and, with a rate, an operation is due: enqueue it.
+/// 2. Send all enqueued requests at once.
+/// 3. Handle every answer that has arrived, then wait for more.
 ///
-/// With a rate an operation's time runs from when it was due, not from when it could be sent: what a stalled server delays counts (Tene, "coordinated omission").
+/// With a rate, an operation's latency counts from the time it was due, not from the time it was sent, so that delays
+/// by a stalled server are included (Tene, "coordinated omission").
 struct StressWorker {
     private let options: StressOptions
     private let connection: Connection
-    /// An insert, whose key comes first, or a conditional update, whose key comes last.
+    /// An insert, whose first value is the key, or a conditional update, whose last value is the key.
     private let write: ExecuteTemplate
     private let read: ExecuteTemplate
     private let payload: [UInt8]
@@ -58,7 +59,7 @@ struct StressWorker {
         read = ExecuteTemplate(try connection.prepare(schema.select), version: version, consistency: options.consistency)
     }
 
-    /// Runs until `limit` operations were begun or `deadline` has passed, and all are answered.
+    /// Runs until `limit` operations have begun or `deadline` has passed, and all are answered.
     mutating func run(limit: Int, start: Int64, deadline: Int64, rate: Double?) -> WorkerOutcome {
         var outcome = WorkerOutcome()
         do throws(ClientError) {
@@ -94,7 +95,7 @@ struct StressWorker {
             let outstanding = options.inFlight - free.count
             if outstanding == 0 {
                 if issued >= limit || now >= deadline { return }
-                // Nothing under way and nothing due: only a rate comes here.
+                // Nothing is in flight and nothing is due yet: possible only with a rate.
                 let due = start + Int64(Double(issued) * (interval ?? 0))
                 WorkerThreads.sleep(.nanoseconds(max(1, min(due, deadline) - now)))
                 now = WorkerThreads.nanoseconds()
@@ -122,7 +123,7 @@ struct StressWorker {
                 } else if isRead[stream] {
                     if frame.rowCount == 0 { outcome.missing += 1 } else { outcome.rowsRead += 1 }
                 } else if options.workload == .conditional, frame.body.last == 0 {
-                    // `[applied]`, the only column of an answer, is false: the row was not there.
+                    // `[applied]`, the answer's only column, is false: the row does not exist.
                     outcome.missing += 1
                 }
                 free.append(frame.header.stream)
@@ -132,7 +133,7 @@ struct StressWorker {
         }
     }
 
-    /// Enqueues the next operation; whether it is a read.
+    /// Enqueues the next operation and returns whether it is a read.
     private mutating func encode(_ stream: Int16) -> Bool {
         let row = chooser.row()
         let isWrite = writeShare >= 1 || (writeShare > 0 && chooser.happens(writeShare))
@@ -145,7 +146,7 @@ struct StressWorker {
             if !keyIsLast { StressWorker.key(row, into: &out) }
             if isWrite {
                 payload.withUnsafeBytes { bytes in
-                    // Values are slices of one random block, at an offset that follows from the row.
+                    // Values are slices of one random block, at offsets derived from the row.
                     var place = Int(truncatingIfNeeded: UInt64(row) &* 0x9e37_79b9_7f4a_7c15 >> 40)
                     for _ in 0..<columns {
                         let offset = place % (bytes.count - length)

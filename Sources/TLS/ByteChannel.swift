@@ -3,13 +3,15 @@
     import NIOCore
     import NIOTLS
 
-    /// A channel without a socket, for the encrypting handler alone: what it would send stands in `output`, what it decrypted in `input`.
+    /// A channel without a socket that hosts the TLS handler: bytes to send collect in `output`, decrypted bytes in
+    /// `input`.
     ///
-    /// SAFETY: `@unchecked Sendable` because the protocol wants it; a channel belongs to its session, which has one owner.
+    /// SAFETY: `@unchecked Sendable` because the protocol requires it; a channel belongs to its session, which has one
+    /// owner.
     final class ByteChannel: Channel, ChannelCore, @unchecked Sendable {
         var output = ByteBuffer()
         var input = ByteBuffer()
-        /// Why the connection cannot go on.
+        /// Why the connection failed; nil while it works.
         var failure: String?
         private(set) var isEstablished = false
         private(set) var isActive = false
@@ -21,7 +23,7 @@
 
         init(host: String) {
             closing = loop.makePromise()
-            // Only an address is looked for in a certificate by the channel's own.
+            // The TLS handler compares an IP address in the certificate with the channel's remote address.
             do { address = try SocketAddress(ipAddress: host, port: 0) } catch { address = ByteChannel.noAddress }
         }
 
@@ -29,7 +31,7 @@
             do { return try SocketAddress(ipAddress: "0.0.0.0", port: 0) } catch { return nil }
         }()
 
-        /// Puts the handlers in and begins.
+        /// Adds the handlers and starts the handshake.
         func open(_ handlers: [any ChannelHandler]) throws {
             line = ChannelPipeline(channel: self)
             try pipeline.syncOperations.addHandlers(handlers)
@@ -53,7 +55,7 @@
             loop.run()
         }
 
-        /// Takes the handlers out, which know the channel.
+        /// Removes the handlers, which refer to the channel.
         func end() {
             close0(error: ChannelError.ioOnClosedChannel, mode: .all, promise: nil)
             loop.run()
@@ -61,7 +63,7 @@
             line = nil
         }
 
-        /// Hears that the other end has shown who it is.
+        /// Calls `done` when the handshake has completed.
         private final class Established: ChannelInboundHandler {
             typealias InboundIn = ByteBuffer
             private let done: () -> Void
@@ -78,7 +80,7 @@
         let allocator = ByteBufferAllocator()
         var closeFuture: EventLoopFuture<Void> { closing.futureResult }
         var pipeline: ChannelPipeline {
-            guard let line else { preconditionFailure("a channel that was not opened, or has ended") }
+            guard let line else { preconditionFailure("the channel is not open") }
             return line
         }
         var localAddress: SocketAddress? { nil }
@@ -134,7 +136,7 @@
             promise?.succeed(())
             line?.syncOperations.fireChannelInactive()
             line?.syncOperations.fireChannelUnregistered()
-            // Not at once: a handler may be what closes.
+            // Not at once, since a handler may be the caller.
             loop.execute { [self] in
                 if let line { removeHandlers(pipeline: line) }
                 closing.succeed(())
@@ -142,9 +144,10 @@
         }
     }
 
-    /// An event loop that is whoever calls: what is to be done later is done by `run`, what is to be done at a time never.
+    /// An event loop on the caller's thread: `run` executes submitted tasks; scheduled tasks never run.
     ///
-    /// SAFETY: `@unchecked Sendable` because the protocol wants it; a loop belongs to its channel, which has one owner.
+    /// SAFETY: `@unchecked Sendable` because the protocol requires it; a loop belongs to its channel, which has one
+    /// owner.
     final class CallersLoop: EventLoop, @unchecked Sendable {
         private var tasks: [@Sendable () -> Void] = []
         private var cancellations: [@Sendable () -> Void] = []
@@ -157,7 +160,7 @@
             }
         }
 
-        /// Ends what waits for a time.
+        /// Cancels the scheduled tasks.
         func cancelAll() {
             let these = cancellations
             cancellations = []

@@ -6,40 +6,41 @@ import Synchronization
     import NIOSSL
 #endif
 
-/// Makes the encrypting handlers of connections, from certificates that may be read anew.
+/// Creates the TLS handlers of connections from certificates, which can be reloaded.
 ///
-/// **Thread safety**: all methods, from any thread; the handlers belong to their channel's loop.
+/// **Thread safety**: all methods may be called from any thread; handlers belong to their channel's event loop.
 public final class TLSContext: Sendable {
     public let options: TLSOptions
 
     #if TLS
         private struct Contexts {
-            /// nil without a certificate: nothing can be accepted.
+            /// For accepted connections; nil without a certificate.
             var accepting: NIOSSLContext?
             var connecting: NIOSSLContext
-            /// Seconds since 1970; nil without a certificate.
+            /// When the certificate expires, in seconds since 1970; nil without a certificate.
             var expires: Int?
         }
 
         private let contexts: Mutex<Contexts>
 
-        /// Reads the files.
+        /// Reads the certificate files.
         public init(_ options: TLSOptions) throws(TLSError) {
             self.options = options
             contexts = Mutex(try TLSContext.read(options))
         }
 
-        /// Reads the files again; connections that are open go on with what they began with. When it throws, everything stays as it was.
+        /// Reads the certificate files again. Open connections keep what they started with. If this throws, nothing
+        /// changes.
         public func reload() throws(TLSError) {
             let fresh = try TLSContext.read(options)
             contexts.withLock { $0 = fresh }
         }
 
-        /// Until when this end's certificate is valid, in seconds since 1970; nil when it has none.
+        /// When this end's certificate expires, in seconds since 1970; nil when it has none.
         public var expires: Int? { contexts.withLock { $0.expires } }
 
-        /// The handlers of a connection that was accepted, in order from the network.
-        /// - Parameter failed: told, once, why it cannot go on; the channel closes by itself.
+        /// Returns the handlers of an accepted connection, in order from the network.
+        /// - Parameter failed: called once with the reason of a failure; the channel closes by itself.
         public func accepting(_ failed: @escaping (String) -> Void) throws(TLSError) -> [any ChannelHandler] {
             guard let context = contexts.withLock({ $0.accepting }) else {
                 throw .identity("connections cannot be encrypted without a certificate (keystore)")
@@ -48,14 +49,14 @@ public final class TLSContext: Sendable {
             return [tls, TLSFailureHandler(tls, failed)]
         }
 
-        /// The handlers of a connection that is opened, in order from the network.
+        /// Returns the handlers of an opened connection, in order from the network.
         /// - Parameters:
-        ///   - host: the name or address that was asked for.
-        ///   - failed: told, once, why it cannot go on; the channel closes by itself.
+        ///   - host: the name or address connected to.
+        ///   - failed: called once with the reason of a failure; the channel closes by itself.
         public func connecting(to host: String, _ failed: @escaping (String) -> Void) throws(TLSError) -> [any ChannelHandler] {
             let context = contexts.withLock { $0.connecting }
             do {
-                // An address is looked for in the certificate by the channel's own.
+                // For an IP address the handler compares the certificate with the channel's remote address instead.
                 let tls = try NIOSSLClientHandler(context: context, serverHostname: TLSContext.isAddress(host) ? nil : host)
                 return [tls, TLSFailureHandler(tls, failed)]
             } catch { throw .connection("'\(host)' cannot be the name in a certificate: \(error)") }
@@ -101,7 +102,7 @@ public final class TLSContext: Sendable {
 
         private static func context(_ configuration: TLSConfiguration, _ options: TLSOptions) throws(TLSError) -> NIOSSLContext {
             do { return try NIOSSLContext(configuration: configuration) } catch {
-                // The key itself could be read; it is set after the certificate, and compared with it.
+                // The key was read before. This error means that it does not match the certificate, which is set first.
                 if case NIOSSLError.failedToLoadPrivateKey = error {
                     throw .identity(
                         "the private key in \(options.privateKey.isEmpty ? options.certificate : options.privateKey) is not that of the certificate in \(options.certificate)"
@@ -131,7 +132,7 @@ public final class TLSContext: Sendable {
             close(descriptor)
         }
     #else
-        /// - Throws: `notBuilt`, always: this program was built without the package trait TLS.
+        /// - Throws: always `notBuilt`: this program was built without the package trait TLS.
         public init(_ options: TLSOptions) throws(TLSError) { throw .notBuilt }
         public func reload() throws(TLSError) { throw .notBuilt }
         public var expires: Int? { nil }

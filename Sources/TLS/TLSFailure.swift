@@ -1,14 +1,15 @@
-/// What went wrong with an encrypted connection, and what to do about it, from what the library says.
+/// Translates TLS library errors into messages that say what went wrong and what to do about it.
 ///
-/// The library tells causes apart only by the text of its error, which holds BoringSSL's reason in capitals.
+/// The library distinguishes causes only by its error text, which contains BoringSSL's reason in capitals.
 enum TLSFailure {
-    /// What is known of the certificate that the other end showed; seconds since 1970.
+    /// Data of the certificate that the other end presented; times in seconds since 1970.
     struct Shown: Equatable {
         var subject: String
         var validFrom: Int
         var validUntil: Int
 
-        /// - Parameter description: the library's, which has names among much else: `<...;common_name=NAME;alternative_names=NAME,...>`.
+        /// - Parameter description: the library's description, which contains names among other data:
+        ///   `<...;common_name=NAME;alternative_names=NAME,...>`.
         init(description: String, validFrom: Int, validUntil: Int) {
             self.validFrom = validFrom
             self.validUntil = validUntil
@@ -24,7 +25,7 @@ enum TLSFailure {
     private static let notAccepted =
         "the other end does not accept this end's certificate; is it of an authority in the other's truststore, and still valid?"
 
-    /// Reasons in the order they are looked for: what the other end said of this one, then what this end found.
+    /// Reasons in the order of the search: first alerts from the other end, then errors found by this end.
     private static let known: [(reason: String, text: String)] = [
         (
             "ALERT_UNKNOWN_CA",
@@ -35,19 +36,20 @@ enum TLSFailure {
         ("ALERT_CERTIFICATE_UNKNOWN", notAccepted),
         ("ALERT_BAD_CERTIFICATE", notAccepted),
         ("ALERT_PROTOCOL_VERSION", "the two ends have no version of TLS in common; this end speaks 1.2 and 1.3"),
-        ("ALERT_HANDSHAKE_FAILURE", "the other end found no way to agree: it may want a certificate, or ciphers this end does not have"),
+        ("ALERT_HANDSHAKE_FAILURE", "the other end refused the handshake: it may require a certificate, or ciphers this end does not have"),
         ("PEER_DID_NOT_RETURN_A_CERTIFICATE", "the other end showed no certificate, and one is required here; give it one"),
         ("UNSUPPORTED_PROTOCOL", "the other end speaks a version of TLS older than 1.2; renew it"),
         ("NO_SHARED_CIPHER", "the two ends have no cipher in common"),
         ("WRONG_VERSION_NUMBER", plain),
         ("HTTP_REQUEST", plain),
-        ("failedToValidateHostname", "the other end's certificate does not stand for the name or address that was connected to"),
-        ("EOF during handshake", "the other end closed the connection before TLS was agreed on; its log may say why"),
+        ("failedToValidateHostname", "the other end's certificate is not valid for the name or address that was connected to"),
+        ("EOF during handshake", "the other end closed the connection during the TLS handshake; its log may say why"),
     ]
 
+    /// Returns the message for an error.
     /// - Parameters:
     ///   - error: the library's text.
-    ///   - shown: the other end's certificate, where it got that far.
+    ///   - shown: the other end's certificate, if it presented one.
     ///   - now: seconds since 1970.
     static func text(_ error: String, shown: Shown?, now: Int) -> String {
         if error.contains("CERTIFICATE_VERIFY_FAILED") {

@@ -3,9 +3,10 @@
     import NIOCore
     import NIOSSL
 
-    /// Stands behind the encrypting handler and says in words what it failed at.
+    /// Follows the TLS handler in the pipeline and reports its failures in plain words.
     ///
-    /// An end without a farewell is not a failure here: the protocols of this server state the length of what they send.
+    /// A connection that ends without a TLS close notification is not a failure: this server's protocols state the
+    /// length of every message.
     final class TLSFailureHandler: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         typealias InboundOut = ByteBuffer

@@ -1,36 +1,36 @@
-/// Who one end of encrypted connections is, and whom it believes. All files are PEM.
+/// The identity of one end of encrypted connections, and the authorities it trusts. All files are PEM.
 public struct TLSOptions: Sendable, Equatable {
-    /// The certificate, followed by those between it and its authority; empty: this end shows none, which only one that connects can do.
+    /// The certificate, followed by intermediate certificates; empty: none, which only a connecting end may have.
     public var certificate = ""
-    /// The certificate's private key, without a password; empty: it stands in the certificate's file.
+    /// The certificate's private key, without a password; empty: it is in the certificate's file.
     public var privateKey = ""
-    /// The authorities that the other end's certificate must come from; empty: those of the system.
+    /// The authorities that may issue the other end's certificate; empty: the system's authorities.
     public var authorities = ""
-    /// Whether who connects must show a certificate.
+    /// Whether connecting clients must present a certificate.
     public var requiresClientCertificate = false
-    /// What is asked of the certificate at the other end of a connection that is opened from here.
+    /// How to verify the certificate of the other end of an opened connection.
     public var verification = Verification.name
 
-    /// Part of the command line of the tools; do not change.
+    /// Raw values are part of the tools' command line; do not change.
     public enum Verification: String, Sendable, CaseIterable {
-        /// It comes from an authority and stands for the name or address that was connected to.
+        /// A trusted authority issued it, and it is valid for the name or address connected to.
         case name
-        /// It comes from an authority.
+        /// A trusted authority issued it.
         case authority
-        /// Nothing: the connection is secret from who listens, not from who stands in between.
+        /// Not at all: protects from eavesdroppers, but not from a man in the middle.
         case none
     }
 
     public init() {}
 }
 
-/// Why there is no encryption.
+/// Why TLS is not available or failed.
 public enum TLSError: Error, Sendable, Equatable, CustomStringConvertible {
-    /// This program was built without it.
+    /// This program was built without TLS.
     case notBuilt
-    /// A file is not what it should be.
+    /// A file cannot be read or has the wrong content.
     case file(String, reason: String)
-    /// Certificate and key do not make an identity.
+    /// The certificate and the key cannot be used.
     case identity(String)
     /// A connection failed.
     case connection(String)

@@ -1,47 +1,48 @@
 import NIOCore
 
-/// The encryption of one connection that is opened from here, without any I/O: bytes in, bytes out.
+/// The TLS state of one opened connection, without any I/O: bytes in, bytes out.
 ///
-/// 1. `output` has what must go to the other end; the first of it is there from the start.
-/// 2. `receive` takes what came; what it means is in `input`, and there may be more output.
-/// 3. `send` takes what is to be said; before the other end is known it waits.
+/// 1. `takeOutput` returns bytes to send to the other end; the first exist from the start.
+/// 2. `receive` accepts bytes from the other end. `takeInput` then returns the decrypted ones, and there may be more
+///    output.
+/// 3. `send` accepts bytes to encrypt. Before the handshake is complete they are held back.
 ///
-/// **Thread safety**: one owner, who may be on another thread each time.
+/// **Thread safety**: one owner at a time, on any thread.
 public final class TLSSession {
     #if TLS
         private let channel: ByteChannel
 
-        /// - Parameter host: the name or address that was connected to.
+        /// - Parameter host: the name or address connected to.
         public init(_ context: TLSContext, host: String) throws(TLSError) {
             let channel = ByteChannel(host: host)
             self.channel = channel
-            // The channel keeps the handlers, and they must not keep it.
+            // The channel owns the handlers, so they must not own it.
             let handlers = try context.connecting(to: host) { [unowned channel] why in channel.failure = why }
             do { try channel.open(handlers) } catch { throw .connection("TLS cannot begin: \(error)") }
         }
 
         deinit { channel.end() }
 
-        /// Takes bytes of the other end.
+        /// Accepts bytes from the other end.
         public func receive(_ bytes: UnsafeRawBufferPointer) throws(TLSError) {
-            // No bytes would be taken for the end of all.
+            // The library would take an empty read for the end of the connection.
             if bytes.count > 0 { channel.receive(bytes) }
             if let failure = channel.failure { throw .connection(failure) }
         }
 
-        /// Takes bytes for the other end.
+        /// Accepts bytes for the other end.
         public func send(_ bytes: UnsafeRawBufferPointer) { channel.send(bytes) }
 
-        /// Whether the other end has shown who it is.
+        /// Whether the handshake is complete.
         public var isEstablished: Bool { channel.isEstablished }
 
-        /// Bytes that came and were decrypted, and were not taken.
+        /// The number of decrypted bytes not taken yet.
         public var inputCount: Int { channel.input.readableBytes }
 
-        /// Moves decrypted bytes into `room`, as many as fit, and returns how many.
+        /// Moves as many decrypted bytes as fit into `room` and returns their number.
         public func takeInput(into room: UnsafeMutableRawBufferPointer) -> Int { channel.input.moveBytes(into: room) }
 
-        /// Hands over what must be sent and forgets it.
+        /// Passes the bytes to send to `body` and drops them.
         public func takeOutput(_ body: (UnsafeRawBufferPointer) -> Void) {
             guard channel.output.readableBytes > 0 else { return }
             channel.output.withUnsafeReadableBytes(body)
@@ -62,7 +63,7 @@ public final class TLSSession {
 }
 
 extension ByteBuffer {
-    /// Moves bytes from the front into `room`, as many as fit, and returns how many.
+    /// Moves as many bytes as fit from the front into `room` and returns their number.
     mutating func moveBytes(into room: UnsafeMutableRawBufferPointer) -> Int {
         let count = Swift.min(room.count, readableBytes)
         withUnsafeReadableBytes { bytes in room.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<count])) }

@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// The one binary: each subcommand is a room of its own.
+/// The single binary, with one subcommand per tool.
 @main
 struct Auspex: ParsableCommand {
     static let configuration = CommandConfiguration(

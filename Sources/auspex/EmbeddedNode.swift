@@ -2,12 +2,12 @@ import Glibc
 import LinuxPlatform
 import Node
 
-/// A node inside a tool's process, on a free port of the loopback address: `--embedded DIR` needs no server.
+/// A node inside a tool's process, on a free port of the loopback address, for `--embedded DIR`.
 final class EmbeddedNode {
     private let node: NodeServer
     let port: UInt16
 
-    /// Opens a data directory, made when missing; fails when a server has it open.
+    /// Opens a data directory and creates it if missing. Fails when a server uses it.
     init(directory: String) throws {
         signal(SIGPIPE, SIG_IGN)
         var configuration = NodeConfiguration()
@@ -23,6 +23,6 @@ final class EmbeddedNode {
         port = UInt16(truncatingIfNeeded: node.ports.native)
     }
 
-    /// Flushes everything; the directory may be opened again.
+    /// Flushes everything and closes the directory.
     func close() { node.drain() }
 }

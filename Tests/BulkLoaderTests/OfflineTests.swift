@@ -134,7 +134,7 @@ import Testing
     @Test(
         "a schema that does not do is refused with a reason",
         arguments: [
-            ("CREATE TABLE k.x (a int PRIMARY KEY)", "makes no table k.t"), ("CREATE TABLE k.t (id int)", "PRIMARY KEY"),
+            ("CREATE TABLE k.x (a int PRIMARY KEY)", "does not create table k.t"), ("CREATE TABLE k.t (id int)", "PRIMARY KEY"),
             ("CREATE TABLE k.t (id int PRIMARY KEY, v counter)", "counter"), ("INSERT INTO k.t (id) VALUES (1)", "only statements"),
             ("CREATE TABLE k.t (id int PRIMARY KEY, v text) 'x", "quote"),
         ])

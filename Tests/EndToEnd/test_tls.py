@@ -146,7 +146,7 @@ class BetweenNodesTest(LogTest):
         other = self.ring()
         other.start(1, settings=elsewhere.between_nodes())
         one = self.try_to_join(other, 2, self.node.between_nodes(require_endpoint_verification="true"))
-        self.assert_says(one, "certificate does not stand for the name or address that was connected to")
+        self.assert_says(one, "certificate is not valid for the name or address that was connected to")
 
         for number in (1, 2):
             with ring.ask(number) as line:
@@ -305,7 +305,7 @@ class ForClientsTest(LogTest):
         self.assert_says(self.node, "client at 127.0.0.1: the other end does not know the authority of this end's certificate")
         self.assertIn("is not of an authority", fails(self.node, "--ssl"))
         self.assertIn("wants a certificate", fails(self.mutual, *self.trusting()))
-        self.assertIn("does not stand for the name", fails(self.node, *self.trusting(), host="localhost"))
+        self.assertIn("is not valid for the name", fails(self.node, *self.trusting(), host="localhost"))
         run = self.ask_shell(self.node, *self.trusting(), "--ssl-verify", "authority", host="localhost")
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertEqual(tool("shell", "--ssl-ca", "x", "-e", "").returncode, 64)
@@ -365,11 +365,11 @@ class ForClientsTest(LogTest):
         self.assertEqual(shown(), "old")
         shutil.copy(new.certificate, work / "node.pem")
         one.process.send_signal(signal.SIGHUP)
-        self.assert_says(one, "the certificates read before stay in use")
+        self.assert_says(one, "the previous certificates stay in use")
         self.assertEqual(shown(), "old")
         shutil.copy(new.key, work / "node.key")
         one.process.send_signal(signal.SIGHUP)
-        self.assert_says(one, "certificates were read again", "expires in ")
+        self.assert_says(one, "certificates reloaded", "expires in ")
         self.assertEqual(shown(), "new")
 
     def test_strangers_do_no_harm(self):

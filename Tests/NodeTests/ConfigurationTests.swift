@@ -149,7 +149,7 @@ import Testing
             "endpoint_snitch: GossipingPropertyFileSnitch", "dc=a\nrak=b",
             "line 2: 'rak' is unknown; dc, rack, prefer_local, dc_suffix are known"
         ),
-        ("endpoint_snitch: GossipingPropertyFileSnitch", "dc=a\ndc=b", "line 2: dc stands there twice"),
+        ("endpoint_snitch: GossipingPropertyFileSnitch", "dc=a\ndc=b", "line 2: dc is given twice"),
         ("endpoint_snitch: GossipingPropertyFileSnitch\nrack: c", "dc=a\nrack=b", "leave rack out"),
         ("endpoint_snitch: PropertyFileSnitch", "10.0.0.1=a:b", "neither 127.0.0.1, the listen_address, nor a line default=DC:RACK"),
         ("endpoint_snitch: PropertyFileSnitch", "10.0.0.1=a", "line 1: expected data-center:rack after '='"),

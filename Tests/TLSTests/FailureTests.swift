@@ -19,7 +19,7 @@ import Testing
         ("TLSV1_ALERT_CERTIFICATE_REQUIRED", 1500, "wants a certificate"),
         ("PEER_DID_NOT_RETURN_A_CERTIFICATE", 1500, "showed no certificate"),
         ("WRONG_VERSION_NUMBER", 1500, "does not speak TLS"),
-        ("NIOSSLExtraError.failedToValidateHostname: Couldn't find <none> in certificate from peer", 1500, "does not stand for the name"),
+        ("NIOSSLExtraError.failedToValidateHostname: Couldn't find <none> in certificate from peer", 1500, "is not valid for the name"),
         ("something new", 1500, "TLS failed: something new"),
     ])
     func saysWhatToDo(error: String, now: Int, expected: String) {

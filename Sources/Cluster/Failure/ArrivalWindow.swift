@@ -1,4 +1,4 @@
-/// The last intervals between heart beats of one node, in microseconds.
+/// The last intervals between heartbeats of one node, in microseconds.
 struct ArrivalWindow: Sendable {
     private var intervals: [Int64] = []
     private var oldest = 0
@@ -6,7 +6,7 @@ struct ArrivalWindow: Sendable {
     private(set) var lastArrival: Int64
     private(set) var lastInterval: Int64 = 0
 
-    /// - Parameter first: an interval to begin with, so that there is a mean before the second arrival.
+    /// - Parameter first: the initial interval, so that there is a mean before the second heartbeat.
     init(arrival: Int64, first: Int64) {
         lastArrival = arrival
         intervals = [first]
@@ -17,8 +17,8 @@ struct ArrivalWindow: Sendable {
     var mean: Double { Double(sum) / Double(intervals.count) }
 
     /// - Parameters:
-    ///   - capacity: intervals that are kept.
-    ///   - longest: an interval longer than this is an outage, not a rhythm, and is not kept.
+    ///   - capacity: the number of intervals kept.
+    ///   - longest: a longer interval counts as an outage and is not kept.
     mutating func add(arrival: Int64, capacity: Int, longest: Int64) {
         let interval = max(0, arrival - lastArrival)
         lastArrival = max(arrival, lastArrival)
@@ -34,6 +34,6 @@ struct ArrivalWindow: Sendable {
         }
     }
 
-    /// Begins anew at `arrival` with the rhythm known so far.
+    /// Counts the silence from `arrival` on and keeps the intervals.
     mutating func resume(at arrival: Int64) { lastArrival = max(arrival, lastArrival) }
 }

@@ -1,20 +1,20 @@
 import Messages
 
-/// Why the failure detector thinks what it thinks of a node.
+/// The failure detector's verdict on a node, with the numbers behind it.
 public struct FailureExplanation: Hashable, Sendable, CustomStringConvertible {
     public let endpoint: Endpoint
-    /// How suspicious the silence is now.
+    /// The current suspicion level.
     public let phi: Double
     public let threshold: Double
-    /// Mean interval between heart beats, in microseconds.
+    /// The mean interval between heartbeats, in microseconds.
     public let meanInterval: Double
-    /// The interval before the last heart beat, in microseconds.
+    /// The interval before the last heartbeat, in microseconds.
     public let lastInterval: Int64
-    /// Microseconds since the last heart beat.
+    /// Microseconds since the last heartbeat.
     public let silence: Int64
-    /// Intervals the mean is made of.
+    /// The number of intervals in the mean.
     public let samples: Int
-    /// Whether verdicts are withheld because this process itself was not running for a while.
+    /// Whether no node is convicted now because this process was paused.
     public let pausedLocally: Bool
 
     /// Whether the node counts as failed.

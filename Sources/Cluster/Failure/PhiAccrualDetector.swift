@@ -3,43 +3,43 @@ import Messages
 
 /// Suspects nodes by how unlikely their silence is.
 ///
-/// phi is the negative decimal logarithm of the probability that the next heart beat comes even later than now. With intervals taken
-/// as exponentially distributed, as Cassandra takes them, phi = silence / (mean interval * ln 10): at the threshold of 8 and a mean
-/// of one second a node is convicted after 18.4 seconds.
+/// phi is the negative decimal logarithm of the probability that the next heartbeat arrives even later than now.
+/// Intervals are taken as exponentially distributed, as in Cassandra, so phi = silence / (mean interval * ln 10): with
+/// a threshold of 8 and a mean of one second, a node is convicted after 18.4 seconds.
 ///
-/// Two guards against false verdicts: intervals longer than `longestInterval` do not enter the mean, so that after an outage
-/// suspicion is as quick as before; and when this process itself did not run for `pauseLimit`, which looks as if everybody else
-/// had fallen silent, nobody is convicted until it has run for as long again.
+/// Two guards against false verdicts. Intervals longer than `longestInterval` do not enter the mean, so an outage does
+/// not slow the next conviction. And when this process did not run for `pauseLimit`, which looks as if all other nodes
+/// had fallen silent, no node is convicted until the process has run for `pauseLimit` again.
 ///
 /// Source: Hayashibara, Defago, Yared and Katayama, "The phi Accrual Failure Detector" (2004).
 public struct PhiAccrualDetector: Sendable {
     public struct Configuration: Hashable, Sendable {
         /// `phi_convict_threshold`.
         public var threshold = 8.0
-        /// Intervals the mean is made of.
+        /// The number of intervals in the mean.
         public var samples = 1_000
-        /// Microseconds; the interval assumed before there is a second heart beat.
+        /// The interval assumed before the second heartbeat, in microseconds.
         public var initialInterval: Int64 = 2_000_000
-        /// Microseconds; longer intervals do not enter the mean.
+        /// Longer intervals do not enter the mean. Microseconds.
         public var longestInterval: Int64 = 2_000_000
-        /// Microseconds between two ticks that mean this process was paused.
+        /// If two ticks are further apart, this process was paused. Microseconds.
         public var pauseLimit: Int64 = 5_000_000
 
         public init() {}
     }
 
     public let configuration: Configuration
-    /// Looked up, never iterated.
+    /// Only looked up, never iterated: the order of iteration is not deterministic.
     private var windows: [Endpoint: ArrivalWindow] = [:]
     private var lastTick: Int64?
     private var pausedAt: Int64?
 
     public init(configuration: Configuration = Configuration()) { self.configuration = configuration }
 
-    /// Tells the detector that this process is running; to be called before nodes are judged, once a second or so.
+    /// Tells the detector that this process is running. Call it about once a second, before judging nodes.
     ///
     /// - Parameter now: monotonic microseconds.
-    /// - Returns: for how many microseconds the process was paused, when it was for longer than `pauseLimit`.
+    /// - Returns: how many microseconds the process was paused, if longer than `pauseLimit`; else nil.
     public mutating func tick(now: Int64) -> Int64? {
         defer { lastTick = now }
         guard let lastTick, now - lastTick > configuration.pauseLimit else { return nil }
@@ -47,24 +47,24 @@ public struct PhiAccrualDetector: Sendable {
         return now - lastTick
     }
 
-    /// Takes note of a heart beat. - Parameter now: monotonic microseconds.
+    /// Records a heartbeat. - Parameter now: monotonic microseconds.
     public mutating func report(_ endpoint: Endpoint, now: Int64) {
         if windows[endpoint] == nil {
             windows[endpoint] = ArrivalWindow(arrival: now, first: configuration.initialInterval)
         } else {
-            windows[endpoint]!.add(arrival: now, capacity: configuration.samples, longest: configuration.longestInterval)  // just found
+            windows[endpoint]!.add(arrival: now, capacity: configuration.samples, longest: configuration.longestInterval)  // exists
         }
     }
 
-    /// Begins to wait for a node's heart beats, as if one had come now, without it entering the mean.
+    /// Starts waiting for a node's heartbeats as if one had arrived now, without adding an interval to the mean.
     public mutating func expect(_ endpoint: Endpoint, now: Int64) {
-        if windows[endpoint] == nil { report(endpoint, now: now) } else { windows[endpoint]!.resume(at: now) }  // just found
+        if windows[endpoint] == nil { report(endpoint, now: now) } else { windows[endpoint]!.resume(at: now) }  // exists
     }
 
     /// Forgets a node.
     public mutating func forget(_ endpoint: Endpoint) { windows[endpoint] = nil }
 
-    /// How suspicious the node's silence is; 0 for one never heard of.
+    /// Returns the suspicion level of a node; 0 for an unknown one.
     public func phi(_ endpoint: Endpoint, now: Int64) -> Double {
         guard let window = windows[endpoint] else { return 0 }
         return PhiAccrualDetector.phi(silence: now - window.lastArrival, mean: window.mean)
@@ -74,19 +74,20 @@ public struct PhiAccrualDetector: Sendable {
         Double(max(0, silence)) / max(1, mean) / log(10.0)
     }
 
-    /// Whether the node counts as failed now.
+    /// Returns whether the node counts as failed now.
     public func convicts(_ endpoint: Endpoint, now: Int64) -> Bool {
         !isPaused(now: now) && phi(endpoint, now: now) > configuration.threshold
     }
 
-    /// Whether nobody is convicted because this process was paused shortly before, or has not ticked for so long that it is paused now.
+    /// Returns whether no node is convicted: this process was paused recently, or has not ticked for longer than
+    /// `pauseLimit`.
     public func isPaused(now: Int64) -> Bool {
         if let lastTick, now - lastTick > configuration.pauseLimit { return true }
         guard let pausedAt else { return false }
         return now - pausedAt < configuration.pauseLimit
     }
 
-    /// nil for a node never heard of.
+    /// Returns nil for an unknown node.
     public func explain(_ endpoint: Endpoint, now: Int64) -> FailureExplanation? {
         guard let window = windows[endpoint] else { return nil }
         return FailureExplanation(

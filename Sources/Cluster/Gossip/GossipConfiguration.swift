@@ -1,29 +1,31 @@
 import Messages
 import Primitives
 
-/// What a gossiper is told at its start. Times are microseconds.
+/// The configuration of a gossiper. Times are in microseconds unless noted.
 public struct GossipConfiguration: Hashable, Sendable {
-    /// Nodes of clusters with other names are not spoken to.
+    /// The cluster's name. Nodes with another cluster name are refused.
     public var clusterName: String
     public var partitioner: String
-    /// Where this node is reached.
+    /// This node's internode address.
     public var endpoint: Endpoint
     public var hostID: UUID
-    /// Nodes that are always gossiped with now and then, so that a cluster that fell apart finds together.
+    /// Nodes to gossip with from time to time even when not known to be alive, so that a partitioned cluster
+    /// reconnects.
     public var seeds: [Endpoint]
-    /// For how long a node that was removed, or refused, is not listened to: longer than the news of it lives elsewhere.
+    /// How long a removed or refused node is ignored. Must exceed the time for which other nodes may still gossip its
+    /// old state.
     public var quarantine: Int64 = 60_000_000
-    /// After how long a silence a node that never owned a token is forgotten.
+    /// How long a node that never owned a token may be silent before it is forgotten.
     public var silenceLimit: Int64 = 30_000_000
-    /// How far a peer's generation may be ahead of this node's wall clock, in seconds: a year.
+    /// How far a peer's generation may be ahead of this node's wall clock, in seconds: one year.
     public var generationLead: Int64 = 31_536_000
-    /// Bytes of states in one message, about.
+    /// The approximate number of state bytes in one message.
     public var deltaBytes = GossipLimits.deltaBytes
     public var failure = PhiAccrualDetector.Configuration()
 
-    /// Between two ticks.
+    /// The time between two ticks.
     public static let interval: Int64 = 1_000_000
-    /// How long the state of a node that left is kept, so that everybody hears of it: 3 days.
+    /// How long to keep the state of a departed node so that every node learns of the departure: 3 days.
     public static let departedStateLife: Int64 = 259_200_000_000
 
     public init(

@@ -1,8 +1,8 @@
 import Messages
 
-/// What a gossiper wants done, in this order.
+/// An action the gossiper requests. Perform effects in the order given.
 public enum GossipEffect: Hashable, Sendable {
-    /// Send the message; it may get lost.
+    /// Sends the message, which may get lost.
     case send(GossipMessage, to: Endpoint)
     case event(GossipEvent)
 }

@@ -1,37 +1,38 @@
 import Messages
 import Primitives
 
-/// What a gossiper found out.
+/// A change the gossiper observed.
 public enum GossipEvent: Hashable, Sendable {
-    /// A node was heard of for the first time, or again after it had been forgotten. It counts as down until it gives a sign of life.
+    /// A node became known, for the first time or again after it was forgotten. It is down until it shows a sign of
+    /// life.
     case joined(Endpoint)
     case nodeUp(Endpoint)
     case nodeDown(Endpoint, DownReason)
-    /// The node runs again, in this generation.
+    /// The node restarted with this generation.
     case nodeRestarted(Endpoint, generation: Int64)
-    /// In the order of versions within one node's news, so that what was set last is told last.
+    /// A value of the node changed. Events of one message come in the order of their versions.
     case stateChanged(Endpoint, GossipValue)
-    /// The node says that it has left, or another node that it was removed.
+    /// The node announced that it left, or another node announced its removal.
     case left(Endpoint)
-    /// The node was forgotten.
+    /// The gossiper forgot the node.
     case removed(Endpoint)
-    /// The node with this host id is reached elsewhere now.
+    /// The node with this host id has a new address.
     case addressChanged(UUID, from: Endpoint, to: Endpoint)
     case refused(GossipRefusal)
-    /// Others know this node in a greater generation than it has: it must take a greater one (`Gossiper.raiseGeneration`) to be believed,
-    /// unless `status` says that it was removed.
+    /// Other nodes know this node with a greater generation than its own. It must raise its generation
+    /// (`Gossiper.raiseGeneration`) before others accept its state, unless `status` says that it was removed.
     case superseded(generation: Int64, status: GossipStatus?)
-    /// This process did not run for so many microseconds; nobody is judged for a while.
+    /// This process did not run for this many microseconds. No node is convicted for a while.
     case pausedLocally(Int64)
 }
 
-/// Why a node counts as down.
+/// Why a node is down.
 public enum DownReason: Hashable, Sendable {
     case convicted(FailureExplanation)
-    /// It said that it stops.
+    /// The node announced its shutdown.
     case shutdown
-    /// It left or was removed.
+    /// The node left or was removed.
     case gone
-    /// Its identity is another's.
+    /// The node's host id belongs to another node.
     case refused
 }

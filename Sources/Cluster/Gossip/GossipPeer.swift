@@ -1,15 +1,16 @@
 import Messages
 
-/// What a gossiper keeps of another node.
+/// A gossiper's record of another node.
 struct GossipPeer: Sendable {
     var state: GossipState
     var isAlive = false
-    /// Whether it was ever alive, for this node, in its present generation. Until then a message from it is a sign of life.
+    /// Whether this gossiper ever saw the node alive in its current generation. Until then, any message from the node
+    /// marks it up.
     var wasAlive = false
-    /// Monotonic microseconds of the last heart beat that was news.
+    /// When the last new heartbeat arrived, in monotonic microseconds.
     var heardAt: Int64
 
-    /// Whether the node is one that could answer.
+    /// Whether the node's status allows it to be up.
     var mayLive: Bool {
         switch state.status {
         case .left, .removed, .shutdown: false
@@ -19,7 +20,7 @@ struct GossipPeer: Sendable {
 
     var isGone: Bool { state.status?.isGone ?? false }
 
-    /// Whether it never owned a token, as far as it says.
+    /// Whether the node never owned a token, according to its status.
     var isVisitor: Bool {
         switch state.status {
         case nil, .joining: true

@@ -1,15 +1,15 @@
 import Messages
 import Primitives
 
-/// News that was not believed.
+/// Why the gossiper did not accept a node's state.
 public enum GossipRefusal: Hashable, Sendable, CustomStringConvertible {
-    /// News of a life of the node that is over. Ignored.
+    /// The state belongs to an earlier run of the node and is ignored.
     case lowerGeneration(Endpoint, offered: Int64, known: Int64)
-    /// Nobody starts a year from now.
+    /// The generation is too far in the future to be a plausible start time.
     case generationTooFarAhead(Endpoint, offered: Int64, limit: Int64)
     case clusterNameMismatch(Endpoint, theirs: String, ours: String)
     case partitionerMismatch(Endpoint, theirs: String, ours: String)
-    /// A second node with a host id that is in use. The one already known stays, the newcomer is not listened to for a while.
+    /// Two nodes use one host id. The known node stays; the newcomer is quarantined.
     case hostIDConflict(UUID, known: Endpoint, newcomer: Endpoint)
 
     public var description: String {

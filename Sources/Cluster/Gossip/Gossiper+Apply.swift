@@ -2,7 +2,7 @@ import Messages
 import Primitives
 
 extension Gossiper {
-    /// Takes what was known at an earlier time, or what a shadow round brought: all of it is hearsay, so nobody is up because of it.
+    /// Adopts states saved earlier or received in a shadow round. They are second-hand, so they mark no node up.
     public mutating func adopt(_ entries: [GossipEntry], now: Int64, wall: Int64) -> [GossipEffect] {
         apply(entries, now: now, wall: wall)
         return drain()
@@ -40,7 +40,7 @@ extension Gossiper {
             effects.append(.event(.refused(.lowerGeneration(endpoint, offered: generation, known: known.heartBeat.generation))))
             return
         }
-        // What everybody will have forgotten by now is not learned anew.
+        // Do not learn an expired node again: all nodes will have forgotten it by now.
         if known == nil, let expires = news.status?.expires, expires <= wall { return }
         if let id = news.hostID, id != known?.hostID, !admit(id, at: endpoint, generation: generation, now: now) { return }
         guard let known, generation == known.heartBeat.generation else {
@@ -50,7 +50,7 @@ extension Gossiper {
         update(known, with: news, of: endpoint, now: now)
     }
 
-    /// A node that is new, or new in this generation.
+    /// Starts to track a node that is new, or whose generation is new.
     private mutating func begin(_ news: GossipState, of endpoint: Endpoint, known: GossipState?, now: Int64) {
         var peer = peers[endpoint] ?? GossipPeer(state: news, heardAt: now)
         let wasGone = peer.isGone && known != nil
@@ -71,7 +71,7 @@ extension Gossiper {
         for value in news.values.sorted(by: { ($0.version, $0.key) < ($1.version, $1.key) }) {
             effects.append(.event(.stateChanged(endpoint, value)))
         }
-        // A greater generation than was known is a sign of life: somebody counted it up.
+        // A greater generation than the known one proves that the node restarted.
         if known != nil { markUp(endpoint, now: now) }
         settle(endpoint, wasGone: wasGone)
     }
@@ -101,14 +101,15 @@ extension Gossiper {
         settle(endpoint, wasGone: wasGone)
     }
 
-    /// What a changed status entails.
+    /// Marks the node down if its new status requires it.
     private mutating func settle(_ endpoint: Endpoint, wasGone: Bool) {
         guard let peer = peers[endpoint], !peer.mayLive else { return }
         markDown(endpoint, peer.isGone ? .gone : .shutdown)
         if peer.isGone && !wasGone { effects.append(.event(.left(endpoint))) }
     }
 
-    /// Whether a node at `endpoint` may have this host id. If another node has it and is dead, that one has moved here.
+    /// Returns whether a node at `endpoint` may use this host id. If a dead node holds it, that node has moved to
+    /// `endpoint`.
     private mutating func admit(_ id: UUID, at endpoint: Endpoint, generation: Int64, now: Int64) -> Bool {
         guard let holder = self.endpoint(of: id), holder != endpoint else { return true }
         if let peer = peers[holder], !peer.isAlive, generation > peer.state.heartBeat.generation {

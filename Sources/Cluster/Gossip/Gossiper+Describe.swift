@@ -1,7 +1,7 @@
 import Messages
 
 extension Gossiper {
-    /// Everything known, for `admin gossipinfo`: a paragraph a node, by endpoint.
+    /// Returns everything known, for `admin gossipinfo`: one paragraph per node, by endpoint.
     ///
     /// - Parameter now: monotonic microseconds.
     public func describe(now: Int64) -> String {

@@ -2,10 +2,10 @@ import Messages
 import Primitives
 
 extension Gossiper {
-    /// Takes a message.
+    /// Handles a message of another node.
     ///
     /// - Parameters:
-    ///   - sender: the internode endpoint of the node that sent it, as the connection's handshake established it.
+    ///   - sender: the internode endpoint of the sending node, as established by the connection's handshake.
     ///   - now: monotonic microseconds.
     ///   - wall: microseconds since 1970.
     public mutating func receive(_ message: GossipMessage, from sender: Endpoint, now: Int64, wall: Int64) -> [GossipEffect] {
@@ -50,7 +50,7 @@ extension Gossiper {
         effects.append(.event(.refused(refusal)))
     }
 
-    /// Of whom somebody wants what is newer than this.
+    /// A request for everything about a node that is newer than this generation and version.
     private struct Wish {
         let endpoint: Endpoint
         let generation: Int64
@@ -70,7 +70,7 @@ extension Gossiper {
             }
             let known = state.heartBeat.generation
             if digest.endpoint == configuration.endpoint && digest.generation > known {
-                // Nobody but this node can say what it is in that generation, unless it was removed: ask for that.
+                // Only this node itself publishes its state, unless it was removed in its absence: ask for that state.
                 wanted.append(GossipDigest(endpoint: digest.endpoint, generation: digest.generation, maxVersion: 0))
             } else if digest.generation > known {
                 wanted.append(GossipDigest(endpoint: digest.endpoint, generation: digest.generation, maxVersion: 0))
@@ -88,7 +88,8 @@ extension Gossiper {
         effects.append(.send(.ack(wanted: wanted, states: collect(wishes, limit: configuration.deltaBytes)), to: sender))
     }
 
-    /// The news that was wished for: who lags most comes first, and the first comes whole even if it is more than the limit.
+    /// Collects the requested states, the most outdated first. Stops at `limit` bytes, but always includes the first
+    /// entry whole.
     private func collect(_ wishes: [Wish], limit: Int) -> [GossipEntry] {
         var news: [(lag: Int64, entry: GossipEntry)] = []
         for wish in wishes {
@@ -109,7 +110,7 @@ extension Gossiper {
         return result
     }
 
-    /// Everything known, in as many messages as it takes; each lists everyone.
+    /// Sends everything known, in as many messages as needed. Each message lists the digests of all nodes.
     private mutating func answerShadow(_ sender: Endpoint) {
         let everyone = digests()
         var part: [GossipEntry] = []

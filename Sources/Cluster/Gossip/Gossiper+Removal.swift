@@ -15,7 +15,7 @@ public enum GossipRemovalError: Error, Hashable, CustomStringConvertible {
 }
 
 extension Gossiper {
-    /// Says that this node has left; it should go on gossiping for a few rounds.
+    /// Announces that this node has left. It should keep gossiping for a few more rounds.
     ///
     /// - Parameter wall: microseconds since 1970.
     public mutating func leave(wall: Int64) -> [GossipEffect] {
@@ -23,8 +23,8 @@ extension Gossiper {
         return announce()
     }
 
-    /// Says in the name of a dead node that it was removed, in a generation of its own, so that the dead node is not believed
-    /// should it come back.
+    /// Announces the removal of a dead node on its behalf. Raises the node's generation, so that others ignore the dead
+    /// node if it comes back with its old one.
     ///
     /// - Parameters:
     ///   - now: monotonic microseconds.

@@ -2,7 +2,7 @@ import Messages
 import Primitives
 
 extension Gossiper {
-    /// One round; to be called once a second.
+    /// Runs one gossip round. Call it once a second.
     ///
     /// - Parameters:
     ///   - now: monotonic microseconds.
@@ -18,7 +18,7 @@ extension Gossiper {
         return drain()
     }
 
-    /// Who is down by now, and who is to be forgotten.
+    /// Marks nodes down that the detector convicts, and forgets expired ones.
     private mutating func judge(now: Int64, wall: Int64) {
         for endpoint in order {
             guard let peer = peers[endpoint] else { continue }
@@ -32,7 +32,7 @@ extension Gossiper {
         }
     }
 
-    /// Whom to gossip with in this round; each once.
+    /// Returns the nodes to gossip with in this round, without duplicates.
     private mutating func chooseTargets() -> [Endpoint] {
         let live = liveEndpoints
         let dead = unreachableEndpoints
@@ -50,7 +50,8 @@ extension Gossiper {
         return targets
     }
 
-    /// How far this node knows each node, itself first. With more nodes than a message holds, a random run of them.
+    /// Returns the digests of this node and all others. If there are more nodes than fit in a message, a random
+    /// contiguous run of them.
     mutating func digests() -> [GossipDigest] {
         var result = [
             GossipDigest(endpoint: configuration.endpoint, generation: local.heartBeat.generation, maxVersion: local.maxVersion)

@@ -1,28 +1,28 @@
 import Messages
 
-/// How a shadow round ended.
+/// The result of a shadow round.
 public enum ShadowOutcome: Hashable, Sendable {
-    /// There is a cluster: join it.
+    /// A cluster exists: join it.
     case met(ShadowAnswer)
-    /// There is none, and this node is to make it.
+    /// No cluster exists, and this node is the one to create it.
     case founded
     case failed(ShadowFailure)
 }
 
-/// What a cluster told a node that has not joined.
+/// The state of a cluster as told to a node that has not joined it.
 public struct ShadowAnswer: Hashable, Sendable {
-    /// By endpoint.
+    /// Sorted by endpoint.
     public let states: [GossipEntry]
-    /// In which generation this endpoint is remembered: the node needs a greater one.
+    /// The generation in which the cluster remembers this endpoint; the node needs a greater one. nil when it does not.
     public let ownGeneration: Int64?
-    /// Where a node with this node's host id is known, other than here and not gone. If it is alive, this node must not start; if it is dead,
-    /// it was this one, at its former address.
+    /// Another endpoint that the cluster knows with this node's host id and that has not departed. If that node is
+    /// alive, this node must not start; if it is dead, it was this node at its previous address.
     public let sameHostID: Endpoint?
 }
 
 /// Why a node cannot join.
 public enum ShadowFailure: Hashable, Sendable, CustomStringConvertible {
-    /// No seed that belongs to the cluster answered in time.
+    /// No seed of the cluster answered in time.
     case noAnswer(seeds: [Endpoint])
     case refused(GossipRefusal)
 

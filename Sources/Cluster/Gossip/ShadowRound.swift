@@ -1,24 +1,24 @@
 import Messages
 import Primitives
 
-/// What a node does before it gossips: asks the seeds what they know, without saying anything of itself.
+/// Asks the seeds for their state before this node starts to gossip, without revealing any state of its own.
 ///
 /// 1. A node that is the only seed, or whose seed list is empty, founds the cluster at once.
-/// 2. Otherwise it asks every seed each second. A node that is in its own shadow round answers that it knows nothing.
-/// 3. When one seed has told all that it knows, the round is over: the node joins.
-/// 4. When no seed that knows anything has answered for `patience`: a seed founds the cluster if it comes first, by endpoint, of the
-///    seeds that have answered; it waits longer if it does not. A node that is no seed fails after `timeout`.
+/// 2. Otherwise it asks every seed each second. A seed that is in its own shadow round answers with an empty state.
+/// 3. When one seed has sent everything it knows, the round ends and the node joins.
+/// 4. When no seed with any state has answered for `patience`, the seed with the lowest endpoint among those that
+///    answered founds the cluster; the other seeds keep waiting. A node that is not a seed fails after `timeout`.
 public struct ShadowRound: Sendable {
     public let configuration: GossipConfiguration
-    /// Microseconds a seed waits for others before it founds the cluster.
+    /// How long a seed waits for other seeds before it founds the cluster, in microseconds.
     public let patience: Int64
-    /// Microseconds after which a node gives up.
+    /// When a node gives up, in microseconds.
     public let timeout: Int64
     public private(set) var outcome: ShadowOutcome?
     private var began: Int64?
     private var heard: [GossipEntry] = []
     private var awaited: [Endpoint] = []
-    /// Seeds that answered that they know nothing, and when last.
+    /// Seeds that answered with an empty state, and when they last did.
     private var waiting: [(seed: Endpoint, at: Int64)] = []
 
     public init(configuration: GossipConfiguration, patience: Int64 = 5_000_000, timeout: Int64 = 30_000_000) {
@@ -30,12 +30,12 @@ public struct ShadowRound: Sendable {
     private var others: [Endpoint] { configuration.seeds.filter { $0 != configuration.endpoint } }
     private var isSeed: Bool { configuration.seeds.contains(configuration.endpoint) || configuration.seeds.isEmpty }
 
-    /// Whether no seed before this one waits too, as far as was heard of late.
+    /// Returns whether no seed with a lower endpoint has answered with an empty state within `patience`.
     private func comesFirst(now: Int64) -> Bool {
         waiting.allSatisfy { $0.seed > configuration.endpoint || now - $0.at >= patience }
     }
 
-    /// To be called once a second until there is an outcome. - Parameter now: monotonic microseconds.
+    /// Sends the questions. Call it once a second until there is an outcome. - Parameter now: monotonic microseconds.
     public mutating func tick(now: Int64) -> [GossipEffect] {
         guard outcome == nil else { return [] }
         let start = began ?? now

@@ -1,18 +1,20 @@
 import Messages
 import Primitives
 
-/// What all nodes agree on: who the members are, which tokens they own, and the schema. One version follows another (`epoch`), each chosen by
-/// Paxos among the members of the one before, so that all nodes see the same versions in the same order.
+/// What all nodes agree on: the members, the tokens they own, and the schema.
+///
+/// Every change makes a new version with the next `epoch`. The members of one version choose the next by Paxos, so all
+/// nodes see the same versions in the same order.
 ///
 ///     metadata := "AXMD" format(1) epoch strategy count change(8)* count member* count former* schema
 ///     former   := host id (16) claims
-///     member   := host id (16) address port native-port data-center rack state claims heirs replaced(16)
+///     member   := host id (16) address port native-port data-center rack claims state
 ///
-/// Texts and bytes stand behind their count, numbers are varints.
+/// A count precedes every text and byte string; numbers are varints. The page "MetadataFormat" has the details.
 public struct ClusterMetadata: Sendable, Equatable {
     public struct Member: Sendable, Hashable {
         public var node: RingNode
-        /// Where clients reach it; the address is that of `node.endpoint`.
+        /// The port for clients; the address is that of `node.endpoint`.
         public var nativePort: Int
 
         public init(node: RingNode, nativePort: Int) {
@@ -21,23 +23,25 @@ public struct ClusterMetadata: Sendable, Equatable {
         }
     }
 
-    /// Versions so far; 0: none yet.
+    /// The version number, counted from 1; 0 before the first version.
     public var epoch: UInt64
     public var strategy: TokenStrategy
-    /// In the order of their host ids.
+    /// Sorted by host id.
     public var members: [Member]
-    /// Who owned what before the last change of the ring was finished, while nodes may not know yet that it was: those owners still get writes, so that
-    /// a quorum of the ones and a quorum of the others have a node in common. Empty when all know.
+    /// The owners before the last change of the ring, until all nodes know that the change has finished; then empty.
+    /// Writes still go to these owners, so that every quorum of the previous owners shares a node with every quorum of
+    /// the current ones.
     public var former: [UUID: [TokenClaim]] = [:]
-    /// The encoded schema of the users' keyspaces.
+    /// The encoded schema of the user keyspaces.
     public var schema: [UInt8]
-    /// Numbers of the changes that were made last, the newest at the end: a node whose change another node has finished recognizes it.
+    /// Numbers of the last changes, the newest at the end. A node uses them to recognize its own change when another
+    /// node completed it.
     public private(set) var recentChanges: [UInt64] = []
 
-    /// So many are remembered.
+    /// The greatest length of `recentChanges`.
     static let changesRemembered = 64
 
-    /// Remembers a change by its number.
+    /// Adds a change to `recentChanges`.
     public mutating func note(change: UInt64) {
         recentChanges.append(change)
         if recentChanges.count > ClusterMetadata.changesRemembered { recentChanges.removeFirst() }
@@ -52,7 +56,7 @@ public struct ClusterMetadata: Sendable, Equatable {
 
     public var ring: Ring { Ring(nodes: members.map(\.node), partitions: strategy.ringPartitions) }
 
-    /// The ring of the owners before, of those members that are left; nil when all know the present one.
+    /// The ring of the previous owners that are still members; nil when all nodes know the current one.
     public var formerRing: Ring? {
         if former.isEmpty { return nil }
         let nodes = members.map { member in
@@ -66,7 +70,7 @@ public struct ClusterMetadata: Sendable, Equatable {
 
     public func member(_ id: UUID) -> Member? { members.first { $0.node.id == id } }
 
-    /// Who votes on the next version: members that own tokens.
+    /// Host ids of the members that vote on the next version: those that own tokens.
     public var voters: [UUID] { members.filter(\.node.state.owns).map(\.node.id) }
 
     /// Adds a member or replaces the one with its host id.
@@ -112,7 +116,7 @@ public struct ClusterMetadata: Sendable, Equatable {
         return out.toArray()
     }
 
-    /// The metadata that the bytes hold; nil when they hold none.
+    /// Decodes metadata; returns nil when the bytes are invalid.
     public static func readable(_ bytes: [UInt8]) -> ClusterMetadata? {
         do throws(ByteError) { return try ClusterMetadata(decoding: bytes) } catch { return nil }
     }

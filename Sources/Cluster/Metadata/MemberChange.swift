@@ -1,25 +1,26 @@
 import Messages
 import Primitives
 
-/// One step in which the members of a cluster change: what a node asks a member to have chosen.
+/// One change of the cluster's members. A node sends it to a member, which has it chosen as the next version of the
+/// metadata.
 ///
-/// A change of the ring has two steps. The first names the node that joins, leaves, is removed or takes another's place: from then on
-/// writes go to old and new owners. When the new owners hold the data, `finish` makes them the owners, and when enough nodes know that, `settle`
-/// ends the writes to the owners of before. One change of the ring is under way at a time.
+/// A change of the ring begins with `join`, `replace` or `leave`: from then on writes go to the current and the future
+/// owners. When the future owners hold the data, `finish` makes them the owners. When enough nodes know that, `settle`
+/// ends the writes to the previous owners. Only one change of the ring is under way at a time.
 public enum MemberChange: Sendable, Hashable {
-    /// A node wants to own its share. Its claims and its state are chosen where the change is made.
+    /// A node joins. Its tokens and state are chosen when the change is applied.
     case join(ClusterMetadata.Member)
-    /// A node takes the place of a dead one.
+    /// A node takes over the tokens of a dead one.
     case replace(ClusterMetadata.Member, dead: UUID)
-    /// The member leaves, or is made to leave by others when it is dead.
+    /// The member leaves, or others remove it because it is dead.
     case leave(UUID)
-    /// What the member was about is done.
+    /// The member's join, replacement or departure is complete.
     case finish(UUID)
-    /// Everybody whom it concerns knows that the last change is done.
+    /// All nodes concerned know that the last change has finished.
     case settle
-    /// What the member was about is given up: who joined is forgotten, who left stays.
+    /// The member's change is given up: a joining or replacing node is removed, a leaving one stays.
     case abort(UUID)
-    /// The member is reached elsewhere.
+    /// The member has a new address.
     case move(UUID, Endpoint, nativePort: Int)
 
     public func encode() -> [UInt8] {
@@ -78,8 +79,8 @@ public enum MemberChange: Sendable, Hashable {
         }
     }
 
-    /// The metadata with the change made, in the same epoch; nil when it is made already.
-    /// - Parameter seed: of the choice of tokens.
+    /// Returns the metadata with the change applied, in the same epoch; nil when it is applied already.
+    /// - Parameter seed: for the choice of tokens.
     public func apply(to metadata: ClusterMetadata, seed: UInt64) throws(MemberChangeError) -> ClusterMetadata? {
         var next = metadata
         switch self {
@@ -121,7 +122,7 @@ public enum MemberChange: Sendable, Hashable {
             guard let member = metadata.member(id), member.node.state != .normal else { return nil }
             let before = metadata.ring
             let ring = before.after { $0.id == id }
-            // A node that gives its place to another is dead, and not waited for; one that leaves is there until all know.
+            // A replaced node is dead and dropped at once. A leaving node stays a member until `settle`.
             var replaced: UUID?
             if case .replacing(let dead) = member.node.state { replaced = dead }
             next.members = ring.nodes.filter { $0.id != replaced }.compactMap { node in
@@ -170,7 +171,7 @@ public enum MemberChange: Sendable, Hashable {
     }
 }
 
-/// Why the members cannot be changed so, or not now.
+/// Why a change of the members is not possible, or not now.
 public enum MemberChangeError: Error, Hashable, CustomStringConvertible {
     case isMember(UUID)
     case notAMember(UUID)
@@ -179,7 +180,7 @@ public enum MemberChangeError: Error, Hashable, CustomStringConvertible {
     case lastMember
     case tokens(TokenError)
 
-    /// Whether the same change may be possible later.
+    /// Whether the same change may succeed later.
     public var isForLater: Bool {
         switch self {
         case .changeUnderWay, .tokens(.changeUnderWay): true

@@ -1,11 +1,13 @@
 import Messages
 import Primitives
 
-/// One node's part in choosing the versions of the metadata: what it knows, has promised and has accepted.
+/// The acceptor role of one node in choosing metadata versions: the newest version it knows, its promise and its
+/// accepted proposal.
 ///
-/// 1. Each version is a round of its own: only about the one that follows the node's newest it promises and accepts.
-/// 2. Who asks about an older one is given the newest; who asks about one further on is told how far the node is.
-/// 3. Whatever `handle` changes must be on the disk (`encode`) before its reply leaves the node.
+/// 1. Each version is a separate Paxos instance. The node promises and accepts only for the version that follows its
+///    newest one.
+/// 2. For an older epoch the reply is the newest version; for a later epoch it is the epoch this node has reached.
+/// 3. The caller must persist any state change (`encode`) before it sends the reply.
 public struct MetadataAcceptor: Sendable, Equatable {
     public private(set) var current: ClusterMetadata
     public private(set) var promised = Ballot.none
@@ -14,7 +16,7 @@ public struct MetadataAcceptor: Sendable, Equatable {
 
     public init(current: ClusterMetadata) { self.current = current }
 
-    /// Answers a request of another node, or of this one.
+    /// Handles a request of another node or of this one.
     /// - Returns: the reply, and whether the state has changed.
     public mutating func handle(_ request: MetadataRequest) -> (reply: MetadataReply, hasChanged: Bool) {
         switch request {
@@ -27,7 +29,7 @@ public struct MetadataAcceptor: Sendable, Equatable {
         case .accept(let epoch, let ballot, let value):
             if let other = elsewhere(epoch) { return (other, false) }
             guard ballot >= promised else { return (.refused(promised: promised), false) }
-            // What cannot be read must not be chosen.
+            // Never accept a value that does not decode.
             guard let next = ClusterMetadata.readable(value), next.epoch == current.epoch + 1 else {
                 return (.refused(promised: promised), false)
             }
@@ -46,8 +48,8 @@ public struct MetadataAcceptor: Sendable, Equatable {
         return epoch > current.epoch ? .behind(epoch: current.epoch) : nil
     }
 
-    /// Takes over a chosen version when it is newer.
-    /// - Returns: whether it was.
+    /// Installs a chosen version if it is newer.
+    /// - Returns: whether it was newer.
     public mutating func install(_ value: [UInt8]) -> Bool {
         guard let next = ClusterMetadata.readable(value), next.epoch > current.epoch else { return false }
         current = next
@@ -62,7 +64,8 @@ public struct MetadataAcceptor: Sendable, Equatable {
     /// Part of the file format; do not change.
     private static let magic: [UInt8] = Array("AXMA".utf8) + [1]
 
-    /// `"AXMA" format(1) promised accepted accepted-value metadata checksum(8)`, values behind their counts.
+    /// Encodes `"AXMA" format(1) promised accepted accepted-value metadata checksum(8)`; a count precedes each of the
+    /// two values.
     public func encode() -> [UInt8] {
         var out = ByteWriter(capacity: 2048)
         out.write(MetadataAcceptor.magic)

@@ -1,19 +1,20 @@
 import Glibc
 import Primitives
 
-/// Remembers how fast the nodes answer reads: what `ReplicaOrder` knows as scores.
+/// Tracks the read latency of each node. `ReplicaOrder` uses the values as scores.
 ///
-/// A node's score is the mean of its latencies, each weighing half as much as one `halfLife` later (an exponentially weighted moving
-/// average), and nothing when none is known.
+/// A node's score is an exponentially weighted moving average of its latencies: a latency loses half its weight per
+/// `halfLife`. A node without a known latency has no score.
 public struct DynamicSnitch: Sendable {
     private struct Score {
         var mean: Double
         var at: Int64
     }
 
-    /// Microseconds in which a latency loses half its weight.
+    /// The time in which a latency loses half its weight, in microseconds.
     public let halfLife: Int64
-    /// Microseconds after which a replica that was not asked has no score, so that one that recovered is tried again.
+    /// After this time without a new latency a node loses its score, so that a recovered node is tried again.
+    /// Microseconds.
     public let forgetAfter: Int64
     private var scores: [UUID: Score] = [:]
 
@@ -22,10 +23,10 @@ public struct DynamicSnitch: Sendable {
         self.forgetAfter = forgetAfter
     }
 
-    /// Takes note of answers that took `latency` microseconds in the mean.
+    /// Records answers with a mean latency of `latency` microseconds.
     ///
     /// - Parameters:
-    ///   - count: how many they were, since the last were taken note of.
+    ///   - count: the number of answers since the last call.
     ///   - now: monotonic microseconds.
     public mutating func record(_ replica: UUID, latency: Int64, count: Int = 1, now: Int64) {
         let sample = Double(max(1, latency))
@@ -33,21 +34,22 @@ public struct DynamicSnitch: Sendable {
             scores[replica] = Score(mean: sample, at: now)
             return
         }
-        // Each weighs at least a sixteenth, or a burst at one instant would not count; all together not so much that the past would not.
+        // Each answer weighs at least 1/16, else a burst at one instant would not count. The cap of 16 answers keeps
+        // some of the past.
         let byNumber = 1 - pow(15.0 / 16, Double(min(max(1, count), 16)))
         let weight = max(1 - exp2(-Double(max(0, now - old.at)) / Double(halfLife)), byNumber)
         scores[replica] = Score(mean: old.mean + (sample - old.mean) * weight, at: max(now, old.at))
     }
 
-    /// Mean latency in microseconds; nil when none is known, or none since `forgetAfter`.
+    /// Returns the mean latency in microseconds; nil when none is known, or none within `forgetAfter`.
     public func score(of replica: UUID, now: Int64) -> Double? {
         guard let score = scores[replica], now - score.at < forgetAfter else { return nil }
         return score.mean
     }
 
-    /// Of each node of a ring, by index; 0 when none is known.
+    /// Returns the score of each node of a ring, by index; 0 when none is known.
     public func scores(of ring: Ring, now: Int64) -> [Double] { ring.nodes.map { score(of: $0.id, now: now) ?? 0 } }
 
-    /// Forgets a node that is no longer in the ring, or begins anew.
+    /// Forgets a node that left the ring or restarted.
     public mutating func forget(_ replica: UUID) { scores[replica] = nil }
 }

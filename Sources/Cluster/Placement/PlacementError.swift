@@ -1,4 +1,4 @@
-/// Why a keyspace's replication says nothing that can be done.
+/// Why the replication options of a keyspace are invalid.
 public enum PlacementError: Error, Hashable, CustomStringConvertible {
     case unknownStrategy(String)
     case missingOption(String)

@@ -1,6 +1,6 @@
 import Messages
 
-/// Locations of nodes by address, from text like Cassandra's `cassandra-topology.properties`.
+/// Node locations by address, parsed from text like Cassandra's `cassandra-topology.properties`.
 ///
 ///     # address = data center : rack
 ///     10.0.0.1=dc1:rack1
@@ -10,10 +10,10 @@ import Messages
 public struct PropertyFileSnitch: Hashable, Sendable {
     private let byAddress: [String: Location]
     private let byEndpoint: [Endpoint: Location]
-    /// For addresses that are not named.
+    /// The location of addresses that are not listed.
     public let fallback: Location?
 
-    /// - Throws: at the first line that says neither of these, with its number.
+    /// - Throws: `SnitchError` with the number of the first invalid line.
     public init(parsing text: String) throws(SnitchError) {
         var byAddress: [String: Location] = [:]
         var byEndpoint: [Endpoint: Location] = [:]
@@ -46,7 +46,7 @@ public struct PropertyFileSnitch: Hashable, Sendable {
         self.fallback = fallback
     }
 
-    /// Where the node at this endpoint stands; nil when the text does not say and has no default.
+    /// Returns the location of the node at this endpoint; nil when it is not listed and there is no default.
     public func location(of endpoint: Endpoint) -> Location? { byEndpoint[endpoint] ?? byAddress[endpoint.address] ?? fallback }
 
     static func trim(_ text: Substring) -> Substring {

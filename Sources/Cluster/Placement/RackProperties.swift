@@ -1,14 +1,14 @@
-/// Where this node stands, from text like Cassandra's `cassandra-rackdc.properties`.
+/// This node's location, parsed from text like Cassandra's `cassandra-rackdc.properties`.
 ///
 ///     # comment
 ///     dc=dc1
 ///     rack=rack1
-///     prefer_local=true       taken over from Cassandra's file and without effect: a node has one address
-///     dc_suffix=_1            likewise: only the snitches of clouds use it
+///     prefer_local=true       accepted for compatibility, no effect: a node has one address
+///     dc_suffix=_1            accepted for compatibility, no effect: only Cassandra's cloud snitches use it
 public struct RackProperties: Hashable, Sendable {
     public let location: Location
 
-    /// - Throws: at the first line that says none of these, with its number; with line 0 when `dc` or `rack` is missing.
+    /// - Throws: `SnitchError` with the number of the first invalid line; with line 0 when `dc` or `rack` is missing.
     public init(parsing text: String) throws(SnitchError) {
         var values: [String: String] = [:]
         for (index, raw) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
@@ -24,7 +24,7 @@ public struct RackProperties: Hashable, Sendable {
             }
             guard !value.isEmpty || key == "dc_suffix" else { throw SnitchError(line: index + 1, reason: "\(key) has no value") }
             guard values.updateValue(value, forKey: key) == nil else {
-                throw SnitchError(line: index + 1, reason: "\(key) stands there twice")
+                throw SnitchError(line: index + 1, reason: "\(key) is given twice")
             }
         }
         guard let dataCenter = values["dc"], let rack = values["rack"] else {

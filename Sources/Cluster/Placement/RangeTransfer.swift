@@ -1,11 +1,11 @@
 import Primitives
 
-/// A range that a node must get because it will own it, and who has it.
+/// A range that a node must receive because it will own it, and the nodes that own it now.
 public struct RangeTransfer: Hashable, Sendable {
     public let range: TokenRange
-    /// Host id of the node that gets it.
+    /// Host id of the receiving node.
     public let receiver: UUID
-    /// Host ids of the nodes that own it now, the primary first.
+    /// Host ids of the current owners, the primary first.
     public let sources: [UUID]
 
     public init(range: TokenRange, receiver: UUID, sources: [UUID]) {
@@ -16,8 +16,8 @@ public struct RangeTransfer: Hashable, Sendable {
 }
 
 extension ReplicaTable {
-    /// What must be streamed before `next` may take the place of this table: ascending by range, then in the order of replicas.
-    /// Both tables may be of rings with different nodes.
+    /// Returns what must be streamed before `next` may replace this table: ascending by range, then in replica order.
+    /// The two tables' rings may have different nodes.
     public func transfers(to next: ReplicaTable) -> [RangeTransfer] {
         var all = (boundaries + next.boundaries).sorted()
         all = all.indices.filter { $0 == 0 || all[$0] != all[$0 - 1] }.map { all[$0] }

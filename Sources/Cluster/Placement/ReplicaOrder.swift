@@ -1,25 +1,26 @@
-/// In which order the replicas of a row are asked: near ones first, and slow ones after fast ones.
+/// The order in which to ask the replicas of a row: near ones first, fast ones before slow ones.
 ///
-/// 1. The order of distance: this node, its rack, its data center, the others; equals as they come.
-/// 2. Within this data center, and within the others, the order of distance stays as long as no replica is slower by more than the
-///    badness threshold than the one that would stand in its place by score; otherwise the order is that of the scores.
+/// 1. Sort by distance: this node, its rack, its data center, the others. Replicas at equal distance keep their order.
+/// 2. Within this data center, and within the others, keep that order unless a replica is slower, by more than the
+///    badness threshold, than the one that would hold its position by score. In that case sort that part by score.
 ///
-/// The threshold keeps caches warm: small differences do not send a row's readers back and forth. It is Cassandra's
-/// `dynamic_snitch_badness_threshold`.
+/// The threshold keeps caches warm: small differences do not move readers of a row between replicas. It corresponds to
+/// Cassandra's `dynamic_snitch_badness_threshold`.
 ///
 /// **Thread safety**: immutable.
 public struct ReplicaOrder: Sendable {
-    /// Of each node, by its index in the ring: greater is farther.
+    /// The distance of each node, by its index in the ring: greater is farther.
     public let distance: [Int]
     /// Whether a node is in this one's data center.
     public let isNear: [Bool]
-    /// Of each node, its mean latency in microseconds; 0 when none is known, so that it is tried. Empty: of none.
+    /// The mean latency of each node in microseconds; 0 when none is known, so that the node is tried. Empty: no node
+    /// has a score.
     public let scores: [Double]
-    /// 1.0: twice as slow is bad enough.
+    /// The tolerated slowdown: with 1.0, a replica must be more than twice as slow to lose its position.
     public let badnessThreshold: Double
 
     public init(distance: [Int], isNear: [Bool], scores: [Double] = [], badnessThreshold: Double = 1) {
-        precondition(distance.count == isNear.count && (scores.isEmpty || scores.count == distance.count), "one of each for every node")
+        precondition(distance.count == isNear.count && (scores.isEmpty || scores.count == distance.count), "one value per node")
         self.distance = distance
         self.isNear = isNear
         self.scores = scores
@@ -31,7 +32,7 @@ public struct ReplicaOrder: Sendable {
         ReplicaOrder(distance: distance, isNear: isNear, scores: scores, badnessThreshold: badnessThreshold)
     }
 
-    /// Sorts indexes of nodes, best to ask first; for a handful of them. Allocates nothing.
+    /// Sorts node indexes, the best to ask first. Meant for a handful of them. Allocates nothing.
     public func sort(_ replicas: inout [Int]) {
         replicas.insertionSort { a, b in isNear[a] != isNear[b] ? isNear[a] : distance[a] < distance[b] }
         guard !scores.isEmpty else { return }
@@ -42,7 +43,7 @@ public struct ReplicaOrder: Sendable {
 
     private func sortByScore(_ replicas: inout [Int], _ part: Range<Int>) {
         for (place, index) in part.enumerated() {
-            // The place's score by score is too good for it when so many are better by the threshold.
+            // More than `place` replicas are faster by the threshold: this one does not belong this far in front.
             let score = scores[replicas[index]]
             if part.count(where: { scores[replicas[$0]] * (1 + badnessThreshold) < score }) > place {
                 return replicas.insertionSort(part) { scores[$0] < scores[$1] }
@@ -50,7 +51,7 @@ public struct ReplicaOrder: Sendable {
         }
     }
 
-    /// Whether other scores are so near these that no order need change for them.
+    /// Returns whether other scores are so close to these that no new order is needed.
     public func isClose(to others: [Double]) -> Bool {
         guard scores.count == others.count else { return false }
         return zip(scores, others).allSatisfy { a, b in (a == 0) == (b == 0) && abs(a - b) * 32 <= max(a, b) }
@@ -58,7 +59,8 @@ public struct ReplicaOrder: Sendable {
 }
 
 extension Ring {
-    /// How far each node is from one of them: 0 itself, 1 its rack, 2 its data center, 3 the others.
+    /// Returns the distance of each node from the given one: 0 itself, 1 same rack, 2 same data center, 3 other data
+    /// centers.
     public func distances(from node: Int) -> [Int] {
         let here = nodes[node].location
         return nodes.indices.map { other in
@@ -71,7 +73,7 @@ extension Ring {
 }
 
 extension Array {
-    /// Sorts a part in place and keeps the order of equals; for a handful of elements.
+    /// Sorts a part in place, stably. Meant for a handful of elements.
     mutating func insertionSort(_ part: Range<Int>? = nil, by precedes: (Element, Element) -> Bool) {
         let part = part ?? indices
         for index in part.dropFirst() {

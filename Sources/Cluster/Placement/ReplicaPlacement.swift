@@ -1,13 +1,14 @@
 import Primitives
 
-/// Walks a ring clockwise from a token and picks the replicas.
+/// Picks the replicas of a token by walking the ring clockwise.
 ///
-/// SimpleStrategy takes the first distinct nodes. NetworkTopologyStrategy walks once and lets each data center decide, as Cassandra's:
-/// 1. A data center with factor f, n nodes and r racks takes min(f, n) nodes, of which max(0, f - r) may stand on a rack that was
-///    taken already.
-/// 2. A node on a new rack is taken. A node on a rack seen before is taken while repeats are left, and otherwise passed over.
-/// 3. The walk ends when all data centers have enough. So distinct racks come first, and with fewer racks than the factor each rack
-///    is used and the rest are the first nodes met.
+/// SimpleStrategy takes the first distinct nodes. NetworkTopologyStrategy walks once with separate counts per data
+/// center, as in Cassandra:
+/// 1. A data center with factor f, n nodes and r racks takes min(f, n) nodes. At most max(0, f - r) of them may stand
+///    on a rack that is already used.
+/// 2. A node on an unused rack is taken. A node on a used rack is taken while repeats are left, and otherwise skipped.
+/// 3. The walk ends when all data centers have enough. So distinct racks come first; with fewer racks than the factor,
+///    every rack is used and the remaining replicas are the first nodes met.
 struct ReplicaPlacement {
     private struct Center {
         var wanted: Int
@@ -19,11 +20,12 @@ struct ReplicaPlacement {
     let strategy: ReplicationStrategy
     private let local: Int32?
     private let everyone: [Int32]
-    /// Of each node: the number of its data center among those that are asked, -1 for none, and of its rack in all.
+    /// Per node: the index of its data center in `centers`, -1 if it gets no replicas; and the number of its rack over
+    /// all data centers.
     private var centerOf: [Int] = []
     private var rackOf: [Int] = []
     private var centers: [Center] = []
-    /// The mark that says a node or a rack was seen in this walk.
+    /// Set to `walk` when the node or rack was met in the current walk.
     private var nodeSeen: [Int]
     private var rackSeen: [Int] = []
     private var walk = 0
@@ -59,7 +61,7 @@ struct ReplicaPlacement {
         rackSeen = [Int](repeating: 0, count: rackNames.count)
     }
 
-    /// The last tokens of the ranges within which all tokens have the same replicas, ascending.
+    /// The last tokens of the ranges that have the same replicas throughout, ascending.
     var boundaries: [Int64] {
         switch strategy {
         case .local: return [Int64.max]
@@ -68,7 +70,7 @@ struct ReplicaPlacement {
         }
     }
 
-    /// Appends the replicas of a token, in the order of the walk, the primary first.
+    /// Appends the replicas of a token in the order of the walk, the primary first.
     mutating func appendReplicas(of token: Int64, to result: inout [Int32]) {
         switch strategy {
         case .local: if let local { result.append(local) }

@@ -1,25 +1,27 @@
 import Primitives
 
-/// The replicas of every range of one ring under one strategy, computed once.
+/// The replicas of every range of one ring under one replication strategy, computed once.
 ///
-/// While nodes join, leave, move or are replaced, a range has natural replicas, which own it now, and pending ones, which will own
-/// it and do not yet. A read asks natural replicas only. A write goes to both, and its consistency level is met when as many have
-/// answered as the natural replicas alone would need, plus the number of the pending ones (`writeAnswers`): then it has the level it
-/// was promised among the owners of before and among those of after, whenever the change is done.
+/// While nodes join, leave, move or are replaced, a range has natural replicas, which own it now, and pending replicas,
+/// which will own it. Reads ask natural replicas only. Writes go to both and need as many answers as the natural
+/// replicas alone would need, plus the number of pending ones (`writeAnswers`). So the consistency level holds among
+/// the previous owners and among the future owners, whenever the change finishes.
 ///
 /// **Thread safety**: immutable.
 public struct ReplicaTable: Sendable {
     public let ring: Ring
     public let strategy: ReplicationStrategy
-    /// Last tokens of the ranges, ascending.
+    /// The last tokens of the ranges, ascending.
     let boundaries: [Int64]
-    /// Of range i: natural replicas begin in `members` at `starts[2i]`, pending ones at `starts[2i + 1]`, and end at `starts[2i + 2]`.
+    /// In `members`, range i's natural replicas begin at `starts[2i]`, its pending ones at `starts[2i + 1]`; they end
+    /// at `starts[2i + 2]`.
     private let starts: [Int32]
     private let members: [Int32]
 
     /// - Parameters:
-    ///   - local: this node, which is what `ReplicationStrategy.local` means.
-    ///   - former: the ring before the last change was finished, while not all nodes know that it was: its owners count as pending.
+    ///   - local: this node, the only replica under `ReplicationStrategy.local`.
+    ///   - former: the ring before the last change, until all nodes know that the change has finished. Its owners count
+    ///     as pending.
     public init(ring: Ring, strategy: ReplicationStrategy, local: UUID? = nil, former: Ring? = nil) {
         self.ring = ring
         self.strategy = strategy
@@ -29,8 +31,8 @@ public struct ReplicaTable: Sendable {
         for stage in stages { all += stage.boundaries }
         var before = former.map { ReplicaPlacement(ring: $0, strategy: strategy, local: local) }
         if let before { all += before.boundaries }
-        // Both rings are of the same members, in the order of their ids.
-        precondition(former.map { $0.nodes.count == ring.nodes.count } ?? true, "the owners of before are members")
+        // Both rings have the same members, sorted by host id, so their indexes agree.
+        precondition(former.map { $0.nodes.count == ring.nodes.count } ?? true, "the former ring has other members")
         all.sort()
         var boundaries: [Int64] = []
         for token in all where boundaries.last != token { boundaries.append(token) }
@@ -58,11 +60,12 @@ public struct ReplicaTable: Sendable {
         self.members = members
     }
 
-    /// Changes under way at once of which every order is considered.
+    /// The greatest number of simultaneous changes for which every order of completion is considered.
     public static let exactChanges = 6
 
-    /// The rings that may follow. Changes end in any order, so up to `exactChanges` of them every set that may be done first is tried;
-    /// of more, each alone, each with all departures, and all together, which misses only what a rare order would bring about.
+    /// Returns the rings that may follow. Changes finish in any order. Up to `exactChanges` changes, every subset is
+    /// tried; beyond that each change alone, each with all leaving nodes, and all together, which misses owners that
+    /// only a rare order produces.
     private static func stages(of ring: Ring) -> [Ring] {
         let changing = ring.changing
         if changing.count <= exactChanges {
@@ -79,52 +82,53 @@ public struct ReplicaTable: Sendable {
         return stages
     }
 
-    /// The range a token lies in; nil when nobody owns anything.
+    /// Returns the index of the range that contains a token; nil when no node owns tokens.
     @inline(__always) func rangeIndex(of token: Int64) -> Int? {
         if boundaries.isEmpty { return nil }
         let found = boundaries.firstIndex(notBefore: token)
         return found == boundaries.count ? 0 : found
     }
 
-    /// Indexes in `ring.nodes` of the nodes that own the token, the primary first. Allocates nothing.
+    /// Returns the indexes in `ring.nodes` of the token's owners, the primary first. Allocates nothing.
     public func replicas(for token: Int64) -> ArraySlice<Int32> {
         guard let range = rangeIndex(of: token) else { return [] }
         return members[Int(starts[2 * range])..<Int(starts[2 * range + 1])]
     }
 
-    /// Indexes in `ring.nodes` of the nodes that will own the token and do not now. Allocates nothing.
+    /// Returns the indexes in `ring.nodes` of the nodes that will own the token but do not now. Allocates nothing.
     public func pendingReplicas(for token: Int64) -> ArraySlice<Int32> {
         guard let range = rangeIndex(of: token) else { return [] }
         return members[Int(starts[2 * range + 1])..<Int(starts[2 * range + 2])]
     }
 
-    /// Natural and pending replicas in one slice: whom a write goes to.
+    /// Returns natural and pending replicas in one slice: the targets of a write.
     public func writeReplicas(for token: Int64) -> ArraySlice<Int32> {
         guard let range = rangeIndex(of: token) else { return [] }
         return members[Int(starts[2 * range])..<Int(starts[2 * range + 2])]
     }
 
-    /// Answers a write needs: what its consistency level needs of the natural replicas, plus one for each pending replica.
+    /// Returns the answers a write needs: those its consistency level needs of the natural replicas, plus one per
+    /// pending replica.
     @inlinable public static func writeAnswers(level: Int, pending: Int) -> Int { level + pending }
 
-    /// Host ids of the nodes that own the token.
+    /// Returns the host ids of the token's owners.
     public func replicaIDs(for token: Int64) -> [UUID] { replicas(for: token).map { ring.nodes[Int($0)].id } }
 
-    /// How many ranges there are.
+    /// The number of ranges.
     public var rangeCount: Int { boundaries.count }
 
-    /// Range `index`, ascending by last token.
+    /// Returns range `index`; ranges ascend by their last token.
     public func range(at index: Int) -> TokenRange {
         TokenRange(after: boundaries[index == 0 ? boundaries.count - 1 : index - 1], through: boundaries[index])
     }
 
-    /// The ranges a node holds, as natural replica.
+    /// Returns the ranges of which a node is a natural replica.
     public func ranges(of id: UUID) -> [TokenRange] {
         guard let node = ring.index(of: id) else { return [] }
         return boundaries.indices.map { range(at: $0) }.filter { replicas(for: $0.through).contains(Int32(node)) }
     }
 
-    /// The fraction of all rows that each node holds, by its index in the ring.
+    /// The fraction of all rows each node holds, by its index in the ring.
     public var shares: [Double] {
         var result = [Double](repeating: 0, count: ring.nodes.count)
         for index in boundaries.indices {

@@ -1,17 +1,18 @@
-/// Which nodes hold a row, given the ring: the `replication` of a keyspace.
+/// The `replication` of a keyspace: which nodes of a ring hold a row.
 public enum ReplicationStrategy: Hashable, Sendable {
-    /// The first `factor` distinct nodes clockwise, wherever they stand. SimpleStrategy.
+    /// SimpleStrategy: the first `factor` distinct nodes clockwise, whatever their location.
     case simple(factor: Int)
-    /// So many in each data center, on distinct racks as long as there are. NetworkTopologyStrategy.
+    /// NetworkTopologyStrategy: this many nodes in each data center, on distinct racks as far as possible.
     case networkTopology([String: Int])
-    /// Only the node that asks. LocalStrategy, for the server's own tables.
+    /// LocalStrategy: only this node; for the server's own tables.
     case local
-    /// Every node that owns tokens. EverywhereStrategy.
+    /// EverywhereStrategy: every node that owns tokens.
     case everywhere
 
     /// - Parameters:
-    ///   - options: `class` and the strategy's options, as the schema keeps them; the class with or without its package.
-    ///   - dataCenters: the ring's, to which `replication_factor` of NetworkTopologyStrategy applies unless it is named itself.
+    ///   - options: `class` and the strategy's options as the schema keeps them; the class with or without its package.
+    ///   - dataCenters: the ring's data centers. `replication_factor` of NetworkTopologyStrategy applies to those not
+    ///     named in `options`.
     public init(options: [String: String], dataCenters: [String]) throws(PlacementError) {
         guard let name = options["class"] else { throw .missingOption("class") }
         switch name.split(separator: ".").last.map(String.init) ?? name {
@@ -34,13 +35,13 @@ public enum ReplicationStrategy: Hashable, Sendable {
         }
     }
 
-    /// `3`, or `3/1` with transient replicas, which count as replicas.
+    /// Parses `3`, or `3/1`: three replicas of which one is transient. Transient replicas count as full ones.
     private static func factor(_ key: String, _ text: String) throws(PlacementError) -> Int {
         guard let factor = Int(text.prefix { $0 != "/" }), factor >= 0 else { throw .badFactor(key: key, value: text) }
         return factor
     }
 
-    /// Replicas that are wanted in all; nil when it depends on the ring.
+    /// The total number of replicas; nil when it depends on the ring.
     public var factor: Int? {
         switch self {
         case .simple(let factor): factor

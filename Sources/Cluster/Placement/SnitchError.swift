@@ -1,6 +1,6 @@
-/// What cannot be understood in a file that says where nodes stand.
+/// Invalid content of a file that gives node locations.
 public struct SnitchError: Error, Hashable, CustomStringConvertible {
-    /// Counted from 1; 0: the file as a whole.
+    /// The line number from 1; 0 means the whole file.
     public let line: Int
     public let reason: String
 

@@ -1,4 +1,4 @@
-/// Where a node stands: its data center and the rack in it.
+/// The data center and rack of a node.
 public struct Location: Hashable, Comparable, Sendable, CustomStringConvertible {
     public let dataCenter: String
     public let rack: String
@@ -8,7 +8,7 @@ public struct Location: Hashable, Comparable, Sendable, CustomStringConvertible 
         self.rack = rack
     }
 
-    /// What a node is told when nobody says otherwise, as in Cassandra.
+    /// The location of a node that has no other configuration; Cassandra's default.
     public static let unknown = Location(dataCenter: "datacenter1", rack: "rack1")
 
     public var description: String { "\(dataCenter):\(rack)" }

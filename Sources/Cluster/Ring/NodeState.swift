@@ -1,18 +1,19 @@
 import Primitives
 
-/// What a node of the ring is doing.
+/// The state of a node in the ring.
 public enum NodeState: Hashable, Sendable {
-    /// Its tokens are those it will own.
+    /// Owns nothing yet. Its claims are the tokens it will own.
     case joining
-    /// It owns its tokens.
+    /// Owns its tokens.
     case normal
-    /// It owns its tokens still. `heirs` says who takes which; what no heir is named for goes to the next node clockwise.
+    /// Still owns its tokens. `heirs` names the new owner of each; a token without an heir goes to the next node
+    /// clockwise.
     case leaving(heirs: [TokenHeir])
-    /// It owns nothing any more.
+    /// Owns nothing any more.
     case left
-    /// It owns its tokens still and will own these instead.
+    /// Still owns its tokens and will own these instead.
     case moving(to: [TokenClaim])
-    /// It will own the tokens of this dead node.
+    /// Will own the tokens of the dead node with this host id.
     case replacing(UUID)
 
     /// Whether the node owns its tokens now.

@@ -1,8 +1,8 @@
 import Primitives
 
-/// Who owns which of a data center's equal partitions, while they are being given anew.
+/// The owners of one data center's equal partitions while a join or a leave reassigns them.
 ///
-/// Players are numbered by their place in `nodes`; a newcomer comes after them.
+/// A player is a node of the data center, numbered by its position in `nodes`; the joining node comes after them.
 struct PartitionBoard {
     /// The data center's grid, with its shift.
     let grid: TokenGrid
@@ -10,7 +10,7 @@ struct PartitionBoard {
     private(set) var nodes: [Int] = []
     private var racks: [String] = []
     private var counts: [Int] = []
-    /// The player who owns each partition.
+    /// The player that owns each partition.
     private var owners: [Int]
 
     init(ring: Ring, dataCenter: String, grid: TokenGrid) throws(TokenError) {
@@ -44,7 +44,7 @@ struct PartitionBoard {
         }
     }
 
-    /// How far below the first data center's ends this token lies; nil when it is not near one.
+    /// Returns how many tokens below the unshifted grid's ends this token lies; nil when that is 1,024 or more.
     private static func shift(of token: Int64, grid: TokenGrid) -> Int? {
         let width: UInt64 = grid.count == 1 ? 0 : 1 << UInt64(64 - grid.count.trailingZeroBitCount)
         let offset = (UInt64(bitPattern: token) ^ (1 << 63)) &+ 1
@@ -64,7 +64,7 @@ struct PartitionBoard {
         return unused
     }
 
-    /// Adds a player who owns nothing yet.
+    /// Adds a player that owns nothing yet.
     mutating func add(rack: String) -> Int {
         racks.append(rack)
         counts.append(0)
@@ -79,7 +79,7 @@ struct PartitionBoard {
 
     func partitions(of player: Int) -> [Int] { owners.indices.filter { owners[$0] == player } }
 
-    /// The player who owns most, the first of equals.
+    /// The player that owns the most partitions; the first one on a tie.
     func fullest(except: Int) -> Int {
         var best = except == 0 ? 1 : 0
         for player in counts.indices where player != except && counts[player] > counts[best] { best = player }
@@ -111,7 +111,7 @@ struct PartitionBoard {
         return best
     }
 
-    /// Keeps the cheapest, each of equals with the same probability.
+    /// Keeps the candidate with the lower cost. Among candidates of equal cost each is kept with the same probability.
     private func choose(
         _ candidate: Int, _ cost: Int, _ best: inout Int, _ bestCost: inout Int, _ ties: inout Int, using random: inout SeededRandom
     ) {
@@ -123,7 +123,8 @@ struct PartitionBoard {
         }
     }
 
-    /// How much the two neighbours on each side are the player's own, or of its rack.
+    /// Returns a cost: high when the two neighbours on each side belong to the player itself, lower when they belong to
+    /// its rack.
     private func closeness(of partition: Int, to player: Int) -> Int {
         var cost = 0
         let reach = min(2, (owners.count - 1) / 2)

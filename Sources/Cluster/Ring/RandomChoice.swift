@@ -1,13 +1,14 @@
 import Primitives
 
 extension SeededRandom {
-    /// A number from 0 to `bound - 1`, by multiplication: the same on every release of the compiler. REQUIRES: `bound` above 0.
+    /// Returns a number from 0 to `bound - 1`. Multiplies instead of using the standard library, whose results may
+    /// change with a release. REQUIRES: `bound` above 0.
     mutating func below(_ bound: Int) -> Int {
         precondition(bound > 0, "a choice among \(bound)")
         return Int(next().multipliedFullWidth(by: UInt64(bound)).high)
     }
 
-    /// Whether an event of this probability happens.
+    /// Returns true with this probability.
     mutating func chance(_ probability: Double) -> Bool {
         Double(next() >> 11) * 0x1p-53 < probability
     }

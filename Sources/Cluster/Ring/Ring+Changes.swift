@@ -1,7 +1,7 @@
 import Primitives
 
 extension Ring {
-    /// A change that is under way: a node that joins, leaves, moves or replaces another.
+    /// Host ids of the nodes that are joining, leaving, moving or replacing another.
     public var changing: [UUID] {
         nodes.filter { node in
             switch node.state {
@@ -11,9 +11,10 @@ extension Ring {
         }.map(\.id)
     }
 
-    /// The ring as it will be when the changes of the chosen nodes are done and those of the others have not begun to count.
+    /// Returns the ring as it will be once the changes of the chosen nodes are done. The changes of other nodes have no
+    /// effect yet.
     ///
-    /// - Parameter finishing: of which node's change to assume that it is done.
+    /// - Parameter finishing: whether to treat this node's change as done.
     public func after(finishing: (RingNode) -> Bool) -> Ring {
         var changed: [RingNode] = []
         var inherited: [TokenHeir] = []

@@ -1,11 +1,11 @@
 extension Ring {
-    /// The index in `tokens` where the walk for a token begins. REQUIRES: `tokens` is not empty.
+    /// Returns the index in `tokens` at which the clockwise walk for a token begins. REQUIRES: `tokens` is not empty.
     func start(of token: Int64) -> Int {
         guard let grid = partitions else { return position(of: token) }
         return position(of: grid.end(of: grid.index(of: token)))
     }
 
-    /// All nodes that own tokens, as the walk from a token meets them, the owner first.
+    /// Returns all nodes that own tokens in the order of the clockwise walk from a token, the token's owner first.
     public func walk(from token: Int64) -> [Int32] {
         if tokens.isEmpty { return [] }
         var seen = [Bool](repeating: false, count: nodes.count)

@@ -1,12 +1,13 @@
 import Primitives
 
-/// Which node owns which token, at one moment. Immutable: a change makes a new ring.
+/// The owner of every token at one moment. Immutable: a change makes a new ring.
 ///
-/// A node is named by its index in `nodes` everywhere on the request path; an index means nothing in another ring.
+/// The request path refers to nodes by their index in `nodes`. An index is valid for this ring only.
 ///
-/// **Invariants**: `nodes` is in the order of host ids, each once; `tokens` ascends strictly; `owners` has an index for each token.
+/// **Invariants**: `nodes` is sorted by host id without duplicates; `tokens` is strictly ascending; `owners` has one
+/// index per token.
 public struct Ring: Sendable {
-    /// All nodes, also those that do not own tokens yet.
+    /// All nodes, including those that do not own tokens yet.
     public let nodes: [RingNode]
     /// The tokens owned now, ascending.
     public let tokens: [Int64]
@@ -14,13 +15,14 @@ public struct Ring: Sendable {
     public let owners: [Int32]
     /// The epoch with which each token's owner claims it.
     private let epochs: [UInt32]
-    /// With the strategy of random tokens over Q equal partitions: Q. A key's token then counts as the last one of its partition.
+    /// The grid of the strategy `randomOverPartitions`, else nil. With a grid, a key's token counts as the last token
+    /// of its partition.
     public let partitions: TokenGrid?
 
     public static let empty = Ring(nodes: [])
 
-    /// - Parameter nodes: in any order. Of several with one host id the last counts. Of two that claim one token the greater epoch
-    ///   counts, then the greater host id.
+    /// - Parameter nodes: in any order. Of several nodes with one host id the last one counts. If two nodes claim one
+    ///   token, the claim with the greater epoch wins, then the greater host id.
     public init(nodes: [RingNode], partitions: TokenGrid? = nil) {
         var sorted: [RingNode] = []
         sorted.reserveCapacity(nodes.count)
@@ -65,44 +67,44 @@ public struct Ring: Sendable {
         return low < nodes.count && nodes[low].id == id ? low : nil
     }
 
-    /// The index in `tokens` of the first token at or after `token`, clockwise. REQUIRES: `tokens` is not empty.
+    /// Returns the index in `tokens` of the first token at or after `token`, clockwise. REQUIRES: `tokens` is not
+    /// empty.
     public func position(of token: Int64) -> Int {
         let found = tokens.firstIndex(notBefore: token)
         return found == tokens.count ? 0 : found
     }
 
-    /// The range that ends in the token at `position`.
+    /// Returns the range that ends in the token at `position`.
     public func range(at position: Int) -> TokenRange {
         TokenRange(after: tokens[position == 0 ? tokens.count - 1 : position - 1], through: tokens[position])
     }
 
-    /// The range a token lies in; nil when nobody owns anything.
+    /// Returns the range that contains a token; nil when no node owns tokens.
     public func range(of token: Int64) -> TokenRange? { tokens.isEmpty ? nil : range(at: position(of: token)) }
 
-    /// The node that owns a token, its first replica under `SimpleStrategy`; nil when nobody owns anything.
+    /// Returns the node that owns a token, its first replica under `SimpleStrategy`; nil when no node owns tokens.
     public func owner(of token: Int64) -> RingNode? { tokens.isEmpty ? nil : nodes[Int(owners[position(of: token)])] }
 
-    /// The ranges a node owns, ascending by their last token.
+    /// Returns the ranges a node owns, ascending by their last token.
     public func ranges(of id: UUID) -> [TokenRange] {
         guard let index = index(of: id) else { return [] }
         return tokens.indices.filter { owners[$0] == Int32(index) }.map { range(at: $0) }
     }
 
-    /// The claims a node holds now, ascending: those of its claims that nobody holds with a greater epoch. What else it claims it
-    /// should claim no longer.
+    /// Returns the claims with which a node owns its tokens, ascending, without those another node's claim beats.
     public func claims(heldBy id: UUID) -> [TokenClaim] {
         guard let index = index(of: id) else { return [] }
         return tokens.indices.filter { owners[$0] == Int32(index) }.map { TokenClaim(tokens[$0], epoch: epochs[$0]) }
     }
 
-    /// The greatest epoch with which anybody claims a token; 0 when nobody does.
+    /// Returns the greatest epoch with which any node claims a token; 0 when none does.
     func epoch(of token: Int64) -> UInt32 {
         var greatest: UInt32 = 0
         for node in nodes { for claim in node.claims where claim.token == token && claim.epoch > greatest { greatest = claim.epoch } }
         return greatest
     }
 
-    /// The data centers with nodes that own tokens, ascending.
+    /// The data centers that have nodes owning tokens, ascending.
     public var dataCenters: [String] {
         var names: [String] = []
         for index in owningNodes where !names.contains(nodes[index].location.dataCenter) { names.append(nodes[index].location.dataCenter) }
@@ -118,7 +120,8 @@ public struct Ring: Sendable {
 }
 
 extension Array where Element == Int64 {
-    /// The index of the first element not less than `value`, `count` when there is none. REQUIRES: ascending.
+    /// Returns the index of the first element not less than `value`, or `count` when there is none. REQUIRES: ascending
+    /// elements.
     @inlinable func firstIndex(notBefore value: Int64) -> Int {
         withUnsafeBufferPointer { elements in
             var base = 0

@@ -1,7 +1,7 @@
 import Messages
 import Primitives
 
-/// A node as the ring knows it.
+/// A member of the ring: identity, address, location, claimed tokens and state.
 public struct RingNode: Hashable, Sendable {
     /// The host id, which is the node's identity.
     public let id: UUID
@@ -18,12 +18,12 @@ public struct RingNode: Hashable, Sendable {
         self.state = state
     }
 
-    /// With tokens that were never another's.
+    /// Creates a node whose tokens no other node ever owned: epoch 0.
     public init(id: UUID, endpoint: Endpoint, location: Location = .unknown, tokens: [Int64], state: NodeState = .normal) {
         self.init(id: id, endpoint: endpoint, location: location, claims: tokens.map { TokenClaim($0) }, state: state)
     }
 
-    /// A node as it gossips itself; nil while it has not said its host id and its status, or when it says what makes no sense.
+    /// Creates a node from its gossip state; nil when host id or status are missing, or when a value does not parse.
     public init?(endpoint: Endpoint, gossip: GossipState) {
         guard let id = gossip.hostID, let status = gossip.status else { return nil }
         guard let claims = TokenClaim.decode(gossip[.tokens]?.bytes ?? []) else { return nil }

@@ -1,14 +1,14 @@
 import Messages
 import Primitives
 
-/// Tries a token strategy: how unevenly it loads the nodes, and how much a join or a leave moves.
+/// Evaluates a token strategy: how unevenly it loads the nodes, and how much data a join or a leave moves.
 ///
-/// A cluster is built by joins one after another, as it would be in life; then one more node joins, or one leaves.
+/// The cluster is built by one join after another, as a real one would be; then one more node joins, or one leaves.
 public struct RingSimulation: Sendable {
     public let strategy: TokenStrategy
     /// Nodes before the change, at least 1.
     public let nodes: Int
-    /// Racks among which the nodes take turns; with more than one, NetworkTopologyStrategy is simulated, else SimpleStrategy.
+    /// Racks, assigned to nodes in turn. More than one: simulates NetworkTopologyStrategy, else SimpleStrategy.
     public let racks: Int
     public let replicationFactor: Int
     public let seed: UInt64
@@ -21,7 +21,7 @@ public struct RingSimulation: Sendable {
         self.seed = seed
     }
 
-    /// Strategies, changes and factors of one table, in its order of rows.
+    /// Returns the rows of a comparison: for each strategy, each replication factor and each change.
     public static func compare(
         _ strategies: [TokenStrategy], nodes: Int, racks: Int = 1, factors: ClosedRange<Int> = 1...3, seed: UInt64
     ) throws(TokenError) -> [RingSimulationRow] {
@@ -34,7 +34,7 @@ public struct RingSimulation: Sendable {
         return rows
     }
 
-    /// One row for a join, and one for a leave unless the cluster has a single node.
+    /// Returns one row for a join, and one for a leave unless the cluster has a single node.
     public func run() throws(TokenError) -> [RingSimulationRow] {
         var allocator = TokenAllocator(strategy: strategy, seed: seed)
         var before = Ring(nodes: [], partitions: strategy.ringPartitions)
@@ -44,7 +44,7 @@ public struct RingSimulation: Sendable {
         return rows
     }
 
-    /// The ring of `nodes` nodes that the changes start from.
+    /// Returns the ring of `nodes` nodes before the change.
     public func ring() throws(TokenError) -> Ring {
         var allocator = TokenAllocator(strategy: strategy, seed: seed)
         var ring = Ring(nodes: [], partitions: strategy.ringPartitions)
@@ -80,7 +80,7 @@ public struct RingSimulation: Sendable {
             skewBefore: RingSimulation.skew(old), skewAfter: RingSimulation.skew(new), moved: moved / stored)
     }
 
-    /// The greatest share of a node over the mean of the nodes that own tokens: 1 is even.
+    /// Returns the greatest share of a node divided by the mean of the nodes that own tokens: 1 is even.
     public static func skew(_ table: ReplicaTable) -> Double {
         let owning = table.ring.owningNodes
         let shares = table.shares

@@ -1,4 +1,4 @@
-/// What one change did under one strategy.
+/// The result of one change under one token strategy.
 public struct RingSimulationRow: Hashable, Sendable {
     public enum Change: String, Hashable, Sendable { case join, leave }
 
@@ -8,14 +8,14 @@ public struct RingSimulationRow: Hashable, Sendable {
     public let nodes: Int
     public let racks: Int
     public let replicationFactor: Int
-    /// The fullest node's bytes over the mean: 1 is even.
+    /// Bytes on the fullest node divided by the mean: 1 is even.
     public let skewBefore: Double
     public let skewAfter: Double
-    /// Bytes streamed over all bytes that the cluster stores.
+    /// Bytes streamed divided by all bytes the cluster stores.
     public let moved: Double
 
-    /// The least a change can move: what the newcomer will hold, or what the leaver held. With no more nodes than replicas a
-    /// newcomer gets a copy of everything and a leaver leaves no gap.
+    /// The least possible `moved`: what the newcomer will hold, or what the leaver held. If there are no more nodes
+    /// than replicas, a newcomer needs a copy of everything and a leaver moves nothing.
     public var leastMoved: Double {
         let copies = Double(min(replicationFactor, nodes))
         switch change {
@@ -32,7 +32,7 @@ public struct RingSimulationRow: Hashable, Sendable {
         ]
     }
 
-    /// A table for people: columns aligned, one header, no trailing spaces.
+    /// Returns a table for people: aligned columns, one header, no trailing spaces.
     public static func render(_ rows: [RingSimulationRow]) -> String {
         let header = ["strategy", "nodes", "racks", "rf", "change", "skew before", "skew after", "moved %", "least %"]
         let lines = [header] + rows.map(\.cells)
@@ -45,7 +45,7 @@ public struct RingSimulationRow: Hashable, Sendable {
         }.joined(separator: "\n") + "\n"
     }
 
-    /// `value`, at least 0, with so many digits after the point, rounded.
+    /// Returns `value`, which must be at least 0, rounded to `digits` digits after the point.
     static func decimal(_ value: Double, _ digits: Int) -> String {
         let scale = (0..<digits).reduce(1) { scale, _ in scale * 10 }
         guard value.isFinite, value >= 0, value < 1e12 else { return "-" }

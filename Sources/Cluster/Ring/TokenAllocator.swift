@@ -1,15 +1,16 @@
 import Primitives
 
-/// Chooses the tokens of a node that joins and the heirs of one that leaves.
+/// Chooses the tokens of a joining node and the heirs of a leaving node.
 ///
-/// The result depends on the ring, the strategy and the seed, and on nothing else.
+/// The result depends only on the ring, the strategy and the seed.
 ///
-/// With equal partitions, in the newcomer's data center:
-/// 1. The newcomer wants Q / S partitions, rounded down, S counting itself.
-/// 2. It takes them one at a time from the node that has most.
-/// 3. Of that node's partitions it takes the one whose neighbours on the ring are least its own or its rack's, so that the replicas
-///    of a partition, which are the owners of the next ones, are distinct nodes and spread as evenly as the partitions are.
-/// A node that leaves gives its partitions one at a time to the node that has fewest, by the same rule of neighbours.
+/// With Q equal partitions and S nodes in the newcomer's data center, including the newcomer:
+/// 1. The newcomer gets Q / S partitions, rounded down.
+/// 2. It takes them one at a time from the node that owns the most.
+/// 3. Of that node's partitions it takes the one whose neighbours on the ring belong least to the newcomer itself or
+///    its rack. The replicas of a partition are the owners of the following partitions, so this keeps replicas distinct
+///    and evenly spread.
+/// A leaving node gives its partitions one at a time to the node that owns the fewest, by the same neighbour rule.
 public struct TokenAllocator: Sendable {
     public let strategy: TokenStrategy
     var random: SeededRandom
@@ -19,9 +20,9 @@ public struct TokenAllocator: Sendable {
         random = SeededRandom(seed: seed)
     }
 
-    /// The tokens that a node new to the ring should claim.
+    /// Returns the tokens that a node new to the ring should claim.
     ///
-    /// With equal partitions they are other nodes' tokens, claimed with a greater epoch.
+    /// With equal partitions these are other nodes' tokens, claimed with a greater epoch.
     public mutating func tokens(forNodeAt location: Location, joining ring: Ring) throws(TokenError) -> [TokenClaim] {
         switch strategy {
         case .random(let count), .randomOverPartitions(_, let count): return randomTokens(count, ring)
@@ -44,7 +45,8 @@ public struct TokenAllocator: Sendable {
         }
     }
 
-    /// Who takes which token of a node that leaves; empty when each goes to the next node clockwise, or there is nobody to take it.
+    /// Returns the heir of each token of a leaving node; empty when each token goes to the next node clockwise, or when
+    /// no other node remains.
     public mutating func heirs(of id: UUID, leaving ring: Ring) throws(TokenError) -> [TokenHeir] {
         guard let index = ring.index(of: id) else { throw .unknownNode(id) }
         guard case .equalPartitions(let grid) = strategy else { return [] }

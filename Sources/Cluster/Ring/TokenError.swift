@@ -1,12 +1,12 @@
 import Primitives
 
-/// Why tokens cannot be given or taken now.
+/// Why tokens cannot be assigned.
 public enum TokenError: Error, Hashable, CustomStringConvertible {
-    /// Partitions pass from node to node one change at a time.
+    /// Another change is under way; partitions change owners in one change at a time.
     case changeUnderWay(UUID)
-    /// Each node must own at least one partition.
+    /// Fewer partitions than nodes; each node must own at least one.
     case tooManyNodes(partitions: Int, nodes: Int)
-    /// The node's data center owns tokens that are not ends of partitions.
+    /// A node of the data center owns a token that is not the end of a partition.
     case foreignToken(Int64, owner: UUID)
     case unknownNode(UUID)
 

@@ -1,16 +1,17 @@
-/// The ring cut into equal, fixed partitions.
+/// A division of the ring into equal, fixed partitions.
 ///
-/// The last tokens of the partitions are `Int64.min + (i + 1) * width - 1 - shift`. `shift` sets the data centers' grids apart by
-/// one token each, so that every data center divides the whole ring among its own nodes; the sliver between two grids holds no
-/// more than a few tokens of 2^64.
+/// The last tokens of the partitions are `Int64.min + (i + 1) * width - 1 - shift`. Each data center uses its own
+/// `shift`, so that every data center divides the whole ring among its own nodes with tokens of its own. Corresponding
+/// ends of two data centers lie at most 1,023 tokens of 2^64 apart.
 public struct TokenGrid: Hashable, Sendable {
-    /// Q: a power of two, so that all partitions are equally wide to the token.
+    /// The number of partitions, a power of two so that all are exactly equal.
     public let count: Int
-    /// Tokens by which the grid lies lower: 0 for the first data center.
+    /// How many tokens lower the partition ends lie; 0 for the first data center.
     public let shift: Int
 
     public static let countLimit = 1 << 16
-    /// 256 partitions: up to 25 nodes a data center have at least ten each, and a table is cut into no more files than that.
+    /// 256 partitions: with up to 25 nodes per data center each owns at least ten, and a table is split into at most as
+    /// many files.
     public static let defaultCount = 256
 
     /// nil unless `count` is a power of two from 1 to `countLimit`, and `shift` at least 0 and less than 1,024.
@@ -20,16 +21,16 @@ public struct TokenGrid: Hashable, Sendable {
         self.shift = shift
     }
 
-    /// The last token of partition `index`, 0 to `count - 1`.
+    /// Returns the last token of partition `index`, 0 to `count - 1`.
     public func end(of index: Int) -> Int64 {
         precondition(index >= 0 && index < count, "partition \(index) of \(count)")
-        // The offset wraps to 2^64 for the last partition, and to `Int64.max` when 1 is taken off.
+        // For the last partition the product wraps to 0, and subtracting 1 gives the greatest offset.
         let width: UInt64 = count == 1 ? 0 : 1 << UInt64(64 - count.trailingZeroBitCount)
         let offset = width &* UInt64(index + 1) &- 1 &- UInt64(shift)
         return Int64(bitPattern: offset ^ (1 << 63))
     }
 
-    /// The partition that ends in this token, if one does.
+    /// Returns the partition whose last token this is; nil when there is none.
     public func index(endingIn token: Int64) -> Int? {
         let offset = (UInt64(bitPattern: token) ^ (1 << 63)) &+ UInt64(shift) &+ 1
         if count == 1 { return offset == 0 ? 0 : nil }
@@ -38,7 +39,7 @@ public struct TokenGrid: Hashable, Sendable {
         return (Int(offset >> bits) + count - 1) % count
     }
 
-    /// The partition a token lies in.
+    /// Returns the partition that contains a token.
     public func index(of token: Int64) -> Int {
         let offset = (UInt64(bitPattern: token) ^ (1 << 63)) &+ UInt64(shift)
         return count == 1 ? 0 : Int(offset >> UInt64(64 - count.trailingZeroBitCount))

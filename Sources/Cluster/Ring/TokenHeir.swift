@@ -1,6 +1,6 @@
 import Primitives
 
-/// Who takes a token over from a node that leaves.
+/// A token of a leaving node and the node that takes it over.
 public struct TokenHeir: Hashable, Sendable {
     public let token: Int64
     /// Host id of the node that takes it.
@@ -11,8 +11,8 @@ public struct TokenHeir: Hashable, Sendable {
         self.heir = heir
     }
 
-    /// The value of `GossipKey.heirs`: for each token its 8 bytes, big-endian, and the 16 of the host id. Part of the format, do not
-    /// change.
+    /// Encodes heirs as in `GossipKey.heirs` and the metadata: per token its 8 bytes, big-endian, then the 16 bytes of
+    /// the host id. Part of the format; do not change.
     public static func encode(_ heirs: [TokenHeir]) -> [UInt8] {
         var writer = ByteWriter(capacity: heirs.count * 24)
         for heir in heirs {
@@ -23,7 +23,7 @@ public struct TokenHeir: Hashable, Sendable {
         return writer.toArray()
     }
 
-    /// nil when the bytes are not whole entries.
+    /// Returns nil when the bytes are not a whole number of entries.
     public static func decode(_ bytes: [UInt8]) -> [TokenHeir]? {
         guard bytes.count % 24 == 0 else { return nil }
         return bytes.withReader { reader in
@@ -32,7 +32,7 @@ public struct TokenHeir: Hashable, Sendable {
             while !reader.isAtEnd {
                 guard let token = try? reader.readBE(Int64.self), let high = try? reader.readBE(UInt64.self),
                     let low = try? reader.readBE(UInt64.self)
-                else { return nil }  // not reached: the count was checked
+                else { return nil }  // unreachable: the length was checked
                 heirs.append(TokenHeir(token: token, heir: UUID(high: high, low: low)))
             }
             return heirs

@@ -1,17 +1,17 @@
-/// The tokens after one token through another, on a ring that closes from `Int64.max` to `Int64.min`.
+/// The tokens in `(after, through]` on a ring that wraps from `Int64.max` to `Int64.min`.
 public struct TokenRange: Hashable, Comparable, Sendable, CustomStringConvertible {
-    /// Not in the range itself.
+    /// The exclusive start.
     public let after: Int64
-    /// The last token of the range.
+    /// The inclusive end.
     public let through: Int64
 
-    /// The whole ring when both are equal.
+    /// Creates a range; the whole ring when both are equal.
     public init(after: Int64, through: Int64) {
         self.after = after
         self.through = through
     }
 
-    /// Whether the range passes the end of the ring, or is all of it.
+    /// Whether the range wraps past `Int64.max` or is the whole ring.
     public var wraps: Bool { after >= through }
     public var isWholeRing: Bool { after == through }
 
@@ -19,12 +19,12 @@ public struct TokenRange: Hashable, Comparable, Sendable, CustomStringConvertibl
         after < through ? token > after && token <= through : token > after || token <= through
     }
 
-    /// How much of the ring it is, above 0 and at most 1.
+    /// The range's fraction of the ring, above 0 and at most 1.
     public var fraction: Double {
         isWholeRing ? 1 : Double(UInt64(bitPattern: through &- after)) / 18_446_744_073_709_551_616
     }
 
-    /// Ascending pieces that do not wrap: `lowest` through `highest`, both in the range. One or two.
+    /// The range as one or two closed ranges that do not wrap, ascending.
     public var slices: [ClosedRange<Int64>] {
         if after < through { return [(after + 1)...through] }
         if isWholeRing { return [Int64.min...Int64.max] }

@@ -1,19 +1,20 @@
-/// How the tokens of a cluster are given to its nodes, chosen when it is made.
+/// How a cluster assigns tokens to its nodes. Chosen when the cluster is created.
 ///
 /// Source of the three: DeCandia et al., "Dynamo: Amazon's Highly Available Key-value Store" (2007), section 6.2.
 public enum TokenStrategy: Hashable, Sendable, CustomStringConvertible {
-    /// Each node takes this many random tokens; ranges are what lies between. Cassandra's virtual nodes, 16 by default.
+    /// Each node takes this many random tokens and owns the ranges that end in them. Cassandra's virtual nodes, 16 by
+    /// default.
     case random(tokensPerNode: Int)
-    /// The ring is cut into fixed equal partitions; each node takes random tokens, and a partition belongs to the first token at or
-    /// after its end.
+    /// The ring has fixed equal partitions; each node takes random tokens, and a partition belongs to the owner of the
+    /// first token at or after its end.
     case randomOverPartitions(TokenGrid, tokensPerNode: Int)
-    /// The ring is cut into Q fixed equal partitions and each of S nodes owns Q/S of them.
+    /// The ring has Q fixed equal partitions, and each of S nodes owns Q / S of them.
     case equalPartitions(TokenGrid)
 
-    /// What a new cluster gets.
+    /// The strategy of a new cluster.
     public static let standard = TokenStrategy.equalPartitions(TokenGrid(count: TokenGrid.defaultCount)!)  // 256 is a power of two
 
-    /// The grid by which the ring rounds tokens up, for `Ring.init`.
+    /// The partitions by which the ring rounds tokens up, for `Ring.init`; nil for the other strategies.
     public var ringPartitions: TokenGrid? {
         if case .randomOverPartitions(let grid, _) = self { return grid }
         return nil

@@ -1,14 +1,14 @@
-/// An operation on a register that holds a number: when it was called, when it returned, and what it did.
+/// An operation on a register that holds a number: its call time, its return time, and its effect.
 public struct RegisterOperation: CustomStringConvertible, Sendable {
     public enum Kind: Sendable {
         case read(Int)
-        /// Found the first and put the second in its place.
+        /// Found the first value and replaced it by the second.
         case swap(Int, Int)
     }
 
     public var kind: Kind
     public var called: Int
-    /// nil: nobody knows whether it was done, or will be.
+    /// nil: the outcome is unknown, and the operation may still happen.
     public var returned: Int?
 
     public init(kind: Kind, called: Int, returned: Int?) {
@@ -19,7 +19,8 @@ public struct RegisterOperation: CustomStringConvertible, Sendable {
 
     public var description: String { "\(kind) \(called)...\(returned.map(String.init) ?? "?")" }
 
-    /// The value after it; nil when it does not fit the value before.
+    /// Returns the register's value after the operation; nil when the operation is impossible with this value before
+    /// it.
     func after(_ value: Int) -> Int? {
         switch kind {
         case .read(let seen): seen == value ? value : nil
@@ -28,11 +29,12 @@ public struct RegisterOperation: CustomStringConvertible, Sendable {
     }
 }
 
-/// Whether a history has an order that a single register explains (Wing and Gong 1993, with the memory of Lowe 2017).
+/// Checks whether a history of register operations is linearizable (Wing and Gong 1993, with the memoization of Lowe
+/// 2017).
 ///
-/// 1. An operation may come next when it was called before every one left over has returned.
-/// 2. Those whose outcome is unknown may come any time after their call, or never.
-/// 3. A set of operations done, with the value it left, is tried once.
+/// 1. An operation may come next if it was called before any remaining operation returned.
+/// 2. Operations of unknown outcome may take effect at any time after their call, or never.
+/// 3. Each pair of a set of completed operations and a resulting value is searched once.
 public struct Linearizability {
     private struct State: Hashable {
         var done: SIMD4<UInt64>
@@ -42,19 +44,20 @@ public struct Linearizability {
     private let operations: [RegisterOperation]
     private var seen: Set<State> = []
 
-    /// Most operations of a history.
+    /// The greatest number of operations in a history.
     public static let longestHistory = 256
 
-    /// At most `longestHistory` operations.
+    /// Returns whether the history is linearizable. It may have at most `longestHistory` operations.
     public static func holds(_ operations: [RegisterOperation], initial: Int) -> Bool {
         precondition(operations.count <= longestHistory)
         var checker = Linearizability(operations: operations.sorted { $0.called < $1.called })
         return checker.search(State(done: .zero, value: initial))
     }
 
-    /// A history that has no order, without what can be left out while there is still none.
+    /// Reduces a history that is not linearizable: removes operations while it stays so.
     ///
-    /// What returned last goes first. A read may be left out, and a swap whose value nobody found: the rest was possible without it.
+    /// Operations that returned last are removed first. A read may be removed, and so may a swap whose value no other
+    /// operation found: both leave the rest possible.
     public static func shortest(_ operations: [RegisterOperation], initial: Int) -> [RegisterOperation] {
         var kept = operations.sorted { ($0.returned ?? $0.called, $0.called) < ($1.returned ?? $1.called, $1.called) }
         var index = kept.count - 1
@@ -67,7 +70,7 @@ public struct Linearizability {
         return kept.sorted { $0.called < $1.called }
     }
 
-    /// Whether others found what a swap put.
+    /// Returns whether other operations found the value a swap wrote.
     private static func isFound(_ operation: RegisterOperation, by others: [RegisterOperation]) -> Bool {
         guard case .swap(_, let new) = operation.kind else { return false }
         return others.contains {

@@ -1,8 +1,8 @@
-/// A promise that was not kept.
+/// A broken guarantee.
 public struct Violation: Sendable, CustomStringConvertible {
-    /// What was to hold, and did not.
+    /// What happened, against which guarantee.
     public var promise: String
-    /// What happened, as short as it shows it.
+    /// The events that show it, as few as possible.
     public var history: [String]
 
     public init(_ promise: String, history: [String] = []) {

@@ -1,4 +1,4 @@
-/// What a workload works with: statements sent through some node, time, and chance.
+/// A workload's access to the cluster: it runs statements through a node and provides time and randomness.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class ClientSession: @unchecked Sendable {
@@ -6,13 +6,13 @@ public final class ClientSession: @unchecked Sendable {
     let world: SimulatedWorld
     private let clients: [LineClient]
     private let names: [String]
-    /// Which of the nodes are there now.
+    /// Returns the indexes of the nodes that are present now.
     private let serving: () -> [Int]
     private var current = 0
     private(set) var requests = 0
-    /// Requests of unknown outcome.
+    /// The number of requests with unknown outcome.
     private(set) var unknown = 0
-    /// Longest wait for an answer.
+    /// How long to wait for an answer.
     var timeout = 12 * Nanoseconds.second
 
     init(number: Int, world: SimulatedWorld, clients: [LineClient], names: [String], serving: @escaping () -> [Int]) {
@@ -23,7 +23,7 @@ public final class ClientSession: @unchecked Sendable {
         self.serving = serving
     }
 
-    /// Nodes that are there; those numbered from 0 below it are what `run` takes.
+    /// The number of nodes present; `run` takes numbers below it.
     var nodeCount: Int { serving().count }
     func name(of node: Int) -> String {
         let serving = serving()
@@ -31,11 +31,11 @@ public final class ClientSession: @unchecked Sendable {
     }
     var now: UInt64 { world.now }
 
-    /// Goes on through another node, chosen at random.
+    /// Switches to another node, chosen at random.
     func moveOn() { current = world.random.pick(serving()) }
 
-    /// Runs a statement through the node of the moment, or that one of those that are there.
-    /// - Parameter page: rows of a page; the answer has those of all pages. 0: it is not read in pages.
+    /// Runs a statement through the current node, or through the given one of the nodes present.
+    /// - Parameter page: the page size in rows, where the answer has the rows of all pages; 0 turns paging off.
     func run(_ statement: String, _ consistency: String = "QUORUM", node: Int? = nil, page: Int = 0) -> LineReply {
         let present = serving()
         let index = node.map { present[min($0, present.count - 1)] } ?? current
@@ -46,13 +46,13 @@ public final class ClientSession: @unchecked Sendable {
         world.trace(
             "client \(number) through \(names[index]) \(consistency) \(statement)\(page > 0 ? " in pages of \(page)" : "") -> \(reply.text) "
                 + "(called \(SimulationLog.seconds(called).drop { $0 == " " }))")
-        // Who is turned away, or hears nothing, tries another.
+        // After a failure or a timeout, usually try another node.
         if node == nil && !reply.isDone && world.random.happens(0.7) { moveOn() }
         return reply
     }
 
     func sleep(_ nanoseconds: UInt64) { world.sleep(nanoseconds) }
 
-    /// Ends all connections.
+    /// Closes all connections.
     func close() { for client in clients { client.close() } }
 }

@@ -3,10 +3,11 @@ import Primitives
 
 /// A client of the line protocol on the simulated network: one request at a time, over a connection to one node.
 ///
-/// Its methods that wait are called on a fiber. A request that is not answered in time leaves its outcome unknown, and ends the connection.
+/// Methods that wait must be called on a fiber. A request without an answer in time has an unknown outcome and ends the
+/// connection.
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class LineClient: @unchecked Sendable {
-    /// The other half: what the connection tells.
+    /// The handler of the client's connection.
     private final class Session: ConnectionHandler {
         let client: LineClient
         let connection: any Connection
@@ -61,7 +62,7 @@ final class LineClient: @unchecked Sendable {
     var isOpen: Bool { session != nil }
 
     /// Runs a statement at a consistency level.
-    /// - Parameter page: rows of a page, of which all are asked for, one after the other; 0: all in one answer.
+    /// - Parameter page: the page size in rows, where all pages are fetched one after another; 0 turns paging off.
     func run(_ statement: String, consistency level: String, page rows: Int, timeout: UInt64) -> LineReply {
         let deadline = world.now + timeout
         if session == nil {
@@ -72,7 +73,8 @@ final class LineClient: @unchecked Sendable {
             }
         }
         if consistency != level {
-            // An answer that says it failed may follow a change: that of a tick whose writes could not be logged.
+            // The node may report a failure although it has changed the level: that of a tick whose writes could not be
+            // logged.
             consistency = ""
             let reply = send("\\consistency \(level)", until: deadline)
             // The statement itself was not sent.
@@ -105,7 +107,7 @@ final class LineClient: @unchecked Sendable {
         }
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     func close() {
         session?.connection.closeAfterOutput()
         session = nil
@@ -137,7 +139,7 @@ final class LineClient: @unchecked Sendable {
         return reply
     }
 
-    /// What a request gets, some time.
+    /// The result of a request, once it is known.
     private final class Outcome {
         var reply: LineReply?
     }
@@ -147,7 +149,7 @@ final class LineClient: @unchecked Sendable {
         lines.append(line)
         guard line.hasPrefix(".") || line.hasPrefix("!"), let answer else { return }
         self.answer = nil
-        answer(LineReply(lines: lines) ?? .unknown("an answer that is none: \(line)"))
+        answer(LineReply(lines: lines) ?? .unknown("malformed answer: \(line)"))
     }
 
     private func ended(_ ended: Session) {

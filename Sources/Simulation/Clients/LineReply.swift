@@ -1,21 +1,21 @@
 import DataModel
 
-/// What became of a request over the line protocol.
+/// The outcome of a request over the line protocol.
 public enum LineReply: Sendable, Equatable {
-    /// Rows of cells, each its JSON text, and the last line without its tag.
+    /// Rows of cells, each as its JSON text, and the last line without its tag.
     case done(rows: [[String]], text: String)
-    /// The server's error: its code, and its line.
+    /// The server's error: its code and its line.
     case failed(code: Int, text: String)
-    /// No answer came: the outcome is unknown.
+    /// No answer came; the outcome is unknown.
     case unknown(String)
 
-    /// The rows; nil when the request was not done.
+    /// The rows; nil when the request did not succeed.
     var rows: [[String]]? {
         if case .done(let rows, _) = self { return rows }
         return nil
     }
 
-    /// Whether it was done, and a condition held.
+    /// Whether the request succeeded and its condition held.
     var isApplied: Bool {
         if case .done(_, let text) = self { return text == "applied" }
         return false
@@ -26,19 +26,20 @@ public enum LineReply: Sendable, Equatable {
         return false
     }
 
-    /// Whether the request was certainly not carried out, nor will be: too few replicas were alive to begin it, or it makes no sense.
+    /// Whether the request certainly had no effect and will have none: too few replicas were alive, or the request is
+    /// invalid.
     var isRefused: Bool {
         guard case .failed(let code, _) = self else { return false }
         return code == 0x1000 || LineReply.isMeaningless(code)
     }
 
-    /// Whether an error says that the request makes no sense, which no fault explains.
+    /// Whether the server rejected the request as invalid, which no fault explains.
     var isMeaningless: Bool {
         guard case .failed(let code, _) = self else { return false }
         return LineReply.isMeaningless(code)
     }
 
-    /// Protocol errors, syntax errors, what is unauthorized, invalid or misconfigured. A table that is there already is none.
+    /// Protocol error, syntax error, unauthorized, invalid, configuration error. "Already exists" is not among them.
     private static func isMeaningless(_ code: Int) -> Bool { [0x000A, 0x2000, 0x2100, 0x2200, 0x2300].contains(code) }
 
     var text: String {
@@ -50,7 +51,7 @@ public enum LineReply: Sendable, Equatable {
         }
     }
 
-    /// The answer that lines make, the last of which has the tag `.` or `!`; nil when they are no answer.
+    /// Parses an answer whose last line has the tag `.` or `!`; nil when it is malformed.
     init?(lines: [String]) {
         guard let last = lines.last else { return nil }
         var rows: [[String]] = []
@@ -64,7 +65,7 @@ public enum LineReply: Sendable, Equatable {
         }
     }
 
-    /// The elements of a JSON array, each as its text.
+    /// Returns the elements of a JSON array, each as its text.
     static func cells(_ json: Substring) -> [String] {
         var cells: [String] = []
         var cell = ""

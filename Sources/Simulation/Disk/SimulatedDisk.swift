@@ -1,31 +1,31 @@
 import Platform
 import Primitives
 
-/// A machine's file system, whose disk may be slow, full, failing or wrong, and whose machine may die at any call.
+/// A machine's file system. The disk may be slow, full or faulty, and the machine may die during any call.
 ///
-/// No call waits: code that holds a lock, or the turn to sync the commit log, must never hand its turn back. A slow disk therefore delays the background
-/// work that uses it (`delay`).
+/// No call waits: code that holds a lock, or is syncing the commit log, must not yield to other fibers. A slow disk
+/// therefore delays the background work that uses it (`delay`).
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class SimulatedDisk: FileSystem, @unchecked Sendable {
-    /// What the disk does wrong at the moment.
+    /// The current faults of the disk.
     struct Faults {
-        /// Chance that a read fails.
+        /// The probability that a read fails.
         var readErrors = 0.0
-        /// Chance that a write, or a change of a directory, fails.
+        /// The probability that a write or a directory change fails.
         var writeErrors = 0.0
-        /// Chance that a sync fails.
+        /// The probability that a sync fails.
         var syncErrors = 0.0
         var isFull = false
-        /// What a piece of background work waits for the disk, at most.
+        /// The longest wait for the disk before a piece of background work.
         var delayNanoseconds: UInt64 = 0
-        /// Chance that a fiber's read has to wait for the disk.
+        /// The probability that a read that must not block would have to.
         var coldReads = 0.0
     }
 
     var faults = Faults()
     unowned var world: SimulatedWorld!
-    /// Called when the machine dies within a call, after this many.
+    /// The machine dies during a call, after this many further calls.
     var death: (operations: Int, die: () -> Void)?
     private(set) var operationCount = 0
     private(set) var errorCount = 0
@@ -33,7 +33,7 @@ final class SimulatedDisk: FileSystem, @unchecked Sendable {
     private let gate: Gate
     private var random: Chance
 
-    /// Lets the memory file system ask the disk that is made after it.
+    /// Lets the memory file system, which is created first, call the disk.
     private final class Gate: @unchecked Sendable {
         // SAFETY: touched by the world's thread.
         weak var disk: SimulatedDisk?
@@ -49,7 +49,7 @@ final class SimulatedDisk: FileSystem, @unchecked Sendable {
 
     // MARK: Faults
 
-    /// Asked before every operation.
+    /// Called before every operation. Returns the reason why it fails, if it does.
     private func fault(_ operation: String, _ path: String) -> FileError.Reason? {
         operationCount += 1
         world.abandonIfDead()
@@ -75,7 +75,7 @@ final class SimulatedDisk: FileSystem, @unchecked Sendable {
         return reason
     }
 
-    /// What background work waits for the disk.
+    /// Returns how long a piece of background work waits for the disk.
     func delay(_ random: inout Chance) -> UInt64 {
         faults.delayNanoseconds == 0 ? 0 : random.nanoseconds(0...faults.delayNanoseconds)
     }
@@ -83,14 +83,14 @@ final class SimulatedDisk: FileSystem, @unchecked Sendable {
     /// Whether a read must wait for the disk.
     func isCold() -> Bool { random.happens(faults.coldReads) }
 
-    /// Forgets what was not synced, in part, as disks do.
+    /// Loses unsynced data, wholly or in part, as real disks do.
     func losePower() { memory.crash(random: &random.generator) }
 
-    /// The process that held them is gone.
+    /// Releases the file locks of the dead process.
     func releaseLocks() { memory.releaseLocks() }
 
-    /// Turns a bit of a file under `directory` whose name ends so.
-    /// - Returns: which file; nil when there is none.
+    /// Flips a bit of a random file under `directory` whose name ends in `suffix`.
+    /// - Returns: the path of the file; nil when there is none.
     func rot(under directory: String, suffix: String) -> String? {
         let paths = memory.paths.filter { $0.hasPrefix(directory + "/") && $0.hasSuffix(suffix) }.sorted()
         guard !paths.isEmpty else { return nil }
@@ -108,7 +108,7 @@ final class SimulatedDisk: FileSystem, @unchecked Sendable {
         return DiskFile(try memory.open(path, mode), disk: self)
     }
 
-    /// Sorted, so that nothing depends on how a table of hashes is laid out.
+    /// Sorted, so that results do not depend on the order of a hash table.
     func list(_ directory: String) throws(FileError) -> [String] { try memory.list(directory).sorted() }
     func exists(_ path: String) -> Bool { memory.exists(path) }
     func createDirectory(_ path: String) throws(FileError) { try memory.createDirectory(path) }

@@ -1,21 +1,21 @@
 import Platform
 
-/// What a link does to what is sent over it, in one direction.
+/// The condition of a link in one direction.
 struct LinkCondition {
-    /// Nothing arrives until it is healed.
+    /// Nothing arrives until the link is unblocked.
     var isBlocked = false
-    /// How many times longer than usual it takes.
+    /// The factor by which latency is increased.
     var slowness: UInt64 = 1
 }
 
-/// The wires between all machines: who listens where, how long things take, and what does not arrive.
+/// The network between all machines: open ports, latencies, and blocked links.
 ///
-/// A connection is two pipes of bytes, as TCP's: in order, whole, late. What a blocked link holds back arrives when it is healed, unless the
-/// connection was broken meanwhile.
+/// A connection is two pipes of bytes. As with TCP, bytes arrive in order and complete, but possibly late. Bytes held
+/// back by a blocked link arrive when it is unblocked, unless the connection was broken meanwhile.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class NetworkFabric: @unchecked Sendable {
-    /// One port that is listened on.
+    /// A port that a process listens on.
     struct Port {
         let network: SimulatedNetwork
         let acknowledgement: (any Acknowledgement)?
@@ -33,23 +33,23 @@ final class NetworkFabric: @unchecked Sendable {
     private var machines: [String: Machine] = [:]
     private var conditions: [Link: LinkCondition] = [:]
     private var connections: [SimulatedConnection] = []
-    /// Pipes of which a blocked link holds something back, also of connections that one end has closed since: the other hears of it when the
-    /// link is whole.
+    /// Pipes with bytes held back by a blocked link. Includes pipes of connections that one end has closed since: the
+    /// other end learns of it when the link is unblocked.
     private var stalledPipes: [SimulatedPipe] = []
     private var nextEphemeralPort = 32_768
     private var nextFreePort = 20_000
-    /// Chance that a chunk is held up for long.
+    /// The probability that a chunk is delayed by up to 3 seconds.
     var stallChance = 0.0
-    /// Chance that a new connection is refused, or never answered.
+    /// The probability that a new connection is refused or never answered.
     var refusalChance = 0.0
     private(set) var connectionCount = 0
     private(set) var breakCount = 0
 
-    /// Bytes under way beyond which a sender is told to stop, and at which it may go on.
+    /// Bytes in flight: at `highWater` the sender stops, at `lowWater` it may continue.
     static let highWater = 1 << 20
     static let lowWater = 256 << 10
     static let connectTimeout = 2 * Nanoseconds.second
-    /// Bytes that arrive at once.
+    /// The most bytes that arrive at once.
     static let largestChunk = 64 << 10
 
     init(world: SimulatedWorld) { self.world = world }
@@ -72,7 +72,7 @@ final class NetworkFabric: @unchecked Sendable {
         }
     }
 
-    /// Makes all links whole.
+    /// Restores all links.
     func heal() {
         stallChance = 0
         refusalChance = 0
@@ -81,7 +81,7 @@ final class NetworkFabric: @unchecked Sendable {
         }
     }
 
-    /// How long a chunk takes.
+    /// Returns a random latency for one chunk.
     func latency(_ from: Machine, _ to: Machine) -> UInt64 {
         if from === to { return world.random.nanoseconds(5_000...50_000) }
         var latency = world.random.nanoseconds(100_000...1_000_000) * condition(from, to).slowness
@@ -110,7 +110,7 @@ final class NetworkFabric: @unchecked Sendable {
         if ports[name]?.network === network { ports[name] = nil }
     }
 
-    /// Closes all ports of a process's network.
+    /// Closes all ports of a process.
     func closePorts(of network: SimulatedNetwork) { ports = ports.filter { $0.value.network !== network } }
 
     // MARK: Connections
@@ -154,12 +154,12 @@ final class NetworkFabric: @unchecked Sendable {
         return connection
     }
 
-    /// Remembers a pipe until the link it stalls at is whole.
+    /// Registers a pipe to continue when its link is unblocked.
     func stall(_ pipe: SimulatedPipe) { stalledPipes.append(pipe) }
 
     func forget(_ connection: SimulatedConnection) { connections.removeAll { $0 === connection } }
 
-    /// Breaks each connection that `choose` picks, at both ends.
+    /// Breaks each connection for which `choose` returns true, at both ends.
     func breakConnections(_ choose: (SimulatedConnection) -> Bool) {
         for connection in connections where !connection.isGone && choose(connection) {
             breakCount += 1
@@ -167,7 +167,8 @@ final class NetworkFabric: @unchecked Sendable {
         }
     }
 
-    /// A process is gone: its ports are closed at once, and its peers hear of it soon, or late when the machine lost its power.
+    /// Handles the end of a process: its ports close at once, and its peers notice after a latency, or after 1 to 20
+    /// seconds if the machine lost power.
     func processEnded(_ incarnation: Incarnation, losesPower: Bool) {
         ports = ports.filter { $0.value.network.incarnation !== incarnation }
         for connection in connections where connection.incarnation === incarnation {

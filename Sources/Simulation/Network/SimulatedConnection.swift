@@ -1,30 +1,30 @@
 import Platform
 
-/// One end of a connection: raw bytes to and from its handler, as `LoopNetwork` has them.
+/// One end of a connection: raw bytes to and from its handler, with the semantics of `LoopNetwork`.
 ///
-/// SAFETY: `@unchecked Sendable` as `SimulatedNetwork`.
+/// SAFETY: `@unchecked Sendable`, see `SimulatedNetwork`.
 final class SimulatedConnection: Connection, @unchecked Sendable {
     let loopState: SimulatedLoop
     let incarnation: Incarnation
     let acknowledgement: (any Acknowledgement)?
     let peer: String
-    /// Accepted connections may be closed in one direction.
+    /// Only accepted connections may be half-closed.
     private let isAccepted: Bool
     private let fabric: NetworkFabric
     private var handler: (any ConnectionHandler)?
     private(set) lazy var outgoing = SimulatedPipe(fabric: fabric, from: self)
     private(set) var other: SimulatedConnection?
-    /// Closed, broken, or of a dead process.
+    /// Closed, broken, or its process is dead.
     var isGone = false
-    /// Broken: what is under way from here is lost.
+    /// Broken: bytes in flight from this end are lost.
     private(set) var isBroken = false
-    /// Its machine lost its power: nobody answers that it is gone.
+    /// Its process is dead, so nothing answers that the connection is closed.
     var isSilent: Bool { isGone && !incarnation.isAlive }
 
-    /// Chunks not presented to the handler yet.
+    /// Chunks not yet passed to the handler.
     private var received: [[UInt8]] = []
     private var endIsReceived = false
-    /// Input the handler has not consumed.
+    /// Input that the handler has not consumed.
     private var rest: [UInt8] = []
     private var isReady = false
     private var isReading = true
@@ -35,7 +35,7 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
     private var heldBytes = 0
     private var nextTicket: UInt64 = 0
 
-    /// Answers held beyond which nothing more is read from the client.
+    /// When this many bytes of answers are held, no more input is read from the client.
     static let heldLimitBytes = 1 << 20
 
     init(
@@ -96,7 +96,7 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
         }
     }
 
-    /// Presents what arrived, while the handler wants it.
+    /// Passes received chunks to the handler while it accepts input.
     private func pump() {
         while isReading, let handler, !received.isEmpty {
             let chunk = received.removeFirst()
@@ -115,7 +115,7 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
         let kept = rest
         rest = []
         let consumed = kept.withUnsafeBytes { handler.receive($0) }
-        // What it did may have closed the connection, and never presents more by itself.
+        // The handler may have closed the connection, but input is never passed to it re-entrantly.
         rest = Array(kept[consumed...]) + rest
     }
 
@@ -147,7 +147,7 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
 
     // MARK: End
 
-    /// Closes both directions, in order for the other end.
+    /// Closes both directions in an orderly way.
     func close() {
         if isGone { return }
         isGone = true
@@ -155,7 +155,7 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
         loopState.execute { [self] in end() }
     }
 
-    /// The connection is found to be broken, on its loop.
+    /// Marks the connection as broken and tells its handler on its loop.
     func breakSoon() {
         if isBroken || !incarnation.isAlive { return }
         isBroken = true
@@ -163,16 +163,16 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
         loopState.execute { [self] in end() }
     }
 
-    /// Breaks it at both ends, each of which hears of it at its time.
+    /// Breaks both ends, each after its own random delay.
     func breakBoth() {
-        // Before there is another end, so that there never is one.
+        // Not connected yet: it never will be.
         guard let other else { return breakSoon() }
         let world = incarnation.world
         world.after(world.random.nanoseconds(1_000...2_000_000)) { [self] in breakSoon() }
         world.after(world.random.nanoseconds(1_000...2_000_000)) { other.breakSoon() }
     }
 
-    /// Tells the handler, once, that the connection is gone.
+    /// Tells the handler, once, that the connection is closed.
     private func end() {
         fabric.forget(self)
         let told = handler
@@ -195,7 +195,7 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
         if held.isEmpty {
             write(bytes)
         } else {
-            // Not before the answers that wait for the disk: they came first.
+            // Keep the order: earlier answers still wait for the disk.
             _ = hold(bytes, isSafe: true)
         }
     }
@@ -207,8 +207,8 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
         if isWritable { resumeInput() }
     }
 
-    /// Takes the answers out and keeps them until the disk has what they acknowledge.
-    /// - Returns: what `release` wants.
+    /// Takes the answers from the handler and holds them until the writes they acknowledge are on disk.
+    /// - Returns: the ticket for `release`.
     func hold() -> UInt64 { hold(takeOutput(failure: nil), isSafe: false) }
 
     private func hold(_ bytes: [UInt8], isSafe: Bool) -> UInt64 {
@@ -219,9 +219,9 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
         return nextTicket
     }
 
-    /// Sends answers the disk has, and those that waited behind them.
+    /// Sends the answers of a ticket and the safe ones queued behind them.
     func release(_ ticket: UInt64, failure: String?) {
-        // Not acknowledged: the client must not read this as success.
+        // Without a sync the client must not get an acknowledgement.
         if failure != nil { return close() }
         if let index = held.firstIndex(where: { $0.ticket == ticket }) { held[index].isSafe = true }
         while let first = held.first, first.isSafe {

@@ -1,6 +1,6 @@
 import Platform
 
-/// Connections of one process over the simulated wires, with the meaning of `LoopNetwork`.
+/// The network of one process: connections over the simulated links, with the semantics of `LoopNetwork`.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class SimulatedNetwork: Network, @unchecked Sendable {
@@ -10,7 +10,8 @@ public final class SimulatedNetwork: Network, @unchecked Sendable {
 
     public var loops: Int { loopStates.count }
 
-    /// - Parameter onThreads: whether what the loops run may be abandoned in the middle, as a node's code may.
+    /// - Parameter onFibers: whether code on the loops runs on fibers, which a crash may abandon midway, as for a
+    ///   node's code.
     init(fabric: NetworkFabric, incarnation: Incarnation, loops: Int, onThreads: Bool = true) {
         self.fabric = fabric
         self.incarnation = incarnation

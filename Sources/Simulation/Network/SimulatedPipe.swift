@@ -1,6 +1,6 @@
-/// Bytes under way in one direction of a connection.
+/// The bytes in flight in one direction of a connection.
 ///
-/// SAFETY: `@unchecked Sendable` as `SimulatedNetwork`.
+/// SAFETY: `@unchecked Sendable`, see `SimulatedNetwork`.
 final class SimulatedPipe: @unchecked Sendable {
     private enum Item {
         case bytes([UInt8])
@@ -10,14 +10,14 @@ final class SimulatedPipe: @unchecked Sendable {
     private let fabric: NetworkFabric
     private let from: SimulatedConnection
     private var to: SimulatedConnection?
-    /// What was sent before the other end was there.
+    /// Items sent before the other end was attached.
     private var early: [Item] = []
-    /// What is under way, in order: each arrival is of the first.
+    /// Items in flight, in order; each scheduled arrival delivers the first.
     private var items: [Item] = []
-    /// Arrivals that a blocked link holds back.
+    /// The number of arrivals held back by a blocked link.
     private var stalled = 0
     private var lastArrival: UInt64 = 0
-    /// Bytes sent and not yet taken in by the other end.
+    /// Bytes sent and not yet consumed by the other end.
     private(set) var underWay = 0
 
     init(fabric: NetworkFabric, from: SimulatedConnection) {
@@ -66,7 +66,7 @@ final class SimulatedPipe: @unchecked Sendable {
         }
         items.removeFirst()
         guard !to.isGone else {
-            // Nobody is there any more: the sender is told, if it still is.
+            // The other end is closed: the sender finds its connection broken. A dead process does not answer.
             if case .bytes = item, !to.isSilent { from.breakSoon() }
             return
         }
@@ -78,14 +78,14 @@ final class SimulatedPipe: @unchecked Sendable {
 
     func isBetween(_ from: Machine, _ to: Machine) -> Bool { self.from.machine === from && self.to?.machine === to }
 
-    /// The link is whole again.
+    /// Schedules the held-back arrivals again after the link was unblocked.
     func retransmit() {
         let arrivals = stalled
         stalled = 0
         for _ in 0..<arrivals { scheduleArrival() }
     }
 
-    /// The other end took bytes in.
+    /// The other end has consumed bytes.
     func taken(_ count: Int) {
         let before = underWay
         underWay -= count

@@ -1,52 +1,52 @@
-/// What can go wrong in a simulated cluster, by the name `--faults` takes.
+/// A kind of fault in a simulated cluster, with the name that `--faults` takes.
 public enum FaultKind: String, Sendable, CaseIterable {
-    /// A machine loses its power, between two events or within a call of its disk: what was not synced is lost, torn or kept.
+    /// A machine loses power, between two events or during a disk call. Unsynced data is lost, torn or kept.
     case crash
-    /// A process is killed; the machine runs on.
+    /// A process is killed; the machine keeps running.
     case kill
-    /// A node is stopped in order and started again.
+    /// A node is shut down in an orderly way and started again.
     case restart
-    /// All machines lose their power, or their processes are killed, within a moment.
+    /// All machines lose power, or all processes are killed, within 10 ms.
     case blackout
-    /// A machine stands still for a while.
+    /// A machine pauses for a while.
     case pause
-    /// Some machines hear nothing of the others.
+    /// Some machines receive nothing from the others, and the others nothing from them.
     case partition
-    /// A machine hears of another, which hears nothing of it.
+    /// One direction of a link between two machines is blocked.
     case oneway
-    /// A link breaks and heals again and again.
+    /// A link breaks and heals repeatedly.
     case flap
-    /// Links take many times longer.
+    /// The links of a machine are many times slower.
     case slow
     /// Connections break, stall, or are refused.
     case breaks
-    /// Wall clocks are wrong by up to half a second.
+    /// A wall clock is wrong by up to 0.4 seconds.
     case skew
-    /// Wall clocks jump, forward or back, by seconds.
+    /// A wall clock jumps forward or back by up to 5 seconds.
     case jump
-    /// Reads of the disk fail now and then.
+    /// Disk reads fail randomly.
     case readerrors
-    /// Writes fail now and then.
+    /// Disk writes fail randomly.
     case writeerrors
-    /// Syncs fail now and then.
+    /// Syncs fail randomly.
     case syncerrors
     /// The disk is full for a while.
     case full
     /// The disk is slow.
     case slowdisk
-    /// What is read is not in memory.
+    /// Reads miss the page cache, so reads that must not block fail.
     case cold
-    /// Somebody flushes or compacts the tables of a node. No fault, but its work meets those.
+    /// A node's tables are flushed or compacted. Not a fault, but this work runs into the faults.
     case upkeep
-    /// Nodes join, leave, are removed when they are dead, or replaced.
+    /// Nodes join, leave, are removed when dead, or are replaced.
     case members
-    /// A bit of a file turns. Not among `all`: with one copy, an answer is lost for good.
+    /// One bit of a file flips. Not part of `all`: with a single replica it loses data for good.
     case rot
 
-    /// What `all` stands for.
+    /// The faults that `all` stands for.
     public static let usual: [FaultKind] = allCases.filter { $0 != .rot }
 
-    /// Those of `all`, `none`, or a list of names, separated by commas.
+    /// Parses `all`, `none`, or a list of names separated by commas.
     /// - Returns: nil when a name is unknown.
     public static func parse(_ text: String) -> [FaultKind]? {
         switch text {

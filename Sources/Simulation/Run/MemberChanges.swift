@@ -1,11 +1,12 @@
 import Node
 import Primitives
 
-/// The operator of a simulated cluster: lets nodes join, leave, be removed and replaced, one after another, and sees each change through.
+/// The operator of a simulated cluster: makes nodes join, leave, be removed and replaced, one after another, and
+/// completes each change.
 ///
-/// 1. As many members stay as there are copies of a row. A node that does not come back has lost its disk.
-/// 2. A command that fails is given again; a node that is about to join may be given up.
-/// 3. When everything heals, what is under way is brought to its end (`isIdle`), and nothing new begins.
+/// 1. At least as many members stay as there are replicas of a row. A removed or replaced node has lost its disk.
+/// 2. A failed command is repeated; the operator may give up on a joining node.
+/// 3. After `heal`, the change under way is completed (`isIdle`) and no new one begins.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class MemberChanges: @unchecked Sendable {
@@ -14,9 +15,9 @@ final class MemberChanges: @unchecked Sendable {
     private let cluster: SimulatedCluster
     private var isOver = false
     private var isRunning = false
-    /// What is being done; nil: nothing.
+    /// A description of the change under way; nil when there is none.
     private(set) var underWay: String?
-    /// Changes begun.
+    /// The number of changes begun.
     private(set) var count = 0
     private var world: SimulatedWorld { cluster.world }
 
@@ -42,13 +43,13 @@ final class MemberChanges: @unchecked Sendable {
         }
     }
 
-    /// Begins nothing any more; a node that is cut off is ended.
+    /// Begins no further change and kills condemned nodes.
     func heal() {
         isOver = true
         for node in cluster.nodes where node.role == .condemned { node.kill(losesPower: false) }
     }
 
-    /// Whether all members know each other and no others, and no change of the ring is under way.
+    /// Whether every member knows exactly the current members, and no change of the ring is under way.
     var isSettled: Bool {
         let members = cluster.members
         let ids = Set(members.compactMap(\.hostID))
@@ -59,7 +60,7 @@ final class MemberChanges: @unchecked Sendable {
         }
     }
 
-    /// Sees to what is left of changes that were given up, until all members know each other and no others; on a fiber.
+    /// Completes changes that were given up, until `isSettled` or the deadline. Call it on a fiber.
     func settle(until deadline: UInt64) {
         while !isSettled && world.now < deadline {
             sweep()
@@ -67,7 +68,7 @@ final class MemberChanges: @unchecked Sendable {
         }
     }
 
-    /// What each node knows of the members.
+    /// The members as each node knows them, one line per node.
     var description: [String] {
         cluster.members.map { node in
             let states = node.server?.memberStates.map { member in
@@ -86,7 +87,7 @@ final class MemberChanges: @unchecked Sendable {
         var changes: [Change] = []
         if cluster.nodes.contains(where: { $0.role == .vacant }) { changes.append(.join) }
         if members > cluster.replicas { changes.append(.leave) }
-        // What a dead node had must be elsewhere too.
+        // The data of a dead node must exist on other nodes.
         if cluster.replicas >= 3 {
             if members > cluster.replicas { changes.append(.remove) }
             changes.append(.replace)
@@ -110,21 +111,21 @@ final class MemberChanges: @unchecked Sendable {
 
     private func done(_ text: String) { world.tell("members: \(text)") }
 
-    /// - Parameter dead: host id of the member whose place it takes.
+    /// - Parameter dead: host id of the member to replace.
     private func join(_ node: SimulatedNode, replacing dead: UUID?) {
-        begin("\(node.name) joins" + (dead.map { " in the place of \($0)" } ?? ""))
+        begin("\(node.name) joins" + (dead.map { " to replace \($0)" } ?? ""))
         let seeds = world.random.shuffled(cluster.members.filter { $0 !== node }.map(\.machine)).prefix(3)
         node.renew([SimulatedCluster.seeds(Array(seeds))] + (dead.map { ["replace_node=\($0)"] } ?? []))
         let patience = world.now + world.random.nanoseconds(20 * Nanoseconds.second...200 * Nanoseconds.second)
         while node.state != .up {
             sleep(0.2...1)
             if world.now > patience && !isOver && dead == nil {
-                begin("\(node.name) is not to join any more")
+                begin("\(node.name) is given up while joining")
                 node.condemn()
                 node.kill(losesPower: world.random.happens(0.5))
                 if let id = node.hostID { forget(id) }
                 node.retire()
-                return done("\(node.name) is given up")
+                return done("\(node.name) was given up")
             }
         }
         done("\(node.name) has joined")
@@ -145,12 +146,12 @@ final class MemberChanges: @unchecked Sendable {
             sleep(0.5...3)
         }
         node.retire()
-        done("\(node.name) had left")
+        done("\(node.name) had left already")
     }
 
     private func remove(_ node: SimulatedNode) {
         guard let id = node.hostID else { return }
-        begin("\(node.name), which is \(id), does not come back, and is removed")
+        begin("\(node.name), host id \(id), is lost for good and is removed")
         lose(node)
         forget(id)
         node.retire()
@@ -159,7 +160,7 @@ final class MemberChanges: @unchecked Sendable {
 
     private func replace(_ node: SimulatedNode) {
         guard let id = node.hostID, let epoch = node.memberEpoch, epoch > 0 else { return }
-        begin("\(node.name), which is \(id), does not come back, and is replaced")
+        begin("\(node.name), host id \(id), is lost for good and is replaced")
         let vacant = cluster.nodes.filter { $0.role == .vacant }
         node.condemn()
         node.kill(losesPower: true)
@@ -170,7 +171,7 @@ final class MemberChanges: @unchecked Sendable {
         node.retire()
     }
 
-    /// It dies, or is cut off from the others but not from clients.
+    /// Kills the node, or cuts it off from the other nodes but not from clients.
     private func lose(_ node: SimulatedNode) {
         node.condemn()
         if isOver || node.state == .down || world.random.happens(0.7) { return node.kill(losesPower: world.random.happens(0.5)) }
@@ -182,24 +183,24 @@ final class MemberChanges: @unchecked Sendable {
         world.after(40 * Nanoseconds.second) { if node.role == .condemned { node.kill(losesPower: true) } }
     }
 
-    /// Has the others forget a node that does not run, whatever it was about.
+    /// Has another member remove a node that no longer runs, whatever its state.
     private func forget(_ id: UUID) {
         while true {
             sleep(0.5...4)
             guard let helper = randomMember() else { continue }
             if command(helper, { try $0.removeMember(id) }).map({ if case .success = $0 { true } else { false } }) ?? false { return }
             guard let server = helper.server else { continue }
-            // Nobody to remove: it was done by a command that seemed to fail, or it never was let in.
+            // Not a member any more: a command that seemed to fail removed it, or it was never admitted.
             if !server.memberStates.contains(where: { $0.id == id && $0.state != "left" }) { return }
         }
     }
 
-    /// Removes members that no machine runs any more: a change that nobody awaited may have been made later.
+    /// Removes members that run on no machine. A change whose result was not awaited may have been made later.
     private func sweep() {
         guard let helper = randomMember(), let server = helper.server else { return }
         let ids = cluster.nodes.compactMap(\.hostID)
         for member in server.memberStates where !ids.contains(member.id) && member.state != "left" {
-            world.tell("members: \(member.id) is \(member.state), and nobody is it")
+            world.tell("members: \(member.id) is \(member.state), but runs on no machine")
             _ = command(helper) { try $0.removeMember(member.id) }
         }
     }
@@ -211,7 +212,7 @@ final class MemberChanges: @unchecked Sendable {
         return up.isEmpty ? nil : world.random.pick(up)
     }
 
-    /// Whether somebody knows a version in which a node that was a member is none.
+    /// Returns whether any member knows a version of the metadata in which a former member is gone.
     private func isGone(_ node: SimulatedNode) -> Bool {
         guard let id = node.hostID, let epoch = node.memberEpoch else { return false }
         return cluster.members.contains { other in
@@ -220,14 +221,14 @@ final class MemberChanges: @unchecked Sendable {
         }
     }
 
-    /// What comes of a command of a node.
+    /// The result of a command.
     ///
     /// SAFETY: `@unchecked Sendable` as `MemberChanges`.
     private final class Answer<Value>: @unchecked Sendable {
         var result: Result<Value, any Error>?
     }
 
-    /// Gives a command to a node and waits for its end; nil when the node is not up or dies meanwhile.
+    /// Runs a command on a node and waits for its result; nil when the node is not up or dies meanwhile.
     func command<Value>(
         _ node: SimulatedNode, _ work: @escaping @Sendable (NodeServer) throws -> Value
     ) -> Result<Value, any Error>? {

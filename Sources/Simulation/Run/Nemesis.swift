@@ -1,22 +1,22 @@
-/// Makes things go wrong, as the seed has it, until it is told to heal everything.
+/// Injects random faults, chosen by the seed, until `heal`.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class Nemesis: @unchecked Sendable {
     private let cluster: SimulatedCluster
     private let kinds: [FaultKind]
-    /// Changes the members, when that is among the faults.
+    /// Changes the members, if that is among the faults.
     let members: MemberChanges
     private let changesMembers: Bool
     private var isOver = false
     private var strikes = 0
     var faultCount: Int { strikes + members.count }
-    /// Longest time between two faults.
+    /// The longest time between two faults, in nanoseconds.
     private let pace: UInt64
     private var world: SimulatedWorld { cluster.world }
 
     init(cluster: SimulatedCluster, kinds: [FaultKind]) {
         self.cluster = cluster
-        // A loss of power may cost what a periodic sync has not reached; killing the process may not.
+        // With periodic syncs, a power loss may lose unsynced writes; killing the process may not.
         self.kinds = kinds.filter { ($0 != .crash || cluster.survivesPowerLoss) && $0 != .members }
         changesMembers = kinds.contains(.members)
         members = MemberChanges(cluster: cluster)
@@ -35,7 +35,7 @@ final class Nemesis: @unchecked Sendable {
         world.after(world.random.nanoseconds(50 * Nanoseconds.millisecond...pace)) { [self] in next() }
     }
 
-    /// Ends all faults and starts what is down.
+    /// Ends all faults and starts the nodes that are down.
     func heal() {
         isOver = true
         world.tell("heal: all faults end, and all nodes are started")
@@ -54,13 +54,13 @@ final class Nemesis: @unchecked Sendable {
         world.random.nanoseconds(UInt64(range.lowerBound * 1e9)...UInt64(range.upperBound * 1e9))
     }
 
-    /// Lets something end after a time, unless everything has ended by then.
+    /// Runs `work` after a time, unless `heal` has ended all faults by then.
     private func later(_ delay: UInt64, _ work: @escaping () -> Void) {
         world.after(delay) { [self] in if !isOver { work() } }
     }
 
     private func restart(_ node: SimulatedNode, after delay: UInt64) {
-        // What was being stopped when everything healed.
+        // The node was being stopped when all faults ended.
         if isOver { return node.start() }
         node.isWanted = false
         later(delay) { node.start() }
@@ -88,7 +88,7 @@ final class Nemesis: @unchecked Sendable {
             }
         case .pause:
             let duration = seconds(0.05...8)
-            world.tell("\(node.name): stands still for \(duration / 1_000_000) ms")
+            world.tell("\(node.name): pauses for \(duration / 1_000_000) ms")
             node.machine.pause(until: world.now + duration)
         case .partition, .oneway, .flap, .slow, .breaks: strikeNetwork(kind, node)
         case .skew:
@@ -102,7 +102,7 @@ final class Nemesis: @unchecked Sendable {
             later(seconds(1...20)) { node.machine.skewMicroseconds = 0 }
         case .readerrors, .writeerrors, .syncerrors, .full, .slowdisk, .cold, .rot: strikeDisk(kind, node)
         case .upkeep: upkeep(node)
-        case .members: break  // not reached: they have their own times
+        case .members: break  // unreachable: `members` has its own schedule
         }
     }
 
@@ -110,20 +110,20 @@ final class Nemesis: @unchecked Sendable {
         let compacts = world.random.happens(0.2)
         world.tell("\(node.name): its tables are \(compacts ? "compacted" : "flushed")")
         node.administer { [world] server in
-            // A full or failing disk refuses, and a node that stops.
+            // Fails on a full or failing disk and on a node that is stopping.
             do { try server.tidyTables(compacts: compacts) } catch { world.trace("\(node.name): upkeep: \(error)") }
         }
     }
 
     private func crash(_ node: SimulatedNode) {
         let delay = seconds(0.05...10)
-        // Half of them while the disk is used.
+        // Half of the crashes happen during a disk operation.
         if world.random.happens(0.5), node.state != .down {
             let operations = world.random.int(0...60)
             node.machine.disk.death = (
                 operations,
                 { [self] in
-                    world.tell("\(node.name): is at its disk")
+                    world.tell("\(node.name): crashes during a disk operation")
                     node.kill(losesPower: true)
                     restart(node, after: delay)
                 }
@@ -142,18 +142,18 @@ final class Nemesis: @unchecked Sendable {
         let duration = seconds(0.1...15)
         switch kind {
         case .partition:
-            // A side of one, or of some; clients see both.
+            // Cuts off one or more nodes from the others; clients reach both sides.
             let nodes = world.random.shuffled(cluster.present.map(\.machine))
             let side = Array(nodes.prefix(world.random.int(1...max(1, nodes.count / 2))))
             let rest = nodes.count == side.count ? [cluster.clientMachine] : Array(nodes.dropFirst(side.count))
-            world.tell("fault: \(side.map(\.index).sorted()) are cut off from \(rest.map(\.index).sorted())")
+            world.tell("fault: \(side.map(\.index).sorted()) are partitioned from \(rest.map(\.index).sorted())")
             for a in side { for b in rest { block(a, b, true) } }
             later(duration) { [self] in
-                world.tell("fault: the cut of \(side.map(\.index).sorted()) heals")
+                world.tell("fault: the partition of \(side.map(\.index).sorted()) heals")
                 for a in side { for b in rest { block(a, b, false) } }
             }
         case .oneway:
-            world.tell("fault: nothing arrives from \(machine.index) at \(other.index)")
+            world.tell("fault: nothing from \(machine.index) reaches \(other.index)")
             fabric.set(machine, other) { $0.isBlocked = true }
             later(duration) { fabric.set(machine, other) { $0.isBlocked = false } }
         case .flap:
@@ -187,7 +187,7 @@ final class Nemesis: @unchecked Sendable {
     private func block(_ a: Machine, _ b: Machine, _ isBlocked: Bool) {
         cluster.fabric.set(a, b) { $0.isBlocked = isBlocked }
         cluster.fabric.set(b, a) { $0.isBlocked = isBlocked }
-        // Some connections do not outlive it.
+        // A partition breaks some connections.
         if isBlocked {
             cluster.fabric.breakConnections { [self] in
                 ($0.machine === a && $0.other?.machine === b || $0.machine === b && $0.other?.machine === a) && world.random.happens(0.3)
@@ -222,7 +222,8 @@ final class Nemesis: @unchecked Sendable {
             disk.faults.syncErrors = chance
             later(duration) { [self] in
                 disk.faults.syncErrors = 0
-                // A log that could not be synced takes no more writes until the server is started again: somebody sees to it.
+                // A commit log whose sync failed accepts no writes until the server restarts, so the operator restarts
+                // it.
                 node.kill(losesPower: false)
                 restart(node, after: seconds(0.1...3))
             }
@@ -237,10 +238,10 @@ final class Nemesis: @unchecked Sendable {
             later(duration) { disk.faults.delayNanoseconds = 0 }
         case .rot:
             if let path = disk.rot(under: SimulatedNode.dataDirectory + "/data", suffix: ".sst") {
-                world.tell("\(node.name): a bit of \(path) turns")
+                world.tell("\(node.name): a bit of \(path) flips")
             }
         default:
-            world.tell("\(node.name): a part of its reads would have to wait")
+            world.tell("\(node.name): some of its reads miss the page cache")
             disk.faults.coldReads = world.random.pick([0.05, 0.3, 0.9])
             later(duration) { disk.faults.coldReads = 0 }
         }

@@ -1,16 +1,17 @@
 import Primitives
 
-/// Runs in which a planted bug shows: what the simulator is asked to do, and how soon it finds it.
+/// A run in which a planted bug shows: the simulation options and the first seed to try.
 ///
-/// All options of all bugs stand here. They are kept small, so that a seed takes a second or two; without the bug the same runs find nothing.
+/// The options of all bugs are defined here. They are small, so that a seed takes one or two seconds. Without the bug,
+/// the same runs report no violation.
 public struct PlantedRun: Sendable {
-    /// The defect is found within this many seeds, whatever the first.
+    /// Any series of this many seeds finds the bug.
     public static let mostSeeds: UInt64 = 200
 
     public var bug: PlantedBug
-    /// All but the seed.
+    /// All options but the seed.
     public var options: SimulationOptions
-    /// A seed that found it when these options were chosen: where a quick look begins.
+    /// A seed that found the bug when these options were chosen; start here for a quick check.
     public var firstSeed: UInt64
 
     public init(_ bug: PlantedBug) {
@@ -33,14 +34,14 @@ public struct PlantedRun: Sendable {
         case .batchRemovedEarly: self.init(bug, nodes: 5, seconds: 40, [.partition, .kill], ["batches"])
         case .counterTwice: self.init(bug, nodes: 5, seconds: 20, [.breaks, .kill], ["counters"])
         case .repairSkipsStretch:
-            // Nobody reads a batch before the end: no read repairs it.
+            // Batches are not read before the end, so no read repairs them.
             self.init(bug, nodes: 3, seconds: 10, [.partition, .kill], ["batches"], ["hinted_handoff_enabled=false"])
         case .paxosForgetsAccepted: self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["transactions"])
         case .paxosForgetsPromise: self.init(bug, nodes: 3, seconds: 15, [.pause], ["transactions"])
         case .paxosNotSynced: self.init(bug, nodes: 3, seconds: 20, [.crash, .blackout], ["transactions"], ["commitlog_sync=periodic"])
         case .schemaWithoutMajority: self.init(bug, nodes: 3, seconds: 40, [.partition, .pause], ["schema"])
         case .generationNotRaised: self.init(bug, nodes: 3, seconds: 60, [.kill, .crash], ["registers"], firstSeed: 12)
-        // With one copy there is no other that hides what a new owner lacks.
+        // With a single replica no other replica hides what the new owner lacks.
         case .pendingNotWritten: self.init(bug, nodes: 1, seconds: 20, [.members], ["registers"])
         case .joinsWithoutCopy: self.init(bug, nodes: 1, seconds: 20, [.members], ["registers"])
         }

@@ -1,21 +1,22 @@
 import Glibc
 
-/// Runs of seeds in processes of their own, so that one that traps or hangs is told apart, and what crashed nodes leave is gone with it.
+/// Runs each seed in its own process, so that a trap or a hang is recognized, and the memory and threads of crashed
+/// nodes go away with it.
 public enum SeedProcess {
     /// How a process ended.
     public enum End: Sendable, Equatable {
         case exited(Int32)
-        /// It trapped, or was ended.
+        /// It trapped or was killed.
         case died(signal: Int32)
         case hung
         case notStarted(reason: String)
     }
 
-    /// Tells Swift to lay out its tables of hashes the same each time.
+    /// The environment variable that makes Swift's hashing deterministic.
     static let variable = "SWIFT_DETERMINISTIC_HASHING"
 
-    /// Goes on as a process whose tables of hashes are laid out the same each time: their order must not make two runs differ.
-    /// - Returns: when this is such a process; otherwise why it cannot be.
+    /// Restarts this program with deterministic hashing, so that the order of hash tables cannot make two runs differ.
+    /// - Returns: nil in the restarted process; otherwise why it could not restart.
     public static func beginAnew() -> String? {
         if getenv(variable) != nil { return nil }
         setenv(variable, "1", 1)
@@ -24,7 +25,7 @@ public enum SeedProcess {
     }
 
     /// Runs this program with other arguments, the first of which is its name, and waits until it ends.
-    /// - Parameter secondsLimit: real time after which it is ended.
+    /// - Parameter secondsLimit: real seconds after which the process is killed.
     public static func run(_ arguments: [String], secondsLimit: Int) -> End {
         setenv(variable, "1", 1)
         fflush(nil)

@@ -1,6 +1,6 @@
 import Node
 
-/// Nodes that are one cluster, the clients' machine, and the wires between them.
+/// The nodes of a cluster, the clients' machine, and the network between them.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class SimulatedCluster: @unchecked Sendable {
@@ -9,20 +9,20 @@ final class SimulatedCluster: @unchecked Sendable {
     let nodes: [SimulatedNode]
     let clientMachine: Machine
     let clientNetwork: SimulatedNetwork
-    /// Runs the clients' fibers.
+    /// The process on which the clients' fibers run.
     let clientIncarnation: Incarnation
-    /// Whether what clients check was synced before it was acknowledged.
+    /// Whether every write the clients check was synced before it was acknowledged.
     let survivesPowerLoss: Bool
-    /// Copies of each row.
+    /// The replication factor.
     let replicas: Int
 
     static let linePort = 9043
     static let storagePort = 7000
 
     /// - Parameters:
-    ///   - spares: machines that run no node at first.
-    ///   - settings: of the configuration of all nodes, as `key=value`; the seed chooses the others.
-    ///   - needsSyncedLog: whether the clients' checks rest on more of the log than every mode syncs before it answers.
+    ///   - spares: the number of machines that run no node at first.
+    ///   - settings: settings of all nodes as `key=value`; the seed chooses the others.
+    ///   - needsSyncedLog: whether the clients check writes that some sync modes acknowledge before they are synced.
     init(world: SimulatedWorld, nodeCount: Int, spares: Int, settings: [String], needsSyncedLog: Bool) {
         self.world = world
         let fabric = NetworkFabric(world: world)
@@ -42,10 +42,10 @@ final class SimulatedCluster: @unchecked Sendable {
             "max_mutation_size=256KiB", "memtable_space=\(world.random.pick(["1MiB", "2MiB", "8MiB"]))",
             "cache_space=\(world.random.pick(["0", "1MiB"]))", "line_port=\(SimulatedCluster.linePort)", "native_transport_port=9042",
             "http_port=9180",
-            // What takes long here takes no real time, and would be told on standard error.
+            // Simulated time passes quickly, so slow queries would flood standard error.
             "slow_query_log_timeout=1h",
             "compaction_throughput=\(world.random.pick(["0", "1MiB/s"]))",
-            // Without hints a repair has something to do.
+            // Without hints, repair has differences to find.
             "hinted_handoff_enabled=\(world.random.pick(["true", "true", "true", "false"]))",
         ]
         for setting in settings {
@@ -65,20 +65,20 @@ final class SimulatedCluster: @unchecked Sendable {
         }
     }
 
-    /// Those that are members, or are to be.
+    /// Nodes that are members or are becoming members.
     var members: [SimulatedNode] { nodes.filter { $0.role == .member } }
-    /// Those that run or may run.
+    /// Nodes whose machine is assigned to a node, running or not.
     var present: [SimulatedNode] { nodes.filter { $0.role != .vacant } }
 
-    /// The setting that names machines as seeds.
+    /// Returns the setting that names machines as seeds.
     static func seeds(_ machines: [Machine]) -> String {
         "seeds=" + machines.map { "\($0.address):\(SimulatedCluster.storagePort)" }.joined(separator: ",")
     }
 
-    /// Runs a client's code on a fiber.
+    /// Runs client code on a fiber.
     func run(_ work: @escaping () -> Void) { world.add(after: 1_000, on: clientIncarnation, .begin(.background, work)) }
 
-    /// A client that may speak to all nodes.
+    /// Returns a client session that may use all nodes.
     func session(_ number: Int) -> ClientSession {
         ClientSession(
             number: number, world: world,

@@ -9,40 +9,40 @@ import Primitives
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class SimulatedNode: @unchecked Sendable {
     enum State { case down, starting, up, stopping }
-    /// What its operator wants of it.
+    /// The role the operator assigns to a machine.
     enum Role {
         /// The machine runs no node.
         case vacant
-        /// It is a member, or is to be one.
+        /// The node is a member or is becoming one.
         case member
-        /// It is not started again: others take its place.
+        /// The node is not started again; it is removed or replaced.
         case condemned
     }
 
     let machine: Machine
     private let fabric: NetworkFabric
     private let settings: [String]
-    /// Seeds, and what else its start has of its own.
+    /// Settings of this node only, such as its seeds.
     private var ownSettings: [String]
     private(set) var role: Role
     private(set) var state = State.down
     private(set) var server: NodeServer?
     private var background: SimulatedBackground?
-    /// Of the node that runs, or ran last, on the disk.
+    /// Host id of the node on the disk.
     private(set) var hostID: UUID?
-    /// A version of the metadata in which it is a member.
+    /// An epoch of the metadata in which the node is a member.
     private(set) var memberEpoch: UInt64?
     /// Why the last start failed.
     private(set) var startFailure: String?
     private(set) var starts = 0
-    /// Whether it is to be started again whenever it is down.
+    /// Whether to restart the node whenever it is down.
     var isWanted = false
 
     static let dataDirectory = "/data"
 
     /// - Parameters:
-    ///   - settings: of its configuration, as `key=value`.
-    ///   - ownSettings: those that another node on this machine would not have; nil: it runs none yet.
+    ///   - settings: the common settings, as `key=value`.
+    ///   - ownSettings: the settings of this node only; nil when the machine runs no node yet.
     init(machine: Machine, fabric: NetworkFabric, settings: [String], ownSettings: [String]?) {
         self.machine = machine
         self.fabric = fabric
@@ -54,7 +54,7 @@ final class SimulatedNode: @unchecked Sendable {
     private var world: SimulatedWorld { machine.world }
     var name: String { "node \(machine.index)" }
 
-    /// Starts a process, whose code runs on fibers; it is up when its `listen` has returned.
+    /// Starts the server process on fibers. The node is up when the server's `listen` has returned.
     func start() {
         guard state == .down, role == .member else { return }
         isWanted = true
@@ -83,14 +83,14 @@ final class SimulatedNode: @unchecked Sendable {
             } catch {
                 startFailure = "\(error)"
                 world.tell("\(name): does not start: \(error)")
-                // The process ends, and somebody tries again.
+                // End the process and try again later.
                 end(losesPower: false)
                 retry()
             }
         }
     }
 
-    /// Begins a node anew, on an empty disk.
+    /// Starts a new node on an empty disk.
     func renew(_ ownSettings: [String]) {
         retire()
         self.ownSettings = ownSettings
@@ -98,13 +98,13 @@ final class SimulatedNode: @unchecked Sendable {
         start()
     }
 
-    /// It is not to be started again.
+    /// Prevents the node from being started again.
     func condemn() {
         role = .condemned
         isWanted = false
     }
 
-    /// Ends what runs; the disk is emptied, and the machine free for another node.
+    /// Kills the node, empties its disk and frees the machine for another node.
     func retire() {
         condemn()
         kill(losesPower: false)
@@ -114,7 +114,7 @@ final class SimulatedNode: @unchecked Sendable {
         role = .vacant
     }
 
-    /// Runs an operator's command on a fiber of the process that runs.
+    /// Runs an operator's command on a fiber of the running process.
     func administer(_ work: @escaping @Sendable (NodeServer) -> Void) {
         guard state == .up, let server, let background else { return }
         background.run(.control) { work(server) }
@@ -124,7 +124,7 @@ final class SimulatedNode: @unchecked Sendable {
         world.after(2 * Nanoseconds.second) { [self] in if isWanted { start() } }
     }
 
-    /// Ends the process at once.
+    /// Kills the process at once.
     func kill(losesPower: Bool) {
         guard state != .down else { return }
         world.tell("\(name): \(losesPower ? "loses its power" : "is killed")")
@@ -140,21 +140,21 @@ final class SimulatedNode: @unchecked Sendable {
         machine.disk.death = nil
     }
 
-    /// Ends the process in order.
+    /// Shuts the process down in an orderly way.
     func stop(then: @escaping @Sendable () -> Void) {
         guard state == .up, let server else { return }
         state = .stopping
-        world.tell("\(name): is stopped")
+        world.tell("\(name): is shutting down")
         background?.run(.control) { [self] in
             server.drain()
-            world.tell("\(name): has stopped")
+            world.tell("\(name): has shut down")
             end(losesPower: false)
             then()
         }
     }
 }
 
-/// Hands what a node says to the world's log.
+/// Writes a node's log to the world's log.
 private struct WorldLogHandler: LogHandler {
     let world: SimulatedWorld
     let name: String

@@ -1,31 +1,31 @@
 import Node
 import Primitives
 
-/// What a run is asked to do.
+/// The options of a simulation run.
 public struct SimulationOptions: Sendable {
     public var seed: UInt64 = 1
     public var nodes = 5
-    /// Simulated time under faults.
+    /// Simulated seconds under faults.
     public var seconds = 60
     public var faults = FaultKind.usual
     public var clients = 6
-    /// Settings of the nodes' configuration, as `key=value`; the seed chooses the others.
+    /// Settings of the nodes as `key=value`; the seed chooses the others.
     public var settings: [String] = []
-    /// Names of workloads; all when empty.
+    /// Names of the workloads to run; empty means all.
     public var workloads: [String] = []
     public var detail = SimulationLog.Detail.story
 
     public init() {}
 }
 
-/// What came of a run.
+/// The result of a simulation run.
 public struct SimulationResult: Sendable {
     public var seed: UInt64
     public var violations: [Violation]
     public var requests: Int
     public var unknown: Int
     public var faults: Int
-    /// Changes of the members, which are faults too.
+    /// Changes of the members; included in `faults`.
     public var changes: Int
     public var starts: Int
     public var events: Int
@@ -38,16 +38,17 @@ public struct SimulationResult: Sendable {
     }
 }
 
-/// One run of a cluster, from a seed.
+/// One simulated run of a cluster, determined by a seed.
 ///
-/// 1. All nodes start, and the workloads' tables are made.
-/// 2. Clients work while things go wrong.
-/// 3. Everything heals: all nodes must be up and answer within `progressLimit`, know of each other that they are within `meetingLimit`, and the
-///    members be those that are there.
-/// 4. The clients stop, and the workloads check what is left, before or after a repair of everything, as the seed has it. After it the replicas are
-///    equal, and the checks hold again.
+/// 1. All nodes start, and the workloads' tables are created.
+/// 2. Clients work while faults happen.
+/// 3. All faults end. All nodes must be up and serving within `progressLimit`, must see each other as alive within
+///    `meetingLimit`, and the metadata must list exactly the nodes that run.
+/// 4. The clients stop, every node must accept a write, and all tables are repaired. The workloads check their data
+///    after the repair and, depending on the seed, also before it. After the repair all replicas must be equal.
 ///
-/// It ends at the first violation. SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
+/// The run ends at the first violation. SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread
+/// runs.
 public final class Simulation: @unchecked Sendable {
     private let options: SimulationOptions
     public let world: SimulatedWorld
@@ -61,20 +62,20 @@ public final class Simulation: @unchecked Sendable {
     private var requests = 0
     private var unknown = 0
 
-    /// How long nodes may take to start and answer when nothing goes wrong.
+    /// How long nodes may take to start and serve once all faults have ended.
     static let progressLimit = 300 * Nanoseconds.second
-    /// How long nodes that are up may take to hear of each other.
+    /// How long running nodes may take to see each other as alive.
     static let meetingLimit = 20 * Nanoseconds.second
-    /// How long none of them may be held for dead then.
+    /// How long no node may be considered down after that.
     static let quietTime = 10 * Nanoseconds.second
-    /// How long a node may take to find out that its disk has failed.
+    /// How long a node may take to notice that its disk has failed.
     static let diskPatience = 15 * Nanoseconds.second
-    /// How long a change of the members may take to come to its end then.
+    /// How long a change of the members may take once all faults have ended.
     static let membersLimit = 900 * Nanoseconds.second
-    /// Machines for nodes that join.
+    /// The number of machines for joining nodes.
     static let spares = 2
 
-    /// - Parameter write: takes the lines of the log.
+    /// - Parameter write: called with each line of the log.
     public init(_ options: SimulationOptions, write: @escaping (String) -> Void) {
         self.options = options
         world = SimulatedWorld(seed: options.seed, log: SimulationLog(detail: options.detail, write: write))
@@ -85,7 +86,7 @@ public final class Simulation: @unchecked Sendable {
         nemesis = Nemesis(cluster: cluster, kinds: options.faults)
     }
 
-    /// Names of all workloads.
+    /// The names of all workloads.
     public static var workloadNames: [String] {
         var alone = SimulationOptions()
         alone.nodes = 1
@@ -97,14 +98,14 @@ public final class Simulation: @unchecked Sendable {
         let all: [any Workload] = [
             RegisterWorkload(clients: options.clients), TransactionWorkload(), CounterWorkload(), BatchWorkload(),
             SloppyWorkload(replicas: min(3, options.nodes)),
-            // Only where all copies are on one disk nobody has to hear of a deletion before it may be forgotten.
+            // Purging deletions at once is only safe if a single disk holds all replicas.
             DeletionWorkload(clients: options.clients, forgetsAtOnce: options.nodes == 1 && !options.faults.contains(.members)),
             SchemaWorkload(clients: options.clients), TruncationWorkload(clients: options.clients),
         ]
         return options.workloads.isEmpty ? all : all.filter { options.workloads.contains($0.name) }
     }
 
-    /// Runs it to its end.
+    /// Runs the simulation to its end.
     public func run() -> SimulationResult {
         phases()
         for workload in workloads { violations += workload.violations }
@@ -131,15 +132,16 @@ public final class Simulation: @unchecked Sendable {
         if isViolated { return }
         nemesis.heal()
         isHealed = true
-        // A node whose log has stopped breaks its connections: others hold it for dead, and a change of the members waits for it.
+        // A node whose commit log has failed closes its connections: others consider it down, and a change of the
+        // members waits for it.
         seeToFailedDisks(after: Simulation.diskPatience)
-        guard awaitMembers(), awaitNodes("everything healed"), meet() else { return }
+        guard awaitMembers(), awaitNodes("all faults ended"), meet() else { return }
         seeToFailedDisks(after: 0)
-        guard awaitNodes("failed disks were seen to") else { return }
+        guard awaitNodes("nodes with failed disks were restarted") else { return }
         world.run(atMost: 5 * Nanoseconds.second) { self.isViolated }
         clientsStop = true
         guard world.run(atMost: Simulation.progressLimit, until: { self.clientsRunning == 0 || self.isViolated }) else {
-            violations.append(Violation("clients hang: \(clientsRunning) of them still wait"))
+            violations.append(Violation("clients hang: \(clientsRunning) of them are still waiting"))
             return
         }
         if isViolated { return }
@@ -174,14 +176,14 @@ public final class Simulation: @unchecked Sendable {
         return isUp
     }
 
-    /// Runs until the change of the members that is under way has come to its end.
+    /// Runs until the change of the members under way is complete.
     private func awaitMembers() -> Bool {
         let isDone = world.run(atMost: Simulation.membersLimit) { self.isViolated || self.nemesis.members.isIdle }
         if isViolated { return false }
         if !isDone {
             violations.append(
                 Violation(
-                    "a change of the members is not done \(Simulation.membersLimit / Nanoseconds.second) s after everything healed: "
+                    "a change of the members is not complete \(Simulation.membersLimit / Nanoseconds.second) s after all faults ended: "
                         + "\(nemesis.members.underWay ?? "none")",
                     history: nemesis.members.description
                         + cluster.members.compactMap { node in node.startFailure.map { "\(node.name): \($0)" } }))
@@ -189,7 +191,7 @@ public final class Simulation: @unchecked Sendable {
         return isDone
     }
 
-    /// Has the members know each other and no others.
+    /// Runs until every member knows exactly the current members.
     private func settleMembers() -> Bool {
         let members = nemesis.members
         guard
@@ -202,25 +204,25 @@ public final class Simulation: @unchecked Sendable {
         if !members.isSettled {
             violations.append(
                 Violation(
-                    "the members are not those that are there \(Simulation.progressLimit / Nanoseconds.second) s after everything healed",
+                    "the metadata does not list exactly the running nodes \(Simulation.progressLimit / Nanoseconds.second) s after all faults ended",
                     history: members.description))
         }
         return !isViolated
     }
 
-    /// Runs until every node holds all members for alive, and a while longer, in which none may be held for dead.
+    /// Runs until every node sees all members as alive, then for `quietTime`, in which no node may be considered down.
     private func meet() -> Bool {
         let members = cluster.members
         func strangers() -> [String] {
             members.compactMap { node in
                 let dead = node.server?.deadMembers ?? []
                 let names = dead.map { id in members.first { $0.hostID == id }?.name ?? "\(id)" }
-                return names.isEmpty ? nil : "\(node.name) holds \(names.joined(separator: ", ")) for dead"
+                return names.isEmpty ? nil : "\(node.name) considers \(names.joined(separator: ", ")) down"
             }
         }
         var found: [String] = []
         var next: UInt64 = 0
-        /// Looks ten times a second.
+        /// Checks ten times per simulated second.
         func know(_ isKnown: Bool) -> Bool {
             if isViolated { return true }
             guard world.now >= next else { return false }
@@ -231,28 +233,28 @@ public final class Simulation: @unchecked Sendable {
         let limit = options.faults.contains(.members) ? Simulation.membersLimit : Simulation.meetingLimit
         guard world.run(atMost: limit, until: { know(true) }) else {
             violations.append(
-                Violation("nodes do not know that others live \(limit / Nanoseconds.second) s after everything healed", history: found))
+                Violation("nodes consider others down \(limit / Nanoseconds.second) s after all faults ended", history: found))
             return false
         }
         if world.run(atMost: Simulation.quietTime, until: { know(false) }), !isViolated {
-            violations.append(Violation("a node is held for dead though nothing goes wrong any more", history: found))
+            violations.append(Violation("a node is considered down after all faults ended", history: found))
         }
         return !isViolated
     }
 
-    /// Starts nodes again whose storage says that it needs it.
-    /// - Parameter patience: for how long they may find out.
+    /// Restarts the nodes whose storage reports a failure.
+    /// - Parameter patience: how long to run first, so that nodes can notice failures.
     private func seeToFailedDisks(after patience: UInt64) {
         world.run(atMost: patience) { self.isViolated }
         for node in cluster.members {
             guard let server = node.server, let failure = server.storage.failure else { continue }
-            world.tell("\(node.name): is started again, for it says: \(failure)")
+            world.tell("\(node.name): is restarted because its storage failed: \(failure)")
             node.kill(losesPower: false)
             node.start()
         }
     }
 
-    /// Runs a client's work until it is done.
+    /// Runs a client's work until it is done, at most for `limit`.
     private func inTime(_ what: String, limit: UInt64 = Simulation.progressLimit, _ work: @escaping (ClientSession) -> Void) -> Bool {
         var isDone = false
         let session = cluster.session(1000)
@@ -275,7 +277,7 @@ public final class Simulation: @unchecked Sendable {
                 let reply = session.run(statement, "ONE", node: 0)
                 if reply.isDone { break }
                 if reply.isMeaningless {
-                    violations.append(Violation("a table cannot be made: \(statement)", history: [reply.text]))
+                    violations.append(Violation("a table cannot be created: \(statement)", history: [reply.text]))
                     return
                 }
                 session.sleep(500 * Nanoseconds.millisecond)
@@ -294,7 +296,7 @@ public final class Simulation: @unchecked Sendable {
                     let workload = world.random.pick(workloads)
                     workload.step(session)
                     if world.random.happens(0.05) { session.moveOn() }
-                    // Enough to notice what does not go on: when all is well, little is learned from more.
+                    // Few requests after healing: enough to detect a stall.
                     let most = (isHealed ? 1500 : 150) * Nanoseconds.millisecond
                     session.sleep(world.random.nanoseconds(Nanoseconds.millisecond...most))
                 }
@@ -317,15 +319,15 @@ public final class Simulation: @unchecked Sendable {
         }
     }
 
-    /// Makes all replicas equal through one node; another then finds no difference.
+    /// Repairs all tables through one node; a preview by another must find no difference.
     private func repair(_ session: ClientSession) {
         let nodes = world.random.shuffled(cluster.members)
         guard let first = nodes.first, let last = nodes.last else { return }
         guard let outcome = command("the repair", of: first, isPreview: false) else { return }
-        world.tell("\(first.name) has repaired: \(outcome.differing) stretches differed, \(outcome.rowsSent) rows were sent")
+        world.tell("\(first.name) has repaired: \(outcome.differing) token ranges differed, \(outcome.rowsSent) rows were sent")
         guard let again = command("a second repair", of: last, isPreview: true) else { return }
         if again.differing > 0 {
-            violations.append(Violation("replicas differ after a repair: a second one finds \(again.differing) stretches"))
+            violations.append(Violation("replicas differ after a repair: a second one finds \(again.differing) differing token ranges"))
         }
     }
 
@@ -335,7 +337,7 @@ public final class Simulation: @unchecked Sendable {
         case .success(let outcome):
             violations.append(Violation("\(what) by \(node.name) is not complete", history: Array(outcome.failures.prefix(8))))
         case .failure(let error): violations.append(Violation("\(what) by \(node.name) fails: \(error)"))
-        case nil: violations.append(Violation("\(what) by \(node.name) came to no end"))
+        case nil: violations.append(Violation("\(what) by \(node.name) did not finish"))
         }
         return nil
     }

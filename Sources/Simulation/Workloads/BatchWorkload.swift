@@ -1,11 +1,11 @@
-/// Logged batches over two partitions: in the end both have them, or neither.
+/// Logged batches over two partitions: in the end both partitions have the batch, or neither.
 ///
-/// Most batches have a pair of partitions of their own, so that a later batch does not hide that one was torn.
+/// Each batch has a pair of partitions of its own, so that a later batch cannot hide a torn one.
 ///
-/// SAFETY: `@unchecked Sendable` as `Workload` says.
+/// SAFETY: `@unchecked Sendable`, see `Workload`.
 public final class BatchWorkload: Workload, @unchecked Sendable {
     private struct Batch {
-        /// Its partitions are twice this, and the next.
+        /// The batch writes partitions 2 * pair and 2 * pair + 1.
         var pair: Int
         var isAcknowledged: Bool
         var called: UInt64
@@ -16,9 +16,9 @@ public final class BatchWorkload: Workload, @unchecked Sendable {
     private var nextPair = 0
     public private(set) var violations: [Violation] = []
 
-    /// How long what was begun may take to be whole, when all is well.
+    /// How long an unfinished batch may take to complete once all faults have ended.
     static let patience = 180 * Nanoseconds.second
-    /// Acknowledged batches looked at in the end; those of unknown outcome are all looked at.
+    /// The number of acknowledged batches checked in the end. All batches of unknown outcome are checked.
     static let sampleSize = 40
 
     public init() {}

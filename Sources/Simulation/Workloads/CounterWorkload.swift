@@ -1,6 +1,6 @@
-/// Counters: what they hold lies between what was acknowledged and what was attempted.
+/// Counters: every read is between what was acknowledged and what was attempted.
 ///
-/// SAFETY: `@unchecked Sendable` as `Workload` says.
+/// SAFETY: `@unchecked Sendable`, see `Workload`.
 public final class CounterWorkload: Workload, @unchecked Sendable {
     public let name = "counters"
     private var counters = (0..<3).map { CounterHistory(name: "counter \($0)") }

@@ -1,23 +1,23 @@
-/// Rows that come and go: what was deleted does not come back.
+/// Rows that are written and deleted: deleted rows do not come back.
 ///
-/// Each row has one writer. A deletion is of the row, of its cell, of a slice of the partition or of the partition, all of whose rows the writer owns.
-/// Partitions are read whole or in small pages, which end among deleted rows too. Files of like size are compacted two by two, so that deletions and what
-/// they hide come together late.
+/// Each row has a single writer. Deletions cover a row, a slice of the partition, or the whole partition; all rows of a
+/// partition belong to one writer. Partitions are read whole or in small pages, whose boundaries may fall among deleted
+/// rows. Compaction merges two sstables of similar size at a time, so that deletions meet the data they hide late.
 ///
-/// SAFETY: `@unchecked Sendable` as `Workload` says.
+/// SAFETY: `@unchecked Sendable`, see `Workload`.
 public final class DeletionWorkload: Workload, @unchecked Sendable {
     public let name = "deletions"
     private let clients: Int
     private let forgetsAtOnce: Bool
-    /// By partition, which is a client's, and row.
+    /// Histories by partition, one per client, and row.
     private var rows: [[VersionedHistory]]
-    /// The writer's clock: one for a partition, for deletions may be of several rows.
+    /// The timestamp counter of each partition. Shared by its rows, because one deletion may cover several rows.
     private var stamps: [Int]
     public private(set) var violations: [Violation] = []
 
     static let rowsPerPartition = 8
 
-    /// - Parameter forgetsAtOnce: deletions are kept no longer than there is something to hide.
+    /// - Parameter forgetsAtOnce: whether `gc_grace_seconds` is 0.
     public init(clients: Int, forgetsAtOnce: Bool) {
         self.clients = clients
         self.forgetsAtOnce = forgetsAtOnce
@@ -45,7 +45,7 @@ public final class DeletionWorkload: Workload, @unchecked Sendable {
         let last = DeletionWorkload.rowsPerPartition - 1
         switch world.random.int(0...9) {
         case 0...4:
-            // Unique values: the row's next version.
+            // The row's next version, so that values are unique.
             let value = rows[partition][row].nextValue
             let pad = String(repeating: "x", count: world.random.happens(0.2) ? world.random.int(0...4000) : 8)
             write(

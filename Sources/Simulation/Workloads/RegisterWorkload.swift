@@ -1,9 +1,11 @@
-/// Registers written and read at `QUORUM`: no acknowledged write is lost, no read goes back, and everybody reads what was written.
+/// Registers written and read at `QUORUM`: no acknowledged write is lost, no read goes back in time, and reads see only
+/// values that were written.
 ///
-/// Each register has one writer, which puts its versions as values and as timestamps; rows are padded, so that memtables fill and tables are compacted. Of the
-/// registers of a writer each is written half as often as the one before: what is written often soon hides that a replica missed something.
+/// Each register has a single writer, which uses its versions as values and as timestamps. Rows are padded so that
+/// memtables fill and sstables are compacted. Each register of a writer is written half as often as the one before:
+/// frequent writes soon hide that a replica missed one.
 ///
-/// SAFETY: `@unchecked Sendable` as `Workload` says.
+/// SAFETY: `@unchecked Sendable`, see `Workload`.
 public final class RegisterWorkload: Workload, @unchecked Sendable {
     public let name = "registers"
     private let clients: Int

@@ -1,18 +1,19 @@
-/// Tables made by several clients at once: one of them makes it, all nodes know the same, and what was acknowledged stays.
+/// Tables created by several clients at once: one of them creates the table, all nodes agree on it, and acknowledged
+/// tables stay.
 ///
-/// SAFETY: `@unchecked Sendable` as `Workload` says.
+/// SAFETY: `@unchecked Sendable`, see `Workload`.
 public final class SchemaWorkload: Workload, @unchecked Sendable {
     public let name = "schema"
     private let clients: Int
-    /// Tables whose making was acknowledged, by round.
+    /// The rounds whose table creation was acknowledged.
     private var acknowledged: Set<Int> = []
-    /// The ids of those of which somebody was told.
+    /// The table ids that clients have seen, by round.
     private var ids: [Int: String] = [:]
-    /// Per client, the round it took part in last.
+    /// The last round of each client.
     private var rounds: [Int]
     public private(set) var violations: [Violation] = []
 
-    /// How often the clients make a table.
+    /// The time between two rounds.
     static let period = 8 * Nanoseconds.second
     static let rounds = 20
 
@@ -30,7 +31,7 @@ public final class SchemaWorkload: Workload, @unchecked Sendable {
         let reply = session.run("CREATE TABLE IF NOT EXISTS sim.made_\(round) (k int PRIMARY KEY, by_\(session.number) int, pad text)")
         if reply.isDone {
             acknowledged.insert(round)
-            // Who was told that it is there may use it at once, through the same node.
+            // After the acknowledgement, the client may use the table at once through the same node.
             let use = session.run("INSERT INTO sim.made_\(round) (k, pad) VALUES (\(session.number), 'x')")
             if !use.text.contains("made_") { violations += use.complaints(of: self) }
             let told = session.run(
@@ -41,10 +42,10 @@ public final class SchemaWorkload: Workload, @unchecked Sendable {
         }
     }
 
-    /// The same table for all, from the first who was told to the end.
+    /// Checks that a table has the same id for all clients and in the end.
     private func compare(_ round: Int, _ id: String) {
         if let known = ids[round], known != id {
-            violations.append(Violation("the table sim.made_\(round) was acknowledged as \(known), and is \(id)"))
+            violations.append(Violation("the table sim.made_\(round) was acknowledged with id \(known), but now has id \(id)"))
         }
         ids[round] = id
     }
@@ -52,7 +53,7 @@ public final class SchemaWorkload: Workload, @unchecked Sendable {
     public func finish(_ session: ClientSession, _ readers: FinalReaders) {
         compare(session, readers, "SELECT keyspace_name, table_name, id FROM system_schema.tables WHERE keyspace_name = 'sim'") { rows in
             for round in self.acknowledged.sorted() where !rows.contains(where: { $0.count > 1 && $0[1] == "\"made_\(round)\"" }) {
-                self.violations.append(Violation("the table sim.made_\(round) was acknowledged and is not there in the end"))
+                self.violations.append(Violation("the table sim.made_\(round) was acknowledged but does not exist in the end"))
             }
             for row in rows where row.count > 2 {
                 guard let round = Int(row[1].filter(\.isNumber)), row[1] == "\"made_\(round)\"" else { continue }
@@ -62,7 +63,8 @@ public final class SchemaWorkload: Workload, @unchecked Sendable {
         compare(session, readers, "SELECT table_name, column_name, type FROM system_schema.columns WHERE keyspace_name = 'sim'") { _ in }
     }
 
-    /// Asks every node, which tells what it knows itself, until all say the same or the time is up.
+    /// Runs the statement on every node at `ONE`, which reads the node's own schema, until all answers are equal or the
+    /// time is up.
     private func compare(_ session: ClientSession, _ readers: FinalReaders, _ statement: String, _ check: ([[String]]) -> Void) {
         let deadline = session.now + 60 * Nanoseconds.second
         while true {

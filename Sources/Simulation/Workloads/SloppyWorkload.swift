@@ -1,20 +1,21 @@
-/// Writes to a keyspace with a sloppy quorum: what was acknowledged comes to its replicas in the end, also where others had to stand in for them.
+/// Writes to a keyspace with a sloppy quorum: every acknowledged write reaches its replicas in the end, even if other
+/// nodes stored it as a hint at first.
 ///
-/// Reads may miss it until then, so that only the end is looked at.
+/// Reads may miss it until then, so only the final state is checked.
 ///
-/// SAFETY: `@unchecked Sendable` as `Workload` says.
+/// SAFETY: `@unchecked Sendable`, see `Workload`.
 public final class SloppyWorkload: Workload, @unchecked Sendable {
     public let name = "sloppy"
     private let replicas: Int
     private var next = 0
-    /// Keys and when they were written.
+    /// The acknowledged keys and when their writes were called.
     private var acknowledged: [(key: Int, called: UInt64)] = []
     public private(set) var violations: [Violation] = []
 
-    /// How long what stand-ins keep may take to arrive, when all is well.
+    /// How long hints may take to arrive once all faults have ended.
     static let patience = 180 * Nanoseconds.second
 
-    /// - Parameter replicas: of each row.
+    /// - Parameter replicas: the replication factor.
     public init(replicas: Int) { self.replicas = replicas }
 
     public var tables: [String] {

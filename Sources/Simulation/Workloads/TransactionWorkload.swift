@@ -1,15 +1,15 @@
-/// Lightweight transactions on a few partitions: their histories have an order that single registers explain.
+/// Lightweight transactions on a few partitions: their histories are linearizable.
 ///
-/// A register takes part until its history is as long as can be checked; then a new one takes its place.
+/// A register is used until its history has `historyLimit` operations; then a new one replaces it.
 ///
-/// SAFETY: `@unchecked Sendable` as `Workload` says.
+/// SAFETY: `@unchecked Sendable`, see `Workload`.
 public final class TransactionWorkload: Workload, @unchecked Sendable {
     private struct Register {
         let key: Int
         var history: [RegisterOperation] = []
-        /// The value seen last: a guess of what to expect.
+        /// The value seen last, used as the expected value.
         var guess = 0
-        /// Operations under way.
+        /// The number of operations under way.
         var busy = 0
     }
 
@@ -21,14 +21,14 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
     public private(set) var violations: [Violation] = []
 
     static let registers = 2
-    /// Operations of one register.
+    /// The greatest number of operations of a register.
     static let historyLimit = 80
 
     public init() {
         for _ in 0..<TransactionWorkload.registers { addRegister() }
     }
 
-    /// Promises and proposals of Paxos are synced in every mode, and what is lost of the commits is finished again.
+    /// False: Paxos promises and proposals are synced in every mode, and lost commits are completed again.
     public var needsSyncedLog: Bool { false }
 
     public var tables: [String] { ["CREATE TABLE IF NOT EXISTS sim.transactions (k int PRIMARY KEY, v int)"] }
@@ -52,7 +52,7 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
         let key = active[slot].key
         let called = Int(session.now)
         let kind = operate(session, key, guess: active[slot].guess)
-        // The register stays in its place as long as something is under way.
+        // The register stays in its slot while operations are under way.
         active[slot].busy -= 1
         if let kind {
             active[slot].history.append(RegisterOperation(kind: kind.kind, called: called, returned: kind.isKnown ? Int(session.now) : nil))
@@ -63,8 +63,8 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
         }
     }
 
-    /// One operation on a register: a read, an insert or an update, with its condition.
-    /// - Returns: what it did; nil when certainly nothing.
+    /// Runs one operation on a register: a read, a conditional insert or a conditional update.
+    /// - Returns: its effect; nil when it certainly had none.
     private func operate(_ session: ClientSession, _ key: Int, guess: Int) -> (kind: RegisterOperation.Kind, isKnown: Bool)? {
         if session.world.random.happens(0.3) {
             let reply = session.run("SELECT v FROM sim.transactions WHERE k = \(key)", "SERIAL")
@@ -83,9 +83,10 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
         switch reply {
         case .done(let rows, _):
             if reply.isApplied { return (.swap(guess, new), true) }
-            // [applied], then the row as it was found: k, v after an insert, v after an update.
+            // [applied], then the row found: k, v after an insert, v after an update.
             return (.read(value(rows.first.flatMap { $0.count > 1 ? $0.last : nil })), true)
-        // Turned away before it began; but another may already have taken over what it proposed, so only what makes no sense is certain.
+        // Another proposer may have completed a proposal that failed, so only an invalid request certainly had no
+        // effect.
         case .failed: return reply.isMeaningless ? nil : (.swap(guess, new), false)
         case .unknown: return (.swap(guess, new), false)
         }
@@ -105,7 +106,7 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
     public func finish(_ session: ClientSession, _ readers: FinalReaders) {
         for slot in active.indices {
             let called = Int(session.now)
-            // A serial read first: it finishes what may be under way.
+            // A serial read first: it completes transactions under way.
             guard let rows = readers.rows("SELECT v FROM sim.transactions WHERE k = \(active[slot].key)", "SERIAL", node: 0) else {
                 continue
             }

@@ -1,9 +1,10 @@
-/// Tables that are emptied again and again: nothing written before comes back, and nothing written after is lost.
+/// Tables that are truncated repeatedly: no earlier row comes back, and no later row is lost.
 ///
-/// Each table has one client, which alone reads and writes it, so that what comes before a TRUNCATE and what after is certain; hints, logged batches and
-/// messages that are late are what could bring rows back. While it is unknown what became of a TRUNCATE the client only empties the table again.
+/// Each table belongs to one client, the only one to read and write it, so that it is certain which writes precede a
+/// TRUNCATE. Hints, logged batches and late messages could bring rows back. While the outcome of a TRUNCATE is unknown,
+/// the client only truncates the table again.
 ///
-/// SAFETY: `@unchecked Sendable` as `Workload` says.
+/// SAFETY: `@unchecked Sendable`, see `Workload`.
 public final class TruncationWorkload: Workload, @unchecked Sendable {
     public let name = "truncations"
     private struct Table {
@@ -16,7 +17,7 @@ public final class TruncationWorkload: Workload, @unchecked Sendable {
 
     static let rowsPerTable = 6
 
-    /// - Parameter clients: those above the second do nothing.
+    /// - Parameter clients: the number of clients; only the first two have a table.
     public init(clients: Int) {
         emptied = (0..<min(2, clients)).map { table in
             Table(rows: (0..<TruncationWorkload.rowsPerTable).map { VersionedHistory(name: "row \($0) of emptied_\(table)") })

@@ -1,17 +1,18 @@
-/// Something clients do to a cluster, and what must hold of it.
+/// A kind of client load, and the guarantees it checks.
 ///
-/// `step` and `finish` are called on fibers. SAFETY: implementations are touched by the world's thread.
+/// `step` and `finish` are called on fibers. SAFETY: only the world's thread touches implementations.
 public protocol Workload: AnyObject, Sendable {
     var name: String { get }
-    /// Statements that make its tables.
+    /// The statements that create its tables.
     var tables: [String] { get }
-    /// Whether what it checks was acknowledged by a sync in some modes of the log only: in the others a loss of power may cost it.
+    /// Whether some commit log sync modes acknowledge the writes it checks before they are synced, so that a power loss
+    /// may lose them.
     var needsSyncedLog: Bool { get }
-    /// Does one thing.
+    /// Performs one operation.
     func step(_ session: ClientSession)
-    /// What was violated until now.
+    /// The violations found so far.
     var violations: [Violation] { get }
-    /// Checks what is left when all is well again: every node must answer, and all the same.
+    /// Checks the final state once all faults have ended: every node must answer, and all answers must agree.
     func finish(_ session: ClientSession, _ readers: FinalReaders)
 }
 
@@ -20,36 +21,37 @@ extension Workload {
 }
 
 extension LineReply {
-    /// A violation when the request was refused as one that makes no sense, which no fault explains.
+    /// Returns a violation if the server rejected the request as invalid, which no fault explains.
     func complaints(of workload: any Workload) -> [Violation] {
-        isMeaningless ? [Violation("\(workload.name): refused as meaningless", history: [text])] : []
+        isMeaningless ? [Violation("\(workload.name): rejected as invalid", history: [text])] : []
     }
 }
 
 extension [[String]] {
-    /// The number beside a key, in rows of keys and values; nil when there is none.
+    /// Returns the number next to a key in rows of keys and values; nil when there is none.
     func value(of key: Int) -> Int? { first { $0.first == String(key) }.flatMap { $0.count > 1 ? Int($0[1]) : nil } }
 }
 
-/// Reads of the end: every node is asked, until it answers or the time is up.
+/// The reads of the final checks: every node is asked until it answers or the time is up.
 public final class FinalReaders {
     private let session: ClientSession
     private let patience: UInt64
     private let areRepaired: Bool
-    /// How long a hint that rested may still come after a repair.
+    /// How long a delayed hint may still arrive after a repair, in nanoseconds.
     static let hintTime = 60 * Nanoseconds.second
     private(set) var violations: [Violation] = []
 
     /// - Parameters:
-    ///   - patience: how long nodes may take to answer.
-    ///   - areRepaired: replicas hold the same, whoever asks one alone; the repair's own comparison is not believed.
+    ///   - patience: how long a node may take to answer, in nanoseconds.
+    ///   - areRepaired: whether replicas must be equal when read individually. This does not rely on the repair's own
+    ///     comparison.
     init(session: ClientSession, patience: UInt64, areRepaired: Bool) {
         self.session = session
         self.patience = patience
         self.areRepaired = areRepaired
     }
 
-    /// The answer of a node; nil when it gives none in time, which is a violation.
+    /// Returns a node's answer; nil, after recording a violation, when it gives none in time.
     func rows(_ statement: String, _ consistency: String, node: Int) -> [[String]]? {
         let deadline = session.now + patience
         while true {
@@ -58,7 +60,7 @@ public final class FinalReaders {
             if session.now >= deadline || reply.isMeaningless {
                 violations.append(
                     Violation(
-                        "\(session.name(of: node)) does not answer though all is well again: \(statement) at \(consistency)",
+                        "\(session.name(of: node)) does not answer after all faults ended: \(statement) at \(consistency)",
                         history: [reply.text]))
                 return nil
             }
@@ -66,7 +68,8 @@ public final class FinalReaders {
         }
     }
 
-    /// After a repair: whether all nodes come to answer the same at `ONE`, before a read at `ALL` makes them. True before one.
+    /// Returns whether, after a repair, all nodes give the same answer at `ONE`, before a read at `ALL` repairs them.
+    /// True before a repair.
     func areEqual(_ statement: String) -> Bool {
         guard areRepaired else { return true }
         let deadline = session.now + FinalReaders.hintTime
@@ -74,7 +77,7 @@ public final class FinalReaders {
             let answers = (0..<session.nodeCount).compactMap { rows(statement, "ONE", node: $0) }
             guard answers.count == session.nodeCount, let first = answers.first else { return false }
             guard let other = answers.firstIndex(where: { $0 != first }) else { return true }
-            // A hint that was under way may come now.
+            // A hint under way may still arrive.
             if session.now < deadline {
                 session.sleep(4 * Nanoseconds.second)
                 continue
@@ -89,7 +92,8 @@ public final class FinalReaders {
         }
     }
 
-    /// What all nodes answer at `ALL`, then at `ONE`, when they agree; a violation when they do not.
+    /// Returns the answer all nodes give at `ALL` and then at `ONE`; nil, after recording a violation, when they
+    /// differ.
     func agreed(_ statement: String) -> [[String]]? {
         guard areEqual(statement) else { return nil }
         var first: [[String]]?

@@ -1,6 +1,6 @@
 import Primitives
 
-/// Random choices that follow from a seed.
+/// Random choices determined by a seed.
 public struct Chance: Sendable {
     public var generator: SeededRandom
 
@@ -8,19 +8,19 @@ public struct Chance: Sendable {
 
     public mutating func next() -> UInt64 { generator.next() }
 
-    /// A number of a range.
+    /// Returns a random number in the range.
     public mutating func int(_ range: ClosedRange<Int>) -> Int { range.lowerBound + Int(generator.next() % UInt64(range.count)) }
 
     public mutating func nanoseconds(_ range: ClosedRange<UInt64>) -> UInt64 {
         range.lowerBound + generator.next() % (range.upperBound - range.lowerBound + 1)
     }
 
-    /// True with a probability.
+    /// Returns true with this probability.
     public mutating func happens(_ probability: Double) -> Bool {
         probability > 0 && Double(generator.next() >> 11) / Double(1 << 53) < probability
     }
 
-    /// One of several.
+    /// Returns a random element. REQUIRES: `elements` is not empty.
     public mutating func pick<Element>(_ elements: [Element]) -> Element { elements[int(0...elements.count - 1)] }
 
     public mutating func shuffled<Element>(_ elements: [Element]) -> [Element] {

@@ -1,4 +1,4 @@
-/// What happens at a time, and to whom.
+/// An action scheduled for a time, on behalf of a process.
 struct Event {
     enum Action {
         /// On no thread.
@@ -9,16 +9,16 @@ struct Event {
         case resume(SimulatedThread)
     }
 
-    /// Nanoseconds since the beginning.
+    /// Nanoseconds since the world began.
     var time: UInt64
-    /// Events of one time happen in this order.
+    /// Events at the same time run in this order.
     var order: UInt64
-    /// Whose event it is: nothing happens to who is dead, and later to who is paused.
+    /// The process concerned, if any: the event is dropped if it is dead, and deferred while its machine is paused.
     var incarnation: Incarnation?
     var action: Action
 }
 
-/// Events by time and order: a binary heap of plain numbers, which say where the events lie.
+/// A queue of events sorted by time and order: a binary heap whose entries hold the slots of the events.
 struct EventQueue {
     private struct Entry {
         var time: UInt64
@@ -31,7 +31,7 @@ struct EventQueue {
     private var free: [Int] = []
 
     var count: Int { heap.count }
-    /// When the first event happens.
+    /// The time of the first event.
     var firstTime: UInt64? { heap.first?.time }
 
     @inline(__always) private static func precedes(_ a: Entry, _ b: Entry) -> Bool {
@@ -67,7 +67,7 @@ struct EventQueue {
         return event
     }
 
-    /// Puts an entry where the first was.
+    /// Puts an entry in place of the removed first one and restores the heap.
     private mutating func sink(_ entry: Entry) {
         var hole = 0
         let count = heap.count

@@ -1,6 +1,6 @@
 import Platform
 
-/// A machine of the simulated world: its disk, its clocks, and how it fares.
+/// A machine of the simulated world: its disk, its clocks and its process.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class Machine: @unchecked Sendable {
@@ -8,21 +8,21 @@ public final class Machine: @unchecked Sendable {
     public let address: String
     public let world: SimulatedWorld
     private(set) var disk: SimulatedDisk
-    /// Nothing happens on the machine until then.
+    /// The machine is paused until this time.
     private(set) var pausedUntil: UInt64 = 0
-    /// What would have happened meanwhile.
+    /// Events of the machine deferred by a pause.
     private var held: [Event] = []
-    /// By how much the wall clock is wrong, in microseconds.
+    /// The error of the wall clock, in microseconds.
     var skewMicroseconds: Int64 = 0
-    /// Where the monotonic clock stood when the world began.
+    /// The monotonic clock's value when the world began, in nanoseconds.
     let monotonicStart: UInt64
-    /// Identifies the run of the machine; another after a loss of power.
+    /// The boot number; a power loss increases it.
     private(set) var boot: UInt64 = 1
-    /// The process that runs, or ran last.
+    /// The running process, or the last one.
     private(set) var incarnation: Incarnation?
     private var incarnations = 0
 
-    /// The wall clock when the world begins: 14 November 2023.
+    /// The wall-clock time at which the world begins: 14 November 2023.
     static let epochMicroseconds: Int64 = 1_700_000_000_000_000
 
     init(index: Int, address: String, world: SimulatedWorld) {
@@ -34,14 +34,14 @@ public final class Machine: @unchecked Sendable {
         disk.world = world
     }
 
-    /// Puts an empty disk in the place of the one there was.
+    /// Replaces the disk by an empty one.
     func replaceDisk() {
         precondition(incarnation?.isAlive != true, "a process uses the disk")
         disk = SimulatedDisk(seed: world.random.next())
         disk.world = world
     }
 
-    /// Lets the machine stand still, until a time if it does not already for longer.
+    /// Pauses the machine until a time, or longer if it is paused for longer already.
     func pause(until time: UInt64) {
         guard time > pausedUntil else { return }
         pausedUntil = time
@@ -56,7 +56,7 @@ public final class Machine: @unchecked Sendable {
         world.release(events)
     }
 
-    /// Keeps what happens on the machine until the pause is over.
+    /// Defers an event until the pause ends.
     func hold(_ event: Event) { held.append(event) }
 
     /// Starts a process.
@@ -68,7 +68,7 @@ public final class Machine: @unchecked Sendable {
         return new
     }
 
-    /// Ends the process at once. Of its disk, what was not synced stays with the kernel, or is lost with the power.
+    /// Ends the process at once. Unsynced data stays in the kernel's cache, unless the machine loses power.
     func end(losesPower: Bool) {
         incarnation?.isAlive = false
         if losesPower {
@@ -80,9 +80,9 @@ public final class Machine: @unchecked Sendable {
     }
 }
 
-/// One process on a machine: what belongs to it is dropped when it dies.
+/// One process on a machine. Events that belong to it are dropped when it dies.
 ///
-/// SAFETY: `@unchecked Sendable` as `Machine`.
+/// SAFETY: `@unchecked Sendable`, see `Machine`.
 public final class Incarnation: @unchecked Sendable {
     public let machine: Machine
     let number: Int

@@ -1,16 +1,16 @@
 import Primitives
 
-/// What happened in a run, in order: lines for people, and a fingerprint of everything.
+/// The log of a run: lines for people, and a fingerprint of all events logged.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class SimulationLog: @unchecked Sendable {
-    /// How much of it is written out.
+    /// How much of the log is written out.
     public enum Detail: Int, Sendable, Comparable {
-        /// Nothing but the result.
+        /// Only the result.
         case result
         /// Faults, starts and phases.
         case story
-        /// Every request and what nodes say, too.
+        /// Also every request and the nodes' own logs.
         case everything
 
         public static func < (a: Detail, b: Detail) -> Bool { a.rawValue < b.rawValue }
@@ -18,18 +18,18 @@ public final class SimulationLog: @unchecked Sendable {
 
     private let detail: Detail
     private let write: (String) -> Void
-    /// Of all lines, written out or not.
+    /// A hash of all lines, whether written out or not.
     public private(set) var fingerprint: UInt64 = 0
-    /// The last lines, for who asks what led to a violation.
+    /// The number of lines, whether written out or not.
     private(set) var lines = 0
 
-    /// - Parameter write: takes a line, without its end.
+    /// - Parameter write: called with each line, without a line end.
     public init(detail: Detail, write: @escaping (String) -> Void) {
         self.detail = detail
         self.write = write
     }
 
-    /// Notes what happened at a time.
+    /// Logs a line for a time.
     func note(_ nanoseconds: UInt64, _ level: Detail, _ text: String) {
         let line = "\(SimulationLog.seconds(nanoseconds)) \(text)"
         fingerprint = Checksum.xxh3(Array(line.utf8), seed: fingerprint)
@@ -37,7 +37,7 @@ public final class SimulationLog: @unchecked Sendable {
         if level <= detail { write(line) }
     }
 
-    /// Seconds with six decimals.
+    /// Formats a time as seconds with six decimals.
     static func seconds(_ nanoseconds: UInt64) -> String {
         let micros = String(nanoseconds / 1_000 % 1_000_000)
         let whole = String(nanoseconds / Nanoseconds.second)
@@ -47,8 +47,8 @@ public final class SimulationLog: @unchecked Sendable {
 }
 
 extension SimulatedWorld {
-    /// Notes what people should read of a run.
+    /// Logs an event of the story.
     func tell(_ text: String) { log.note(now, .story, text) }
-    /// Notes a detail.
+    /// Logs a detail.
     func trace(_ text: String) { log.note(now, .everything, text) }
 }

@@ -4,24 +4,24 @@ import Glibc
 
 struct AdminCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "admin", abstract: "Asks and tells a running node.",
+        commandName: "admin", abstract: "Runs an administrative command on a running node.",
         discussion: """
-            Commands: status, info, tablestats, compactionstats, flush, compact, drain, snapshot, listsnapshots, clearsnapshot, import; of the \
+            Commands: status, info, tablestats, compactionstats, flush, compact, drain, snapshot, listsnapshots, clearsnapshot, import; for the \
             cluster: ring, gossipinfo, failuredetector, listhints, repair, decommission, removenode HOST-ID. \
             Words after the command are a keyspace and a table, or name=value: admin snapshot demo airports name=before-upgrade. \
-            admin import KEYSPACE.TABLE DIR takes the files that auspex load --to-sstables DIR made into the table, all of them or none, and says \
-            how many rows came in; DIR is on the node's machine and stays as it is. admin ring KEYSPACE shows the replicas of every range; admin \
-            ring --simulate [nodes=6] [racks=1] [num_tokens=16] [partitions=256] compares how evenly the token strategies divide the ring and what a \
-            join and a leave move. repair [KEYSPACE [TABLE]] compares the replicas of the node's ranges and makes them equal, with --preview it \
-            only says what would move; after=TOKEN through=TOKEN narrows it, everywhere=true takes the whole ring, fresh=true does not go on with an \
-            interrupted one. decommission has the node give its data to the others and leave; removenode has the others take over what a dead \
-            member owned.
+            admin import KEYSPACE.TABLE DIR adds the sstables that auspex load --to-sstables DIR made to the table, all of them or none, and prints \
+            how many rows they hold; DIR is on the node's machine and is not changed. admin ring KEYSPACE shows the replicas of every range; admin \
+            ring --simulate [nodes=6] [racks=1] [num_tokens=16] [partitions=256] compares how evenly the token strategies divide the ring and how \
+            much data a join and a leave move. repair [KEYSPACE [TABLE]] compares the replicas of the node's ranges and makes them equal; with \
+            --preview it only prints what would be sent; after=TOKEN through=TOKEN restricts it to a range, everywhere=true covers the whole ring, \
+            fresh=true does not continue an interrupted repair. decommission moves the node's data to the other nodes and removes it from the \
+            cluster; removenode lets the other nodes take over the ranges of a dead member.
             """)
 
     @Argument(help: "The command.")
     var command: String
 
-    @Argument(help: "What it is about: [KEYSPACE [TABLE]] [name=value ...]")
+    @Argument(help: "The arguments: [KEYSPACE [TABLE]] [name=value ...]")
     var words: [String] = []
 
     @Option(help: "The node's address.")
@@ -33,19 +33,19 @@ struct AdminCommand: ParsableCommand {
     @Option(help: "The name of a snapshot.")
     var name: String?
 
-    @Option(help: "Seconds the command may take.")
+    @Option(help: "The timeout in seconds.")
     var timeout = 3600
 
-    @Flag(help: "With repair: says what would move, and moves nothing.")
+    @Flag(help: "With repair: print what would be sent and send nothing.")
     var preview = false
 
-    @Flag(help: "With ring: tries the token strategies instead of showing the ring.")
+    @Flag(help: "With ring: simulate the token strategies instead of showing the ring.")
     var simulate = false
 
-    @Flag(help: "The answer as JSON.")
+    @Flag(help: "Print the answer as JSON.")
     var json = false
 
-    /// `KEYSPACE.TABLE DIR` as names and values; the node has another working directory.
+    /// Converts `KEYSPACE.TABLE DIR` to named arguments. Resolves DIR, because the node has another working directory.
     private func importWords() throws -> [String] {
         guard words.count == 2, let dot = words[0].firstIndex(of: "."), dot > words[0].startIndex,
             words[0].index(after: dot) < words[0].endIndex, !words[1].isEmpty
@@ -72,7 +72,7 @@ struct AdminCommand: ParsableCommand {
             if let equals = word.firstIndex(of: "=") {
                 options.arguments.append((String(word[..<equals]), String(word[word.index(after: equals)...])))
             } else {
-                guard plain < 2 else { throw ValidationError("a keyspace and a table at most, '\(word)' is too much") }
+                guard plain < 2 else { throw ValidationError("at most a keyspace and a table are allowed; '\(word)' is too many") }
                 options.arguments.append((plain == 0 ? "keyspace" : "table", word))
                 plain += 1
             }

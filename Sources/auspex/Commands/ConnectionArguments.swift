@@ -3,7 +3,7 @@ import Client
 import NativeProtocol
 import TLS
 
-/// Where a tool connects to; the same for all of them.
+/// The options for connecting to a server, common to all tools.
 struct ConnectionArguments: ParsableArguments {
     @Option(help: "The server's address.")
     var host = "127.0.0.1"
@@ -14,13 +14,13 @@ struct ConnectionArguments: ParsableArguments {
     @Option(help: "A data directory to open in this process, instead of connecting to a server.")
     var embedded: String?
 
-    @Option(name: .shortAndLong, help: "Who connects, when the server asks.")
+    @Option(name: .shortAndLong, help: "The user name, if the server requires authentication.")
     var user: String?
 
     @Option(help: "The user's password.")
     var password: String?
 
-    @Option(name: .customLong("protocol"), help: "The protocol version, 4 or 5; without it the highest the server speaks.")
+    @Option(name: .customLong("protocol"), help: "The protocol version, 4 or 5; by default the highest the server supports.")
     var version: UInt8?
 
     @Option(help: "Compression of the connection: none, lz4, or snappy (version 4).")
@@ -29,7 +29,7 @@ struct ConnectionArguments: ParsableArguments {
     @Flag(help: "Connect with TLS.")
     var ssl = false
 
-    @Option(help: "With --ssl: a PEM file of the authorities that the server's certificate may come from; without it, the system's.")
+    @Option(help: "With --ssl: a PEM file of the authorities that may issue the server's certificate; by default the system's.")
     var sslCa: String?
 
     @Option(help: "With --ssl: a PEM file with this client's certificate and, without --ssl-key, its key.")
@@ -40,7 +40,7 @@ struct ConnectionArguments: ParsableArguments {
 
     @Option(
         help:
-            "With --ssl, what is asked of the server's certificate: name (its authority, and that it stands for --host), authority, or none."
+            "With --ssl, how to verify the server's certificate: name (its authority, and that it is valid for --host), authority, or none."
     )
     var sslVerify: String?
 
@@ -50,7 +50,8 @@ struct ConnectionArguments: ParsableArguments {
     @Option(help: "Seconds to wait for an answer.")
     var requestTimeout = 60
 
-    /// Runs `body` with the server to connect to: that of `--host` and `--port`, or a node in this process for as long as it runs.
+    /// Runs `body` with the options for the server: that at `--host` and `--port`, or with `--embedded` a node in this
+    /// process that runs until `body` returns.
     func withServer<R>(_ body: (ConnectionOptions) throws -> R) throws -> R {
         var options = try options()
         guard let embedded else { return try body(options) }
@@ -66,7 +67,7 @@ struct ConnectionArguments: ParsableArguments {
         return try body(options)
     }
 
-    /// - Throws: a usage error naming what cannot be.
+    /// - Throws: `ValidationError` naming the invalid option.
     func options() throws -> ConnectionOptions {
         var options = ConnectionOptions()
         options.host = host
@@ -87,11 +88,11 @@ struct ConnectionArguments: ParsableArguments {
         return options
     }
 
-    /// What --ssl and its companions say; nil: nothing.
+    /// Returns the TLS context for --ssl and the related options; nil without --ssl.
     private func tls() throws -> TLSContext? {
         guard ssl else {
             guard sslCa == nil, sslCert == nil, sslKey == nil, sslVerify == nil else {
-                throw ValidationError("--ssl-ca, --ssl-cert, --ssl-key and --ssl-verify go with --ssl")
+                throw ValidationError("--ssl-ca, --ssl-cert, --ssl-key and --ssl-verify require --ssl")
             }
             return nil
         }
@@ -99,7 +100,7 @@ struct ConnectionArguments: ParsableArguments {
         tls.authorities = sslCa ?? ""
         tls.certificate = sslCert ?? ""
         tls.privateKey = sslKey ?? ""
-        guard sslCert != nil || sslKey == nil else { throw ValidationError("--ssl-key goes with --ssl-cert") }
+        guard sslCert != nil || sslKey == nil else { throw ValidationError("--ssl-key requires --ssl-cert") }
         if let sslVerify {
             guard let known = TLSOptions.Verification(rawValue: sslVerify) else {
                 throw ValidationError("--ssl-verify is name, authority or none; not \(sslVerify)")

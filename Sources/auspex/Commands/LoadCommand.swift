@@ -6,19 +6,19 @@ import Glibc
 
 struct LoadCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "load", abstract: "CSV and JSON lines into a table.",
+        commandName: "load", abstract: "Loads CSV files or JSON lines into a table.",
         discussion: """
-            - is standard input; .gz, .xz, .zst and .bz2 files are read as they are. An interrupted load of a file goes on where it ended (FILE.auspex-load \
-            beside it knows). What is refused goes to FILE.rejected with its line and the reason, and the exit code is 1.
+            - is standard input; .gz, .xz, .zst and .bz2 files are decompressed. An interrupted load of a file continues where it stopped, according to \
+            the state file FILE.auspex-load. Refused records go to FILE.rejected with their line number and the reason, and the exit code is 1.
 
-            --to-sstables DIR writes finished tables into a new directory, without a server; auspex admin import KEYSPACE.TABLE DIR then takes them into \
-            a running node. The table is what --schema or --create says; DIR/schema.cql makes it. Rows are put in order in memory, and each time that is \
-            full (--sort-memory) a file is written, up to which an interrupted load is resumed. What is about a server does not apply: --host, --port, \
-            --embedded, --user, --in-flight, --consistency and the like; --connections is the number of threads.
+            --to-sstables DIR writes sstables into a new directory, without a server; auspex admin import KEYSPACE.TABLE DIR then adds them to a table of \
+            a running node. --schema or --create defines the table; DIR/schema.cql holds the statements that create it. Rows are sorted in memory; \
+            whenever --sort-memory is full, an sstable is written, and an interrupted load continues after it. Options about a server do not apply: \
+            --host, --port, --embedded, --user, --in-flight, --consistency and the like; --connections is the number of threads.
 
-            Into a table of counters, values are added to the counters (an empty one adds nothing). A count cannot be sent twice: where the server or a \
-            broken connection leaves open whether it was added, the record goes to FILE.rejected as "outcome unknown" and is not sent again. A resumed load \
-            says how many those are; loading a whole file again adds it again, and with --no-resume nothing is remembered.
+            With a counter table, values are added to the counters (an empty one adds nothing). An addition cannot be sent twice: if an error of the \
+            server or a broken connection leaves its outcome unknown, the record goes to FILE.rejected as "outcome unknown" and is not sent again. A \
+            resumed load reports how many those are. Loading a whole file again adds all of it again; with --no-resume no state is kept.
             """)
 
     @Argument(help: "Files to load, in this order.")
@@ -29,45 +29,45 @@ struct LoadCommand: ParsableCommand {
 
     @OptionGroup var connection: ConnectionArguments
 
-    @Option(help: "csv or jsonl; without it, what the file's name says.")
+    @Option(help: "csv or jsonl; by default according to the file's suffix.")
     var format: String?
 
-    @Option(help: "The columns that the fields are, in order: a,b,c; - leaves a field out. Without it, the header's names.")
+    @Option(help: "The columns of the fields, in order: a,b,c; - skips a field. By default the names in the header.")
     var columns: String?
 
-    @Flag(inversion: .prefixedNo, help: "Whether the first record of a CSV file holds names.")
+    @Flag(inversion: .prefixedNo, help: "Whether the first record of a CSV file holds the field names.")
     var header = true
 
-    @Option(help: "What stands between fields: one character, or tab.")
+    @Option(help: "The field delimiter: one character, or tab.")
     var delimiter: String?
 
     @Option(
         name: .customLong("null"), parsing: .singleValue,
-        help: "A field that is null, such as NA; the empty one always is. May be given again.")
+        help: "A text that means null, such as NA, besides the empty field. May be repeated.")
     var nulls: [String] = []
 
-    @Flag(help: "Make keyspace and table, with types that fit the data.")
+    @Flag(help: "Create the keyspace and the table, with types inferred from the data.")
     var create = false
 
-    @Option(name: .customLong("to-sstables"), help: "Write finished tables into this new directory, without a server.")
+    @Option(name: .customLong("to-sstables"), help: "Write sstables into this new directory, without a server.")
     var sstableDirectory: String?
 
-    @Option(help: "For --to-sstables: a file of CREATE statements, or a node's own data/schema, that makes the table.")
+    @Option(help: "For --to-sstables: a file that defines the table: CREATE statements, or the file schema of a snapshot.")
     var schema: String?
 
-    @Option(help: "For --to-sstables: MiB of rows that are put in order in memory before they become a file.")
+    @Option(help: "For --to-sstables: MiB of rows to sort in memory per sstable.")
     var sortMemory = 256
 
-    @Option(help: "The primary key of a table that is made: \"(origin, month), time_hour\"; without it the first column.")
+    @Option(help: "The primary key of a created table: \"(origin, month), time_hour\"; by default the first column.")
     var key: String?
 
-    @Option(help: "Records that types are inferred from; without it all of a file, 10000 of standard input.")
+    @Option(help: "Records to infer types from; by default all of a file, 10000 of standard input.")
     var inferRows: Int?
 
-    @Option(help: "Connections, each with a thread of its own.")
+    @Option(help: "Connections, each on its own thread.")
     var connections = 2
 
-    @Option(help: "Rows under way on each connection.")
+    @Option(help: "Requests in flight per connection.")
     var inFlight = 512
 
     @Option(help: "The consistency level.")
@@ -76,22 +76,22 @@ struct LoadCommand: ParsableCommand {
     @Flag(help: "Check every record, send none.")
     var dryRun = false
 
-    @Option(help: "Where refused records go.")
+    @Option(help: "The file for refused records; by default FILE.rejected.")
     var rejectFile: String?
 
-    @Flag(inversion: .prefixedNo, help: "Go on where an interrupted load of the same file ended.")
+    @Flag(inversion: .prefixedNo, help: "Continue an interrupted load of the same file.")
     var resume = true
 
-    @Option(help: "Stop after this many refused records.")
+    @Option(help: "Stop when more records than this are refused.")
     var maxErrors: Int?
 
-    @Flag(help: "Print one JSON object last.")
+    @Flag(help: "Print the result as one JSON object.")
     var json = false
 
     func run() throws {
         var options = try options()
         if options.sstableDirectory != nil {
-            guard connection.embedded == nil else { throw ValidationError("--to-sstables and --embedded are two places to load into") }
+            guard connection.embedded == nil else { throw ValidationError("--to-sstables and --embedded exclude each other") }
             return try load(options)
         }
         try connection.withServer { network in
@@ -105,7 +105,7 @@ struct LoadCommand: ParsableCommand {
         do {
             let report = try runLoad(options)
             for path in report.rejectFiles { diagnostic("refused records are in \(path)") }
-            if dryRun, let statement = report.createStatement { diagnostic("would make: \(statement)") }
+            if dryRun, let statement = report.createStatement { diagnostic("would create: \(statement)") }
             print(json ? LoadCommand.json(report) : LoadCommand.text(report, isDryRun: dryRun))
             if report.refused + report.unknown > 0 { throw ExitCode(1) }
         } catch let error as LoadError {
@@ -158,7 +158,7 @@ struct LoadCommand: ParsableCommand {
         var text = "\(report.rows) rows \(isDryRun ? "fit" : "loaded") in \(seconds) s, \(Int(report.rowsPerSecond)) rows/s"
         if report.resumed > 0 { text += "; \(report.resumed) were loaded before" }
         if report.sstables > 0 { text += "; \(report.sstables) sstables" }
-        if report.unknown > 0 { text += "; \(report.unknown) may have been counted or not" }
+        if report.unknown > 0 { text += "; \(report.unknown) counter updates with unknown outcome" }
         if report.refused > 0 { text += "; \(report.refused) refused" }
         return text
     }

@@ -4,9 +4,9 @@ import Logging
 import Node
 import TLS
 
-/// The certificates of a node, as its configuration names them.
+/// The TLS contexts of a node, from its configuration.
 struct NodeEncryption: Sendable {
-    /// nil: nothing of that kind is encrypted.
+    /// For client connections; nil: they are not encrypted. Likewise `nodes` for internode connections.
     let clients: TLSContext?
     let nodes: TLSContext?
 
@@ -37,20 +37,20 @@ struct NodeEncryption: Sendable {
         }
     }
 
-    /// Reads the files again; where that fails, the old certificates stay.
+    /// Reads the certificate files again. If that fails, the old certificates stay in use.
     func reload(_ log: Logger) {
         for (group, context) in all {
             do throws(TLSError) {
                 try context.reload()
-                log.info("\(group): certificates were read again; new connections use them")
+                log.info("\(group): certificates reloaded; new connections use them")
             } catch {
-                log.error("\(group): \(error); the certificates read before stay in use")
+                log.error("\(group): \(error); the previous certificates stay in use")
             }
         }
         tellExpiry(log)
     }
 
-    /// Days before the end of a certificate from which a start, or a reload, warns of it.
+    /// A start or a reload warns when a certificate expires in fewer days than this.
     static let warningDays = 30
 
     func tellExpiry(_ log: Logger) {
@@ -68,7 +68,7 @@ struct NodeEncryption: Sendable {
 }
 
 extension TLSContext {
-    /// The same, for the channels of a network.
+    /// The context as the network layer uses it.
     var ofChannels: ChannelEncryption {
         ChannelEncryption(
             accepting: { [self] failed in try accepting(failed) }, connecting: { [self] host, failed in try connecting(to: host, failed) })

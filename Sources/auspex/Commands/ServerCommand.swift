@@ -8,16 +8,17 @@ import TLS
 
 struct ServerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "server", abstract: "The database node.",
+        commandName: "server", abstract: "Runs a database node.",
         discussion: """
-            With no option: a single node on 127.0.0.1 with its data in ./data. When it serves, it prints one line of JSON. SIGTERM and SIGINT end it in \
-            order. Settings come from the file of --config, then AUSPEX_KEY environment variables, then --set and the options here.
+            Without options: a single node on 127.0.0.1 with its data in ./data. When the node serves clients, it prints one line of JSON. SIGTERM and \
+            SIGINT shut it down in an orderly way, SIGHUP reloads its certificates. Settings come from the file of --config, then AUSPEX_KEY \
+            environment variables, then --set and the options here; later ones override earlier ones.
             """)
 
     @Option(help: "A YAML file with settings; conf/auspex.yaml documents all of them.")
     var config: String?
 
-    @Option(help: "Where the data lies.")
+    @Option(help: "The data directory.")
     var dataDir: String?
 
     @Option(help: "The address clients connect to.")
@@ -29,22 +30,22 @@ struct ServerCommand: ParsableCommand {
     @Option(help: "Port of the line protocol; 0 takes a free one.")
     var linePort: Int?
 
-    @Option(help: "Port of the other nodes.")
+    @Option(help: "Port for connections between nodes.")
     var internodePort: Int?
 
-    @Option(help: "Port of admin commands and metrics; 0 takes a free one.")
+    @Option(help: "Port for admin commands and metrics; 0 takes a free one.")
     var httpPort: Int?
 
-    @Option(help: "Nodes to join, as IP:PORT,...; a node whose only seed is itself founds the cluster.")
+    @Option(help: "Seed nodes of the cluster to join, as IP:PORT,...; a node whose only seed is itself creates the cluster.")
     var seeds: String?
 
     @Option(help: "The cluster this node belongs to.")
     var clusterName: String?
 
-    @Option(help: "Event loops; one per core without it.")
+    @Option(help: "Event loops; by default one per core.")
     var loops: Int?
 
-    @Option(name: .customLong("set"), help: "A setting, as key=value; may be given again.")
+    @Option(name: .customLong("set"), help: "A setting, as key=value; may be repeated.")
     var settings: [String] = []
 
     func run() throws {
@@ -76,7 +77,7 @@ struct ServerCommand: ParsableCommand {
     }
 
     private func serve(_ configuration: NodeConfiguration, started: UInt64) throws {
-        // Signals are taken by this thread alone, so they are blocked before any other begins.
+        // This thread alone handles signals, so they are blocked before any other thread starts.
         var signals = sigset_t()
         sigemptyset(&signals)
         for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, signal) }
@@ -102,7 +103,7 @@ struct ServerCommand: ParsableCommand {
                 log: Logger(label: "auspex", factory: { StreamLogHandler.standardError(label: $0) }))
             if let torn = node.replay.tornAt {
                 diagnostic(
-                    "auspex server: the commit log was not closed in order; segment \(torn.segment) ends at byte \(torn.offset), and everything up to there is replayed"
+                    "auspex server: the commit log was not closed cleanly: segment \(torn.segment) is incomplete after byte \(torn.offset); everything before that is replayed"
                 )
             }
             for skipped in node.replay.skipped {
@@ -114,7 +115,7 @@ struct ServerCommand: ParsableCommand {
             diagnostic("auspex server: \(error)")
             throw ExitCode(1)
         }
-        // Joining a cluster may take long; this thread hears signals meanwhile.
+        // Joining a cluster may take long; this thread handles signals meanwhile.
         background.run(.control) {
             do { try node.listen() } catch {
                 diagnostic("auspex server: \(error)")
@@ -142,9 +143,9 @@ struct ServerCommand: ParsableCommand {
     }
 }
 
-/// Limits and facts of the process and the machine.
+/// Limits of the process, and the identity of the machine's boot.
 enum ProcessLimits {
-    /// As many open files as the system lets this process have: one a connection, one an sstable.
+    /// Raises the limit of open files as far as the system allows: each connection and each sstable needs one.
     static func raiseOpenFiles() {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
@@ -152,14 +153,14 @@ enum ProcessLimits {
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
-    /// A number that is the same until the machine starts again.
+    /// Returns a number that stays the same until the machine reboots; 0 when unknown.
     static func bootIdentity() -> UInt64 {
         do { return Checksum.xxh3(try PosixFileSystem().readBoot()) } catch { return 0 }
     }
 }
 
 extension PosixFileSystem {
-    /// The kernel's name for this run of the machine; its file reports no size, so it is read by a fixed count.
+    /// Reads the kernel's boot id. The file reports no size, so a fixed count is read.
     fileprivate func readBoot() throws -> [UInt8] {
         guard let file = fopen("/proc/sys/kernel/random/boot_id", "r") else { return [] }
         defer { fclose(file) }

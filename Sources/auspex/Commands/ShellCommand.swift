@@ -5,24 +5,24 @@ import Shell
 
 struct ShellCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "shell", abstract: "Interactive queries; also from a file, an argument or standard input.",
-        discussion: "Off a terminal the exit code is 1 when a statement failed.")
+        commandName: "shell", abstract: "Runs CQL statements interactively, from a file, an argument or standard input.",
+        discussion: "When not interactive, the exit code is 1 if a statement failed.")
 
     @OptionGroup var connection: ConnectionArguments
 
-    @Option(name: [.customShort("e"), .long], help: "Statements to run, instead of reading them.")
+    @Option(name: [.customShort("e"), .long], help: "Statements to run instead of standard input.")
     var execute: String?
 
-    @Option(name: [.customShort("f"), .long], help: "A file of statements to run.")
+    @Option(name: [.customShort("f"), .long], help: "A file of statements to run instead of standard input.")
     var file: String?
 
-    @Option(name: .shortAndLong, help: "The keyspace in use.")
+    @Option(name: .shortAndLong, help: "The keyspace to use.")
     var keyspace: String?
 
     @Option(help: "The consistency level, such as LOCAL_QUORUM.")
     var consistency = "ONE"
 
-    @Flag(inversion: .prefixedNo, help: "Colours; without either on a terminal.")
+    @Flag(inversion: .prefixedNo, help: "Use colours; by default if the output is a terminal.")
     var color: Bool?
 
     func run() throws {

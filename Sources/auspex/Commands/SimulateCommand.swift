@@ -5,19 +5,19 @@ import Simulation
 
 struct SimulateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "simulate", abstract: "A whole cluster in one process, from a seed, with faults.",
+        commandName: "simulate", abstract: "Runs a whole cluster in one process, with faults, determined by a seed.",
         discussion: """
-            Real nodes on simulated time, disks, network and scheduling, and clients that check what they are told. The same seed gives the same log, to \
-            the byte. Exits 1 when a promise was not kept, and says which.
+            Real nodes run on a simulated clock, disk, network and scheduler, with clients that check the answers. The same seed gives the same log, byte \
+            for byte. The exit code is 1 when a guarantee was violated; the output says which.
             """)
 
-    @Option(help: "The run to make.")
+    @Option(help: "The seed of the run.")
     var seed: UInt64?
 
-    @Option(help: "Runs to make, as A..B, each in a process of its own.")
+    @Option(help: "Seeds A..B to run, each in its own process.")
     var seeds: String?
 
-    @Option(help: "Nodes.")
+    @Option(help: "The number of nodes.")
     var nodes = 5
 
     @Option(help: "Simulated minutes under faults.")
@@ -26,35 +26,35 @@ struct SimulateCommand: ParsableCommand {
     @Option(help: "all, none, or some, separated by commas: \(FaultKind.allCases.map(\.rawValue).joined(separator: ",")).")
     var faults = "all"
 
-    @Option(help: "Clients at once.")
+    @Option(help: "The number of concurrent clients.")
     var clients = 6
 
-    @Option(help: "Workloads, separated by commas: \(Simulation.workloadNames.joined(separator: ",")). All without it.")
+    @Option(help: "Workloads, separated by commas: \(Simulation.workloadNames.joined(separator: ",")). By default all.")
     var workloads: String?
 
-    @Option(help: "A defect the product is to have, to see that it is found; may be given again.")
+    @Option(help: "A planted bug to activate, to check that the simulation finds it; may be repeated.")
     var bug: [String] = []
 
     @Option(
-        help: "A defect in the runs that find it: stands for --bug and for all options of the cluster and its faults. `list` names them.")
+        help: "A planted bug with the cluster and fault options that find it; replaces --bug and those options. `list` lists them.")
     var planted: String?
 
-    @Flag(help: "The runs of --planted without their defect.")
+    @Flag(help: "Run with the options of --planted, but without the bug.")
     var withoutBug = false
 
-    @Flag(help: "Of --seeds, none after the first that is not ok.")
+    @Flag(help: "With --seeds, stop after the first seed that fails.")
     var untilViolated = false
 
-    @Option(name: .customLong("set"), help: "A setting of the nodes, as key=value, instead of what the seed chooses; may be given again.")
+    @Option(name: .customLong("set"), help: "A setting of the nodes as key=value, which overrides the seed's choice; may be repeated.")
     var settings: [String] = []
 
-    @Option(help: "Most real seconds of one run of --seeds.")
+    @Option(help: "With --seeds, the real seconds after which a run is killed.")
     var secondsLimit = 900
 
-    @Flag(name: .shortAndLong, help: "Print every request and what the nodes say.")
+    @Flag(name: .shortAndLong, help: "Print every request and the nodes' logs.")
     var verbose = false
 
-    @Flag(help: "Print the result only.")
+    @Flag(help: "Print only the result.")
     var resultOnly = false
 
     func run() throws {
@@ -66,13 +66,13 @@ struct SimulateCommand: ParsableCommand {
         if let seeds {
             let bounds = seeds.split(separator: ".", omittingEmptySubsequences: true).map { UInt64($0) }
             guard bounds.count == 2, let first = bounds[0], let last = bounds[1], first <= last else {
-                throw ValidationError("--seeds is A..B")
+                throw ValidationError("--seeds takes A..B")
             }
             return try runAll(first...last)
         }
-        guard let seed else { throw ValidationError("--seed N or --seeds A..B says which runs to make") }
+        guard let seed else { throw ValidationError("give --seed N or --seeds A..B") }
         if let reason = SeedProcess.beginAnew() {
-            diagnostic("auspex simulate: cannot start again with tables in order: \(reason)")
+            diagnostic("auspex simulate: cannot restart with deterministic hashing: \(reason)")
             throw ExitCode(1)
         }
         PlantedBugs.set(bugs)
@@ -87,7 +87,7 @@ struct SimulateCommand: ParsableCommand {
             print("seed \(seed): \(result.violations.count) violations, \(result.summary)")
         }
         fflush(nil)
-        // Threads of nodes that crashed stay where they were.
+        // Exit without waiting: the threads of crashed nodes never end.
         _exit(result.violations.isEmpty ? 0 : 1)
     }
 
@@ -103,14 +103,14 @@ struct SimulateCommand: ParsableCommand {
         return (run.options, withoutBug ? [] : [run.bug])
     }
 
-    /// What the options say one by one.
+    /// Returns the simulation options given on the command line, and the planted bugs.
     private func askedFor() throws -> (SimulationOptions, [PlantedBug]) {
         guard let kinds = FaultKind.parse(faults) else {
             throw ValidationError(
                 "unknown faults \(faults); there are all, none, \(FaultKind.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         guard (1...100).contains(nodes), minutes > 0, clients > 0 else {
-            throw ValidationError("--nodes, --minutes and --clients are above 0")
+            throw ValidationError("--nodes must be from 1 to 100, --minutes and --clients above 0")
         }
         let chosen = workloads.map { $0.split(separator: ",").map(String.init) } ?? []
         if let unknown = chosen.first(where: { !Simulation.workloadNames.contains($0) }) {
@@ -127,7 +127,7 @@ struct SimulateCommand: ParsableCommand {
         return (options, try bug.map(plantedBug))
     }
 
-    /// One process for each seed.
+    /// Runs each seed in its own process.
     private func runAll(_ seeds: ClosedRange<UInt64>) throws {
         var failed: [UInt64] = []
         var count = 0
@@ -152,7 +152,7 @@ struct SimulateCommand: ParsableCommand {
         switch SeedProcess.run(arguments, secondsLimit: secondsLimit) {
         case .exited(let status): return status == 0
         case .died(let signal): print("seed \(seed): VIOLATED: the process died of signal \(signal)")
-        case .hung: print("seed \(seed): VIOLATED: it hangs; it was ended after \(secondsLimit) s")
+        case .hung: print("seed \(seed): VIOLATED: the run hung and was killed after \(secondsLimit) s")
         case .notStarted(let reason):
             diagnostic("auspex simulate: cannot start a process: \(reason)")
             throw ExitCode(1)

@@ -1,4 +1,4 @@
 import Node
 
-/// A line on standard error.
+/// Writes a line to standard error.
 func diagnostic(_ text: String) { NodeLog.line(text) }

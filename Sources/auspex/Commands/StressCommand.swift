@@ -6,11 +6,11 @@ import Stress
 
 struct StressCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "stress", abstract: "Load and its latency, against this server or any other that speaks CQL.",
+        commandName: "stress", abstract: "Generates load on this or any other CQL server and measures the latency.",
         discussion: """
-            Makes its keyspace and table where they are missing; all but write load the rows first when they are not there. conditional changes \
-            rows by lightweight transactions (IF EXISTS); read with --consistency SERIAL reads by them. \
-            With --rate, latencies run from when an operation was due, so that what a stalled server delays counts.
+            Creates its keyspace and table if they are missing. All workloads but write first load the rows if they are missing. conditional updates \
+            rows by lightweight transactions (IF EXISTS); read with --consistency SERIAL uses serial reads. \
+            With --rate, a latency counts from the time the operation was due, so that delays by a stalled server are included.
             """)
 
     @Argument(help: "\(StressOptions.Workload.names).")
@@ -18,34 +18,34 @@ struct StressCommand: ParsableCommand {
 
     @OptionGroup var connection: ConnectionArguments
 
-    @Option(help: "Rows of the table.")
+    @Option(help: "The number of rows in the table.")
     var rows = 1_000_000
 
-    @Option(help: "How long to run; without it, --rows operations (a scan: once over the table).")
+    @Option(help: "How long to run; by default --rows operations (a scan: once over the table).")
     var seconds: Double?
 
-    @Option(help: "Connections, each with a thread of its own.")
+    @Option(help: "Connections, each on its own thread.")
     var connections = 4
 
-    @Option(help: "Requests under way on each connection.")
+    @Option(help: "Requests in flight per connection.")
     var inFlight = 64
 
     @Option(help: "Bytes of each column's value.")
     var valueBytes = 34
 
-    @Option(help: "Columns beside the key.")
+    @Option(help: "Columns besides the key.")
     var columns = 5
 
-    @Option(help: "uniform, zipf or sequential; without it, writes are sequential and reads uniform.")
+    @Option(help: "uniform, zipf or sequential; by default writes are sequential and reads uniform.")
     var distribution: String?
 
     @Option(help: "The consistency level.")
     var consistency = "LOCAL_ONE"
 
-    @Option(help: "Operations a second in all; without it, as many as are answered.")
+    @Option(help: "Operations per second over all connections; by default unlimited.")
     var rate: Double?
 
-    @Option(help: "The share of writes in a mixed load.")
+    @Option(help: "The fraction of writes in a mixed load, 0 to 1.")
     var writeShare = 0.5
 
     @Option(help: "The keyspace.")
@@ -54,13 +54,13 @@ struct StressCommand: ParsableCommand {
     @Option(help: "The table.")
     var table = "standard1"
 
-    @Option(help: "Replicas, when the keyspace is made.")
+    @Option(help: "The replication factor, if the keyspace is created.")
     var replicationFactor = 1
 
-    @Option(help: "Where the random choices begin.")
+    @Option(help: "The seed of random choices.")
     var seed: UInt64 = 1
 
-    @Flag(help: "Print one JSON object last.")
+    @Flag(help: "Print the result as one JSON object.")
     var json = false
 
     func run() throws {
