@@ -67,7 +67,7 @@ class ToolsTest(unittest.TestCase):
         with Line(self.node.line) as line:
             self.assertEqual(line.rows("SELECT count(*) FROM t.strict"), [[2]])
 
-    @unittest.skipUnless((FLIGHTS / "flights.csv.xz").exists(), "the flights are not at hand")
+    @unittest.skipUnless((FLIGHTS / "flights.csv.xz").exists(), "the flights table is missing")
     def test_load_flights(self):
         with Line(self.node.line) as line:
             line.do(f"CREATE TABLE t.flights ({FLIGHT_COLUMNS})")
