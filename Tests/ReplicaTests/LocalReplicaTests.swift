@@ -46,7 +46,8 @@ import Testing
         return writer
     }
 
-    /// A caller that must not wait is told so while another holds the partition; one that may wait gets its turn.
+    /// While another caller holds the partition, a non-blocking caller gets `wouldBlock`, and a blocking caller waits
+    /// for its turn.
     @Test func aHeldPartitionIsNotWaitedForWhereNothingMayWait() throws {
         let replica = try Self.open()
         let partition: [UInt8] = [1, 2, 3]
@@ -74,7 +75,7 @@ import Testing
         #expect(after == 1)
     }
 
-    /// No increment of a counter is lost when many threads count at once.
+    /// No increment of a counter is lost when several threads count at once.
     @Test func countersCountUnderThreads() throws {
         let replica = try Self.open()
         let pools = ThreadPools(read: 4)
@@ -99,7 +100,8 @@ import Testing
         pools.stop()
     }
 
-    /// A row read by its key is, byte for byte, what a scan shows of it, whatever files it is in: replicas compare digests of both.
+    /// A row read by its key is byte for byte the row that a scan returns, in whatever sstables it is: replicas compare
+    /// digests of both.
     @Test(arguments: 0..<24 as Range<UInt64>) func aKeyReadAloneIsWhatAScanShows(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         func below(_ limit: UInt64) -> UInt64 { random.next() % limit }
@@ -113,7 +115,7 @@ import Testing
         for index in 0..<120 {
             var writer = MutationWriter()
             writer.beginTable(Self.table)
-            // Mostly upwards, so that newer files hide older ones.
+            // Mostly increasing timestamps, so that newer sstables hide older ones.
             let stamp = below(6) == 0 ? Int64(below(120)) : Int64(index)
             let deletion = DeletionTime(timestamp: stamp, localDeletion: UInt32(below(100)))
             let key = keys[Int(below(12))]
@@ -144,7 +146,7 @@ import Testing
                 let command = ReadCommand(
                     table: Self.table, range: KeyRange(start: key, end: key + [0]), rowLimit: 1, gcBefore: gcBefore, now: 50)
                 #expect(command.isOneKey)
-                // Files that do not exist are left out by a scan only.
+                // Excluding an sstable that does not exist makes the read a scan.
                 #expect(try replica.answer(command, io: .blocking) == replica.answer(command, io: .blocking, excluding: [.max]))
             }
         }
