@@ -3,7 +3,7 @@ import Messages
 import Primitives
 import Synchronization
 
-/// A replica that keeps everything in sorted arrays: the model that transcripts run against.
+/// A replica in sorted arrays: the model for transcripts.
 final class MemoryReplica: ReplicaPort {
     private struct Table {
         var rows: [(key: [UInt8], row: [UInt8])] = []
@@ -25,7 +25,7 @@ final class MemoryReplica: ReplicaPort {
             return deepest
         }
 
-        /// The row as a reader gets it.
+        /// Returns the merged row as a reader gets it.
         func merged(_ index: Int) -> [UInt8]? {
             var out = ByteWriter()
             let merger = RowMerger()
@@ -61,7 +61,7 @@ final class MemoryReplica: ReplicaPort {
 
     private let state: Mutex<State>
     private let node = UUID(high: 1, low: 1)
-    /// One in so many calls that may not block would have to; 0: none.
+    /// One of this many non-blocking calls fails with `wouldBlock`; 0: none.
     let blocksOneIn: UInt64
 
     init(seed: UInt64 = 1, blocksOneIn: UInt64 = 0) {
@@ -69,7 +69,7 @@ final class MemoryReplica: ReplicaPort {
         self.blocksOneIn = blocksOneIn
     }
 
-    /// Rows visited so far: what a reader cost.
+    /// The number of rows visited so far: the cost of reads.
     var visited: Int { state.withLock { $0.visited } }
 
     private func mayBlock(_ io: IOMode) throws(ReplicaError) {
@@ -113,7 +113,7 @@ final class MemoryReplica: ReplicaPort {
         } catch { throw .storage("malformed mutation: \(error)") }
     }
 
-    /// The delta row with each delta replaced by this node's new shard.
+    /// Returns the row with each delta replaced by this node's new shard.
     private func counted(_ deltas: UnsafeRawBufferPointer, _ old: [UInt8]?) -> [UInt8] {
         var shards: [Int: (clock: Int64, count: Int64)] = [:]
         old?.withUnsafeBytes { bytes in

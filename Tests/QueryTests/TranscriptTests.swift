@@ -3,10 +3,11 @@ import Glibc
 import Query
 import Testing
 
-/// Runs the transcripts beside this file: statements and what they answer.
+/// Runs the transcripts beside this file.
 ///
-/// A line `> statement` is input, the lines up to the next input or comment (`#`) are what it answers. `REWRITE_TRANSCRIPTS=1 swift test`
-/// writes the answers of today into the files; read the difference before committing it.
+/// A line `> statement` is input; the lines up to the next input or comment (`#`) are the expected answer.
+/// `REWRITE_TRANSCRIPTS=1 swift test --filter QueryTests` writes the current answers into the files; read the
+/// difference before committing it.
 @Suite struct TranscriptTests {
     static let folder = #filePath.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 } + "/Transcripts/"
     static let names: [String] = {
@@ -28,7 +29,7 @@ import Testing
         let path = TranscriptTests.folder + name
         let recorded = try TranscriptTests.read(path)
         var produced = ""
-        // The second run meets a replica that often would block: the answers must not differ.
+        // The second run uses a replica that often would block. Its answers must be the same.
         for blocksOneIn in [0, 2] as [UInt64] {
             let session = Session(seed: 11, blocksOneIn: blocksOneIn)
             let again = TranscriptTests.replay(recorded, session)
@@ -53,7 +54,7 @@ import Testing
         }
     }
 
-    /// The transcript with the answers of `session`.
+    /// Returns the transcript with the answers of `session`.
     static func replay(_ recorded: String, _ session: Session) -> String {
         var output = ""
         var next: [UInt8]?
