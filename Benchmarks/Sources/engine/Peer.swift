@@ -4,7 +4,7 @@ struct PeerOptions {
     var codec = "snappy"
     /// Whether the store may compact in the background.
     var compactsInBackground = true
-    /// Bytes of a write buffer. LevelDB and RocksDB take it as their write buffer size, Auspex gets twice as much memory.
+    /// The write buffer size of LevelDB and RocksDB, in bytes; Auspex gets memtables of twice the size.
     var writeBufferBytes = 64 << 20
 }
 

@@ -26,7 +26,7 @@ struct Worker<P: Peer & Sendable> {
         return bytes
     }
 
-    /// Spreads numbers below `count` without order, the same way each time.
+    /// Maps a number pseudo-randomly to 0 ..< `count`. Not a permutation: of all numbers about 63% occur, some repeatedly.
     static func scrambled(_ number: Int, of count: Int) -> Int {
         Int((UInt64(number) &* 0x9e37_79b9_7f4a_7c15 ^ 0x5bd1_e995) % UInt64(count))
     }
