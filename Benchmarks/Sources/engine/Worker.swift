@@ -26,7 +26,7 @@ struct Worker<P: Peer & Sendable> {
         return bytes
     }
 
-    /// Maps a number pseudo-randomly to 0 ..< `count`. Not a permutation: about 63% of the numbers occur, some repeatedly.
+    /// Maps a number pseudo-randomly to 0 ..< `count`. Not a permutation: only about 63% of the numbers occur.
     static func scrambled(_ number: Int, of count: Int) -> Int {
         Int((UInt64(number) &* 0x9e37_79b9_7f4a_7c15 ^ 0x5bd1_e995) % UInt64(count))
     }
