@@ -1,10 +1,10 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// The rooms and who may enter them are described in Sources/README.md; tools/tidy refuses any other import.
+// Sources/README.md describes the targets and what each may import; tools/tidy refuses any other import.
 
 let fast: [SwiftSetting] = [
-    // Exclusivity is checked by the compiler and, at run time, in debug builds, which is what the tests run.
+    // The compiler checks exclusivity; run-time checks remain in debug builds, which the tests use.
     .unsafeFlags(["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release))
 ]
 
@@ -29,7 +29,7 @@ let package = Package(
         .library(name: "StorageEngine", targets: ["Storage", "LinuxPlatform", "DataModel", "Primitives", "Platform"]),
     ],
     traits: [
-        .trait(name: "TLS", description: "Encrypted connections; without it BoringSSL, the larger part of a clean build, is not compiled."),
+        .trait(name: "TLS", description: "Encrypted connections. Without it BoringSSL, the larger part of a clean build, is not compiled."),
         .default(enabledTraits: ["TLS"]),
     ],
     dependencies: [

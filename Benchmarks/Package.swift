@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// A package of its own, so that the peers it measures against are no dependency of the product.
+// A separate package, so that the product does not depend on the engines it is compared with.
 let package = Package(
     name: "auspex-benchmarks",
     dependencies: [

@@ -6,7 +6,7 @@ import Testing
 @Suite("Admin") struct AdminTests {
     func table(_ json: String) throws -> String { ValueTable.text(try JSONValue(parsing: Array(json.utf8))) }
 
-    @Test("objects are lists, arrays of objects tables") func tables() throws {
+    @Test("an object is shown as a list, an array of objects as a table") func tables() throws {
         #expect(
             try table(
                 #"{"state":"normal","load_bytes":1536,"failure":null,"up":true,"nodes":[{"address":"a","tokens":16},{"address":"bcd","tokens":1,"x":"y"}]}"#
@@ -35,7 +35,7 @@ import Testing
         #expect(ValueTable.size(Int.max) == "8.0 EiB")
     }
 
-    @Test("answers of HTTP are read, and refused when they are none") func http() throws {
+    @Test("HTTP answers are parsed, and anything else is refused") func http() throws {
         let (status, body) = try HTTPRequest.parse(Array("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}x".utf8))
         #expect(status == 404)
         #expect(body == Array("{}".utf8))

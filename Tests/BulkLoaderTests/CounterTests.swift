@@ -8,7 +8,7 @@ import Testing
 
 @testable import BulkLoader
 
-/// A counter table in memory behind the native protocol: how often each key was counted.
+/// A counter table in memory behind the native protocol; it records how often each key was incremented.
 final class CounterServer: Sendable {
     struct State {
         var counts: [Int32: Int64] = [:]
@@ -16,7 +16,7 @@ final class CounterServer: Sendable {
     }
 
     let state = Mutex(State())
-    /// What goes wrong every so many counts.
+    /// Returns the error for a request by its number; nil: none.
     let mishap: @Sendable (Int) -> ScriptedAnswer?
     let countsFirst: Bool
     nonisolated(unsafe) var server: ScriptedServer?
@@ -72,7 +72,7 @@ final class CounterServer: Sendable {
 
     func csv(_ rows: Range<Int>) -> String { rows.reduce(into: "id,n,m\n") { $0 += "\($1),1,\n" } }
 
-    /// Lines of a reject file: the key and the reason.
+    /// Returns the lines of a reject file: key and reason.
     func rejects(_ path: String) -> [Int32: String] {
         var found: [Int32: String] = [:]
         for line in (tests.read(path) ?? "").split(separator: "\n") {
@@ -88,7 +88,7 @@ final class CounterServer: Sendable {
         ("fails", 97, .error(ServerError(.serverError, "disk"))),
     ]
 
-    @Test("a count is added once, or its record is in the reject file", arguments: [0, 1, 2], [false, true])
+    @Test("a count is added exactly once, or its record is in the reject file", arguments: [0, 1, 2], [false, true])
     func once(mishap: Int, countsFirst: Bool) throws {
         try tests.withDirectory { directory in
             let (_, every, answer) = Self.mishaps[mishap]
@@ -109,7 +109,7 @@ final class CounterServer: Sendable {
         }
     }
 
-    @Test("what the server has not begun is sent again") func again() throws {
+    @Test("counts that the server has not executed are sent again") func again() throws {
         try tests.withDirectory { directory in
             let table = CounterServer { request in
                 if request % 50 == 0 { return .error(ServerError(.overloaded, "busy")) }
@@ -126,7 +126,7 @@ final class CounterServer: Sendable {
         }
     }
 
-    @Test("a load that stops says of every record what became of it") func stops() throws {
+    @Test("a load that stops reports the fate of every record") func stops() throws {
         try tests.withDirectory { directory in
             tests.write(csv(0..<20_000), directory + "/a.csv")
             let state = directory + "/a.csv.auspex-load"
@@ -155,7 +155,7 @@ final class CounterServer: Sendable {
         }
     }
 
-    @Test("a killed load's chunks are not sent again, what it had not taken up is") func killed() throws {
+    @Test("after a kill, chunks in flight are not sent again, and later ones are") func killed() throws {
         try tests.withDirectory { directory in
             let path = directory + "/a.csv"
             tests.write(csv(0..<1000), path)
@@ -180,7 +180,7 @@ final class CounterServer: Sendable {
             #expect(Set(rejects(path + ".rejected").keys) == Set(100..<200))
             #expect(Set(table.state.withLock { $0.counts.keys }) == Set(300..<350).union(500..<1000))
 
-            // A state of another load is not passed over: that would count twice.
+            // The state of another load is refused, because ignoring it would count twice.
             tests.write(state.text.replacing("k.t id", with: "k.u id"), path + ".auspex-load")
             #expect(throws: LoadError.self) { _ = try runLoad(options(table, path)) }
             unlink(path + ".auspex-load")

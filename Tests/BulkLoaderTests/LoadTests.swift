@@ -9,7 +9,7 @@ import Testing
 
 @testable import BulkLoader
 
-/// A table in memory behind the native protocol: knows its schema, keeps rows, and fails when told to.
+/// A table in memory behind the native protocol: it describes its schema, stores rows, and fails on request.
 final class TableServer: Sendable {
     struct State {
         var rows: [Int32: [[UInt8]?]] = [:]
@@ -18,7 +18,7 @@ final class TableServer: Sendable {
     }
 
     let state = Mutex(State())
-    /// Every so many inserts: what goes wrong.
+    /// Every this many inserts the server answers Overloaded, or closes the connection.
     let overloadEvery: Int
     let hangUpEvery: Int
     nonisolated(unsafe) var server: ScriptedServer?
@@ -74,7 +74,7 @@ final class TableServer: Sendable {
 }
 
 @Suite("Loader", .serialized) struct LoadTests {
-    /// A directory of its own.
+    /// Runs `body` with a temporary directory.
     func withDirectory(_ body: (String) throws -> Void) throws {
         var template = Array("/tmp/load-test-XXXXXX".utf8CString)
         _ = mkdtemp(&template)
@@ -121,7 +121,7 @@ final class TableServer: Sendable {
         return text
     }
 
-    @Test("every row arrives, once the server has had its moods", arguments: [(0, 0), (37, 0), (0, 2111), (97, 3001)])
+    @Test("every row arrives despite overloads and closed connections", arguments: [(0, 0), (37, 0), (0, 2111), (97, 3001)])
     func rows(overload: Int, hangUp: Int) throws {
         try withDirectory { directory in
             let table = TableServer(overloadEvery: overload, hangUpEvery: hangUp)
@@ -140,7 +140,7 @@ final class TableServer: Sendable {
         }
     }
 
-    @Test("what does not fit is refused with its line and the reason") func rejects() throws {
+    @Test("records that do not fit are rejected with line and reason") func rejects() throws {
         try withDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
@@ -166,7 +166,7 @@ final class TableServer: Sendable {
         }
     }
 
-    @Test("an interrupted load goes on after what was acknowledged") func resume() throws {
+    @Test("an interrupted load resumes after what was acknowledged") func resume() throws {
         try withDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
@@ -188,14 +188,14 @@ final class TableServer: Sendable {
             #expect(table.state.withLock { $0.rows[49_999] } != nil)
             #expect(read(directory + "/a.csv.auspex-load") == nil)
 
-            // A state of another load is not followed.
+            // The state of another load is ignored.
             write(state.text.replacing("k.t id", with: "k.other id"), directory + "/a.csv.auspex-load")
             let anew = try runLoad(options(table, directory + "/a.csv"))
             #expect(anew.rows == 49_999)
         }
     }
 
-    @Test("a load that stops before its first chunk is whole begins behind the header") func resumeAtTheStart() throws {
+    @Test("a load that stops within its first chunk resumes after the header") func resumeAtTheStart() throws {
         try withDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
@@ -210,7 +210,7 @@ final class TableServer: Sendable {
         }
     }
 
-    @Test("compressed files are read as they are, damaged ones are told") func gzip() throws {
+    @Test("compressed files are read directly, and damaged ones are reported") func gzip() throws {
         try withDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
@@ -223,7 +223,7 @@ final class TableServer: Sendable {
         }
     }
 
-    @Test("JSON lines find their columns by name") func jsonLines() throws {
+    @Test("JSON lines are matched to columns by name") func jsonLines() throws {
         try withDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
@@ -240,7 +240,7 @@ final class TableServer: Sendable {
         }
     }
 
-    @Test("a table is made with types that fit all the data") func create() throws {
+    @Test("a created table has types that fit all the data") func create() throws {
         try withDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
@@ -270,7 +270,7 @@ final class TableServer: Sendable {
         }
     }
 
-    @Test("files and tables that do not go together are refused before anything is sent") func mismatches() throws {
+    @Test("mismatches of file and table are refused before anything is sent") func mismatches() throws {
         try withDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }

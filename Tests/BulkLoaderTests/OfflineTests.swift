@@ -7,7 +7,7 @@ import Testing
 @testable import BulkLoader
 
 @Suite("Loading without a server") struct OfflineTests {
-    /// A directory of its own.
+    /// Runs `body` with a temporary directory.
     func withDirectory(_ body: (String) throws -> Void) throws {
         var template = Array("/tmp/offline-test-XXXXXX".utf8CString)
         _ = mkdtemp(&template)
@@ -37,7 +37,7 @@ import Testing
         "CREATE KEYSPACE k WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 3};\n"
         + "USE k; CREATE TABLE t (id int, v text, w double, s text STATIC, n int, PRIMARY KEY (id, n)); CREATE TABLE other (a int PRIMARY KEY)"
 
-    /// Rows of all files, and how many of them: by reading the files.
+    /// Counts rows and files by reading the sstables.
     func rows(_ directory: String) throws -> (rows: Int, files: Int, statics: Int) {
         let tables = OfflineTables(system: PosixFileSystem())
         let files = try tables.files(directory: directory)
@@ -54,7 +54,7 @@ import Testing
         return (rows.count, files.count, statics)
     }
 
-    @Test("rows are in finished files, what does not fit is refused") func load() throws {
+    @Test("rows are in finished sstables, and records that do not fit are rejected") func load() throws {
         try withDirectory { directory in
             try write(schema, directory + "/s.cql")
             var text = "n,id,v,w,s\n"
@@ -77,18 +77,18 @@ import Testing
             #expect(try #require(read(directory + "/out/schema.cql")).contains("CREATE TABLE k.t"))
             #expect(try #require(read(directory + "/a.csv.rejected")).contains("key column n is empty"))
             #expect(read(directory + "/a.csv.auspex-load") == nil)
-            // A directory that is finished is not added to.
+            // A finished directory is not extended.
             #expect(throws: LoadError.self) { _ = try runLoad(options) }
         }
     }
 
-    @Test("an interrupted load goes on after the last file") func resume() throws {
+    @Test("an interrupted load resumes after the last finished file") func resume() throws {
         try withDirectory { directory in
             try write(schema, directory + "/s.cql")
             var text = "id,n,v,w,s\n"
             for row in 0..<60_000 { text += "\(row),\(row),value,1.5,\n" }
             let whole = text
-            // It ends in a record that no quote closes: too many errors stop the load.
+            // The last record has an error, and with a limit of errors the load stops there.
             try write(whole + "x,y,z,1,2\n", directory + "/a.csv")
             var options = options(directory, "a.csv")
             options.sortBytes = 1 << 20
@@ -101,7 +101,7 @@ import Testing
             let state = try #require(LoadState(parsing: saved))
             #expect(state.rows > 0)
             options.maxErrors = nil
-            // The schema's file must say the same.
+            // A schema file that differs from the interrupted load's is refused.
             try write(schema.replacing("w double", with: "w float"), directory + "/s.cql")
             #expect(throws: LoadError.self) { _ = try runLoad(options) }
             try write(schema, directory + "/s.cql")
@@ -113,7 +113,7 @@ import Testing
         }
     }
 
-    @Test("the data say what the table is") func create() throws {
+    @Test("--create infers the table from the data") func create() throws {
         try withDirectory { directory in
             try write("ID,v,w\n1,x,1\n2,y,NA\n3,z,2.5\n", directory + "/a.csv")
             var options = options(directory, "a.csv")
@@ -152,7 +152,7 @@ import Testing
         }
     }
 
-    @Test("options that do not go together") func usage() {
+    @Test("options that exclude each other") func usage() {
         var options = LoadOptions(files: ["a"], keyspace: "k", table: "t")
         options.schemaFile = "s.cql"
         #expect(options.complaint != nil)

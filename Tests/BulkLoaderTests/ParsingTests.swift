@@ -50,7 +50,7 @@ import Testing
         #expect(end("a\n\"x\"\"\ny\",5\" z\nrest") == 15)
     }
 
-    @Test("numbers by hand are those of the library") func numbers() {
+    @Test("our number parser agrees with the library") func numbers() {
         func integer(_ text: String) -> Int64? { Array(text.utf8).withUnsafeBytes { NumberText.integer($0) } }
         func double(_ text: String) -> Double? { Array(text.utf8).withUnsafeBytes { NumberText.double($0) } }
         for text in [
@@ -72,7 +72,7 @@ import Testing
         for text in ["", ".", "-", "1.2.3", "0x10", "e5", "abc", "1 "] { #expect(double(text) == nil, "\(text)") }
     }
 
-    @Test("times by hand are those of CQL") func times() throws {
+    @Test("our time parser agrees with CQL") func times() throws {
         func timestamp(_ text: String) -> Int64? { Array(text.utf8).withUnsafeBytes { TimeText.timestamp($0) } }
         func date(_ text: String) -> Int? { Array(text.utf8).withUnsafeBytes { TimeText.date($0) } }
         for text in [
@@ -104,7 +104,7 @@ import Testing
         return type.text(Array(out.toArray().dropFirst(4)), style: .literal)
     }
 
-    @Test("fields become values of their column's type") func converters() {
+    @Test("fields are converted to their column's type") func converters() {
         #expect(values(.int, "-7") == "-7")
         #expect(values(.int, "2147483648") == nil)
         #expect(values(.smallint, "32768") == nil)
@@ -120,7 +120,7 @@ import Testing
         #expect(FieldConverter.complaint(.int, "two").contains("two"))
     }
 
-    @Test("types are guessed from values") func guesses() {
+    @Test("types are inferred from values") func guesses() {
         func guess(_ texts: String...) -> TypeGuess {
             texts.reduce(.unknown) { guess, text in guess.joined(Array(text.utf8).withUnsafeBytes { TypeGuess.of($0) }) }
         }
@@ -139,7 +139,7 @@ import Testing
         #expect(guess().type == .text)
     }
 
-    @Test("keys are read as in CQL, and refused with a reason") func keys() throws {
+    @Test("keys are parsed as in CQL, and errors have a reason") func keys() throws {
         let key = try KeySpec(parsing: "(origin, month), time_hour DESC, \"Carrier\"")
         #expect(key.partition == ["origin", "month"])
         #expect(key.cql == "(origin, month), time_hour, \"Carrier\"")
@@ -152,7 +152,7 @@ import Testing
         }
     }
 
-    @Test("a first column that repeats is noticed", arguments: [("a,1\nb,2\n", false), ("a,1\nb,2\na,3\n", true)])
+    @Test("a repeated value in the first column is noticed", arguments: [("a,1\nb,2\n", false), ("a,1\nb,2\na,3\n", true)])
     func repeats(text: String, expected: Bool) {
         var inference = TypeInference(.csv(csv), names: ["k", "v"], nulls: [])
         let chunk = RecordChunk(index: 0, bytes: Array(text.utf8), firstLine: 1, endLine: 1, endOffset: 0)
@@ -203,7 +203,7 @@ import Testing
         }
     }
 
-    @Test("the state of a load is read as it was written") func state() {
+    @Test("the state of a load survives encoding and decoding") func state() {
         let state = LoadState(size: 10, modified: 20, target: "k.t a,b", offset: 5, line: 3, rows: 2)
         #expect(LoadState(parsing: state.text) == state)
         for bad in [
@@ -213,7 +213,7 @@ import Testing
         }
     }
 
-    @Test("names of fields become names of columns") func names() {
+    @Test("field names are converted to column names") func names() {
         #expect(LoadPlan.columnName("Tail Num.") == "tail_num")
         #expect(LoadPlan.columnName("dep_time") == "dep_time")
         #expect(LoadPlan.columnName("2nd") == "_2nd")

@@ -10,7 +10,7 @@ import Testing
 
 /// Whatever the text, the parser and planner answer or throw; they never trap, hang or overflow the stack.
 ///
-/// `AUSPEX_FUZZ_ROUNDS` and `AUSPEX_FUZZ_SEED` make a longer run, or another.
+/// `AUSPEX_FUZZ_ROUNDS` sets the number of rounds, `AUSPEX_FUZZ_SEED` the seed.
 @Suite struct ParserFuzzTests {
     private static func setting(_ name: String, default value: UInt64) -> UInt64 {
         getenv(name).flatMap { UInt64(String(cString: $0)) } ?? value
@@ -49,7 +49,7 @@ import Testing
         return schema
     }
 
-    /// - Returns: whether the text has a plan.
+    /// - Returns: whether the planner accepted the text.
     @discardableResult private func survives(_ bytes: [UInt8], _ schema: Schema) -> Bool {
         do throws(ServerError) {
             _ = try Planner.plan(try Parser.parse(bytes: bytes), schema: schema, keyspace: "ks")
@@ -105,7 +105,7 @@ import Testing
                 #expect(!survives(Array((prefix + String(repeating: unit, count: 100_000)).utf8), schema))
             }
         }
-        // The deepest that is allowed, all the way through the planner.
+        // The deepest nesting that is allowed, through the whole planner.
         for depth in [50, 90] {
             survives(
                 Array(

@@ -3,7 +3,7 @@ import Primitives
 
 @testable import CQL
 
-/// Plans as text for transcripts.
+/// Formats plans as text for transcripts.
 enum PlanText {
     static func text(_ planned: PlannedStatement) -> String {
         var lines = text(planned.plan)

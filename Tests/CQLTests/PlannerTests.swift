@@ -5,7 +5,8 @@ import Testing
 @testable import CQL
 
 @Suite struct PlannerTests {
-    /// `schema`: applies each statement of the input. `plan [keyspace]`: the plan or error of the statement.
+    /// Commands: `schema` applies each statement of the input; `plan [keyspace]` prints the plan or error of a
+    /// statement; `describe [keyspace]` answers a DESCRIBE; `split` splits statements.
     @Test(arguments: ["select.txt", "modify.txt", "schema.txt", "functions.txt", "syntax.txt"]) func transcript(_ name: String) throws {
         var schema = Schema()
         var nextID: UInt64 = 1
@@ -45,7 +46,7 @@ import Testing
         }
     }
 
-    /// What DESCRIBE says makes the same table again.
+    /// The output of DESCRIBE recreates the same table.
     @Test func describedTablesReadBack() throws {
         var schema = Schema(keyspaces: [KeyspaceMetadata(name: "ks", replication: [:])])
         for (number, text) in [

@@ -3,14 +3,14 @@
 #endif
 import Testing
 
-/// A file of commands and what they answer:
+/// A file of commands and their expected output:
 ///
 ///     command arguments
 ///     input
 ///     ----
 ///     output
 ///
-/// with a blank line after each output. With `AUSPEX_REWRITE` set, the files are written anew with what the commands answer now.
+/// with a blank line after each output. With `AUSPEX_REWRITE` set, the files are rewritten with the current output.
 struct Transcript {
     struct Step {
         var comments: [String] = []
@@ -60,7 +60,7 @@ struct Transcript {
         trailing = comments
     }
 
-    /// Runs every step; `answer` may keep state between them.
+    /// Runs every step and compares; `answer` may keep state between steps.
     func run(_ answer: (Step) -> String) throws {
         var rewritten: [String] = []
         for step in steps {

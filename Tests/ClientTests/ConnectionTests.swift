@@ -26,7 +26,7 @@ import Testing
         return options
     }
 
-    @Test("it speaks version 5 where the server does, else 4", arguments: [true, false], [FrameCompression.none, .lz4])
+    @Test("it negotiates version 5 if the server supports it, else 4", arguments: [true, false], [FrameCompression.none, .lz4])
     func versions(speaksV5: Bool, compression: FrameCompression) throws {
         let server = ScriptedServer(speaksV5: speaksV5) { text, _, _ in
             .result(text.count > 1000 ? Self.rows(0..<50_000) : Self.rows(0..<3))
@@ -40,7 +40,7 @@ import Testing
         #expect(try connection.rows("SELECT " + String(repeating: "x", count: 200_000)).rowCount == 50_000)
     }
 
-    @Test("pages follow each other") func paging() throws {
+    @Test("paging reads all pages in order") func paging() throws {
         let page = Atomic<Int>(0)
         let server = ScriptedServer { _, _, _ in
             let number = Int32(page.add(1, ordering: .relaxed).oldValue)
@@ -51,7 +51,7 @@ import Testing
         #expect(try connection.rows("SELECT").rows().map { $0.integer(0) } == (0..<30).map { Int64($0) })
     }
 
-    @Test("errors, silence and hang-ups are told apart") func failures() throws {
+    @Test("errors, timeouts and closed connections are distinguished") func failures() throws {
         let server = ScriptedServer { text, _, _ in
             switch text {
             case "bad": .error(ServerError(.unavailable, "no", detail: .unavailable(consistency: .all, required: 3, alive: 1)))
@@ -75,7 +75,7 @@ import Testing
         #expect(throws: ClientError.self) { _ = try Connection.open(nobody) }
     }
 
-    @Test("it gives its name when asked") func authentication() throws {
+    @Test("it authenticates when the server asks") func authentication() throws {
         let server = ScriptedServer(password: "secret") { _, _, _ in .result(.void) }
         defer { server.stop() }
         var options = options(server)
@@ -87,7 +87,7 @@ import Testing
         #expect(throws: Never.self) { _ = try Connection.open(options).query("x") }
     }
 
-    @Test("many large requests and answers cross without a standstill") func pipelining() throws {
+    @Test("many large requests and answers do not deadlock") func pipelining() throws {
         let server = ScriptedServer { _, _, _ in .result(Self.rows(0..<20_000)) }
         defer { server.stop() }
         let connection = try Connection.open(options(server))

@@ -58,7 +58,7 @@ import Testing
                 var flipped = bytes
                 flipped[bit / 8] ^= 1 << UInt8(bit % 8)
                 if let other = try? GossipMessage(decoding: flipped) {
-                    // An unknown key is dropped; all else that is accepted says what its bytes say.
+                    // Some flips give another valid message; the test is that decoding never traps.
                     _ = other
                 }
             }
@@ -80,7 +80,7 @@ import Testing
     @Test func limitsAreKept() {
         #expect(throws: GossipError.unsupportedVersion(2)) { try GossipMessage(decoding: [2, 1]) }
         #expect(throws: GossipError.malformed(what: "kind of message", offset: 1)) { try GossipMessage(decoding: [1, 9]) }
-        // A count far beyond the bytes costs nothing; one beyond the limit is refused at once.
+        // A count larger than the remaining bytes allocates nothing; one above the limit is refused at once.
         #expect(throws: GossipError.self) { try GossipMessage(decoding: [1, 3, 0x90, 0x4e]) }
         #expect(throws: GossipError.tooLarge(what: "endpoints", limit: 20_000, found: 20_001)) {
             try GossipMessage(decoding: [1, 3, 0xa1, 0x9c, 0x01])

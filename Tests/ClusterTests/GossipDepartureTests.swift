@@ -51,7 +51,7 @@ import Testing
             #expect(world.events(of: endpoint).contains(.left(dead)))
             #expect(world.nodes[endpoint]!.state(of: dead)?.status?.isGone == true)
         }
-        // The same process wakes up again: it hears that it was removed, and nobody takes it for alive.
+        // The removed process resumes: it learns that it was removed, and no node considers it alive.
         let woke = world.now
         world.start(dead, hostID: id, seeds: GossiperTests.seeds, generation: generation)
         world.run(seconds: 30)

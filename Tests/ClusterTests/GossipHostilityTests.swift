@@ -4,7 +4,7 @@ import Testing
 
 @testable import Cluster
 
-/// Peers that say anything, in well-formed messages.
+/// Peers that send well-formed messages with arbitrary contents.
 @Suite struct GossipHostilityTests {
     private static let numbers: [Int64] = [0, 1, 2, 1_700_000_000, 1_700_000_001, 1_731_536_000, Int64.max - 1, Int64.max]
 

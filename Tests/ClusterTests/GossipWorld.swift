@@ -3,7 +3,7 @@ import Primitives
 
 @testable import Cluster
 
-/// A cluster of gossipers on a virtual clock: messages take time, get lost, and pass through their encoding.
+/// Gossipers on a virtual clock. Messages are encoded, delayed and may be lost.
 struct GossipWorld {
     private struct Flight {
         let at: Int64
@@ -13,7 +13,7 @@ struct GossipWorld {
         let bytes: [UInt8]
     }
 
-    /// Microseconds since 1970 at monotonic 0.
+    /// Microseconds since 1970 at monotonic time 0.
     static let epoch: Int64 = 1_700_000_000_000_000
     static let second: Int64 = 1_000_000
 
@@ -24,11 +24,11 @@ struct GossipWorld {
     private var flights: [Flight] = []
     private var sequence = 0
     var random: SeededRandom
-    /// Probability that a message gets lost.
+    /// The probability that a message is lost.
     var loss = 0.0
-    /// Endpoints cut off from the others, in groups by number; 0 for those not named.
+    /// The partition of the network: nodes of different groups do not reach each other; 0 for nodes without an entry.
     var groups: [Endpoint: Int] = [:]
-    /// Nodes that do not run: neither tick nor receive; messages to them wait.
+    /// Nodes that are suspended: they neither tick nor receive, and messages to them wait.
     var paused: Set<Endpoint> = []
     private(set) var log: [(at: Int64, node: Endpoint, event: GossipEvent)] = []
     private(set) var sentBytes = 0
@@ -63,7 +63,7 @@ struct GossipWorld {
         flights.removeAll { $0.to == endpoint }
     }
 
-    /// Does something with a node, such as a shutdown, and carries its effects out.
+    /// Runs an action on a node, such as a shutdown, and its effects.
     mutating func act(_ endpoint: Endpoint, _ body: (inout Gossiper, _ now: Int64, _ wall: Int64) throws -> [GossipEffect]) rethrows {
         let effects = try body(&nodes[endpoint]!, now, wall)
         carryOut(effects, of: endpoint)
@@ -113,7 +113,7 @@ struct GossipWorld {
         }
     }
 
-    /// Whether every node knows every other as up, with all that it says of itself but the last heart beats.
+    /// Whether every node considers all others up and has their latest values, apart from heartbeats.
     var converged: Bool {
         order.allSatisfy { observer in
             nodes[observer]!.liveEndpoints == order.filter { $0 != observer }
@@ -125,6 +125,6 @@ struct GossipWorld {
         log.filter { $0.at >= since && (node == nil || $0.node == node) }.map(\.event)
     }
 
-    /// Everything that happened, in text.
+    /// Returns all events as text.
     var transcript: String { log.map { "\($0.at) \($0.node) \($0.event)" }.joined(separator: "\n") }
 }

@@ -8,7 +8,8 @@ import Testing
     let endpoint = Endpoint(address: "10.0.0.1", port: 7000)
     let second: Int64 = 1_000_000
 
-    /// A detector that ticked and heard the endpoint each second, `count` times.
+    /// Returns a detector that ticked and heard the endpoint `count` times at a fixed interval, and the time after
+    /// that.
     private func steady(_ count: Int, interval: Int64 = 1_000_000) -> (PhiAccrualDetector, Int64) {
         var detector = PhiAccrualDetector()
         var now: Int64 = 0
@@ -20,7 +21,7 @@ import Testing
         return (detector, now)
     }
 
-    /// Ticks each second without a heart beat until conviction; the seconds it took.
+    /// Ticks without heartbeats until conviction and returns the seconds that took.
     private func secondsToConviction(_ detector: inout PhiAccrualDetector, from start: Int64) -> Double {
         var now = start
         while now - start < 100 * second {
@@ -70,7 +71,7 @@ import Testing
     @Test func afterALocalPauseNobodyIsConvictedForAWhile() {
         var (detector, now) = steady(100)
         now += 60 * second
-        #expect(!detector.convicts(endpoint, now: now))  // before the tick that finds it out
+        #expect(!detector.convicts(endpoint, now: now))  // before the tick that detects the pause
         #expect(detector.tick(now: now) == 60 * second)
         #expect(detector.phi(endpoint, now: now) > 20 && !detector.convicts(endpoint, now: now))
         #expect(detector.explain(endpoint, now: now)?.description.contains("this process was paused") == true)

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Cluster
 
-/// Numbers of the nodes that hold a token.
+/// Returns the numbers of a token's replicas.
 private func holders(_ table: ReplicaTable, _ token: Int64) -> [Int] { table.replicaIDs(for: token).map { Int($0.low) } }
 private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
     table.pendingReplicas(for: token).map { Int(table.ring.nodes[Int($0)].id.low) }
@@ -15,7 +15,7 @@ private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
         let ring = Ring(nodes: [node(1, [10, 40]), node(2, [20, 30]), node(3, [50])])
         let table = ReplicaTable(ring: ring, strategy: .simple(factor: 2))
         #expect(holders(table, 10) == [1, 2])
-        #expect(holders(table, 11) == [2, 1])  // 20 and 30 are both node 2's
+        #expect(holders(table, 11) == [2, 1])  // 20 and 30 both belong to node 2
         #expect(holders(table, 41) == [3, 1])
         #expect(holders(table, 51) == [1, 2])
         #expect(holders(ReplicaTable(ring: ring, strategy: .simple(factor: 5)), 35) == [1, 3, 2])
@@ -34,7 +34,7 @@ private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
         #expect(holders(three, 15) == [2, 3, 5])
         #expect(holders(three, 35) == [4, 5, 3])
         #expect(holders(three, 45) == [5, 1, 3])
-        // Four of three racks: one repeat, the first node met on a rack seen before.
+        // Four replicas on three racks: one rack is used twice, with the first node met on a rack that is already used.
         let four = ReplicaTable(ring: ring, strategy: .networkTopology(["dc1": 4]))
         #expect(holders(four, 5) == [1, 2, 3, 5])
         #expect(holders(four, 35) == [4, 5, 1, 3])
@@ -93,7 +93,7 @@ private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
         #expect(replacing.future.owner(of: 15)?.id.low == 3)
     }
 
-    /// Whatever subset of the changes is done, who owns then is among natural and pending replicas now.
+    /// Whichever of the pending changes complete, every later owner is among today's natural and pending replicas.
     @Test(arguments: 1...60) func writesReachEveryLaterOwner(seed: Int) {
         var random = SeededRandom(seed: UInt64(seed))
         var members: [RingNode] = []
@@ -124,7 +124,7 @@ private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
         }
     }
 
-    /// Against a plain reading of the rules, on random rings.
+    /// Checks distinctness of replicas on random rings against a direct statement of the rules.
     @Test(arguments: 1...40) func everyRangeHasDistinctReplicas(seed: Int) {
         var random = SeededRandom(seed: UInt64(seed))
         let members = (1...(1 + random.below(12))).map { number in

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Cluster
 
-/// A node of the tests: host id and address from its number.
+/// Returns a node whose host id and address follow from its number.
 func node(
     _ number: Int, _ tokens: [Int64], dc: String = "dc1", rack: String = "r1", state: NodeState = .normal
 ) -> RingNode {

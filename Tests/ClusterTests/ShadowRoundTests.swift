@@ -44,7 +44,7 @@ import Testing
             }
         }
         #expect(first.outcome == .founded && other.outcome == nil)
-        // The first one dies before it has told anything: the other takes its place.
+        // The first node dies before it has told anyone; the other founds the cluster instead.
         for time in 8..<20 { _ = other.tick(now: Int64(time) * second) }
         #expect(other.outcome == .founded)
     }

@@ -45,7 +45,7 @@ import Testing
         node(1, [1], rack: "a"), node(2, [2], rack: "b"), node(3, [3], rack: "a"), node(4, [4], dc: "dc2"), node(5, [5], dc: "dc2"),
     ])
 
-    /// Numbers of nodes as the first asks them.
+    /// Returns replicas in the order in which node 1 asks them.
     private func sorted(_ replicas: [Int], _ scores: [Double] = [], badnessThreshold: Double = 0.1) -> [Int] {
         let here = ring.nodes[0].location.dataCenter
         let order = ReplicaOrder(
@@ -64,19 +64,20 @@ import Testing
     }
 
     @Test func slowOnesComeLaterWithinTheirDataCenter() {
-        // A twentieth slower is not bad enough; another data center does not come first however fast it is.
+        // Five percent slower does not exceed the threshold. A fast replica in another data center does not overtake.
         #expect(sorted([5, 4, 2, 3, 1], [1_000, 1_000, 1_050, 10, 500]) == [1, 3, 2, 4, 5])
         #expect(sorted([1, 2, 3], [5_000, 1_000, 1_050, 10, 500]) == [2, 3, 1])
         #expect(sorted([1, 2, 3], [5_000, 1_000, 1_050, 10, 500], badnessThreshold: 10) == [1, 3, 2])
         #expect(sorted([1, 2, 3], [5_000, 1_000, 1_050, 10, 500], badnessThreshold: 3.9) == [2, 3, 1])
-        // This node is always fastest; of the others the near one is slow.
+        // This node is always the fastest. The threshold decides between the other two, of which the nearer one is
+        // slower.
         #expect(sorted([1, 2, 3], [30, 300, 700, 0, 0], badnessThreshold: 1) == [1, 2, 3])
         #expect(sorted([1, 2, 3], [30, 300, 590, 0, 0], badnessThreshold: 1) == [1, 3, 2])
-        // Who is unknown is tried.
+        // A replica without a known latency is tried.
         #expect(sorted([1, 2, 3], [30, 0, 500, 0, 0], badnessThreshold: 1) == [2, 1, 3])
     }
 
-    /// The rule place by place, against a plain one, and all orders of equals.
+    /// If one place exceeds the threshold, the whole order follows the scores; otherwise it follows the distance.
     @Test func theThresholdIsJudgedPlaceByPlace() {
         var random = SeededRandom(seed: 7)
         for _ in 0..<2_000 {
@@ -99,10 +100,10 @@ import Testing
         #expect(abs(score(2_000_000) - 1_000) < 1)
         for step in 20..<60 { snitch.record(id(1), latency: 5_000, now: Int64(step) * 100_000) }
         #expect(score(6_000_000) > 4_500)
-        // It recovers, or is forgotten and tried again.
+        // The score recovers with fast answers.
         for step in 60..<400 { snitch.record(id(1), latency: 900, now: Int64(step) * 100_000) }
         #expect(score(40_000_000) < 910)
-        // One hiccup among many counts for little, many together for more.
+        // One slow answer among many counts for little, many together count for more.
         snitch.record(id(1), latency: 10_000, count: 1, now: 40_000_000)
         #expect(score(40_000_000) < 1_600)
         snitch.record(id(1), latency: 10_000, count: 500, now: 40_100_000)

@@ -10,7 +10,7 @@ import Testing
         .random(tokensPerNode: 16), .randomOverPartitions(grid, tokensPerNode: 16), .equalPartitions(grid),
     ]
 
-    /// Joins and leaves at random; after each, every node owns Q/S partitions and a change moved no more than it had to.
+    /// After each random join or leave, every node owns Q/S partitions, and no more of them moved than necessary.
     @Test(arguments: 1...8) func equalPartitionsStayEqual(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         var allocator = TokenAllocator(strategy: .equalPartitions(Self.grid), seed: UInt64(seed))

@@ -5,10 +5,10 @@ import Testing
 @testable import Coordinator
 
 @Suite struct AnswerCountTests {
-    /// One answer, by data center; "a" is near.
+    /// The data center of one answer; "a" is local.
     private typealias Answer = String
 
-    /// Nodes 0 to 3 are in "a" and near, 4 to 7 in "b".
+    /// Nodes 0 to 3 are in "a", the local data center, and 4 to 7 in "b".
     private static let view = VirtualCluster(
         8, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "3"],
         locations: (0..<8).map { Location(dataCenter: $0 < 4 ? "a" : "b", rack: "r") }, tokensPerNode: 1
@@ -27,7 +27,7 @@ import Testing
         Replication(total: 1, local: 1, dataCenters: ["a": 1]),
     ]
 
-    /// What the level says, in plain words.
+    /// A direct statement of each consistency level's rule.
     private static func isMet(_ level: Consistency, _ replication: Replication, _ pending: [Answer], _ answers: [Answer]) -> Bool {
         func quorum(_ factor: Int) -> Int { factor / 2 + 1 }
         let near = answers.filter { $0 == "a" }.count
@@ -60,7 +60,7 @@ import Testing
                         for node in Self.nodes(answers) { count.add(node, in: Self.view) }
                         let expected = Self.isMet(level, replication, pending, answers)
                         #expect(count.isMet == expected && could == expected, "\(replication) pending \(pending) answers \(answers)")
-                        // Never fewer answers than are required, in all.
+                        // A met level never has fewer answers than required in total.
                         if count.isMet { #expect(count.total >= count.required) }
                     }
                 }

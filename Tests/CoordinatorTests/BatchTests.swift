@@ -7,7 +7,7 @@ import Testing
 @testable import Coordinator
 
 @Suite struct BatchTests {
-    /// A batch that sets column 0 of one row in each of some partitions.
+    /// A batch that sets column 0 of one row in each of several partitions.
     struct Batch {
         let number: UInt8
         let tokens: [Int64]
@@ -35,7 +35,7 @@ import Testing
         Batch(number: number, tokens: (0..<partitions).map { _ in Int64(bitPattern: cluster.random.next()) })
     }
 
-    // MARK: The way of a batch
+    // MARK: Writing a batch
 
     @Test func aBatchOfOnePartitionIsAPlainWrite() {
         let cluster = Self.cluster(4, seed: 1)
@@ -98,7 +98,7 @@ import Testing
         for number in 1...10 {
             #expect(cluster.write(on: 0, Self.batch(cluster, UInt8(number)).mutations, .quorum, type: .batch)?.value != nil)
         }
-        // With one left that can, this node does it too.
+        // When only one other node can store it, the coordinator stores it too.
         cluster.fate = { _, to, request in
             if case .storeBatch = request { return to == 3 || to == 0 ? .deliver : .fail(.connectionLost) }
             if case .removeBatch = request { return .lose }
@@ -107,7 +107,7 @@ import Testing
         #expect(cluster.write(on: 0, Self.batch(cluster, 20).mutations, .quorum, type: .batch)?.value != nil)
         cluster.run()
         #expect(cluster.nodes.map { $0.replica.batches().count } == [1, 0, 0, 1, 0])
-        // One is not enough where others live: what it alone has stored may be lost with it.
+        // One copy is not enough while other nodes are up: it could be lost with its node.
         let writes = cluster.sent[.write]
         cluster.fate = { _, to, request in if case .storeBatch = request, to != 0 { .fail(.connectionLost) } else { .deliver } }
         #expect(
@@ -135,7 +135,7 @@ import Testing
         let result = cluster.write(on: 0, batch.mutations, .one, type: .batch)
         #expect(result?.error?.detail == .writeTimeout(consistency: .one, received: 0, required: 1, writeType: "BATCH"))
         #expect(cluster.now > 3_400_000 && cluster.now < 3_600_000 && cluster.sent[.removeBatch] == nil)
-        // The hints of the coordinator are lost; the batch is applied all the same.
+        // The coordinator's hints are lost; batchlog replay still applies the batch.
         cluster.hints = []
         cluster.fate = nil
         cluster.replayPeriodically()
@@ -144,7 +144,7 @@ import Testing
         #expect(cluster.nodes.allSatisfy { $0.replica.batches().isEmpty })
     }
 
-    /// At ANY hints are enough for the client, not for forgetting the batch.
+    /// At ANY, hints satisfy the client, but the batch stays in the batchlog.
     @Test func aBatchThatIsOnlyHintedIsNotRemoved() {
         let cluster = Self.cluster(5, seed: 7, factor: 1)
         let batch = Self.batch(cluster, 1, partitions: 6)
@@ -155,7 +155,7 @@ import Testing
         #expect(cluster.nodes.map { $0.replica.batches().count }.reduce(0, +) == 2)
     }
 
-    // MARK: Who stores it
+    // MARK: Choice of batchlog nodes
 
     private static func chosen(_ cluster: VirtualCluster, _ seed: UInt64) -> [Int] {
         var random = SeededRandom(seed: seed)
@@ -231,7 +231,7 @@ import Testing
         }
     }
 
-    /// Who replays a batch may be lost for ever in between.
+    /// The replaying node may be lost for good, so another node must hold the batch first.
     @Test func aReplayIsKeptByAnotherFirst() {
         let cluster = Self.cluster(4, seed: 15, factor: 1)
         let batch = Self.batch(cluster, 1, partitions: 3)
@@ -244,7 +244,7 @@ import Testing
         cluster.fate = { _, to, request in if case .storeBatch = request, to != 0 { .fail(.overloaded) } else { .deliver } }
         #expect(replay()?.error?.code == .unavailable)
         #expect(cluster.sent[.hint] == nil && cluster.holders(batch) == [0, 0, 0], "nothing is applied")
-        // What could not all be applied stays with the other; the next time the same one has it.
+        // After a partial replay the other node keeps the batch, and the next replay uses the same node.
         cluster.fate = { _, _, request in if case .hint = request { .fail(.storage) } else { .deliver } }
         for _ in 0..<3 {
             #expect(replay()?.error != nil)
@@ -256,7 +256,7 @@ import Testing
         #expect(cluster.holders(batch) == [1, 1, 1] && cluster.nodes.allSatisfy { $0.replica.batches().isEmpty })
     }
 
-    /// A node that is cut off may take itself for a replica when others have taken its place: what it alone has applied may be lost.
+    /// An isolated node may still believe it is a replica after others took over; its copy alone does not count.
     @Test func aReplayThatReachesNoMajorityIsNotDone() {
         let cluster = Self.cluster(3, seed: 13, factor: 3)
         let batch = Self.batch(cluster, 1, partitions: 2)
@@ -304,9 +304,9 @@ import Testing
         #expect(!batch.hasExpired(now: 1_000_000, graceSeconds: 10))
     }
 
-    // MARK: Never half
+    // MARK: Atomicity
 
-    /// The coordinator crashes after each event, and comes back only when the others have done what is to be done.
+    /// The coordinator crashes after each event, and restarts only when batchlog replay is done.
     @Test(arguments: 0..<12) func aCoordinatorCrashesAtEveryStep(seed: UInt64) {
         var outcomes: Set<Bool> = []
         for step in 0..<200 {
@@ -340,11 +340,11 @@ import Testing
             outcomes.insert(held[0] > 0)
             if isDone, result?.value != nil { break }
         }
-        // What it has sent before the first event is stored or not.
+        // If messages in flight are lost with the coordinator, a crash before the first event leaves nothing stored.
         #expect(outcomes == (seed % 2 == 0 ? [false, true] : [true]))
     }
 
-    /// Many batches at all levels, a network that loses, repeats and delays, and nodes that crash and come back.
+    /// Random batches at all levels, with lost, duplicated and delayed messages and with crashing nodes.
     @Test(arguments: 0..<300) func aBatchIsAppliedWhollyOrNotAtAll(seed: UInt64) {
         let factor = 1 + Int(seed % 3)
         let cluster = Self.cluster(5, seed: seed, factor: factor)
@@ -368,7 +368,7 @@ import Testing
                         batches[number].result = $0
                     }
                 } catch { batches[number].result = .failure(error) }
-                // As often as not the coordinator is gone within the batch.
+                // In 40% of cases the coordinator crashes during the batch.
                 if cluster.chance(0.4) {
                     cluster.at(cluster.now + cluster.pick(0...12_000)) { cluster.crash(index, for: cluster.pick(100_000...12_000_000)) }
                 }
@@ -392,7 +392,7 @@ import Testing
                 #expect(held.allSatisfy { $0 >= required }, comment)
             case .failure(let error):
                 guard case .writeTimeout(_, _, _, "BATCH") = error.detail else { continue }
-                // It waits in the batchlogs of two nodes, which live again.
+                // Two nodes have the batch in their batchlogs, and both are up again.
                 #expect(held.allSatisfy { $0 == factor }, comment)
             }
         }
@@ -402,7 +402,7 @@ import Testing
 }
 
 extension VirtualCluster {
-    /// How many replicas hold each partition of a batch.
+    /// Returns the number of replicas that hold each partition of a batch.
     func holders(_ batch: BatchTests.Batch) -> [Int] {
         batch.tokens.indices.map { place in
             let key = batch.key(place)
@@ -411,7 +411,7 @@ extension VirtualCluster {
         }
     }
 
-    /// What the nodes do beside their coordinators: they replay what their batchlogs hold, and hints arrive at nodes that are up.
+    /// Periodically replays the batchlogs of all nodes and delivers hints to nodes that are up.
     func replayPeriodically() {
         for node in nodes {
             at(now + 2_000_000 * Int64(node.index + 1)) { [self] in replayAndAgain(node) }
@@ -442,7 +442,7 @@ extension VirtualCluster {
         }
     }
 
-    /// Stops a node for some time; after a while the others hold it for dead.
+    /// Stops a node for some time. After a second the others consider it down.
     func crash(_ index: Int, for microseconds: Int64) {
         guard isUp(index) else { return }
         stop(index)

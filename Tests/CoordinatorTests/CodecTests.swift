@@ -130,7 +130,7 @@ import Testing
             }
             _ = try? Self.request(bytes)
             if case .read(let answer)? = try? Self.reply(bytes) {
-                // What came through is safe to merge.
+                // An answer that decodes is safe to reconcile.
                 _ = try? Reconciler().reconcile([answer, Self.answer], of: Sample.command(.all))
             }
             _ = try? ClusterMetadata(decoding: bytes)

@@ -7,7 +7,7 @@ import Testing
 @testable import Coordinator
 
 @Suite struct MetadataTests {
-    /// Adds a word to the schema, unless it is there.
+    /// Returns a change that adds a byte to the schema unless it is there.
     private static func adding(_ word: UInt8) -> (ClusterMetadata) throws(ServerError) -> ClusterMetadata? {
         { metadata in
             guard !metadata.schema.contains(word) else { return nil }
@@ -46,7 +46,7 @@ import Testing
         return result
     }
 
-    /// No version has two values, and no node goes back.
+    /// Checks that no version has two values and that no node goes back to an older version.
     private static func checkVersions(_ cluster: VirtualCluster) {
         var chosen: [UInt64: ClusterMetadata] = [:]
         for node in cluster.nodes {
@@ -58,7 +58,7 @@ import Testing
             }
             #expect(zip(node.versions, node.versions.dropFirst()).allSatisfy { $0.epoch < $1.epoch }, "seed \(cluster.seed)")
         }
-        // Each is the one before and one word.
+        // Each version is the previous one plus one byte.
         for (epoch, version) in chosen {
             guard let before = chosen[epoch - 1] else { continue }
             #expect(
@@ -96,7 +96,7 @@ import Testing
             let when = cluster.pick(0...3_000_000)
             let isSeen = cluster.chance(0.5)
             cluster.at(when) {
-                // A minority only.
+                // Only a minority may be down.
                 guard (0..<count).filter({ !cluster.isUp($0) }).count < (count - 1) / 2 else { return }
                 cluster.stop(node)
                 if isSeen { cluster.dead.insert(node) }
@@ -108,9 +108,9 @@ import Testing
         }
         cluster.run()
         Self.checkVersions(cluster)
-        // All whose node did not crash, though the network is bad, as long as a majority lives.
+        // Despite the faulty network every change succeeds whose node did not crash, because a majority is up.
         #expect(succeeded.count + cut == 20, "seed \(seed): \(succeeded.count), \(cut)")
-        // When all is well, everybody comes to know everything.
+        // After all faults healed, every node learns the last version.
         cluster.faults = NetworkFaults()
         cluster.dead = []
         for node in 0..<count { cluster.start(node) }
@@ -122,7 +122,7 @@ import Testing
         for node in cluster.nodes { #expect(node.acceptor.current == current, "seed \(seed)") }
         for word in succeeded { #expect(current.schema.filter { $0 == word }.count == 1, "seed \(seed): \(word) of \(current.schema)") }
         #expect(Set(current.schema).count == current.schema.count, "seed \(seed)")
-        // What was said not to be made was not made.
+        // Changes reported as refused were not made.
         for word in refused { #expect(!current.schema.contains(word), "seed \(seed): \(word) was refused and made") }
         for node in 0..<count { #expect(cluster.idle(node), "seed \(seed)") }
     }
@@ -144,7 +144,7 @@ import Testing
         #expect(cluster.nodes[2].acceptor.current.schema == [1, 3])
     }
 
-    /// A silent member's reply is not waited for when it was only a message that was lost.
+    /// When a message is lost, it is sent again instead of waiting for the silent member.
     @Test func aLostMessageIsSentAgain() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.stop(2)
@@ -169,7 +169,7 @@ import Testing
         #expect(cluster.nodes[0].acceptor.current.schema == [1, 2])
     }
 
-    /// Whoever may have made the change says so, also when another attempt was under way at the end.
+    /// A change that may have been made is reported as such, even if another attempt was in progress at the end.
     @Test func aProposalWithoutAnAnswerIsNotCalledRefused() {
         let cluster = VirtualCluster(3, seed: 1)
         var isCut = false
@@ -188,7 +188,7 @@ import Testing
         #expect(cluster.nodes[2].acceptor.current.schema == [1, 2])
     }
 
-    /// A member that slept through some versions is brought up to the present one.
+    /// A member that missed several versions is brought up to date.
     @Test func whoIsBehindCatchesUp() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.stop(2)
@@ -197,7 +197,7 @@ import Testing
         cluster.stop(1)
         #expect(Self.waitChange(cluster, on: 0, 9)?.value != nil)
         #expect(cluster.nodes[2].acceptor.current.schema == [0, 1, 2, 3, 9])
-        // And who is behind and makes a change itself is told.
+        // A member that is behind learns the current version when it makes a change itself.
         cluster.start(1)
         #expect(Self.waitChange(cluster, on: 1, 10)?.value != nil)
         #expect(cluster.nodes[1].acceptor.current.schema == [0, 1, 2, 3, 9, 10])
@@ -215,7 +215,7 @@ import Testing
         #expect(acceptor.handle(.prepare(epoch: 4, ballots[1])).reply == .refused(promised: ballots[1]))
         #expect(acceptor.handle(.accept(epoch: 4, ballots[0], value: [1])).reply == .refused(promised: ballots[1]))
         #expect(acceptor.handle(.accept(epoch: 4, ballots[1], value: next.encode())).reply == .accepted)
-        // As it comes back from its file.
+        // Restart: the acceptor as read back from its file.
         acceptor = try MetadataAcceptor(decoding: acceptor.encode())
         #expect(acceptor.handle(.prepare(epoch: 4, ballots[2])).reply == .promise(accepted: ballots[1], value: next.encode()))
         #expect(acceptor.handle(.chosen(epoch: 4, value: next.encode())).hasChanged)

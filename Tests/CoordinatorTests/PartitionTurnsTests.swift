@@ -38,7 +38,7 @@ import Testing
         #expect(log.all == [2, 3] && turns.count == 0)
     }
 
-    /// Who gives up waiting leaves from the middle, and is passed over.
+    /// A waiter that gives up leaves the middle of the queue and is skipped.
     @Test func whoLeavesTheQueueIsPassedOver() {
         let turns = PartitionTurns()
         let log = Log()
@@ -51,7 +51,7 @@ import Testing
         #expect(turns.count == 0)
     }
 
-    /// A transaction keeps its turn over all its rounds, and leaves it when it is over.
+    /// A request that waited begins its round when it is executed again, and releases its turn when it ends.
     @Test func aTransactionHoldsItsTurnUntilItIsOver() throws {
         let turns = PartitionTurns()
         final class Runner: StepRunner {

@@ -12,7 +12,7 @@ import Testing
     static let key = Sample.key(token: 1, 1, [])
     static let paxosKey = PaxosKey(table: VirtualCluster.table, partition: partition)
 
-    /// Reads the value and puts `next` of it in its place.
+    /// Reads the value and replaces it with `next` of it.
     private static func swap(_ port: CoordinatedRequest, read: (Int) -> Void, _ next: (Int) -> Int) throws(ReplicaError) -> Int {
         var failure: ReplicaError?
         var found = 0
@@ -40,7 +40,7 @@ import Testing
         return found
     }
 
-    /// The operations of clients on one register, as they see them.
+    /// The operations of clients on one register, as the clients see them.
     private final class History {
         var operations: [RegisterOperation] = []
         private var clock = 0
@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    /// Swaps from several nodes at once, with reads between them.
+    /// Runs swaps and serial reads from all nodes at once.
     private static func run(_ cluster: VirtualCluster, rounds: Int, commit: Consistency, next: @escaping (Int) -> Int) -> History {
         let history = History()
         func client(_ node: Int, left: Int) {
@@ -75,7 +75,7 @@ import Testing
                 return try swap(
                     port, read: { tried = ($0, tried?.new ?? 0) },
                     { old in
-                        // A request that is run again proposes the same.
+                        // A restarted request proposes the same value.
                         let new = next(old)
                         tried = (old, new)
                         return new
@@ -128,7 +128,7 @@ import Testing
         #expect(
             last ?? -1 >= known.count && last ?? .max <= swaps.count,
             "seed \(seed): \(String(describing: last)) of \(known.count), \(swaps.count)")
-        // Without gaps: each value below the last was built upon.
+        // No gaps: every value below the last one was built upon.
         #expect(Set(swaps.map(\.0)).isSuperset(of: 0..<(last ?? 0)), "seed \(seed)")
         var operations = history.operations
         if let last { operations.append(RegisterOperation(kind: .read(last), called: history.tick(), returned: history.tick())) }
@@ -137,14 +137,15 @@ import Testing
         for node in 0..<5 { #expect(cluster.idle(node), "seed \(seed)") }
     }
 
-    /// Values that do not grow: of two with one timestamp the later must win, not the greater.
+    /// Values that do not grow. If two writes had the same timestamp, the greater value would win instead of the later
+    /// one.
     @Test(arguments: 0..<60) func swapsOfAnyValuesAreLinearizable(seed: UInt64) {
         let cluster = VirtualCluster(3, seed: seed)
         cluster.faults = NetworkFaults(loss: 0.02, reported: 1, duplicates: 0.02, slow: 0.05, delay: 100...400)
         var values: [Int: Int] = [:]
         var numbers = SeededRandom(seed: ~seed)
         let history = Self.run(cluster, rounds: 30, commit: .quorum) { old in
-            // Distinct, and the same when a request is run again upon the same.
+            // Distinct values; a request that is restarted on the same old value gets the same new one.
             if let known = values[old] { return known }
             let new = Int(numbers.next() >> 20)
             values[old] = new
@@ -158,7 +159,7 @@ import Testing
         #expect(history.applied >= 10, "seed \(seed)")
     }
 
-    /// Two nodes whose clocks agree begin rounds at the same microsecond; the second's messages are slow.
+    /// Two nodes with equal clocks begin rounds in the same microsecond; messages of the second are slow.
     @Test func roundsOfOneMicrosecondWriteInTheirOrder() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.fate = { from, _, request in
@@ -182,7 +183,7 @@ import Testing
         cluster.wait(on: node, commit) { (port) throws(ReplicaError) in try swap(port, read: { _ in }, { $0 + 1 }) }
     }
 
-    /// Of three one refuses and one fails: another attempt may come through, so it is made at once.
+    /// One of three members refuses and one fails. Another attempt may succeed, so it starts at once.
     @Test func refusedAndFailedTogetherAreTriedAgain() {
         let cluster = VirtualCluster(3, seed: 1)
         let high = Ballot(timestamp: VirtualTime.epoch + 10_000, node: VirtualCluster.id(2))
@@ -199,7 +200,7 @@ import Testing
         #expect(cluster.now < 200_000)
     }
 
-    /// A member that fails to catch up is not waited for until the deadline.
+    /// A member that fails to catch up is skipped instead of delaying the operation until the deadline.
     @Test func aMemberThatCannotCatchUpIsLeftOut() {
         let cluster = VirtualCluster(3, seed: 1)
         let ballot = Ballot(timestamp: VirtualTime.epoch - 5, node: VirtualCluster.id(0))
@@ -219,7 +220,7 @@ import Testing
         #expect(cluster.now < 200_000)
     }
 
-    /// What failed in one attempt may answer in the next.
+    /// A member that failed in one attempt may answer in the next.
     @Test func failuresOfEarlierAttemptsAreForgotten() {
         let cluster = VirtualCluster(5, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "5"])
         var prepares = 0
@@ -239,7 +240,7 @@ import Testing
         #expect(prepares == 20)
     }
 
-    /// What the transaction decides on comes with the promises; where the replicas differ it is read.
+    /// Promises carry the data that the transaction reads. Only if replicas differ is a separate read needed.
     @Test func aRoundTripIsSavedWhereReplicasAgree() {
         let cluster = VirtualCluster(3, seed: 1)
         #expect(Self.swapOnce(cluster, on: 0)?.value == 0)
@@ -254,7 +255,8 @@ import Testing
         #expect(cluster.sent[.read] != nil)
     }
 
-    /// Of three, two refuse a proposal and one accepts it, in any order: what changes nothing begins anew, what changes something is unknown at once.
+    /// Two of three members refuse a proposal and one accepts it, in any order. A read starts again; for a write the
+    /// outcome is reported as unknown at once.
     @Test(arguments: 0..<3, [true, false]) func aProposalOfWhichOneAcceptedIsNotWaitedFor(last: Int, isRead: Bool) {
         let cluster = VirtualCluster(3, seed: 1)
         var hasLost = false
@@ -278,7 +280,7 @@ import Testing
         #expect(hasLost && cluster.now < 500_000)
     }
 
-    /// A SERIAL read that finds no quorum in time has timed out as a read.
+    /// A SERIAL read without a quorum fails with a read timeout.
     @Test func aSerialReadTimesOutAsARead() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.fate = { _, to, request in if to != 0, case .prepare = request { .lose } else { .deliver } }
@@ -297,7 +299,7 @@ import Testing
             Self.swapOnce(cluster, on: 0, commit: .all)?.error?.detail == .unavailable(consistency: .all, required: 3, alive: 2))
         #expect(cluster.sent[.propose] == nil)
         #expect(Self.swapOnce(cluster, on: 0, commit: .quorum)?.value == 0)
-        // The member that is dead gets the value as a hint.
+        // The value is stored as a hint for the dead member.
         #expect(cluster.hints.map(\.to) == [VirtualCluster.id(2)])
     }
 

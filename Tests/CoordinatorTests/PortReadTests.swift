@@ -10,7 +10,7 @@ import Testing
 @Suite struct PortReadTests {
     private static let now = UInt32(VirtualTime.epoch / 1_000_000)
 
-    /// Rows in many partitions; each change reaches a quorum of its replicas only.
+    /// Writes rows of many partitions so that each change reaches only a quorum of its replicas.
     private static func filled(_ cluster: VirtualCluster) -> ModelReplica {
         var model = ModelReplica()
         var keys: [[UInt8]] = []
@@ -68,7 +68,7 @@ import Testing
         }
     }
 
-    /// Of two partitions read at ONE the first is held here and the second is not.
+    /// Of two partitions read at ONE, this node holds the first and another node the second.
     @Test func localAndOtherPartitionsInOneRequest() {
         let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"])
         let tokens = cluster.ringNodes.map { $0.claims[0].token }
@@ -96,13 +96,14 @@ import Testing
         }
     }
 
-    /// A request is executed once: what it has read is not read again when it changes while the request waits.
+    /// A local read may return something else when the request is restarted; earlier remote answers must not be used
+    /// for another key.
     @Test func whatHasBeenReadIsNotReadAgain() {
         let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"])
         let tokens = cluster.ringNodes.map { $0.claims[0].token }
         let keys = tokens.indices.map { Sample.key(token: tokens[$0], UInt8($0), []) }
         for index in keys.indices { cluster.nodes[index].replica.apply(Sample.put(keys[index], Int64(index), at: 5)) }
-        // Node 0's row names the row to be read next.
+        // The value in node 0's row selects the row that is read next.
         cluster.nodes[0].replica.apply(Sample.put(keys[0], 1, at: 6))
         cluster.at(300) { cluster.nodes[0].replica.apply(Sample.put(keys[0], 2, at: 7)) }
         let result = cluster.wait(on: 0, .one) { (port) throws(ReplicaError) in

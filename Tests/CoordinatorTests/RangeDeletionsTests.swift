@@ -5,7 +5,7 @@ import Testing
 @Suite struct RangeDeletionsTests {
     private static let width = 48
 
-    /// Keys of two bytes and one in between each.
+    /// Returns the two-byte key of an index.
     private static func key(_ index: Int) -> [UInt8] { [UInt8(index / 16), UInt8(index % 16)] }
 
     private static func model(_ deletions: RangeDeletions) -> [DeletionTime] {
@@ -42,7 +42,7 @@ import Testing
         let (other, naiveOther, _) = Self.random(&random)
         Self.checkForm(one, canonical: true)
         #expect(Self.model(one) == naiveOne)
-        // The same spans in another order are the same deletions.
+        // The same range tombstones added in another order give equal deletions.
         var again = RangeDeletions()
         for span in added.shuffled(using: &random) { again.add(span) }
         #expect(again == one)

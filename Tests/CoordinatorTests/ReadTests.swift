@@ -20,7 +20,7 @@ import Testing
     @Test func aTimeoutSaysHowManyAnswered() {
         for level in [Consistency.quorum, .all, .three] {
             let cluster = VirtualCluster(3, seed: 1)
-            // Replica 0 is asked for rows first, here it answers; so does another, and the third not.
+            // Replica 0, the local one, is asked for data and answers. The others do not.
             cluster.fate = { _, to, _ in to == 0 ? .deliver : .lose }
             let required: Int32 = level == .quorum ? 2 : 3
             #expect(
@@ -45,12 +45,13 @@ import Testing
         #expect(cluster.sent.isEmpty)
     }
 
-    /// A digest that comes while rows are reconciled belongs to nobody whose rows were asked for.
+    /// A digest that arrives during reconciliation, from a replica that was not asked for data, is ignored.
     @Test func aDigestThatComesWhileReconcilingIsNotWaitedFor() {
         let cluster = VirtualCluster(5, seed: 1, options: Self.replication(5))
         for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index))) }
         var asked = 0
-        // 0 gives rows, 1 a digest, 2 its digest late, so that 3 is asked for rows; then 1 is slow with its rows.
+        // Replica 0 sends data, 1 a digest; the digest of 2 is late, so 3 is asked for data. Then 1 is slow with its
+        // data.
         cluster.fate = { _, to, request in
             switch (to, request) {
             case (2, .digest): return .delay(60_000)
@@ -66,14 +67,14 @@ import Testing
         #expect(cluster.now < 1_000_000)
     }
 
-    /// One more than needed has answered, so one that cannot be repaired, or cannot give its rows, does no harm.
+    /// One more replica than needed has answered, so one may fail to repair or to send its data.
     @Test func whoIsNotNeededMayFail() {
         for failing in ["repair", "rows"] {
             let cluster = VirtualCluster(5, seed: 1, options: Self.replication(5))
             for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index))) }
             cluster.fate = { _, to, request in
                 switch (to, request) {
-                // 1 answers after the fourth was asked for rows, which are there at the same time.
+                // Replica 1 answers after 3 was asked for data, whose answer arrives at the same time.
                 case (1, .digest): return .delay(50_200)
                 case (2, .digest): return .delay(50_100)
                 case (3, .read): return .delay(200)
@@ -87,7 +88,7 @@ import Testing
         }
     }
 
-    /// A replica that gave its digest and then fails is replaced while others live.
+    /// A replica that sent its digest and then fails is replaced while others are up.
     @Test func whoFailsWhileReconcilingIsReplaced() {
         let cluster = VirtualCluster(3, seed: 1)
         for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index))) }
@@ -102,7 +103,7 @@ import Testing
                 == cluster.nodes[2].replica.rows(VirtualCluster.table, .all).map(\.row))
     }
 
-    /// A slow replica is asked a few times, then the others are; it is tried again when it was not asked for long.
+    /// A slow replica is asked a few times and then avoided. After a pause it is tried again.
     @Test func aSlowReplicaIsAskedNoMore() {
         var limits = CoordinatorLimits()
         limits.latencyInterval = 100_000
@@ -122,23 +123,23 @@ import Testing
             }
             return asked
         }
-        // 1 is nearer than 2.
+        // Replica 1 is nearer than replica 2.
         let first = read(100)
         #expect(first[1] > 0 && first[1] < 15, "\(first)")
         #expect(read(300)[1] == 0)
-        // It is forgotten after a minute, tried, and back when it is well.
+        // After a minute its latency is forgotten. It is tried again, and used because it is fast now.
         slowness = 200
         cluster.run(for: 60_000_000)
         let later = read(200)
         #expect(later[1] > 150, "\(later)")
-        // One that says nothing at all costs one read its patience.
+        // A silent replica delays only the read that meets it first.
         slowness = 40_000_000
         let silent = read(100)
         #expect(silent[1] < 15, "\(silent)")
         #expect(cluster.nodes[0].coordinator.counters.speculativeReads < 15)
     }
 
-    /// What fails at once does not pass for fast.
+    /// Immediate failures do not count as low latency.
     @Test func aFailingReplicaIsAskedNoMore() {
         var limits = CoordinatorLimits()
         limits.latencyInterval = 100_000
@@ -166,7 +167,7 @@ import Testing
         var asked: Set<Int> = []
         cluster.fate = { _, to, _ in
             asked.insert(to)
-            // All of the own data center are slow, none of the other.
+            // All replicas of the local data center are slow, and none of the remote one.
             return to < 3 ? .delay(30_000) : .deliver
         }
         for level in [Consistency.localOne, .localQuorum, .one, .two] {
@@ -178,14 +179,14 @@ import Testing
         }
     }
 
-    /// The same replicas come in the same order wherever they are asked, so that a scan of all is one stretch where all hold all.
+    /// The order of replicas is the same for all ranges, so a full scan is one range where every node holds everything.
     @Test func equalReplicasMakeOneStretch() {
         let cluster = VirtualCluster(3, seed: 1, tokensPerNode: 4)
         for node in 0..<3 {
             let stretches = cluster.view(node).stretches(table: VirtualCluster.table, .all)
             #expect(stretches.count == 1 && stretches.first?.replicas.first == node)
         }
-        // Of one key the primary is asked first by who holds none.
+        // A coordinator that holds no replica asks the primary replica first, so each range is read separately.
         let single = VirtualCluster(6, seed: 1, options: Self.replication(2), locations: [], tokensPerNode: 4)
         #expect(Set((0..<6).map { single.view($0).stretches(table: VirtualCluster.table, .all).count }).min() ?? 0 > 6)
     }
@@ -197,7 +198,7 @@ import Testing
         for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, 7, at: 7)) }
         cluster.fate = { _, to, _ in to == 3 ? .fail(.storage) : .deliver }
         #expect(Self.read(cluster, on: 0, .eachQuorum)?.value.flatMap { Sample.value($0) } == 7)
-        // Not by waiting for the speculative delay.
+        // The replacement does not wait for the speculative delay.
         #expect(cluster.now < cluster.limits.speculativeDelay)
         #expect(Self.read(cluster, on: 0, .localQuorum)?.value != nil)
         cluster.fate = { _, to, _ in to == 3 || to == 4 ? .fail(.storage) : .deliver }
@@ -214,8 +215,8 @@ import Testing
         }
     }
 
-    /// Writes with rising timestamps and reads, all at QUORUM, over a bad network with crashes: no read sees less than what was acknowledged,
-    /// or read, before it began.
+    /// Writes with rising timestamps, and reads, all at QUORUM over a faulty network with crashes. No read returns less
+    /// than what was acknowledged or read before it began.
     @Test(arguments: 0..<60) func quorumsSeeWhatWasAcknowledgedAndRead(seed: UInt64) {
         let cluster = VirtualCluster(5, seed: seed, tokensPerNode: 4)
         cluster.faults = NetworkFaults(loss: 0.03, reported: 0.5, duplicates: 0.05, slow: 0.03)

@@ -12,9 +12,11 @@ import Testing
 
     private static func key(_ index: Int) -> [UInt8] { Sample.key(token: 5, UInt8(index / 8), [UInt8(index % 8)]) }
 
-    /// A change: an upsert of cells, a cell or complex tombstone, a row deletion, or a range tombstone. Later ones have later timestamps or equal.
+    /// Returns a random change: an upsert of cells, a cell or complex tombstone, a row deletion, or a range tombstone.
+    /// Later changes have equal or later timestamps.
     private static func mutation(_ random: inout SeededRandom, step: Int) -> [UInt8] {
-        // Two changes in a row share a timestamp, but not with one that expires: whether that has become a tombstone decides such a tie.
+        // Two successive changes share a timestamp, except with an expiring cell: such a tie depends on whether it has
+        // expired.
         let ttl: UInt32 = random.next() % 4 == 0 ? 10 : 0
         let timestamp = ttl > 0 ? Int64(2 * step + 1) : Int64(step / 2 * 4)
         let local = now - 1000 + UInt32(step / 2)
@@ -31,7 +33,7 @@ import Testing
             out.beginRow(key: Sample.writer(key(index)), timestamp: .min, liveness: false, deletion: deletion)
             out.endRow()
         default:
-            // Some have expired, some have not.
+            // Some cells have expired, some have not.
             let expires = ttl == 0 ? UInt32.max : now - 5 + UInt32(random.next() % 10)
             out.beginRow(
                 key: Sample.writer(key(index)), timestamp: timestamp, liveness: random.next() % 2 == 0, ttl: ttl, expires: expires)
@@ -60,7 +62,7 @@ import Testing
         return out.out.toArray()
     }
 
-    /// What an answer says, in a form of which equal rows have one only.
+    /// Returns an answer's contents in a canonical form: equal rows give equal texts.
     static func meaning(_ answer: ReadAnswer) -> [String] {
         answer.operations.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
@@ -100,14 +102,14 @@ import Testing
         var replicas = [ModelReplica](repeating: ModelReplica(), count: count)
         var model = ModelReplica()
         let steps = Int(random.next() % 60)
-        // Tombstones older than this are not told: their replicas have been repaired since.
+        // Replicas leave older tombstones out of their answers, because everyone has them.
         let gcBefore = random.next() % 3 == 0 ? Self.now - 1000 + UInt32(random.next() % 30) : 0
         for step in 0..<steps {
             let mutation = Self.mutation(&random, step: step)
             model.apply(mutation)
             let isOld = Self.now - 1000 + UInt32(step / 2) < gcBefore
             for index in replicas.indices where isOld || random.next() % 3 != 0 { replicas[index].apply(mutation) }
-            // What nobody else has missed is not in the model either.
+            // At least one replica has every change that the model has.
             replicas[Int(random.next() % UInt64(count))].apply(mutation)
         }
         var command = Sample.command(
@@ -140,7 +142,7 @@ import Testing
 
     @Test func anotherEncodingOfTheSameRowIsNotRepaired() throws {
         let key = Self.key(1)
-        // The first says the timestamp of the cell once for the row, the second with the cell.
+        // One replica encodes the timestamp in the row, the other in the cell.
         func replica(base: Int64) -> ModelReplica {
             var mutation = MutationWriter()
             mutation.beginTable(VirtualCluster.table)
@@ -192,7 +194,7 @@ import Testing
         other.apply(Sample.deleteRange(key, key + [9], at: 9, local: Self.now))
         let command = Sample.one(key)
         let outcome = try Reconciler().reconcile([one.answer(command), other.answer(command)], of: command)
-        // The tombstone is all the first lacks.
+        // The first replica lacks only the tombstone.
         #expect(outcome.lacking[0].first == 2)
         #expect(outcome.lacking[1].isEmpty)
         one.apply(Self.repair(outcome.lacking[0]))

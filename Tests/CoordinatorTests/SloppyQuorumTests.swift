@@ -30,12 +30,13 @@ import Testing
             let dead = replicas.filter { cluster.dead.contains($0) }
             cluster.fate = { _, to, _ in cluster.dead.contains(to) ? .lose : .deliver }
             #expect(standIns(cluster.write(on: coordinator, Self.mutation, .quorum)) == 1)
-            // It holds it for the first, whose only hint that is; for the other there is nobody left but the coordinator.
+            // The stand-in stores the write for the first dead replica. For the second no node is left, so the
+            // coordinator stores the hint.
             #expect(cluster.nodes[other].replica.kept.map(\.node) == [VirtualCluster.id(dead[0])])
             #expect(cluster.nodes[other].replica.kept.first?.mutations == Self.mutation)
             #expect(kept(cluster).joined().count == 1)
             #expect(cluster.hints.map(\.to) == [VirtualCluster.id(dead[1])])
-            // Not as its own: reads stay with the replicas.
+            // The stand-in does not store the row as its own: reads use replicas only.
             #expect(cluster.nodes[other].replica.rows(VirtualCluster.table, .all).isEmpty)
             let read = cluster.wait(on: coordinator) { coordinator, view, now in
                 coordinator.read(Sample.one(Self.key), consistency: .quorum, cluster: view, isByKey: true, now: now)
@@ -110,7 +111,7 @@ import Testing
         #expect(Set(silent.hints.map(\.to)) == Set(cluster.hints.map(\.to)))
     }
 
-    /// Two data centers of five nodes on three racks.
+    /// Returns a cluster of two data centers with five nodes on three racks each.
     private func twoCenters() -> VirtualCluster {
         let locations = (0..<10).map { Location(dataCenter: $0 % 2 == 0 ? "a" : "b", rack: "r\($0 / 2 % 3)") }
         let cluster = VirtualCluster(
@@ -125,7 +126,8 @@ import Testing
             let replicas = replicas(cluster)
             let near = replicas.filter { $0 % 2 == 0 }
             let far = replicas.filter { $0 % 2 == 1 }
-            // Of the own data center one replica lives; of the other none where the level asks it, else all.
+            // One replica of the local data center is up. Of the remote one: all at LOCAL_QUORUM, none at QUORUM, one
+            // at EACH_QUORUM.
             cluster.dead = Set(near.dropFirst()).union(level == .localQuorum ? [] : level == .quorum ? Set(far) : Set(far.dropFirst()))
             let result = cluster.write(on: near[0], Self.mutation, level)
             #expect(standIns(result) ?? 0 > 0, "\(level) \(String(describing: result))")
@@ -147,7 +149,8 @@ import Testing
             let natural = placement.table.replicas(for: token).map { Int($0) }
             let near = natural.filter { $0 % 2 == 0 }
             #expect(Set(near.map { cluster.ringNodes[$0].location.rack }).count == 3)
-            // The other two nodes of the data center stand on two of the three racks; the dead replica's rack is free.
+            // The two spare nodes of the data center are on two of the three racks; one on the dead replica's rack is
+            // preferred.
             for dead in near where dead != 0 {
                 cluster.dead = [dead]
                 let view = cluster.view(0)

@@ -74,7 +74,7 @@ import Testing
         cluster.rules.speculativeRetry = .always
         #expect(Self.read(cluster, .one)?.value != nil)
         #expect(cluster.sent == [.read: 1, .digest: 1])
-        // The one that is asked first does not answer, and is not waited for.
+        // The replica that is asked first does not answer, and the read does not wait for it.
         cluster.fate = { _, to, request in
             if case .read = request, to == 0 { return .lose }
             return .deliver

@@ -6,9 +6,9 @@ import Primitives
 @testable import Cluster
 @testable import Coordinator
 
-/// A model replica as the port of its own node.
+/// A model replica as the local port of its node.
 ///
-/// SAFETY: `@unchecked` because all of a virtual cluster runs on one thread.
+/// SAFETY: `@unchecked` because a virtual cluster runs on one thread.
 final class ModelPort: ReplicaPort, @unchecked Sendable {
     private let node: VirtualNode
 
@@ -107,8 +107,8 @@ private struct VirtualLoops: EventLoops {
 }
 
 extension VirtualCluster {
-    /// Runs a request through a `CoordinatedRequest` on a fiber.
-    /// - Parameter then: gets the result, or nil when the node crashes first.
+    /// Runs a request through a `ClusterPort`, restarting it as often as the port asks.
+    /// - Parameter then: receives the result, or nil when the node crashes first.
     func request<T>(
         on node: Int, _ consistency: Consistency, serial: Consistency = .serial, pageRows: Int = 0, contentionTimeout: Int64 = 1_800_000,
         gcGrace: UInt32 = 864_000, _ body: @escaping (CoordinatedRequest) throws(ReplicaError) -> T,
@@ -158,9 +158,9 @@ extension VirtualCluster {
     }
 }
 
-/// Keys and rows of tests.
+/// Builds keys, rows and mutations for tests.
 enum Sample {
-    /// A key of a row: partition `partition` at a token of choice.
+    /// Returns the key of a row in a one-byte partition at a chosen token.
     static func key(token: Int64, _ partition: UInt8, _ clustering: [UInt8]) -> [UInt8] {
         prefix(token: token, partition) + [KeyView.rowKind] + clustering
     }
@@ -179,7 +179,7 @@ enum Sample {
         return out
     }
 
-    /// A mutation that sets column 0.
+    /// Returns a mutation that sets column 0.
     static func put(_ key: [UInt8], _ value: Int64, at timestamp: Int64, table: UUID = VirtualCluster.table) -> [UInt8] {
         var mutation = MutationWriter()
         put(key, value, at: timestamp, table: table, into: &mutation)
@@ -214,7 +214,7 @@ enum Sample {
         return mutation.out.toArray()
     }
 
-    /// Column 0 of a row.
+    /// Returns the value of column 0 of a row.
     static func value(_ row: RowView) -> Int64? {
         var cursor = row.cells
         while cursor.advance() {
@@ -232,7 +232,7 @@ enum Sample {
 
     static func one(_ key: [UInt8]) -> ReadCommand { command(KeyRange(start: key, end: key + [0])) }
 
-    /// Column 0 of the first row of the answers to a read.
+    /// Returns column 0 of the first row in a read's answers.
     static func value(_ outcome: Outcome) -> Int64? {
         guard case .read(let answers) = outcome, let answer = answers.first else { return nil }
         return answer.operations.withUnsafeBytes { bytes in

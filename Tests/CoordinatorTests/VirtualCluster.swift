@@ -8,34 +8,34 @@ import Synchronization
 @testable import Cluster
 @testable import Coordinator
 
-/// Virtual monotonic microseconds.
+/// A virtual monotonic clock in microseconds.
 final class VirtualTime: Sendable {
     private let microseconds = Atomic<Int64>(0)
     var now: Int64 {
         get { microseconds.load(ordering: .relaxed) }
         set { microseconds.store(newValue, ordering: .relaxed) }
     }
-    /// Wall clock at time 0.
+    /// The wall-clock time, in microseconds, at monotonic time 0.
     static let epoch: Int64 = 1_700_000_000_000_000
 }
 
-/// How badly the network behaves.
+/// Probabilities of network faults.
 struct NetworkFaults {
-    /// Chance that a request, or a reply, is lost.
+    /// The probability that a request, or a reply, is lost.
     var loss = 0.0
-    /// Of the losses, how many the sender is told of.
+    /// The share of losses that are reported to the sender.
     var reported = 0.5
     var duplicates = 0.0
-    /// Chance that a message takes fifty times as long.
+    /// The probability that a message takes fifty times as long.
     var slow = 0.0
     var delay: ClosedRange<Int64> = 100...2_000
 }
 
-/// What becomes of one request.
+/// What happens to one request.
 enum Fate {
     case deliver
     case lose
-    /// Carried out, but the reply is lost.
+    /// The request is executed, but its reply is lost.
     case loseReply
     case fail(FailureReason)
     case delay(Int64)
@@ -53,7 +53,7 @@ final class VirtualNode {
     fileprivate var waiting: [UInt64: (Result<Outcome, ServerError>?) -> Void] = [:]
     fileprivate var timerAt = Int64.max
     fileprivate var snitch = DynamicSnitch(forgetAfter: 60_000_000)
-    /// Every version of the metadata this node took over.
+    /// Every version of the metadata that this node installed.
     var versions: [ClusterMetadata] = []
 
     init(index: Int, id: UUID, time: VirtualTime, skew: Int64, limits: CoordinatorLimits, metadata: ClusterMetadata) {
@@ -69,7 +69,7 @@ final class VirtualNode {
     }
 }
 
-/// Nodes with real coordinators over model replicas, and one heap of events: everything follows from the seed.
+/// Nodes with real coordinators over model replicas, driven by one event queue. The seed determines every run.
 final class VirtualCluster {
     private struct Event {
         let time: Int64
@@ -78,7 +78,7 @@ final class VirtualCluster {
     }
 
     static let table = UUID(high: 0x7461_626c, low: 1)
-    /// A table of `otherOptions`.
+    /// A table of the keyspace with `otherOptions`.
     static let otherTable = UUID(high: 0x7461_626c, low: 2)
 
     let time = VirtualTime()
@@ -94,15 +94,15 @@ final class VirtualCluster {
     var ringNodes: [RingNode]
     let options: [String: String]
     var otherOptions: [String: String]?
-    /// Of `table`: replicas are joined by others after a fixed time, unless a test wants it otherwise.
+    /// The rules of `table`. Speculative reads start after a fixed time unless a test changes that.
     var rules = TableRules(keyspace: "ks", speculativeRetry: .after(50_000))
-    /// Nodes all others hold for dead.
+    /// Nodes that all others consider down.
     var dead: Set<Int> = []
     var hints: [(to: UUID, mutations: [UInt8], writtenAt: UInt32?)] = []
     var sent: [PeerRequest.Verb: Int] = [:]
-    /// Decides about a request before `faults` do; nil: they decide.
+    /// Decides the fate of a request before `faults` apply; nil leaves it to `faults`.
     var fate: ((_ from: Int, _ to: Int, _ request: PeerRequest) -> Fate?)?
-    /// Whether what a node has sent and nobody has got yet is lost when it crashes.
+    /// Whether a node's messages in flight are lost when it crashes.
     var losesInFlight = false
     private var heap: [Event] = []
     private var order: UInt64 = 0
@@ -175,7 +175,7 @@ final class VirtualCluster {
         return true
     }
 
-    /// Runs until `done`, or nothing is left to happen.
+    /// Runs events while `goesOn` returns true, or until none are left.
     func run(while goesOn: () -> Bool = { true }) { while goesOn(), step() {} }
 
     func run(for microseconds: Int64) {
@@ -186,7 +186,7 @@ final class VirtualCluster {
 
     // MARK: Nodes
 
-    /// The cluster as a node sees it: it never holds itself for dead.
+    /// The cluster as a node sees it. A node never considers itself down.
     func view(_ index: Int) -> ClusterView {
         let ring = Ring(nodes: ringNodes)
         var keyspaces = ["ks": options]
@@ -221,7 +221,7 @@ final class VirtualCluster {
     func start(_ index: Int) { nodes[index].isUp = true }
 
     /// Begins an operation on a node.
-    /// - Parameter then: gets the result, or nil when the node crashes first.
+    /// - Parameter then: receives the result, or nil when the node crashes first.
     func begin(
         on index: Int, _ operation: (Coordinator, ClusterView, Int64) throws(ServerError) -> UInt64,
         then: @escaping (Result<Outcome, ServerError>?) -> Void
@@ -232,7 +232,7 @@ final class VirtualCluster {
         drain(node)
     }
 
-    /// Begins an operation and runs the cluster until it is done.
+    /// Begins an operation and runs the cluster until it completes.
     func wait(
         on index: Int, _ operation: (Coordinator, ClusterView, Int64) throws(ServerError) -> UInt64
     ) -> Result<Outcome, ServerError>? {
@@ -281,7 +281,7 @@ final class VirtualCluster {
         }
     }
 
-    /// Whether a node's coordinator waits for nothing any more.
+    /// Whether a node's coordinator has no operations in progress.
     func idle(_ index: Int) -> Bool { nodes[index].coordinator.activeCount == 0 }
 
     private func delay() -> Int64 { pick(faults.delay) * (chance(faults.slow) ? 50 : 1) }
@@ -316,7 +316,7 @@ final class VirtualCluster {
         if target === from { return deliver(bytes, from: from, to: target, after: 1) { bring($0, after: 1) } }
         func lost() { if chance(faults.reported) { bring(.failed(.connectionLost, "lost"), after: delay()) } }
         if chance(faults.loss) { return lost() }
-        // A copy of a request is carried out as well. What is answered is what came of the first to arrive: a refusal must not stand for a
+        // Every copy of a request is executed, but only the first to arrive is answered: a refusal must not stand for a
         // proposal of which another copy was accepted.
         var isAnswered = false
         for _ in 0..<(chance(faults.duplicates) ? 2 : 1) {

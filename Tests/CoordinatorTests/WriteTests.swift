@@ -9,7 +9,7 @@ import Testing
 @Suite struct WriteTests {
     private static let key = Sample.key(token: 1, 1, [])
 
-    /// The second replica of a batch's first and last partition is asked once, and counts once.
+    /// A replica shared by the first and the last partition of a batch gets one request and counts once.
     @Test func aReplicaCountsOnceForAGroupThatComesBack() throws {
         let cluster = VirtualCluster(4, seed: 1)
         // Replicas 0, 1, 2 of the first range and 1, 2, 3 of the second.
@@ -38,7 +38,7 @@ import Testing
         #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 6), .any)?.value != nil)
     }
 
-    /// Whoever gets the failure may begin again by the newer members.
+    /// The coordinator reports that replicas know newer members, so that the request can start again with them.
     @Test func aRefusalByNewerMembersIsTold() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.fate = { _, to, _ in to == 0 ? .deliver : .fail(.ringChanged) }
@@ -79,7 +79,7 @@ import Testing
         #expect(cluster.now < limits.writeTimeout)
     }
 
-    /// Random fates of the requests of one write: its result, its counts and its hints follow.
+    /// Random fates of the requests of one write determine its result, counts and hints.
     @Test(arguments: 0..<300) func resultsAndHintsFollowTheAnswers(seed: UInt64) {
         let cluster = VirtualCluster(5, seed: seed)
         let levels: [Consistency] = [.any, .one, .two, .three, .quorum, .all]
@@ -175,7 +175,7 @@ import Testing
         }
     }
 
-    /// With a counter's second partition out of reach, none is added to.
+    /// If one partition of a counter batch is unavailable, no counter is incremented.
     @Test func unavailableCountersAreNotBegun() {
         let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"])
         let tokens = cluster.ringNodes.map { $0.claims[0].token }
@@ -193,7 +193,7 @@ import Testing
         var limits = CoordinatorLimits()
         limits.operations = 1
         let cluster = VirtualCluster(3, seed: 1, limits: limits)
-        // A read of a range is two operations, one within the other.
+        // A range read is two operations, one within the other.
         let result = cluster.wait(on: 0) { coordinator, view, now in
             coordinator.read(Sample.one(Self.key), consistency: .one, cluster: view, isByKey: false, now: now)
         }

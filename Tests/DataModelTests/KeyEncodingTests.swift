@@ -21,7 +21,7 @@ import Testing
         return out.toArray()
     }
 
-    /// A random value of a type, in native form; varints and decimals are minimal, so that they come back as they were.
+    /// Returns a random native value. Varints and decimals are minimal, so that decoding gives the same bytes.
     static func random(_ type: CQLType, _ random: inout SeededRandom) -> [UInt8] {
         func bytes(_ count: Int, _ random: inout SeededRandom) -> [UInt8] {
             (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }
@@ -69,7 +69,7 @@ import Testing
             for descending in [false, true] {
                 let encoded = try Self.encode(value, type, descending: descending)
                 let decoded = try Self.decode(encoded, type, descending: descending)
-                // Of a NaN only that it was one comes back.
+                // Of a NaN only the fact that it is one survives.
                 if type == .float || type == .double {
                     #expect(type.compare(decoded, value) == 0, "\(type)")
                 } else {
@@ -93,7 +93,7 @@ import Testing
         }
     }
 
-    /// A NaN may have any sign and payload; as a key they are one value, greater than all others.
+    /// A NaN may have any sign and payload; as keys all are one value, greater than all others.
     @Test func notANumberIsOneKey() throws {
         for (type, all) in [
             (CQLType.float, [[0x7f, 0xc0, 0, 0], [0xff, 0xc0, 0, 0], [0x7f, 0x80, 0, 1], [0xff, 0xff, 0xff, 0xff]]),
@@ -107,7 +107,7 @@ import Testing
     }
 
     @Test func decimalsOrderByValue() throws {
-        // scale and unscaled value, in rising order
+        // Scale and unscaled value, in ascending order.
         let rising: [(Int32, Int64)] = [
             (0, -1000), (1, -1000), (2, -101), (0, -1), (3, -1), (0, 0), (5, 1), (1, 1), (1, 9), (0, 1), (2, 150), (0, 2), (0, 10), (-3, 5),
         ]

@@ -3,8 +3,8 @@ import Primitives
 import Testing
 
 @Suite struct RowMergerTests {
-    /// A random version of a row with plain, collection and dead cells.
-    /// - Parameter mixes: whether a column may have cells of different kinds, as none has that a planner wrote.
+    /// Returns a random version of a row with plain and collection cells and tombstones.
+    /// - Parameter mixes: whether a column may have cells of different kinds, which the planner never writes.
     static func version(_ random: inout SeededRandom, mixes: Bool = false) -> [UInt8] {
         var out = ByteWriter()
         var writer = RowWriter()
@@ -69,7 +69,7 @@ import Testing
         return out.toArray()
     }
 
-    /// What a row says, without the freedom the encoding leaves (which base timestamp it has).
+    /// Returns the meaning of a row independently of its encoding (such as the choice of base timestamp).
     static func meaning(_ bytes: [UInt8]) -> [String] {
         if bytes.isEmpty { return [] }
         return bytes.withUnsafeBytes { raw in

@@ -33,7 +33,7 @@ import Testing
         var random = SeededRandom(seed: 11)
         for round in 0..<500 {
             func number(_ limbs: Int) -> BigInteger {
-                // Runs of ones and zeros reach the corrections that random limbs seldom do.
+                // Runs of ones and zeros reach corrections that random limbs seldom need.
                 let bytes = (0..<(limbs * 4)).map { _ in
                     let value = random.next()
                     return round % 2 == 0 ? UInt8(truncatingIfNeeded: value) : (value & 1 == 0 ? 0xff : 0x00)

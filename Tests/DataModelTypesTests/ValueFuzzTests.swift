@@ -3,7 +3,8 @@ import Testing
 
 @testable import DataModel
 
-/// Any bytes under any type: validated, compared and shown without a trap; what is valid stays valid in canonical form and through JSON.
+/// Any bytes under any type can be validated, compared and shown without a trap; valid values stay valid in canonical
+/// form and through JSON.
 @Suite struct ValueFuzzTests {
     private static let simple: [CQLType] = [
         .ascii, .bigint, .blob, .boolean, .counter, .date, .decimal, .double, .duration, .float, .inet, .int, .smallint, .text, .time,
@@ -23,7 +24,7 @@ import Testing
         }
     }
 
-    /// Bytes that are often a value of the type, and often nearly one.
+    /// Returns bytes that are often a value of the type, and often nearly one.
     private func bytes(_ type: CQLType, _ random: inout SeededRandom) -> [UInt8] {
         func noise(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next() >> 32) } }
         func element(_ type: CQLType) -> [UInt8] {
@@ -99,18 +100,18 @@ import Testing
         #expect(valid > 1500)
     }
 
-    /// A valid scalar reads back from the text it is shown as.
+    /// A valid scalar is parsed back from its text.
     @Test func scalarsReadBack() throws {
         var random = SeededRandom(seed: 5)
         for _ in 0..<20_000 {
             let type = Self.simple[Int(random.next() % UInt64(Self.simple.count))]
             let value = bytes(type, &random)
             guard isValid(value, type), !value.isEmpty || type == .text || type == .blob else { continue }
-            // Beyond the calendar that text can say.
+            // Outside the range of dates that text can express.
             if type == .timestamp, let raw: Int64 = value.withUnsafeBytes({ CQLType.integer($0) }), abs(raw / 2) > 1_000_000_000_000_000 {
                 continue
             }
-            // Beyond a day: shown as the number it is.
+            // A time beyond one day is shown as a number.
             if type == .time, let raw: Int64 = value.withUnsafeBytes({ CQLType.integer($0) }), raw < 0 || raw >= 86_400_000_000_000 {
                 continue
             }

@@ -1,4 +1,4 @@
-"""Certificates for tests, made by openssl when they are wanted."""
+"""Certificates for tests, generated with openssl."""
 import shutil
 import subprocess
 import tempfile
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Authority:
-    """An authority in a directory of its own, and the certificates it gives."""
+    """A certificate authority in a temporary directory."""
 
     def __init__(self, name="authority"):
         self.work = Path(tempfile.mkdtemp(prefix="auspex-certificates-"))
@@ -25,7 +25,7 @@ class Authority:
         assert run.returncode == 0, f"openssl {arguments}: {run.stderr}"
 
     def give(self, name, alternatives="IP:127.0.0.1,IP:127.0.0.2,IP:127.0.0.3", days=10):
-        """A certificate for `name`, its key beside it; `days` below zero: one that has expired."""
+        """Issues a certificate for `name`; a negative `days` makes one that has already expired."""
         certificate, key = self.work / f"{name}.pem", self.work / f"{name}.key"
         request, extension = self.work / f"{name}.csr", self.work / f"{name}.ext"
         self.openssl("req", *self.new_key(key), "-subj", f"/CN={name}", "-out", request)
@@ -39,7 +39,7 @@ class Authority:
 
 
 class Identity:
-    """A certificate, its key and the authorities it goes with, as settings and as arguments."""
+    """A certificate, its key and the authorities to trust, as settings of a node."""
 
     def __init__(self, certificate, key, authorities):
         self.certificate, self.key, self.authorities = certificate, key, authorities

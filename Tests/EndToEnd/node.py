@@ -1,4 +1,4 @@
-"""A node under test: started on free ports with a data directory of its own, stopped or killed, started again."""
+"""Starts, stops, kills and restarts a node under test, on free ports and in a temporary directory."""
 import json
 import os
 import select
@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "Tests" / "Samples"
-# Tables of real flights, where they are at hand; tests that want them are skipped where not.
+# Optional tables of real flights. Tests that need them are skipped when the directory is missing.
 FLIGHTS = ROOT.parent / "shared" / "data"
 BINARY = None
 
@@ -37,7 +37,7 @@ class Node:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
                 self.kill()
-                raise AssertionError(f"the node did not say within {timeout} s that it serves\n{self.log()}")
+                raise AssertionError(f"the node did not start serving within {timeout} s\n{self.log()}")
             byte = os.read(self.process.stdout.fileno(), 1)
             if not byte:
                 raise AssertionError(f"the node ended with {self.process.wait()} instead of serving\n{self.log()}")
@@ -62,7 +62,7 @@ class Node:
         return (self.work / "errors").read_text(errors="replace")[-4000:]
 
     def kill(self):
-        """As a power cut of the process: SIGKILL."""
+        """Sends SIGKILL and waits for the process to end."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         if self.process:
@@ -72,7 +72,7 @@ class Node:
             self.process = None
 
     def stop(self, timeout=60):
-        """SIGTERM; returns the exit status."""
+        """Sends SIGTERM and returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(timeout)
@@ -95,7 +95,7 @@ class Line:
         self.socket.sendall("".join(request + "\n" for request in requests).encode())
 
     def answer(self):
-        """The lines of the next answer, without line ends."""
+        """Returns the lines of the next answer, without line ends."""
         lines = []
         while True:
             line = self.file.readline()
@@ -110,7 +110,7 @@ class Line:
         return self.answer()
 
     def do(self, request):
-        """Asks and expects no error."""
+        """Sends a request and asserts that it succeeds."""
         lines = self.ask(request)
         assert lines[-1].startswith("."), f"{request}: {lines}"
         return lines
@@ -120,11 +120,11 @@ class Line:
         return [json.loads(line[2:]) for line in lines if line.startswith("R ")]
 
     def rows(self, request):
-        """The rows of one answer, which is a page at most."""
+        """Returns the rows of one answer, which may be only the first page."""
         return self.rows_of(self.do(request))
 
     def all_rows(self, request):
-        """The rows of all pages; the server ends one early that has grown too large."""
+        """Returns the rows of all pages. The server may end a page early when it grows too large."""
         lines = self.do(request)
         rows = self.rows_of(lines)
         while any(line.startswith(">") for line in lines):
@@ -144,5 +144,5 @@ class Line:
 
 
 def tool(*arguments, input=None, timeout=300):
-    """Runs one of the binary's commands."""
+    """Runs a command of the binary and returns the completed process."""
     return subprocess.run([str(BINARY), *map(str, arguments)], input=input, capture_output=True, text=True, timeout=timeout)

@@ -1,8 +1,9 @@
-"""Runs the end-to-end tests against a built binary; the last line is `end-to-end: N passed, N failed, N skipped`.
+"""Runs the end-to-end tests against a binary; the last line is `end-to-end: N passed, N failed, N skipped`.
 
 usage: run.py BINARY [--jobs N] [test names]
 
-With --jobs, so many processes take the files of tests one after the other: most of their time the tests wait. What a file says is printed when it is done.
+--jobs N runs N test files in parallel, each in a process of its own; the tests mostly wait. The output of a file is
+printed when it is done.
 """
 import re
 import subprocess
@@ -43,7 +44,7 @@ def run_here(names):
 
 
 def run_apart(names, jobs):
-    """Runs each file of tests, or each name, in a process of its own, `jobs` of them at once."""
+    """Runs each test file, or each given name, in a process of its own, `jobs` at a time."""
     waiting = names or sorted(path.stem for path in Path(__file__).parent.glob("test_*.py"))
     total, lock = [0, 0, 0], threading.Lock()
 
@@ -58,14 +59,14 @@ def run_apart(names, jobs):
                                   stderr=subprocess.STDOUT, text=True, errors="replace")
             counts = re.findall(r"^end-to-end: (\d+) passed, (\d+) failed, (\d+) skipped$", done.stdout, re.M)
             with lock:
-                # The last line is for the whole run.
+                # The line with the counts is only printed for the whole run.
                 print("\n".join(line for line in done.stdout.splitlines() if not line.startswith("end-to-end: ")))
                 print(f"== {name}: {time.monotonic() - began:.0f} s", flush=True)
                 if counts:
                     for place, count in enumerate(counts[-1]):
                         total[place] += int(count)
                 else:
-                    print(f"{name} ended without its counts: exit {done.returncode}", flush=True)
+                    print(f"{name} ended without printing its counts: exit status {done.returncode}", flush=True)
                     total[1] += 1
 
     threads = [threading.Thread(target=work) for _ in range(jobs)]
@@ -81,7 +82,7 @@ def main():
     if "--jobs" in words:
         place = words.index("--jobs")
         if place + 1 >= len(words) or not words[place + 1].isdigit() or int(words[place + 1]) < 1:
-            print("run.py: --jobs wants a number", file=sys.stderr)
+            print("run.py: --jobs takes a number", file=sys.stderr)
             return 64
         jobs = int(words[place + 1])
         del words[place:place + 2]

@@ -1,4 +1,4 @@
-"""Several real processes on 127.0.0.1, 127.0.0.2, ...: they meet, stay available while one is dead, grow and shrink, and lose nothing."""
+"""Clusters of real processes on 127.0.0.1, 127.0.0.2, ...: availability, membership, hints, batches, repair."""
 import csv
 import json
 import lzma
@@ -22,7 +22,7 @@ from test_tools import FLIGHT_COLUMNS
 
 
 def free_ports(count):
-    """Ports that are free on every loopback address at this moment."""
+    """Returns ports that are currently free on all loopback addresses."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
@@ -34,7 +34,7 @@ def free_ports(count):
 
 
 class Ring:
-    """Nodes that share their ports and differ in their addresses."""
+    """Nodes with the same ports on different loopback addresses."""
 
     def __init__(self, *settings):
         self.native, self.line, self.internode, self.http = free_ports(4)
@@ -64,7 +64,7 @@ class Ring:
         return json.loads(run.stdout)
 
     def states(self, number):
-        """The letters of every member, by address, as a node sees them."""
+        """Returns the state of every member (`UN`, `DN`, ...) by address, as seen by one node."""
         return {member["address"]: member["status"] for member in self.admin(number, "status")["nodes"]}
 
     def wait_for(self, number, expected, timeout=60):
@@ -98,7 +98,7 @@ class Ring:
 
 
 class Churn:
-    """Runs one statement after another in a thread, through any node, and remembers what went wrong."""
+    """Runs a statement repeatedly in a thread, through any node, and records errors."""
 
     def __init__(self, step):
         self.step, self.done, self.errors, self.stopping = step, 0, [], False
@@ -119,7 +119,7 @@ class Churn:
 
 
 class Load:
-    """Writes rows one after another from several threads, and remembers which were acknowledged."""
+    """Inserts rows from several threads and records which were acknowledged."""
 
     def __init__(self, session, table="k.t", threads=4):
         self.session = session
@@ -170,13 +170,13 @@ class ClusterTest(unittest.TestCase):
         return found
 
     def held_by(self, number):
-        """Keys that a node alone holds, as it answers at ONE where it is a replica of all."""
+        """Returns the keys that one node holds: it reads at ONE, and the node is a replica of every row."""
         with self.ring.ask(number) as line:
             line.do("\\consistency ONE")
             return {row[0] for row in line.all_rows("SELECT a FROM k.t")}
 
     def assert_comes(self, number, expected, timeout=60):
-        """What a node missed comes by hints."""
+        """Waits until hints have brought a node the rows it missed."""
         deadline = time.monotonic() + timeout
         while True:
             missing = set(expected) - self.held_by(number)
@@ -184,7 +184,7 @@ class ClusterTest(unittest.TestCase):
                 return
             if time.monotonic() > deadline:
                 hints = {other: self.ring.admin(other, "listhints") for other, one in self.ring.nodes.items() if one.process}
-                self.fail(f"{sorted(missing)[:20]}, {len(missing)} of {len(expected)} rows, have not come to node {number}: "
+                self.fail(f"{len(missing)} of {len(expected)} rows have not reached node {number}, such as {sorted(missing)[:20]}: "
                           f"{hints}\n{self.ring.log(number)}")
             time.sleep(0.2)
 
@@ -213,7 +213,7 @@ class ClusterTest(unittest.TestCase):
         ring.start(3)
         for number in (1, 2, 3):
             ring.wait_for(number, {"127.0.0.1": "UN", "127.0.0.2": "UN", "127.0.0.3": "UN"})
-        # The node learns of the table it missed, and of the rows.
+        # The restarted node receives the table and the rows it missed.
         self.assert_comes(3, acknowledged)
         with ring.ask(3) as line:
             line.do("INSERT INTO k.while_away (a) VALUES (1)")
@@ -234,7 +234,7 @@ class ClusterTest(unittest.TestCase):
             session.execute("INSERT INTO k.t (a, b) VALUES (%s, %s)", (number, f"value {number}"))
         waiting = {hint["host_id"]: hint["bytes"] for hint in ring.admin(1, "listhints")}
         self.assertEqual(len(waiting), 2, waiting)
-        # At once: nothing was flushed but what was acknowledged.
+        # Kill immediately: only what had to be synced for the acknowledgement is on disk.
         ring.kill(1)
         ring.start(1, 2, 3)
         for number in (1, 2, 3):
@@ -247,7 +247,7 @@ class ClusterTest(unittest.TestCase):
                 found = {row[0] for row in line.all_rows("SELECT a FROM k.t")}
             if found == set(range(60)):
                 break
-            self.assertLess(time.monotonic(), deadline, f"{sorted(set(range(60)) - found)} were acknowledged and are lost\n{ring.log(1)}")
+            self.assertLess(time.monotonic(), deadline, f"acknowledged rows {sorted(set(range(60)) - found)} are lost\n{ring.log(1)}")
             time.sleep(0.2)
 
     def test_a_sloppy_quorum_keeps_writes_for_those_that_are_down(self):
@@ -263,7 +263,7 @@ class ClusterTest(unittest.TestCase):
         session.execute(f"CREATE KEYSPACE k WITH {replication} AND sloppy_quorum = true")
         for keyspace in ("strict", "k"):
             session.execute(f"CREATE TABLE {keyspace}.t (a int PRIMARY KEY, b text)")
-        # Drivers understand the keyspace, and it can be made again from its description.
+        # Drivers accept the keyspace, and DESCRIBE recreates it.
         self.assertEqual(cluster.metadata.keyspaces["k"].replication_strategy.export_for_schema(),
                          cluster.metadata.keyspaces["strict"].replication_strategy.export_for_schema())
         described = session.execute("DESCRIBE KEYSPACE k").one().create_statement
@@ -287,7 +287,7 @@ class ClusterTest(unittest.TestCase):
             future.result()
             if any("sloppy_quorum" in text for text in future.warnings or []):
                 kept.append(number)
-        # Of half the rows two of three replicas are down.
+        # For half of the rows, two of three replicas are down.
         self.assertEqual(len(kept), refused)
         self.assertTrue(60 < refused < 140, refused)
         with ring.ask(1) as line:
@@ -296,10 +296,10 @@ class ClusterTest(unittest.TestCase):
             more = [200 + place for place, answer in enumerate(answers) if answer[0].startswith("W ") and "sloppy_quorum" in answer[0]]
             self.assertTrue(more, answers)
             kept += more
-            # Transactions stay strict.
+            # Lightweight transactions stay strict.
             answers = [line.ask(f"UPDATE k.t SET b = 'x' WHERE a = {number} IF b = 'y'")[-1] for number in range(20)]
             self.assertTrue(any(answer.startswith("! 1000") for answer in answers), answers)
-        # Who keeps it may be killed as well.
+        # The nodes that store the hints may be killed as well.
         for number in (1, 2):
             ring.kill(number)
         ring.start(1, 2)
@@ -312,7 +312,8 @@ class ClusterTest(unittest.TestCase):
                 break
             self.assertLess(time.monotonic(), deadline, waiting)
             time.sleep(0.2)
-        # What was kept for one of the two that were down is there. (What else they missed may have been hints that died with a node.)
+        # Every write that was stored for a replica that was down is there. Other writes that nodes 3 and 4 missed may
+        # have been unsynced hints, which died with nodes 1 and 2.
         for number in (1, 2):
             ring.kill(number)
         for number in (3, 4):
@@ -320,7 +321,7 @@ class ClusterTest(unittest.TestCase):
         with ring.ask(3) as line:
             line.do("\\consistency QUORUM")
             held = {number: line.rows(f"SELECT b FROM k.t WHERE a = {number}") for number in kept}
-        self.assertEqual([number for number in kept if held[number] != [[f"value {number}"]]], [], f"of {len(kept)} that were kept")
+        self.assertEqual([number for number in kept if held[number] != [[f"value {number}"]]], [], f"of {len(kept)} writes stored as hints")
 
     def test_nodes_join_and_leave_under_load(self):
         ring = self.ring
@@ -343,7 +344,8 @@ class ClusterTest(unittest.TestCase):
         acknowledged = load.stop()
         self.assertGreater(len(acknowledged), 500)
         self.assert_holds(session, acknowledged)
-        # A new owner holds what the one had whose place it took, which is enough for QUORUM; a write that one missed comes by a repair.
+        # A new owner has what the previous owner had, which is enough for QUORUM. A repair brings the writes that the
+        # previous owner missed.
         reports = ring.admin(1, "repair", "k")
         self.assertTrue(all(report["complete"] for report in reports), reports)
         for number in (1, 3, 4):
@@ -406,10 +408,10 @@ class ClusterTest(unittest.TestCase):
         again = ring.admin(3, "repair")[0]
         self.assertEqual((again["rows_sent"], again["complete"]), (0, True), again)
 
-    @unittest.skipUnless((node.FLIGHTS / "flights.csv.xz").exists(), "the flights are not at hand")
+    @unittest.skipUnless((node.FLIGHTS / "flights.csv.xz").exists(), "the flights table is missing")
     def test_flights_load_while_one_dies_and_another_joins(self):
         rows = 60_000
-        # A binary that was not optimized counts slowly.
+        # A debug build counts slowly.
         ring = self.ring = Ring("range_request_timeout=120s", "slow_query_log_timeout=0s")
         self.addCleanup(ring.close)
         ring.start(1, 2, 3)
@@ -417,7 +419,7 @@ class ClusterTest(unittest.TestCase):
             line.do("CREATE KEYSPACE t WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 3}")
             line.do(f"CREATE TABLE t.flights ({FLIGHT_COLUMNS})")
         reject = ring.nodes[1].work / "rejected"
-        # As many as a binary that was not optimized loads in a quarter of a minute.
+        # A debug build loads this many rows in about 15 s.
         part = ring.nodes[1].work / "flights.csv"
         with lzma.open(node.FLIGHTS / "flights.csv.xz", "rt") as lines, open(part, "w") as out:
             for line, _ in zip(lines, range(rows + 1)):
@@ -457,7 +459,7 @@ class ClusterTest(unittest.TestCase):
         ring.start(1, 2, 3)
         cluster, session = ring.driver(1, 2, 3, consistency=ConsistencyLevel.ONE)
         self.addCleanup(cluster.shutdown)
-        # One replica each: what is of one node only is as likely to be lost as it can be.
+        # One replica per row, so that losing one node is most likely to tear a batch.
         self.table(session, factor=1)
         session.execute("CREATE TABLE k.u (a int PRIMARY KEY, b text)")
         batch = "BEGIN BATCH INSERT INTO k.t (a, b) VALUES (?, ?); INSERT INTO k.u (a, b) VALUES (?, ?); INSERT INTO k.u (a, b) VALUES (?, ?) APPLY BATCH"
@@ -504,10 +506,10 @@ class ClusterTest(unittest.TestCase):
             third = {number - 2_000_000 for number in others if number >= 2_000_000}
             if first == second == third:
                 break
-            self.assertLess(time.monotonic(), deadline, f"half batches: {sorted(first ^ second | first ^ third)[:20]}")
+            self.assertLess(time.monotonic(), deadline, f"torn batches: {sorted(first ^ second | first ^ third)[:20]}")
             time.sleep(1)
         self.assertEqual([number for number in acknowledged if number not in first], [])
-        # What the killed nodes coordinated and did not finish is applied by those who kept it.
+        # The nodes that hold the batchlog apply the batches that killed coordinators left unfinished.
         while any(self.metric(number, "batchlog_pending") for number in (1, 2, 3)):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(1)
@@ -531,7 +533,7 @@ class ClusterTest(unittest.TestCase):
         batch = "BEGIN BATCH INSERT INTO k.t (a, b) VALUES (%s, 'x'); INSERT INTO k.t (a, b) VALUES (%s, 'x') APPLY BATCH"
         plain = [Churn(lambda i: session.execute(insert, (i % 1000, "x"))), Churn(lambda i: session.execute(select, (i % 1000,))),
                  Churn(lambda i: session.execute(batch, (1000 + i % 100, 2000 + i % 100))), Churn(lambda i: list(session.execute(scan)))]
-        # What cannot be done twice may be told that its outcome is unknown.
+        # Statements that are not idempotent may fail with an unknown outcome.
         unsafe = [Churn(lambda i: session.execute(once, (i % 1000, "y"))), Churn(lambda i: session.execute(count, (i % 10,)))]
         for one in plain + unsafe:
             self.addCleanup(one.stop)
@@ -546,7 +548,7 @@ class ClusterTest(unittest.TestCase):
         for one in unsafe:
             self.assertEqual([error for error in one.errors if not error.startswith(("WriteTimeout", "WriteFailure"))], [])
             self.assertLess(len(one.errors), one.done / 4)
-        # Hints for a node that is paused are on the disks of the others when it comes back and the table is emptied at once.
+        # While node 3 is paused, the others store hints for it. TRUNCATE must win over them as soon as it is back.
         ring.nodes[3].process.send_signal(signal.SIGSTOP)
         with ring.ask(1) as line:
             line.do("\\consistency ONE")
@@ -561,7 +563,7 @@ class ClusterTest(unittest.TestCase):
                 self.assertLess(time.monotonic(), deadline)
                 time.sleep(0.01)
             line.do("TRUNCATE k.counted")
-        time.sleep(12)  # longer than hints rest
+        time.sleep(12)  # longer than the pause before hints are sent
         for number in (1, 2, 3):
             self.assertEqual(self.held_by(number), set(), f"rows came back on node {number}")
         after = {row.table_name: row.id for row in session.execute("SELECT table_name, id FROM system_schema.tables WHERE keyspace_name = 'k'")}
@@ -630,7 +632,7 @@ class ClusterTest(unittest.TestCase):
             future.result()
             wrong += str(future.coordinator_host.address) not in replicas
         self.assertEqual(wrong, 0)
-        # What the driver takes for the replica is the node that has the row, and each has its share.
+        # The node that the driver routes to holds the row, and every node has a fair share.
         held = []
         for number in (1, 2, 3):
             ring.admin(number, "flush")
@@ -656,7 +658,7 @@ class ClusterTest(unittest.TestCase):
             copy.start(timeout=20)
         except AssertionError as error:
             self.assertIn("host id", str(error))
-        # Whatever the copy thinks, the others know who is who.
+        # Whatever the copy believes, the cluster does not admit it.
         ring.wait_for(1, {"127.0.0.1": "UN", "127.0.0.2": "UN"})
         self.assertEqual([member["address"] for member in ring.admin(1, "status")["nodes"]].count("127.0.0.4"), 0)
 

@@ -1,4 +1,4 @@
-"""`tools/cluster` with a network for each node: real partitions between real processes."""
+"""`tools/cluster --namespaces`: real network partitions between real processes."""
 import subprocess
 import sys
 import tempfile
@@ -49,7 +49,7 @@ class ClusterTool(unittest.TestCase):
         while True:
             try:
                 return check()
-            except Exception:  # noqa: BLE001: whatever it is, it may pass
+            except Exception:  # noqa: BLE001: any error may be temporary
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
@@ -60,7 +60,7 @@ class ClusterTool(unittest.TestCase):
             self.assertEqual(run.returncode, 64, f"{words}: {run.stdout} {run.stderr}")
             self.assertTrue(run.stderr)
 
-    @unittest.skipUnless(namespaces_are_allowed(), "network namespaces are not allowed here")
+    @unittest.skipUnless(namespaces_are_allowed(), "network namespaces are not permitted")
     def test_a_partition_divides_and_heals(self):
         self.must("start", "3", "--namespaces", "--set", "phi_convict_threshold=5")
         majority = self.session(1, ConsistencyLevel.QUORUM)
@@ -74,7 +74,7 @@ class ClusterTool(unittest.TestCase):
         self.eventually(lambda: majority.execute("UPDATE k.t SET b = 2 WHERE a = 1"))
         for a in range(2, 52):
             majority.execute("INSERT INTO k.t (a, b) VALUES (%s, 2)", (a,))
-        self.assertEqual(minority.execute("SELECT b FROM k.t WHERE a = 1").one().b, 1, "it cannot know, and answers at ONE")
+        self.assertEqual(minority.execute("SELECT b FROM k.t WHERE a = 1").one().b, 1, "at ONE the minority answers with its own data")
         strict = self.session(3, ConsistencyLevel.QUORUM)
         with self.assertRaises(Exception):
             strict.execute("SELECT b FROM k.t WHERE a = 1")

@@ -1,4 +1,4 @@
-"""cqlsh from PyPI, as a person would use it."""
+"""cqlsh from PyPI, used as a person would use it."""
 import subprocess
 import sys
 import unittest
@@ -45,7 +45,7 @@ class CqlshTest(unittest.TestCase):
         self.assertIn("Murmur3Partitioner", self.cqlsh("DESCRIBE CLUSTER").stdout)
         self.assertIn("CREATE KEYSPACE demo", self.cqlsh("DESCRIBE SCHEMA").stdout)
         self.assertIn("system_schema", self.cqlsh("DESCRIBE FULL SCHEMA").stdout)
-        # What DESCRIBE writes makes the same table again.
+        # The output of DESCRIBE recreates the table.
         again = table.replace("demo.lighthouses", "demo.again").strip().rstrip(";")
         self.cqlsh(again)
         self.assertEqual(self.cqlsh("DESCRIBE TABLE demo.again").stdout.replace("demo.again", "demo.lighthouses"), table)

@@ -1,4 +1,4 @@
-"""Killed under load, the node finds every acknowledged write again."""
+"""A node killed under load finds every acknowledged write after its restart."""
 import subprocess
 import sys
 import unittest

@@ -151,7 +151,7 @@ class DriverTest(unittest.TestCase):
             self.session.execute("SELECT * FROM errors WHERE v = 1")
         with self.assertRaises(AlreadyExists):
             self.session.execute("CREATE TABLE errors (id int PRIMARY KEY)")
-        # The driver tries the next host, of which there is none.
+        # The driver tries the next host, but there is none.
         with self.assertRaises(NoHostAvailable) as caught:
             self.session.execute(SimpleStatement("SELECT * FROM errors", consistency_level=ConsistencyLevel.THREE))
         unavailable, = caught.exception.errors.values()

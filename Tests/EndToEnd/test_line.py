@@ -1,4 +1,4 @@
-"""The line protocol by socket, the configuration's refusals, and the node's life."""
+"""The line protocol over a socket, invalid configuration, and the lifecycle of a node."""
 import json
 import signal
 import socket
@@ -102,7 +102,7 @@ class LineTest(unittest.TestCase):
                         pass
                 except ConnectionResetError:
                     pass
-        # Before anything is agreed on, a body that is too long is refused at its header, and the connection ends.
+        # Before STARTUP, an oversized frame is refused at its header and the connection is closed.
         with socket.create_connection(("127.0.0.1", self.node.native), timeout=30) as raw:
             raw.sendall(b"\x04\x00\x00\x02\x07\x0c\x80\x00\x00")
             answer = b""
@@ -120,7 +120,7 @@ class LineTest(unittest.TestCase):
 
 
 class ConcurrencyTest(unittest.TestCase):
-    """Several clients on one row."""
+    """Several clients that change the same row."""
     CLIENTS = 4
 
     @classmethod
@@ -136,7 +136,7 @@ class ConcurrencyTest(unittest.TestCase):
         cls.node.close()
 
     def together(self, work):
-        """Runs work(number, line) on several connections at once; returns what they returned."""
+        """Runs work(number, line) on several connections in parallel and returns the results."""
         results, failures = [None] * self.CLIENTS, []
 
         def run(number):

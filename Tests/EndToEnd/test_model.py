@@ -1,4 +1,4 @@
-"""Random writes against a node and a plain model, with flushes, compactions and kills between them: both hold the same rows."""
+"""Random writes, flushes, compactions and kills: a node must hold the same rows as a simple model."""
 import random
 import time
 import unittest
@@ -9,7 +9,7 @@ PARTITIONS, A, B = 6, 5, 6
 
 
 class Model:
-    """Rows of `t (p, a, b, s static, v, m map<int, int>)` as a dictionary; every write is newer than those before it."""
+    """Rows of `t (p, a, b, s static, v, m map<int, int>)` as a dictionary; every write is newer than all before."""
 
     def __init__(self):
         self.rows, self.statics = {}, {}
@@ -26,7 +26,7 @@ class Model:
         self.rows = {key: row for key, row in self.rows.items() if keep(key)}
 
     def select(self, p):
-        """The rows of a partition as the server answers `a, b, s, v, m`."""
+        """Returns the rows of a partition as the server answers `a, b, s, v, m`."""
         static = self.statics.get(p)
         found = [[a, b, static, row["v"], {str(k): v for k, v in sorted(row["m"].items())} or None]
                  for (q, a, b), row in sorted(self.rows.items(), key=lambda item: (item[0][0], item[0][1], -item[0][2])) if q == p]
@@ -35,7 +35,7 @@ class Model:
 
 class ModelTest(unittest.TestCase):
     def change(self, chance, model):
-        """One random statement, and the same to the model."""
+        """Returns a random statement and applies it to the model."""
         p, a, b, n = chance.randrange(PARTITIONS), chance.randrange(A), chance.randrange(B), chance.randrange(1000)
         key, where = (p, a, b), f"WHERE p = {p} AND a = {a} AND b = {b}"
         kind = chance.randrange(16)

@@ -1,4 +1,4 @@
-"""Table files offline, and what a damaged one does."""
+"""`auspex sstable` on the files of a stopped node, and how a node reacts to a damaged sstable."""
 import json
 import unittest
 

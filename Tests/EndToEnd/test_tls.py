@@ -1,4 +1,4 @@
-"""TLS: between nodes, for drivers, cqlsh and the binary's own commands, and what both ends are told when it cannot be."""
+"""TLS between nodes, for drivers, for cqlsh and for the commands, and the error messages of both ends."""
 import json
 import os
 import shutil
@@ -29,7 +29,7 @@ def secured(*settings):
 
 class LogTest(unittest.TestCase):
     def assert_says(self, one, *texts, timeout=20):
-        """The node's log comes to hold all of the texts."""
+        """Waits until the node's log contains all of the texts."""
         deadline = time.monotonic() + timeout
         while True:
             log = (one.work / "errors").read_text(errors="replace")
@@ -68,7 +68,7 @@ class BetweenNodesTest(LogTest):
             ring.wait_for(number, {f"127.0.0.{other}": "UN" for other in numbers})
 
     def try_to_join(self, ring, number, settings):
-        """Starts a node that is not expected to serve, and does not wait for it."""
+        """Starts a node and asserts that it does not serve within 6 s."""
         one = ring.nodes[number] = ring.node(number, *settings)
         with self.assertRaises(AssertionError):
             one.start(timeout=6)
@@ -91,7 +91,7 @@ class BetweenNodesTest(LogTest):
         self.assertEqual({row.a for row in session.execute("SELECT a FROM k.t")}, set(range(400)))
         ring.start(3)
         self.all_up(ring, 1, 2, 3)
-        # The port speaks TLS, and to nobody without a certificate.
+        # The internode port speaks TLS, and only with nodes that present a certificate.
         context = ssl.create_default_context(cafile=self.authority.certificate)
         context.check_hostname = False
         with self.assertRaises((ssl.SSLError, ConnectionError)):
@@ -103,7 +103,7 @@ class BetweenNodesTest(LogTest):
         context.load_cert_chain(self.node.certificate, self.node.key)
         with context.wrap_socket(socket.create_connection(("127.0.0.1", ring.internode), timeout=10)) as known:
             self.assertIn(known.version(), ("TLSv1.2", "TLSv1.3"))
-        # It goes on after all of that.
+        # The cluster still works after all that.
         session.execute(insert, (400, "after"))
 
     def test_who_is_not_welcome_is_told_and_the_others_serve_on(self):
@@ -122,7 +122,7 @@ class BetweenNodesTest(LogTest):
         self.assert_says(first, "refused 127.0.0.1: the other end does not know the authority of this end's certificate")
         one.close()
 
-        # It believes the others, but they do not believe it.
+        # This node trusts the others' authority, but they do not trust its own.
         half = self.foreign.give("half")
         half.authorities = self.authority.certificate
         one = self.try_to_join(ring, 3, half.between_nodes())
@@ -141,7 +141,7 @@ class BetweenNodesTest(LogTest):
         self.assert_says(first, "refused 127.0.0.1: this node takes only TLS connections of other nodes, and this one is plain")
         one.close()
 
-        # Its own certificate does not matter here: those it connects to do not stand for their addresses.
+        # The new node's certificate is fine; that of the seed was issued for another address.
         elsewhere = self.authority.give("elsewhere", "IP:10.0.0.1")
         other = self.ring()
         other.start(1, settings=elsewhere.between_nodes())
@@ -175,7 +175,7 @@ class BetweenNodesTest(LogTest):
         for settings in steps:
             for number in (1, 2, 3):
                 ring.nodes[number].stop()
-                # The same directory, other settings.
+                # The same data directory with other settings.
                 ring.nodes[number].arguments = ring.node(number, *settings).arguments
                 ring.start(number)
                 self.all_up(ring, 1, 2, 3)
@@ -309,7 +309,7 @@ class ForClientsTest(LogTest):
         run = self.ask_shell(self.node, *self.trusting(), "--ssl-verify", "authority", host="localhost")
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertEqual(tool("shell", "--ssl-ca", "x", "-e", "").returncode, 64)
-        # All of them serve on.
+        # All three nodes still serve.
         self.assert_serves(self.node, *self.trusting())
         self.assert_serves(self.plain)
         self.assert_serves(self.mutual, *self.trusting(), "--ssl-cert", self.client.certificate, "--ssl-key", self.client.key)

@@ -1,4 +1,4 @@
-"""The binary's own commands against a node: shell, load, stress, admin, sstable."""
+"""The binary's commands against a node: shell, load, stress, admin, sstable."""
 import json
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ FLIGHT_COLUMNS = (
 class ToolsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # The whole table of flights is read by a binary that was not optimized.
+        # A debug build scans the whole flights table.
         cls.node = Node("--set", "range_request_timeout=300s").start()
         with Line(cls.node.line) as line:
             line.do("CREATE KEYSPACE t WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
@@ -67,7 +67,7 @@ class ToolsTest(unittest.TestCase):
         with Line(self.node.line) as line:
             self.assertEqual(line.rows("SELECT count(*) FROM t.strict"), [[2]])
 
-    @unittest.skipUnless((FLIGHTS / "flights.csv.xz").exists(), "the flights are not at hand")
+    @unittest.skipUnless((FLIGHTS / "flights.csv.xz").exists(), "the flights table is missing")
     def test_load_flights(self):
         with Line(self.node.line) as line:
             line.do(f"CREATE TABLE t.flights ({FLIGHT_COLUMNS})")
@@ -79,7 +79,7 @@ class ToolsTest(unittest.TestCase):
                 line.rows("SELECT count(dep_time), min(dep_delay), max(dep_delay) FROM t.flights"), [[328521, -43.0, 1301.0]])
 
     def offline(self, name, text, schema, *arguments, status=0):
-        """Loads `text` into finished tables; returns their directory."""
+        """Loads `text` into sstables with --to-sstables and returns their directory."""
         source, script, out = (self.node.work / (name + end) for end in (".csv", ".cql", ".out"))
         source.write_text(text)
         script.write_text(schema)
@@ -109,7 +109,7 @@ class ToolsTest(unittest.TestCase):
         self.run_tool("sstable", "verify", out)
         self.assertIn("t.offline", self.run_tool("sstable", "describe", out).stdout)
         with Line(self.node.line) as line:
-            # The columns in another order, and one more.
+            # Columns in another order, and one more column.
             line.do("CREATE TABLE t.offline (later int, shared text STATIC, w double, p int, c timestamp, tags set<text>, v text, "
                     "PRIMARY KEY (p, c)) WITH CLUSTERING ORDER BY (c DESC)")
             line.do("INSERT INTO t.offline (p, c, v) VALUES (1, '2030-01-01', 'before')")
@@ -128,7 +128,7 @@ class ToolsTest(unittest.TestCase):
             self.assertEqual({(row.shared, row.later) for row in got}, {("s7", None)})
 
         check()
-        # The directory is left as it was, and what came in is the node's own.
+        # The import left the directory as it was, and the node does not need it any more.
         shutil.rmtree(out)
         self.node.kill()
         self.node.start()

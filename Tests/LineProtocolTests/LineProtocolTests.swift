@@ -5,7 +5,7 @@ import Testing
 @testable import LineProtocol
 
 @Suite("Line protocol") struct LineProtocolTests {
-    /// The lines of `text`, presented in pieces.
+    /// Returns the lines of `text` when it arrives in pieces.
     func lines(_ text: [UInt8], pieces: [Int], limit: Int = 1 << 20) -> [String] {
         var splitter = LineSplitter(maxLineBytes: limit)
         var buffer: [UInt8] = []
@@ -38,12 +38,12 @@ import Testing
         return found
     }
 
-    @Test("lines are the same in pieces of any size", arguments: [[1], [2, 3], [7], [1000]]) func splitting(pieces: [Int]) {
+    @Test("lines are the same whatever the sizes of the pieces", arguments: [[1], [2, 3], [7], [1000]]) func splitting(pieces: [Int]) {
         let text = Array("a\r\n\nlonger line with words\r\nb\n\r\nend".utf8)
         #expect(lines(text, pieces: pieces) == ["a", "", "longer line with words", "b", "", "last:end"])
     }
 
-    @Test("a line past the limit is reported once and the next one read", arguments: [[1], [10], [64], [500]])
+    @Test("a line beyond the limit is reported once, and the next one is read", arguments: [[1], [10], [64], [500]])
     func tooLong(pieces: [Int]) {
         let text = Array(("ok\n" + String(repeating: "x", count: 300) + "\nafter\n").utf8)
         #expect(lines(text, pieces: pieces, limit: 64) == ["ok", "<too long>", "after"])
@@ -129,7 +129,7 @@ import Testing
         #expect(text { writer.answer(.rows(rows), elapsed: .zero, into: &$0) }.hasSuffix(". 2 rows\n"))
     }
 
-    @Test("the last line says what became of a statement") func endings() {
+    @Test("the last line reports the outcome of a statement") func endings() {
         let writer = LineResponseWriter()
         let applied = ResultMetadata(columns: [ColumnSpec(keyspace: "k", table: "t", name: "[applied]", type: .boolean)])
         func ending(_ result: StatementResult) -> String { text { writer.answer(result, elapsed: .zero, into: &$0) } }
@@ -142,7 +142,7 @@ import Testing
         #expect(text { writer.error(ServerError(.protocolError, "x"), into: &$0) } == "! 000A ProtocolError: x\n")
     }
 
-    @Test("cells cut short end as nulls, not as a crash") func damagedCells() {
+    @Test("truncated cells are read as nulls and do not crash") func damagedCells() {
         let rows = ResultRows(metadata: metadata, rowCount: 1, cells: [0, 0, 0, 9, 1])
         #expect(text { LineResponseWriter().rows(rows, into: &$0) } == "R [null,null,null]\n")
     }

@@ -4,9 +4,9 @@ import Platform
 import Synchronization
 import Testing
 
-/// Answers of connections against a disk that is slow, or takes no writes.
+/// When answers are sent while the disk is slow or refuses writes.
 @Suite struct LoopNetworkTests {
-    /// Says what a disk would, as the test sets it.
+    /// An acknowledgement that behaves as the test says.
     final class ScriptedDisk: Acknowledgement {
         struct State {
             var mark: UInt64 = 0
@@ -25,7 +25,7 @@ import Testing
         func finishSync() { state.withLock { $0.syncs.isEmpty ? nil : $0.syncs.removeFirst() }?(nil) }
     }
 
-    /// Sends back what it gets; `!` instead when it may not be acknowledged.
+    /// Sends its input back, or `!` when it may not be acknowledged.
     final class Echo: ConnectionHandler {
         private let connection: any Connection
         private let received: Received
@@ -78,7 +78,7 @@ import Testing
         func write(_ text: String) { _ = Array(text.utf8).withUnsafeBytes { send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) } }
         func end() { shutdown(socket, Int32(SHUT_WR)) }
 
-        /// Up to `count` bytes; fewer at the end of the connection.
+        /// Reads up to `count` bytes; fewer at the end of the connection.
         func read(_ count: Int) -> String {
             var bytes = [UInt8](repeating: 0, count: count)
             var got = 0
@@ -127,7 +127,7 @@ import Testing
         close(client.socket)
     }
 
-    /// A client that ends its side gets every answer before the connection closes.
+    /// A client that shuts down its side gets all answers before the connection closes.
     @Test func answersThatWaitAreSentBeforeTheEnd() throws {
         let disk = ScriptedDisk()
         let (network, port, received) = try Self.listen(disk)
@@ -147,7 +147,7 @@ import Testing
         close(client.socket)
     }
 
-    /// Ticks that wrote nothing are answered while the log cannot be written.
+    /// Requests that write nothing are answered while the log cannot be written.
     @Test func readsGoOnWhileTheLogFails() throws {
         let disk = ScriptedDisk()
         let (network, port, _) = try Self.listen(disk)
@@ -166,7 +166,7 @@ import Testing
         close(client.socket)
     }
 
-    /// Sends one large message and counts what comes back.
+    /// Sends one large message and counts the bytes it receives.
     final class Sender: ConnectionHandler {
         private let received: Received
         private var out: [UInt8]
@@ -193,7 +193,7 @@ import Testing
         func closed() {}
     }
 
-    /// Two ends that both have more to send than sockets hold do not wait for each other to read.
+    /// Two ends that both have more to send than the sockets can hold do not deadlock.
     @Test func muchInBothDirectionsArrives() throws {
         let bytes = 64 << 20
         let (network, port, _) = try Self.listen(ScriptedDisk())

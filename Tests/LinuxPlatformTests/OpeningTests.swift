@@ -6,9 +6,9 @@ import Testing
 
 @testable import LinuxPlatform
 
-/// What a port does about the first byte of a connection, with handlers that are easier to read than TLS.
+/// How a port treats the first byte of a connection, with handlers that are simpler than TLS.
 @Suite struct OpeningTests {
-    /// Takes the first byte away, and turns every other from upper case to lower and back.
+    /// A cipher for tests: removes the first byte and swaps the case of letters.
     final class Cipher: ChannelDuplexHandler {
         typealias InboundIn = ByteBuffer
         typealias InboundOut = ByteBuffer
@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    /// Sends back what it gets, and says why when it is not encrypted as it should be.
+    /// Sends its input back, or `refused` when the connection is plaintext where it must be encrypted.
     final class Echo: ConnectionHandler {
         private let connection: any Connection
         private var out: [UInt8] = []
@@ -56,7 +56,7 @@ import Testing
         func closed() {}
     }
 
-    /// What comes back from a port for `text`.
+    /// Returns what a port answers to `text`.
     static func answer(_ text: String, at encryption: Encryption, fails: Bool = false) throws -> String {
         struct NoCertificates: Error {}
         let network = LoopNetwork(
@@ -84,7 +84,7 @@ import Testing
         #expect(try Self.answer("\u{16}abc", at: .required(.clients), fails: true) == "")
     }
 
-    /// The byte that decides comes alone.
+    /// The first byte, which decides, may arrive alone.
     @Test func theFirstByteAlone() throws {
         let network = LoopNetwork(loops: 1, clients: ChannelEncryption(accepting: { _ in [Cipher()] }, connecting: { _, _ in [] }))
         defer { network.stop() }

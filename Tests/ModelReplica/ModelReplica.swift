@@ -2,14 +2,14 @@ import DataModel
 import Messages
 import Primitives
 
-/// A replica that keeps encoded rows in a dictionary: answers as `ReplicaService` does, without a disk.
+/// A replica that keeps encoded rows in a dictionary. It answers as `ReplicaService` does, without a disk.
 package struct ModelReplica {
     private struct Table {
         var rows: [[UInt8]: [UInt8]] = [:]
         var deletions = RangeDeletions()
     }
 
-    /// What an acceptor keeps of a partition; the rules are those of `PaxosAcceptor`.
+    /// The Paxos state of a partition, with the rules of `PaxosAcceptor`.
     private struct Acceptor {
         var promised = Ballot.none
         var accepted: (ballot: Ballot, value: [UInt8])?
@@ -18,9 +18,9 @@ package struct ModelReplica {
 
     private var tables: [UUID: Table] = [:]
     private var acceptors: [PaxosKey: Acceptor] = [:]
-    /// Logged batches by their keys; empty: removed.
+    /// Logged batches by key; an empty value means removed.
     private var batches: [BatchKey: [UInt8]] = [:]
-    /// What is kept for other nodes.
+    /// Writes stored as hints for other nodes.
     package private(set) var kept: [(node: UUID, mutations: [UInt8])] = []
     private let merger = RowMerger()
 
@@ -58,7 +58,7 @@ package struct ModelReplica {
         }
     }
 
-    /// The row as a reader gets it; nil when nothing is left of it.
+    /// Returns the merged row as a reader gets it; nil when nothing is left of it.
     private func read(_ table: Table, _ key: [UInt8], _ purge: PurgeRule?) -> [UInt8]? {
         guard let row = table.rows[key] else { return nil }
         var out = ByteWriter()
@@ -70,7 +70,7 @@ package struct ModelReplica {
         }
     }
 
-    /// Keys of a range in the order of the read.
+    /// Returns the keys of a range in the order of the read.
     private static func keys(_ table: Table, _ range: KeyRange, reversed: Bool) -> [[UInt8]] {
         table.rows.keys.filter { key in key.withUnsafeBytes { range.contains($0) } }.sorted {
             reversed ? compareBytes($0, $1) > 0 : compareBytes($0, $1) < 0
@@ -82,7 +82,7 @@ package struct ModelReplica {
         return ModelReplica.keys(table, range, reversed: reversed).compactMap { key in read(table, key, nil).map { (key, $0) } }
     }
 
-    /// The logged batches that were created before a time, in order.
+    /// Returns the logged batches created before a time, in order.
     package func batches(before limit: Int64 = .max) -> [LoggedBatch] {
         batches.filter { $0.key.created < limit && !$0.value.isEmpty }.sorted { $0.key < $1.key }.map {
             LoggedBatch(key: $0.key, mutations: $0.value)
@@ -135,7 +135,7 @@ package struct ModelReplica {
         return builder.finish()
     }
 
-    /// Adds to the shard of `node`; gives the new shards as mutations.
+    /// Adds to the counter shard of `node` and returns the new shards as mutations.
     package mutating func count(_ deltas: [UInt8], node: UUID) -> [UInt8] {
         var out = MutationWriter()
         deltas.withUnsafeBytes { bytes in

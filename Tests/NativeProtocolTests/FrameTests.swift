@@ -5,7 +5,7 @@ import Testing
 @testable import NativeProtocol
 
 @Suite("Frames") struct FrameTests {
-    @Test("a whole frame stands where it arrived") func noCopy() throws {
+    @Test("a complete frame is read in place") func noCopy() throws {
         let input = Samples.requests(.v4)
         try input.withUnsafeBytes { bytes in
             var decoder = FrameDecoder()
@@ -18,7 +18,7 @@ import Testing
         }
     }
 
-    @Test("a version not spoken is refused in the words drivers look for", arguments: [0x42, 0x41, 6, 3, 2, 1])
+    @Test("an unsupported version is refused in the words that drivers look for", arguments: [0x42, 0x41, 6, 3, 2, 1])
     func versions(version: UInt8) throws {
         var decoder = FrameDecoder()
         do {
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    @Test("a length of a GiB is refused from its header") func hugeLength() {
+    @Test("a length of 1 GiB is refused at the header") func hugeLength() {
         for limit in [FrameDecoder.defaultMaxFrameBytes, 1 << 40] {
             var decoder = FrameDecoder(maxFrameBytes: limit)
             #expect(throws: ProtocolError.frameTooLarge(length: 1 << 30, limit: 256 << 20, stream: 258)) {
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test("a body that is too long is skipped in pieces of any size, and the frames after it are read") func oversize() throws {
+    @Test("an oversized body is skipped in pieces of any size, and later frames are read") func oversize() throws {
         let wire = [4, 0, 0, 3, 7, 0, 0, 0x40, 0] + [UInt8](repeating: 7, count: 1 << 14) + [4, 0, 0, 4, 5, 0, 0, 0, 0]
         for piece in [1, 8, 9, 10, 1000, wire.count - 1, wire.count] {
             var decoder = FrameDecoder(maxFrameBytes: 1024)
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    @Test("a body that would decompress to too much is left out") func bomb() throws {
+    @Test("a body that would decompress beyond the limit is dropped") func bomb() throws {
         let body = [UInt8](repeating: 9, count: 1 << 20)
         var out = ByteWriter()
         #expect(body.withUnsafeBytes { FrameCompression.lz4.compressBody($0, into: &out) })
@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    @Test("a connection keeps its version and direction") func mismatches() {
+    @Test("version and direction of a connection are fixed") func mismatches() {
         var decoder = FrameDecoder()
         #expect(throws: ProtocolError.versionChanged(expected: .v4, found: .v5, stream: 0)) {
             _ = try Samples.frames([4, 0, 0, 0, 5, 0, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 0], &decoder)
@@ -93,7 +93,7 @@ import Testing
         }
     }
 
-    @Test("v4 bodies are compressed and read again", arguments: [FrameCompression.lz4, .snappy]) func compression(_ kind: FrameCompression)
+    @Test("v4 bodies survive compression and decompression", arguments: [FrameCompression.lz4, .snappy]) func compression(_ kind: FrameCompression)
         throws
     {
         var encoder = ResponseEncoder(version: .v4)
@@ -116,7 +116,7 @@ import Testing
             #expect(read.cells == rows.cells)
             #expect(read.metadata.columns.map(\.name) == ["faa", "tags", "spot"])
         }
-        // Every damaged or cut body is refused or read; none is fatal.
+        // Every damaged or truncated body is refused or read; none crashes.
         for position in FrameHeader.size..<wire.count {
             var damaged = wire
             damaged[position] ^= 0x55

@@ -5,7 +5,7 @@ import Testing
 @testable import NativeProtocol
 
 @Suite("Messages") struct MessageTests {
-    /// Decodes one frame's request and hands both to `check`.
+    /// Decodes the request of one frame and passes both to `check`.
     func decode(_ wire: [UInt8], _ check: (Request, RequestDecoder, UnsafeRawBufferPointer) throws -> Void) throws {
         try wire.withUnsafeBytes { bytes in
             var frames = FrameDecoder()
@@ -31,12 +31,12 @@ import Testing
         }
     }
 
-    /// A v4 request of stream 3.
+    /// Returns a v4 request of stream 3.
     func frame(_ opcode: Opcode, flags: UInt8 = 0, _ body: [UInt8]) -> [UInt8] {
         [4, flags, 0, 3, opcode.rawValue, 0, 0, UInt8(body.count >> 8), UInt8(body.count & 255)] + body
     }
 
-    @Test("query options survive the trip", arguments: ProtocolVersion.allCases) func options(version: ProtocolVersion) throws {
+    @Test("query options round trip", arguments: ProtocolVersion.allCases) func options(version: ProtocolVersion) throws {
         let sent = Samples.options()
         var out = ByteWriter()
         RequestEncoder(version: version).query("SELECT 1", sent, stream: 4, into: &out)
@@ -90,7 +90,7 @@ import Testing
         }
     }
 
-    @Test("a custom payload is stepped over") func payload() throws {
+    @Test("a custom payload is skipped") func payload() throws {
         // payload {"k": 0102}, text "X", ONE, no flags
         let body = bytes("0001 0001 6b 00000002 0102 00000001 58 0001 00")
         try decode(frame(.query, flags: FrameFlag.customPayload, body)) { request, _, body in
@@ -99,7 +99,7 @@ import Testing
         }
     }
 
-    @Test("requests cut anywhere are refused with the place", arguments: ProtocolVersion.allCases)
+    @Test("truncated requests are refused with the offset", arguments: ProtocolVersion.allCases)
     func truncation(version: ProtocolVersion) throws {
         var frames = FrameDecoder()
         for (header, body) in try Samples.frames(Samples.requests(version), &frames) {
@@ -118,7 +118,7 @@ import Testing
         }
     }
 
-    @Test("responses survive the trip", arguments: ProtocolVersion.allCases) func responses(version: ProtocolVersion) throws {
+    @Test("responses round trip", arguments: ProtocolVersion.allCases) func responses(version: ProtocolVersion) throws {
         var frames = FrameDecoder(direction: .responses)
         var errors: [ServerError] = []
         var kinds: [String] = []
@@ -161,7 +161,7 @@ import Testing
             ])
     }
 
-    @Test("responses cut anywhere are refused", arguments: ProtocolVersion.allCases) func cutResponses(version: ProtocolVersion) throws {
+    @Test("truncated responses are refused", arguments: ProtocolVersion.allCases) func cutResponses(version: ProtocolVersion) throws {
         var frames = FrameDecoder(direction: .responses)
         for (header, body) in try Samples.frames(Samples.responses(version), &frames) {
             for length in 0..<body.count {
@@ -181,7 +181,7 @@ import Testing
         }
     }
 
-    @Test("rows without metadata need the statement's") func skippedMetadata() throws {
+    @Test("rows without metadata use the statement's") func skippedMetadata() throws {
         var encoder = ResponseEncoder(version: .v5)
         var out = ByteWriter()
         encoder.result(.rows(Samples.rows), ResponseHead(stream: 1), skipMetadata: true, into: &out)
@@ -198,7 +198,7 @@ import Testing
         }
     }
 
-    @Test("a message longer than a string may be is cut between characters") func longMessage() throws {
+    @Test("a message longer than a string may be is cut at a character boundary") func longMessage() throws {
         var encoder = ResponseEncoder(version: .v4)
         var out = ByteWriter()
         encoder.error(.invalid(String(repeating: "é", count: 40_000)), ResponseHead(stream: 1), into: &out)

@@ -3,7 +3,7 @@ import Primitives
 
 @testable import NativeProtocol
 
-/// Requests and responses the tests share.
+/// Requests and responses that the tests share.
 enum Samples {
     static let metadata = ResultMetadata(columns: [
         ColumnSpec(keyspace: "demo", table: "airports", name: "faa", type: .text),
@@ -35,7 +35,7 @@ enum Samples {
         return options
     }
 
-    /// Every kind of request, as frames one after another.
+    /// Returns every kind of request, as consecutive frames.
     static func requests(_ version: ProtocolVersion) -> [UInt8] {
         let encoder = RequestEncoder(version: version)
         var out = ByteWriter()
@@ -50,7 +50,7 @@ enum Samples {
         return out.toArray()
     }
 
-    /// Every kind of response, as frames one after another.
+    /// Returns every kind of response, as consecutive frames.
     static func responses(_ version: ProtocolVersion) -> [UInt8] {
         var encoder = ResponseEncoder(version: version)
         var out = ByteWriter()
@@ -85,7 +85,7 @@ enum Samples {
         ServerError(.unprepared, "h", detail: .unprepared(id: [1, 2, 3])),
     ]
 
-    /// The frames of `input`, each as header and body, until more bytes would be needed.
+    /// Returns the frames of `input`, each as header and body, until more bytes are needed.
     static func frames(_ input: [UInt8], _ decoder: inout FrameDecoder) throws -> [(FrameHeader, [UInt8])] {
         try input.withUnsafeBytes { bytes in
             var found: [(FrameHeader, [UInt8])] = []
@@ -95,11 +95,11 @@ enum Samples {
         }
     }
 
-    /// Shows a decoder what arrives piece by piece, as a connection does.
+    /// Feeds a decoder piece by piece, as a connection does.
     /// - Parameters:
-    ///   - piece: bytes of the next piece.
-    ///   - arrived: after each piece, the bytes that the decoder wants to see again.
-    /// - Returns: those after the last.
+    ///   - piece: returns the size of the next piece.
+    ///   - arrived: called after each piece with the bytes that the decoder has not consumed.
+    /// - Returns: the bytes not consumed after the last piece.
     @discardableResult static func feed(
         _ wire: [UInt8], to decoder: inout FrameDecoder, piece: () -> Int, arrived: ([UInt8]) -> Void = { _ in },
         _ visit: (Frame) throws -> Void

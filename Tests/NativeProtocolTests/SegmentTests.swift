@@ -27,14 +27,14 @@ import Testing
         return out.toArray()
     }
 
-    @Test("the bytes of one segment are those other drivers write") func golden() {
+    @Test("a segment has the bytes that other drivers write") func golden() {
         var frame = ByteWriter()
         RequestEncoder(version: .v5).options(stream: 1, into: &frame)
         #expect(hex(frame.toArray()) == "050000010500000000")
         #expect(hex(segments(frame.toArray(), .none)) == Self.goldenOptions)
     }
 
-    @Test("frames come back from segments, in pieces of any size", arguments: [FrameCompression.none, .lz4])
+    @Test("frames are read from segments in pieces of any size", arguments: [FrameCompression.none, .lz4])
     func roundTrip(compression: FrameCompression) throws {
         let sent = Samples.requests(.v5) + query(300_000, stream: 20, seed: 1) + Samples.requests(.v5) + query(131_000, stream: 21, seed: 2)
         var plain = FrameDecoder()
@@ -53,7 +53,7 @@ import Testing
         }
     }
 
-    @Test("no flipped bit passes", arguments: [FrameCompression.none, .lz4]) func bitFlips(compression: FrameCompression) throws {
+    @Test("every flipped bit is detected", arguments: [FrameCompression.none, .lz4]) func bitFlips(compression: FrameCompression) throws {
         let sent = Samples.requests(.v5)
         let wire = segments(sent, compression)
         for position in 0..<wire.count {
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    @Test("a cut segment waits", arguments: [FrameCompression.none, .lz4]) func truncation(compression: FrameCompression) throws {
+    @Test("a truncated segment waits for more", arguments: [FrameCompression.none, .lz4]) func truncation(compression: FrameCompression) throws {
         let wire = segments(Samples.requests(.v5), compression)
         for length in 0..<wire.count {
             var decoder = decoder(compression)
@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    @Test("a frame beyond the limit is skipped and told", arguments: [FrameCompression.none, .lz4], [200_000, 2000])
+    @Test("an oversized frame is skipped and reported", arguments: [FrameCompression.none, .lz4], [200_000, 2000])
     func limit(compression: FrameCompression, length: Int) throws {
         let wire = segments(query(length, stream: 3, seed: 4) + Samples.requests(.v5), compression)
         var plain = FrameDecoder()

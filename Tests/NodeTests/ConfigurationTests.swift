@@ -6,7 +6,7 @@ import Testing
 @testable import Node
 
 @Suite struct ConfigurationTests {
-    /// `conf/auspex.yaml`, found from this file.
+    /// The path of `conf/auspex.yaml`, derived from this file's path.
     static let documented = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/conf/auspex.yaml"
 
     @Test func documentedKeysAndDefaultsAreTheStructs() throws {
@@ -37,7 +37,7 @@ import Testing
         #expect(documented == ConfigurationKey.all.map(\.name))
     }
 
-    /// Every key's place is its own: setting one from text changes the value of no other.
+    /// Setting one key from text changes the value of no other key.
     @Test func everyKeyHasItsOwnPlace() throws {
         for key in ConfigurationKey.all {
             let others: [String: String] = [
@@ -115,7 +115,7 @@ import Testing
         #expect(said == message)
     }
 
-    /// A configuration file, and what the snitch reads beside it.
+    /// Loads a configuration file with the snitch's files beside it.
     private func load(_ yaml: String, _ files: [String: String] = [:]) throws -> NodeConfiguration {
         let directory = NSTemporaryDirectory() + "auspex-place-\(UInt64.random(in: 0...UInt64.max))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
@@ -172,7 +172,7 @@ import Testing
         }
     }
 
-    /// Groups of keys: as a mapping, with dots, and as one word in the environment.
+    /// Groups of keys: as a YAML mapping, with dots, and as an environment variable.
     @Test func groups() throws {
         var configuration = NodeConfiguration()
         try configuration.apply(
@@ -201,7 +201,7 @@ import Testing
         #expect(loaded.serverEncryption.optional)
     }
 
-    /// What is encrypted to whom, and what a node takes, for each value of the keys.
+    /// For each value of the keys: which connections are encrypted, and what a node accepts.
     @Test func encryptionBetweenNodes() {
         let own = Location(dataCenter: "a", rack: "1")
         let others: [(String, Location?)] = [

@@ -6,11 +6,11 @@ import Testing
 
 @testable import Node
 
-/// A node over files in memory, with connections that the test speaks on directly.
+/// A node over files in memory, with connections that the test uses directly.
 @Suite struct NodeServerTests {
     private static let silent = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
 
-    /// Connections that run everything at once.
+    /// A network whose connections run everything synchronously.
     final class DirectNetwork: Network {
         typealias Make = @Sendable (any Connection) -> any ConnectionHandler
         private struct Bound: Listener {
@@ -47,7 +47,7 @@ import Testing
                 })
         }
 
-        /// A client of the line protocol, the second port.
+        /// Returns a client of the line protocol, the second port.
         func lineClient() -> Client { Client(makers.withLock { $0[1] }, self) }
     }
 
@@ -123,15 +123,17 @@ import Testing
             }
             #expect(client.ask("SELECT b FROM k.t WHERE a = 1").contains("[\"x\"]"))
             node.drain()
-            // Nothing is left to lose, even when the power fails now.
+            // Everything is flushed, so a power loss loses nothing.
             system.crash(random: &random)
         }
-        // Without its metadata the node would take the tables for nothing, and drop what the log has of them.
+        // Without `metadata` the node would not know its tables and drop their records in the commit log, so it refuses
+        // to start.
         try system.remove("data/metadata")
         #expect(throws: NodeError.self) { try Self.start(system) }
     }
 
-    /// A node that takes the cluster's schema for the first time may die when the tables' directories are there and `metadata` is not: nothing is lost.
+    /// A node that installs the cluster's schema for the first time may die after it has created the tables'
+    /// directories and before it has written `metadata`. Nothing is lost.
     @Test func aNodeThatDiesOverItsFirstVersionStartsAgain() throws {
         let (node, network) = try Self.start(MemoryFileSystem())
         let client = network.lineClient()
@@ -190,7 +192,8 @@ import Testing
         again.drain()
     }
 
-    /// The schema no longer names a table, and the node dies before its directory is removed: the next start removes it, and nothing else.
+    /// The schema no longer names a table, and the node dies before it removes the directory. The next start removes it
+    /// and nothing else.
     @Test func directoriesOfDroppedTablesAreRemovedAtTheStart() throws {
         final class Death: Sendable {
             let state = Mutex<(isArmed: Bool, isDead: Bool)>((false, false))
@@ -237,7 +240,8 @@ import Testing
         #expect(client.ask("SELECT a FROM k.keep").contains("[7]"))
     }
 
-    /// A change whose file was replaced, but could not be made to last, is refused and taken back: a killed node does not find it.
+    /// A schema change whose file was replaced but could not be synced is refused and undone: a killed node does not
+    /// find it.
     @Test func aRefusedSchemaChangeIsNotInTheFile() throws {
         final class Failures: Sendable { let left = Mutex(0) }
         let failures = Failures()

@@ -100,7 +100,8 @@ import Testing
         #expect(throws: ServerError.self) { try session.execute(select) }
     }
 
-    /// A driver that keeps result columns must learn that they changed: the statement is not found, and prepared again.
+    /// After ALTER TABLE a prepared statement is not found, so that a driver prepares it again and learns the new
+    /// result columns.
     @Test func anAlteredTableForgetsItsStatements() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY, a int)")
@@ -238,7 +239,7 @@ import Testing
         #expect(session.engine.traces.session(id) == nil)
     }
 
-    /// A page is read without what came before it.
+    /// Reading a page does not read the rows of earlier pages.
     @Test func pagesDoNotReadAgain() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (p int, c int, PRIMARY KEY (p, c))")
@@ -255,7 +256,7 @@ import Testing
         #expect(session.replica.visited - before <= 200 + pages)
     }
 
-    /// DISTINCT jumps over the rows of a wide partition.
+    /// DISTINCT skips the rows of a wide partition.
     @Test func distinctJumps() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (p int, c int, PRIMARY KEY (p, c))")

@@ -4,7 +4,7 @@ import Platform
 import Primitives
 import Synchronization
 
-/// A replica that keeps everything in sorted arrays: the model that transcripts run against.
+/// A replica in sorted arrays: the model for transcripts.
 final class MemoryReplica: ReplicaPort {
     private struct Table {
         var rows: [(key: [UInt8], row: [UInt8])] = []
@@ -26,7 +26,7 @@ final class MemoryReplica: ReplicaPort {
             return deepest
         }
 
-        /// The row as a reader gets it.
+        /// Returns the merged row as a reader gets it.
         func merged(_ index: Int) -> [UInt8]? {
             var out = ByteWriter()
             let merger = RowMerger()
@@ -73,7 +73,7 @@ final class MemoryReplica: ReplicaPort {
         self.waitsOneIn = waitsOneIn
     }
 
-    /// Rows visited so far: what a reader cost.
+    /// The number of rows visited so far: the cost of reads.
     var visited: Int { state.withLock { $0.visited } }
 
     private func mayWait() {
@@ -120,7 +120,7 @@ final class MemoryReplica: ReplicaPort {
         } catch { throw .storage("malformed mutation: \(error)") }
     }
 
-    /// The delta row with each delta replaced by this node's new shard.
+    /// Returns the row with each delta replaced by this node's new shard.
     private func counted(_ deltas: UnsafeRawBufferPointer, _ old: [UInt8]?) -> [UInt8] {
         var shards: [Int: (clock: Int64, count: Int64)] = [:]
         old?.withUnsafeBytes { bytes in

@@ -4,9 +4,10 @@ import Testing
 
 @testable import Query
 
-/// Random tables and reads: what a read answers follows from the whole table, however it is cut, paged or turned.
+/// Random tables and reads: the answer follows from the whole table, however the read is restricted, paged or reversed.
 @Suite struct RandomReadTests {
-    /// A table of partitions `p`, clustering `(a ASC, b DESC)`, a static `s` and a value `v`, written to and deleted from at random.
+    /// Returns a table with partition key `p`, clustering `(a ASC, b DESC)`, a static `s` and a value `v`, with random
+    /// writes and deletions.
     private static func filled(_ random: inout SeededRandom) throws -> Session {
         let session = Session(seed: random.next(), waitsOneIn: 3)
         _ = try session.execute("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
@@ -98,7 +99,7 @@ import Testing
             }
         }
 
-        // Any cut of the ring gives each partition once.
+        // Any division of the ring returns each partition exactly once.
         let cuts = (0..<3).map { _ in Int64(bitPattern: random.next()) }.sorted()
         var pieces = try RandomReadTests.read(session, "SELECT p, a, b, s, v FROM t WHERE token(p) <= \(cuts[0])")
         for (low, high) in zip(cuts, cuts.dropFirst()) {

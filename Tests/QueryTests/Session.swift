@@ -9,7 +9,7 @@ import Synchronization
 
 @testable import Query
 
-/// What the host of a test does: keeps the schema's bytes, truncates, remembers what was announced.
+/// The schema host of a test: stores the schema's bytes, truncates, and records announcements.
 final class TestHost: SchemaHost {
     struct State {
         var stored: [UInt8] = []
@@ -38,7 +38,7 @@ final class TestHost: SchemaHost {
     func slow(_ statement: String, milliseconds: Int) { state.withLock { $0.slow.append("\(milliseconds) \(statement)") } }
 }
 
-/// A client of an engine over a `MemoryReplica`, with a clock that only the test moves.
+/// A client of an engine over a `MemoryReplica`, with a clock that only the test advances.
 final class Session {
     let replica: MemoryReplica
     let host: TestHost
@@ -51,7 +51,7 @@ final class Session {
 
     final class Wall: Sendable {
         let micros = Mutex<Int64>(1_700_000_000_000_000)
-        /// How much time passes at each look.
+        /// How much time passes at each reading of the clock.
         let step = Mutex<Int64>(0)
 
         func look() -> Int64 {
@@ -87,7 +87,7 @@ final class Session {
 
     func advance(microseconds: Int64) { wall.micros.withLock { $0 += microseconds } }
 
-    /// Executes as the node does: on a fiber.
+    /// Executes as the node does: first without blocking.
     func execute(_ text: String, _ values: ValueList = ValueList()) throws(ServerError) -> Answer {
         try execute(try engine.statement(text, keyspace: options.keyspace), values)
     }
@@ -104,7 +104,7 @@ final class Session {
 }
 
 extension ResultRows {
-    /// The rows' cells as JSON texts.
+    /// The rows' cells as JSON.
     var texts: [[String]] {
         var rows: [[String]] = []
         cells.withUnsafeBytes { raw in

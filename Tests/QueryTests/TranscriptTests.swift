@@ -3,10 +3,11 @@ import Glibc
 import Query
 import Testing
 
-/// Runs the transcripts beside this file: statements and what they answer.
+/// Runs the transcripts beside this file.
 ///
-/// A line `> statement` is input, the lines up to the next input or comment (`#`) are what it answers. `REWRITE_TRANSCRIPTS=1 swift test`
-/// writes the answers of today into the files; read the difference before committing it.
+/// A line `> statement` is input; the lines up to the next input or comment (`#`) are the expected answer.
+/// `REWRITE_TRANSCRIPTS=1 swift test --filter QueryTests` writes the current answers into the files; read the
+/// difference before committing it.
 @Suite struct TranscriptTests {
     static let folder = #filePath.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 } + "/Transcripts/"
     static let names: [String] = {
@@ -58,7 +59,7 @@ import Testing
         }
     }
 
-    /// The transcript with the answers of `session`.
+    /// Returns the transcript with the answers of `session`.
     static func replay(_ recorded: String, _ session: Session) -> String {
         var output = ""
         var next: [UInt8]?

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Query
 
-/// A replica where something happens before a request gets through: it then fails as one whose table is gone.
+/// A replica where something happens just before a request arrives, which then fails with `error`.
 private final class OvertakenPort: ReplicaPort {
     let replica: MemoryReplica
     let before = Mutex<(@Sendable () -> Void)?>(nil)
@@ -75,7 +75,7 @@ private final class OvertakenPort: ReplicaPort {
         return rows.texts
     }
 
-    @Test("the rows go, another id comes, and everything else stays as it was") func empties() throws {
+    @Test("rows are removed, the table gets a new id, and everything else stays") func empties() throws {
         let session = try session()
         _ = try session.execute("ALTER TABLE k.t DROP b")
         _ = try session.execute("ALTER TABLE k.t ADD d int")
@@ -92,7 +92,7 @@ private final class OvertakenPort: ReplicaPort {
         let after = try #require(session.engine.schema.table("k", "t"))
         #expect(after.id != before.id && after.columns == before.columns && after.nextColumnID == before.nextColumnID)
         #expect(session.host.state.withLock { $0.announced.count } == announced)
-        // Whoever has prepared it need not again.
+        // Prepared statements stay valid.
         #expect(session.engine.prepared(select.id) === select)
         #expect(try rows(session.execute(select)) == [])
         _ = try session.execute("INSERT INTO k.t (a, d) VALUES (2, 3)")
@@ -103,7 +103,7 @@ private final class OvertakenPort: ReplicaPort {
         #expect(try rows(session.execute("SELECT c FROM k.n")) == [["2"]])
     }
 
-    @Test("what is not there, or is computed, is not emptied", arguments: ["k.missing", "system.local", "missing.t"])
+    @Test("a missing or virtual table cannot be truncated", arguments: ["k.missing", "system.local", "missing.t"])
     func refused(name: String) throws {
         let session = try session()
         #expect(throws: ServerError.self) { _ = try session.execute("TRUNCATE \(name)") }
@@ -137,7 +137,7 @@ private final class OvertakenPort: ReplicaPort {
         }
     }
 
-    @Test("counters of two tables are not counted again where one of them is emptied") func countersOfTwo() throws {
+    @Test("counters of two tables are not incremented twice when one of the tables is truncated meanwhile") func countersOfTwo() throws {
         let session = try session()
         _ = try session.execute("CREATE TABLE k.m (a int PRIMARY KEY, c counter)")
         let old = try #require(session.engine.schema.table("k", "n")).id
@@ -154,7 +154,7 @@ private final class OvertakenPort: ReplicaPort {
         }
     }
 
-    @Test("a request whose table is dropped meanwhile is told so; other failures stay what they are") func dropped() throws {
+    @Test("a request whose table is dropped meanwhile fails with that reason; other failures stay as they are") func dropped() throws {
         let session = try session()
         let port = OvertakenPort(session.replica, .storage("the disk is gone"))
         let box = UncheckedBox(session)
@@ -172,7 +172,7 @@ private final class OvertakenPort: ReplicaPort {
         }
     }
 
-    @Test("a table of another definition in the place of one is not the same table emptied") func difference() throws {
+    @Test("a table with another definition in place of an old one is not taken for a truncated one") func difference() throws {
         let session = try session()
         let before = session.engine.schema
         let old = try #require(before.table("k", "t"))
@@ -192,7 +192,7 @@ private struct UncheckedBox: @unchecked Sendable {
 }
 
 extension Session {
-    /// With another context: a request of this session is under way.
+    /// Uses its own scratch space, since another request of this session is in progress.
     fileprivate func run(_ text: String) throws -> Answer {
         try engine.execute(
             engine.statement(text, keyspace: nil), options: QueryOptions(),

@@ -49,7 +49,7 @@ import Testing
         }
     }
 
-    /// Part of the protocol between nodes; a change breaks clusters of two versions.
+    /// Part of the internode protocol: a change breaks clusters of mixed versions.
     @Test func goldenBytes() throws {
         var builder = TreeBuilder(TreeCommand(table: Sample.table, tokens: 0...255, depth: 2, gcBefore: 0, now: Sample.now))
         let span = RangeTombstone(
@@ -66,7 +66,7 @@ import Testing
         #expect(rows.leaves[0].high == 863_353_865_617_104_862)
     }
 
-    /// Whatever is flipped, the bytes are refused or are another tree; nothing else happens.
+    /// Bytes with a flipped bit are refused or decode to a different tree.
     @Test func flippedBits() {
         let tree = Self.sample(depth: 6)
         let bytes = Self.encoded(tree.encode)

@@ -3,11 +3,11 @@ import Messages
 import ModelReplica
 import Primitives
 
-/// Keys and mutations of a table.
+/// Builds keys and mutations of a table.
 enum Sample {
     static let table = UUID(high: 0x7461_626c, low: 1)
     static let other = UUID(high: 0x7461_626c, low: 2)
-    /// Seconds since 1970 at which everything here happens.
+    /// The current time of all tests, in seconds since 1970.
     static let now: UInt32 = 1_700_000_000
 
     static func node(_ index: Int) -> UUID { UUID(high: 0xc0de, low: UInt64(index + 1)) }
@@ -28,7 +28,7 @@ enum Sample {
         return out
     }
 
-    /// One mutation.
+    /// Returns one mutation.
     static func mutation(table: UUID = table, _ body: (inout MutationWriter) -> Void) -> [UInt8] {
         var out = MutationWriter()
         out.beginTable(table)
@@ -37,7 +37,7 @@ enum Sample {
         return out.out.toArray()
     }
 
-    /// One row.
+    /// Returns a mutation of one row.
     static func row(
         _ key: [UInt8], at timestamp: Int64 = 10, liveness: Bool = true, ttl: UInt32 = 0, expires: UInt32 = .max,
         deletion: DeletionTime = .none, table: UUID = table, _ cells: (inout MutationWriter) -> Void = { _ in }
@@ -67,8 +67,8 @@ enum Sample {
         return out.toArray()
     }
 
-    /// A random change to one of `tokens`: rows with and without liveness, plain, expiring and deleted cells, collections, counters, and
-    /// deletions of rows, slices and partitions. Later steps have later timestamps.
+    /// Returns a random change to one of `tokens`: rows with and without liveness; plain, expiring and deleted cells;
+    /// collections; counters; deletions of rows, slices and partitions. Later steps have later timestamps.
     static func random(_ random: inout SeededRandom, tokens: [Int64], step: Int, table: UUID = table) -> [UInt8] {
         let token = tokens[Int(random.next() % UInt64(tokens.count))]
         let key = key(token, [UInt8(random.next() % 6)])
@@ -117,7 +117,7 @@ enum Sample {
 }
 
 extension ModelReplica {
-    /// Everything a table holds, in a form of which equal contents have one only.
+    /// Returns the contents of a table in a canonical form: equal contents give equal texts.
     func contents(_ table: UUID = Sample.table, gcBefore: UInt32 = 0) -> [String] {
         let answer = answer(
             ReadCommand(table: table, range: .all, rowLimit: .max, byteLimit: .max, gcBefore: gcBefore, now: Sample.now))

@@ -8,16 +8,16 @@ import Testing
 @testable import Repair
 
 @Suite struct SessionTests {
-    /// A cluster with random contents, each change missed by some replicas, and a job that repairs all of it.
+    /// A cluster with random contents, where replicas missed some changes, and a job that repairs everything.
     private struct Scene {
         var net: VirtualRepair
         var job: RepairJob
         var options: RepairOptions
-        /// What replicas hold when nothing was missed.
+        /// What every replica holds when nothing was missed.
         var whole: ModelReplica
         var owners: [(tokens: TokenRange, replicas: [Int])]
 
-        /// - Parameter spread: nodes beside the replicas of each range.
+        /// - Parameter spread: the number of nodes beyond the replicas of one range.
         init(seed: UInt64, spread: Int = 0, missed: Double = 0.3) {
             var random = SeededRandom(seed: seed &+ 7_000)
             let copies = 2 + Int(random.next() % 3)
@@ -32,7 +32,7 @@ import Testing
                 return (tokens, (0..<copies).map { (index + $0) % count })
             }
             var tokens = (0..<12).map { _ in Int64(bitPattern: random.next()) } + [.min, .max, 0]
-            // Neighbours, and ends of ranges.
+            // Adjacent tokens, and the ends of ranges.
             tokens += [tokens[0] &+ 1, tokens[0] &+ 2] + sorted
             let isPurging = random.next() % 3 == 0
             let gcBefore = isPurging ? Sample.now - 1000 + UInt32(random.next() % 40) : 0
@@ -41,7 +41,7 @@ import Testing
             for step in 0..<(10 + Int(random.next() % 90)) {
                 let mutation = Sample.random(&random, tokens: tokens, step: step, table: tables[step % tables.count])
                 whole.apply(mutation)
-                // Deletions that may be forgotten have reached everybody.
+                // Purgeable deletions have reached all replicas.
                 let isOld = Sample.now - 1000 + UInt32(step) < gcBefore
                 let token = Scene.token(of: mutation)
                 guard let token, let owner = owners.first(where: { $0.tokens.contains(token) }) else { continue }
@@ -74,7 +74,7 @@ import Testing
             }
         }
 
-        /// What each replica of each range holds of it.
+        /// Returns what a replica holds of a range, table by table.
         func contents(_ model: ModelReplica, _ tokens: TokenRange) -> [ReadAnswer] {
             job.tables.flatMap { table in
                 tokens.slices.map {
@@ -107,11 +107,11 @@ import Testing
         #expect(report.sent == report.sentTo.values.reduce(into: RepairVolume()) { $0 += $1 })
         #expect(report.sent == report.differences.reduce(into: RepairVolume()) { $0 += $1.volume })
         #expect(report.differenceCount == report.differences.count)
-        // Nothing is left to send.
+        // A second repair finds nothing to send.
         var again = RepairSession(scene.job, options: scene.options)
         let second = try #require(scene.net.run(&again))
         #expect(second.isComplete && second.differing == 0 && second.sent == RepairVolume() && second.rowsRead == 0, "seed \(seed)")
-        // What was done is not done once more.
+        // A repair that continues from complete progress has nothing to do.
         var rest = RepairSession(scene.job, progress: scene.net.lastProgress, options: scene.options)
         let third = try #require(scene.net.run(&rest))
         #expect(third.isComplete && third.ranges == 0)
@@ -178,7 +178,7 @@ import Testing
         scene.expectEqual(seed)
     }
 
-    /// Of replicas that agree one is read, and all are sent what they lack.
+    /// Of replicas that agree only one is read, and all are sent what they lack.
     @Test func ofThoseWhoAgreeOneIsRead() throws {
         let net = VirtualRepair(5, seed: 1)
         for index in 0..<5 {
@@ -197,7 +197,7 @@ import Testing
 
     // MARK: Failures
 
-    /// Twelve ranges over six nodes, three replicas each.
+    /// Returns a job of twelve ranges over six nodes with three replicas each.
     private static func ring(_ net: VirtualRepair) -> RepairJob {
         let ends = (0..<12).map { Int64($0 * 1000) }
         let ranges = ends.indices.map { index in
@@ -260,7 +260,7 @@ import Testing
         #expect(net.sent == [.tree: 3])
     }
 
-    /// A session of one range, with its first three requests.
+    /// Returns a session of one range, with the numbers of its first three requests.
     private static func begun(_ options: RepairOptions = RepairOptions()) -> (RepairSession, [UInt64], TreeCommand) {
         let job = RepairJob(
             tables: [RepairTable(id: Sample.table, gcBefore: 0)],
@@ -291,7 +291,7 @@ import Testing
         session = wrong
         #expect(
             Self.failure(session.handle(.reply(request: numbers[0], .failed(.unknownTable, "no such table")), now: 1)) == "no such table")
-        // Pages that stand still or go too far.
+        // Pages that make no progress or go beyond the range.
         for coveredTo: [UInt8] in [[], (Int64(1)...1000).keys.start, [0xff, 0xff]] {
             session = wrong
             var builder = TreeBuilder(command)
@@ -304,7 +304,7 @@ import Testing
             _ = session.handle(.reply(request: numbers[0], .tree(full)), now: 1)
             _ = session.handle(.reply(request: numbers[1], .tree(empty)), now: 1)
             let reads = session.handle(.reply(request: numbers[2], .tree(empty)), now: 1)
-            // Two agree: one of them is read.
+            // Two replicas agree, so one of them is read.
             #expect(reads.count == 2)
             guard case .send(let number, _, .read, _)? = reads.first else {
                 Issue.record("no page is read")
@@ -330,7 +330,7 @@ import Testing
         }
         #expect(to == Sample.node(1) && timeout == session.options.treeTimeout && !numbers.contains(number))
         _ = session.handle(.reply(request: number, .tree(empty)), now: 20)
-        // The third is late: the answer comes while it rests.
+        // The third answer arrives late, during the pause before a retry.
         #expect(session.handle(.tick, now: session.options.treeTimeout).isEmpty)
         let last = session.handle(.reply(request: numbers[2], .tree(empty)), now: session.options.treeTimeout + 1).last
         guard case .finished(let report)? = last else {

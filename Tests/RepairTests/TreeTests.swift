@@ -124,10 +124,10 @@ import Testing
         let one = Self.replica([cells(5)]).tree(Self.command())
         #expect(!one.isEmpty)
         #expect(Self.replica([cells(6)]).tree(Self.command()).differences(from: one).isEmpty)
-        // Under a deletion, or never there.
+        // A cell that was deleted, and one that never existed.
         let deleted = [Sample.put(key, [1], at: 3), Sample.deleteRange(Sample.partition(7), Sample.partition(7) + [0xff], at: 4)]
         #expect(Self.replica(deleted).tree(Self.command()).differences(from: Self.replica([deleted[1]]).tree(Self.command())).isEmpty)
-        // A deletion in one piece or in two.
+        // A range deletion in one piece and in two.
         let (a, b, c) = (Sample.key(7, [1]), Sample.key(7, [3]), Sample.key(7, [9]))
         let whole = Self.replica([Sample.deleteRange(a, c, at: 4)]).tree(Self.command())
         let pieces = Self.replica([Sample.deleteRange(b, c, at: 4), Sample.deleteRange(a, b, at: 4)]).tree(Self.command())
@@ -172,7 +172,7 @@ import Testing
         #expect(MerkleTree.differences(among: [without([3]), without([3, 4]), without([4])]).map(\.firsts) == [[0, 2], [0, 1]])
     }
 
-    /// Trees differ exactly where contents do.
+    /// Trees differ exactly where contents differ.
     @Test(arguments: 0..<200) func leavesDifferWhereContentsDo(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let tokens = (0..<24).map { Int64($0 * 10) }

@@ -5,7 +5,7 @@ import ModelReplica
 import Primitives
 import Repair
 
-/// A repair over model replicas and a network that loses and delays: everything follows from the seed.
+/// A repair session over model replicas and a network that loses and delays. The seed determines everything.
 final class VirtualRepair {
     private struct Event {
         let time: Int64
@@ -15,18 +15,18 @@ final class VirtualRepair {
 
     var replicas: [ModelReplica]
     var random: SeededRandom
-    /// Chance that a request, or a reply, is lost; half of the losses are reported.
+    /// The probability that a request or a reply is lost; half of the losses are reported.
     var loss = 0.0
     var now: Int64 = 0
-    /// Nodes that answer nothing.
+    /// Nodes that do not answer.
     var dead: Set<Int> = []
-    /// Sent, by kind.
+    /// The number of requests sent, by kind.
     var sent: [PeerRequest.Verb: Int] = [:]
-    /// Told before each request is carried out.
+    /// Called before each request is executed.
     var onRequest: ((_ node: Int, PeerRequest) -> Void)?
     var lastProgress = RepairProgress()
     var progressCount = 0
-    /// Most requests on their way at once.
+    /// The largest number of requests in flight at once.
     var mostInFlight = 0
     private var inFlight = 0
     private var events: [Event] = []
@@ -54,7 +54,7 @@ final class VirtualRepair {
         }
     }
 
-    /// Runs a session to its end, or until `stops` says so after an event.
+    /// Runs a session until it ends, or until `stops` returns true after an event.
     /// - Returns: the report; nil when it was stopped.
     func run(
         _ session: inout RepairSession, told: [(after: Int64, RepairEvent)] = [], stops: (RepairSession) -> Bool = { _ in false }
@@ -71,7 +71,7 @@ final class VirtualRepair {
                     case .send(let number, let to, let request, _):
                         send(request, to: Int(to.low) - 1) { waiting.append(.reply(request: number, $0)) }
                     case .progress(let progress):
-                        // As it would be kept.
+                        // Encoded and decoded, as it would be stored.
                         do { lastProgress = try RepairProgress(progress.encode()) } catch { preconditionFailure("\(error)") }
                         progressCount += 1
                     case .finished(let what): report = what

@@ -6,7 +6,7 @@ import Replica
 import Storage
 import Testing
 
-/// The batchlog over the real engine.
+/// The batchlog on a real engine.
 @Suite struct BatchLogTests {
     private static let table = UUID(high: 1, low: 2)
 
@@ -89,7 +89,8 @@ import Testing
         #expect(try node.found() == [])
     }
 
-    /// A look begins where the last one found something; what comes with an older time is found all the same.
+    /// A look starts at the oldest batch the last look found; a batch that is stored with an older time is found all
+    /// the same.
     @Test func aBatchThatComesLateIsFound() throws {
         let node = try Node(MemoryFileSystem())
         try node.log.store(try Self.batch(500))
@@ -98,7 +99,7 @@ import Testing
         let late = try Self.batch(400)
         try node.log.store(late)
         #expect(try node.found(before: 1000) == [late])
-        // Also one that comes while the log is looked through, behind the place of the look.
+        // Also a batch that is stored during a look, before the position the look has reached.
         let later = try Self.batch(300)
         try node.log.look(before: 1000, pageBytes: 1, pageCount: 1) { page throws(ReplicaError) in
             if page == [late] {
@@ -119,7 +120,7 @@ import Testing
         #expect(try node.look(bytes: 2500).map(\.count) == [3, 3, 3])
         #expect(try node.look(count: 4).map(\.count) == [4, 4, 1])
         #expect(try node.look(count: 4).flatMap { $0 } == batches)
-        // Who stops finds the rest the next time.
+        // A look that stops finds the remaining batches the next time.
         try node.log.look(before: .max, pageBytes: 1, pageCount: 1) { page throws(ReplicaError) in .stop }
         #expect(try node.found() == batches)
     }
@@ -137,7 +138,7 @@ import Testing
         #expect(try node.found() == [])
     }
 
-    /// Killed without a flush, the next run finds what was stored in its commit log, and nothing that was removed.
+    /// After a kill without a flush, the next run finds what was stored in the commit log and nothing that was removed.
     @Test(arguments: 0..<20) func itSurvivesARestart(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let system = MemoryFileSystem()
@@ -164,7 +165,7 @@ import Testing
             if random.next() % 2 == 0 {
                 try node.engine.close()
             } else {
-                // What was acknowledged is in the kernel's hands.
+                // Acknowledged writes are in the kernel's hands.
                 try node.engine.flushLog()
             }
             node = try Node(system)

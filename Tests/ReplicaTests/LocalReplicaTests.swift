@@ -47,7 +47,7 @@ import Testing
         return writer
     }
 
-    /// A fiber that waits for a partition leaves its loop free, and gets its turn when the other leaves, after it.
+    /// for its turn.
     @Test func aHeldPartitionIsWaitedFor() throws {
         let loop = ModelLoop()
         let replica = try Self.open(background: loop)
@@ -71,7 +71,7 @@ import Testing
             steps == ["first begins", "first ends", "second begins", "second ends", "third begins", "third ends"])
     }
 
-    /// No increment of a counter is lost when many threads count at once.
+    /// No increment of a counter is lost when several threads count at once.
     @Test func countersCountUnderThreads() throws {
         let replica = try Self.open()
         let pools = ThreadPools(read: 4)
@@ -96,7 +96,8 @@ import Testing
         pools.stop()
     }
 
-    /// A row read by its key is, byte for byte, what a scan shows of it, whatever files it is in: replicas compare digests of both.
+    /// A row read by its key is byte for byte the row that a scan returns, in whatever sstables it is: replicas compare
+    /// digests of both.
     @Test(arguments: 0..<24 as Range<UInt64>) func aKeyReadAloneIsWhatAScanShows(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         func below(_ limit: UInt64) -> UInt64 { random.next() % limit }
@@ -110,7 +111,7 @@ import Testing
         for index in 0..<120 {
             var writer = MutationWriter()
             writer.beginTable(Self.table)
-            // Mostly upwards, so that newer files hide older ones.
+            // Mostly increasing timestamps, so that newer sstables hide older ones.
             let stamp = below(6) == 0 ? Int64(below(120)) : Int64(index)
             let deletion = DeletionTime(timestamp: stamp, localDeletion: UInt32(below(100)))
             let key = keys[Int(below(12))]
@@ -141,7 +142,7 @@ import Testing
                 let command = ReadCommand(
                     table: Self.table, range: KeyRange(start: key, end: key + [0]), rowLimit: 1, gcBefore: gcBefore, now: 50)
                 #expect(command.isOneKey)
-                // Files that do not exist are left out by a scan only.
+                // Excluding an sstable that does not exist makes the read a scan.
                 #expect(try replica.answer(command) == replica.answer(command, excluding: [.max]))
             }
         }

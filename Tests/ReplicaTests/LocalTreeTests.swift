@@ -8,7 +8,7 @@ import Replica
 import Storage
 import Testing
 
-/// Trees over the real engine.
+/// Merkle trees over a real engine.
 @Suite struct LocalTreeTests {
     static let table = UUID(high: 1, low: 2)
     static let now: UInt32 = 1_700_000_000
@@ -49,7 +49,7 @@ import Testing
         return key.toArray()
     }
 
-    /// A random change to one of forty partitions.
+    /// Returns a random change to one of forty partitions.
     static func mutation(_ random: inout SeededRandom, step: Int) throws -> [UInt8] {
         let partition = try partition(UInt8(random.next() % 40))
         var key = ByteWriter()
@@ -83,7 +83,8 @@ import Testing
         return out.out.toArray()
     }
 
-    /// The same changes, in memory, in one file, in many, compacted, in another order, twice: one tree.
+    /// The same changes in memory, in one sstable, in many, compacted, in another order, and applied twice give the
+    /// same tree.
     @Test(arguments: 0..<12) func filesDoNotMatter(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let mutations = try (0..<250).map { try Self.mutation(&random, step: $0) }
@@ -100,7 +101,7 @@ import Testing
         try nodes[1].flush()
         try nodes[3].flush()
         if let table = nodes[3].engine.table(Self.table) { try nodes[3].engine.compactAll(table) }
-        // With and without deletions that may be forgotten.
+        // With and without purgeable deletions.
         for gcBefore in [0, Self.now - 900] {
             let tree = try nodes[0].tree(gcBefore: gcBefore)
             #expect(tree.rows > 20)
@@ -108,13 +109,13 @@ import Testing
                 #expect(try node.tree(gcBefore: gcBefore).differences(from: tree).isEmpty, "seed \(seed), node \(index), \(gcBefore)")
             }
         }
-        // Trees of halves have the leaves of the whole.
+        // The trees of two halves have the same leaves as the tree of the whole.
         let whole = try nodes[3].tree(depth: 7)
         let halves = try [nodes[0].tree(Int64.min...(-1), depth: 6), nodes[2].tree(0...Int64.max, depth: 6)]
         for (one, other) in zip(whole.leaves, halves[0].leaves + halves[1].leaves) { #expect(one.isSame(as: other)) }
     }
 
-    /// Where trees differ, answers do, and nowhere else.
+    /// Trees differ exactly where answers differ.
     @Test(arguments: 0..<12) func leavesDifferWhereAnswersDo(seed: UInt64) throws {
         var random = SeededRandom(seed: seed + 100)
         let nodes = try (0..<2).map { try Node($0) }
@@ -145,7 +146,7 @@ import Testing
         }
     }
 
-    /// A repair over three engines, each of which missed a part, some of it in memory and some in files.
+    /// Repairs three engines, each of which missed some changes, in memory and in sstables.
     @Test(arguments: 0..<6) func enginesAreRepaired(seed: UInt64) throws {
         var random = SeededRandom(seed: seed + 200)
         let nodes = try (0..<3).map { try Node($0) }

@@ -5,7 +5,7 @@ import Replica
 import Storage
 import Testing
 
-/// Whole files move between real engines, and the rest as rows: the receiver holds what the source held.
+/// Whole sstables and rows are streamed between real engines: the receiver holds what the source held.
 @Suite struct StreamTests {
     private static let session = UUID(high: 7, low: 7)
     private static let all: TokenSlice = Int64.min...Int64.max
@@ -62,7 +62,7 @@ import Testing
         }
         let files = try Self.open(source, [Int64.min...0, 1...Int64.max])
         #expect(!files.isEmpty, "the stretches touch each other: all files move")
-        // Meanwhile: writes, and compactions that take the files away.
+        // Meanwhile writes, flushes and compactions, which remove the source's files.
         for step in 400..<440 { try source.apply(LocalTreeTests.mutation(&random, step: step)) }
         if Bool.random(using: &random) { try source.flush() }
         for file in files {

@@ -4,20 +4,20 @@ import NativeProtocol
 import Primitives
 import Synchronization
 
-/// What a scripted server answers a request with.
+/// The answer of a scripted server to a request.
 public enum ScriptedAnswer: Sendable {
     case result(StatementResult)
     case prepared(PreparedDescription)
     case error(ServerError)
-    /// Nothing, ever.
+    /// No answer, ever.
     case silence
     /// Closes the connection.
     case hangUp
 }
 
-/// A CQL server that answers by a script, for tests of clients: handshake and framing are real, data is not.
+/// A CQL server that answers from a script, for tests of clients. Handshake and framing are real, data is not.
 public final class ScriptedServer: Sendable {
-    /// Gets a request, its texts resolved: the CQL text, or the id of an EXECUTE as text, and the values.
+    /// Receives a request: the CQL text, or the id of an EXECUTE as text, and the values.
     public typealias Script = @Sendable (_ text: String, _ values: ValueList, _ isPrepare: Bool) -> ScriptedAnswer
 
     public let port: UInt16
@@ -25,7 +25,7 @@ public final class ScriptedServer: Sendable {
     private let script: Script
     private let speaksV5: Bool
     private let password: String?
-    /// Requests but for the handshake.
+    /// The number of requests, without the handshake.
     public let requests = Atomic<Int>(0)
 
     public init(speaksV5: Bool = true, password: String? = nil, script: @escaping Script) {

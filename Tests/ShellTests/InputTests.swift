@@ -100,7 +100,7 @@ import Testing
         #expect(buffer.text == "x* FRMO")
     }
 
-    @Test("history forgets repeats and secrets, finds by part") func history() {
+    @Test("history drops repeats and secrets, and is searched by substring") func history() {
         var history = History(path: nil)
         for entry in ["SELECT 1;", "SELECT 1;", "CREATE ROLE x WITH PASSWORD = 'p';", "LOGIN ann", "USE k;"] { history.add(entry) }
         #expect(history.entries == ["SELECT 1;", "USE k;"])

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Shell
 
-/// Answers from a table of statements, and remembers what was asked.
+/// Answers statements from a table and records what was asked.
 final class ScriptedBackend: QueryBackend {
     let identity = BackendIdentity(clusterName: "Test", address: "here:1", releaseVersion: "4.0", cqlVersion: "3.4.5", protocolVersion: "5")
     var answers: [String: [StatementResult]] = [:]
@@ -43,7 +43,7 @@ final class ScriptedBackend: QueryBackend {
     static func text(_ string: String) -> [UInt8] { Array(string.utf8) }
     static func int(_ number: Int32) -> [UInt8] { CQLType.bigEndian(number) }
 
-    /// A session whose output goes to a file, and what it wrote.
+    /// Returns the output of a session, which is written to a file.
     func output(_ backend: ScriptedBackend, _ body: (ShellSession) -> Void) throws -> String {
         var options = ShellOptions()
         options.colour = false
@@ -61,7 +61,7 @@ final class ScriptedBackend: QueryBackend {
         return String(decoding: FileText.read(read), as: UTF8.self)
     }
 
-    @Test("a table is drawn as cqlsh draws it, its pages as one") func table() throws {
+    @Test("a table is drawn as in cqlsh, all pages as one") func table() throws {
         let backend = ScriptedBackend()
         let columns: [(String, CQLType)] = [("name", .text), ("n", .int), ("tags", .set(.text))]
         let tags: [UInt8] = [0, 0, 0, 1, 0, 0, 0, 1, 0x78]
@@ -125,13 +125,13 @@ final class ScriptedBackend: QueryBackend {
         #expect(shown.hasPrefix("Consistency level set to QUORUM.\nSerial consistency level set to LOCAL_SERIAL.\n\n a\n---\n\n(0 rows)\n"))
     }
 
-    @Test("errors are worded as cqlsh words them") func errors() {
+    @Test("errors have the wording of cqlsh") func errors() {
         #expect(
             ShellError.client(.server(.invalid("unconfigured table x"))).text
                 == "InvalidRequest: Error from server: code=2200 [Invalid query] message=\"unconfigured table x\"")
     }
 
-    @Test("COPY there and back again") func copy() throws {
+    @Test("COPY TO and COPY FROM round trip") func copy() throws {
         let backend = ScriptedBackend()
         let schema =
             "SELECT column_name, type, kind, position FROM system_schema.columns WHERE keyspace_name = 'k' AND table_name = 't'"
@@ -166,7 +166,7 @@ final class ScriptedBackend: QueryBackend {
         }
     }
 
-    @Test("COPY options are read, and refused with a reason") func copyOptions() throws {
+    @Test("COPY options are parsed, and errors have a reason") func copyOptions() throws {
         let copy = try CopyStatement(
             parsing: "COPY \"K\".t (a, \"B\") FROM 'f''1' WITH DELIMITER = '\\t' AND MAXROWS = -1 AND header = TRUE")
         #expect(copy.keyspace == "K")
@@ -184,7 +184,7 @@ final class ScriptedBackend: QueryBackend {
         }
     }
 
-    @Test("names stand in columns, in order downwards") func columns() {
+    @Test("names are listed in columns, downwards") func columns() {
         #expect(ShellSession.inColumns(["a", "bb", "c", "d", "e"], width: 12) == "a   c   e\nbb  d\n")
     }
 }

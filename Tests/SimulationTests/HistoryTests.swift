@@ -23,7 +23,7 @@ import Testing
         var history = written([(1, true), (2, false)])
         #expect(history.saw(1, floor: history.floor, called: 0, now: 0) == nil)
         #expect(history.saw(2, floor: history.floor, called: 0, now: 0) == nil)
-        // Once seen, it stays.
+        // A version that was seen once stays visible.
         #expect(history.saw(1, floor: history.floor, called: 0, now: 0)?.promise.contains("version 2") == true)
     }
 

@@ -17,9 +17,9 @@ import Testing
         #expect(Linearizability.holds([swap(0, 1, 1, 4), read(1, 2, 3)], initial: 0))
         // A value that goes back.
         #expect(!Linearizability.holds([swap(0, 1, 1, 6), read(1, 2, 3), read(0, 4, 5)], initial: 0))
-        // Two that found the same.
+        // Two swaps that read the same old value.
         #expect(!Linearizability.holds([swap(0, 1, 1, 4), swap(0, 1, 2, 3)], initial: 0))
-        // One of unknown outcome, done late, or never.
+        // A swap with unknown outcome may take effect late or never.
         #expect(Linearizability.holds([swap(0, 1, 1, nil), read(0, 2, 3), read(1, 4, 5)], initial: 0))
         #expect(Linearizability.holds([swap(0, 1, 1, nil), read(0, 2, 3), read(0, 4, 5)], initial: 0))
         #expect(!Linearizability.holds([swap(0, 1, 4, nil), read(1, 2, 3)], initial: 0))

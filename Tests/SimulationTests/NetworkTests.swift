@@ -4,7 +4,7 @@ import Testing
 
 @testable import Simulation
 
-/// Answers each byte with itself; tells what happens to it. SAFETY: touched by who has the baton.
+/// Sends every byte back and records events. SAFETY: a simulated world runs on one thread.
 private final class Echo: ConnectionHandler, @unchecked Sendable {
     let connection: any Connection
     let record: Record
@@ -38,7 +38,7 @@ private final class Echo: ConnectionHandler, @unchecked Sendable {
     func closed() { record.lines.append("server closed") }
 }
 
-/// Sends bytes and keeps what comes back. SAFETY: touched by who has the baton.
+/// Sends bytes and keeps the answers. SAFETY: a simulated world runs on one thread.
 private final class Caller: ConnectionHandler, @unchecked Sendable {
     let connection: any Connection
     var out: [UInt8]
@@ -66,7 +66,7 @@ private final class Caller: ConnectionHandler, @unchecked Sendable {
     func closed() { isClosed = true }
 }
 
-/// A commit log whose syncs a test ends. SAFETY: touched by who has the baton.
+/// A commit log whose syncs the test completes. SAFETY: a simulated world runs on one thread.
 private final class ManualSync: Acknowledgement, @unchecked Sendable {
     var mark: UInt64 = 0
     var needsSync = false
@@ -81,7 +81,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
     private let record = Record()
     private let bytes: [UInt8] = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
 
-    /// A server on machine 1 and a caller on machine 2.
+    /// Starts a server on machine 1 and connects a caller on machine 2.
     private func call(_ acknowledgement: (any Acknowledgement)? = nil, sends: [UInt8]) throws -> Caller {
         let server = empty.network(0)
         let record = record
@@ -160,7 +160,8 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(!caller.isClosed)
     }
 
-    /// The end of a connection that was closed behind a cut link comes when the link is whole, though the one who closed it is long gone.
+    /// When a connection is closed while its link is cut, the other end learns it when the link heals, even if the
+    /// closing node is gone.
     @Test func anEndBehindACutLinkArrivesWhenItHeals() throws {
         let caller = try call(sends: [1])
         run(1)
@@ -249,7 +250,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         let caller = try call(sync, sends: [1, 2])
         run(1)
         #expect(String(decoding: caller.received, as: UTF8.self) == "!full")
-        // Nothing was written since: reads go on.
+        // Nothing was written since, so reads continue.
         caller.out = [9]
         caller.connection.markReady()
         run(1)
@@ -267,7 +268,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
             run(0.1)
         }
         run(5)
-        // What was presented before anybody knew.
+        // Only what was delivered before the caller's pause took effect.
         #expect(caller.received.count <= NetworkFabric.largestChunk)
         caller.isPaused = false
         caller.connection.onLoop { caller.connection.resumeInput() }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Simulation
 
-/// What is kept of the runs that find planted bugs; `tools/planted-bugs` makes them.
+/// Checks the definitions of the runs that find planted bugs; `tools/planted-bugs` executes them.
 @Suite struct PlantedRunTests {
     @Test(arguments: PlantedBug.allCases) func everyBugHasRunsThatMeetIt(_ bug: PlantedBug) {
         let run = PlantedRun(bug)

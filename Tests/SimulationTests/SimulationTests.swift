@@ -3,7 +3,7 @@ import Testing
 
 @testable import Simulation
 
-/// Whole runs of one node; each fault by itself.
+/// Complete runs, mostly of one node, with single faults.
 @Suite struct SimulationTests {
     private func run(_ seed: UInt64, _ faults: [FaultKind], seconds: Int = 15, workloads: [String] = []) -> SimulationResult {
         var options = SimulationOptions()
@@ -17,7 +17,7 @@ import Testing
     }
 
     @Test(arguments: FaultKind.usual) func oneFaultAtATime(_ kind: FaultKind) {
-        // A refused write that was read is lost when the process ends: writes that fail go without it, and clocks without transactions.
+        // Clock jumps run without transactions.
         let workloads = kind == .jump ? ["registers", "deletions", "batches", "schema"] : []
         let result = run(11, [kind], workloads: workloads)
         #expect(result.violations.map(\.description) == [])
@@ -56,7 +56,7 @@ import Testing
 
     // MARK: The command
 
-    /// Runs `auspex simulate`, which lies beside the tests.
+    /// Runs the `auspex` binary beside the tests with the subcommand `simulate`.
     private func simulate(_ arguments: [String]) throws -> (status: Int32, output: Data) {
         let process = Process()
         let tests = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Simulation
 
-/// A world with machines and nothing else.
+/// A simulated world with machines and nothing else.
 final class EmptyWorld {
     let world: SimulatedWorld
     let fabric: NetworkFabric
@@ -21,7 +21,7 @@ final class EmptyWorld {
     }
 }
 
-/// What happened, in order. SAFETY: touched by who has the baton.
+/// Events in the order in which they happened. SAFETY: a simulated world runs on one thread.
 final class Record: @unchecked Sendable {
     var lines: [String] = []
     var resume: (@Sendable () -> Void)?
@@ -131,7 +131,7 @@ final class Record: @unchecked Sendable {
         #expect(record.lines.isEmpty)
         empty.world.run(atMost: 40_000_000)
         #expect(record.lines == ["50"])
-        // What a pause has put off happens at once when the pause is ended before its time.
+        // Work delayed by a pause runs at once when the pause is ended early.
         empty.machines[0].pause(until: 900_000_000)
         background.run(.control) { [world = empty.world] in record.lines.append("\(world.now / 1_000_000)") }
         empty.world.run(atMost: 20_000_000)

@@ -5,7 +5,8 @@ import Testing
 @testable import Storage
 
 @Suite struct BTreeTests {
-    /// Keys of every shape: random, sharing a long prefix, prefixes of each other.
+    /// Random operations on keys of several shapes (random, with a long common prefix, prefixes of each other) agree
+    /// with a sorted array.
     @Test(arguments: 0..<12) func agreesWithASortedArray(seed: Int) {
         var random = SeededRandom(seed: UInt64(seed))
         let arena = Arena()

@@ -3,14 +3,15 @@ import Testing
 
 @testable import Storage
 
-@Suite("The block cache") struct BlockCacheTests {
+@Suite("Block cache") struct BlockCacheTests {
     static func block(_ number: Int) throws -> Block { try BlockFindTests.block([[UInt8](repeating: UInt8(number & 255), count: 40)]) }
 
-    /// Random inserts, look-ups and removals: what is found is what was put there, a table removed is gone, and the bytes stay within the limit.
+    /// Random inserts, lookups and removals: a hit returns the inserted block, a removed sstable is gone, and the cache
+    /// stays within its limit.
     @Test(arguments: 0..<4) func randomHistory(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         let one = try Self.block(0).memoryBytes
-        // Small: blocks are dropped all the time. Large: none ever is.
+        // A small cache evicts constantly, a large one never.
         let isLarge = seed % 2 == 1
         let cache = BlockCache(limitBytes: isLarge ? 16 << 20 : 16 * 6 * one)
         var model: [[Int]: Block] = [:]

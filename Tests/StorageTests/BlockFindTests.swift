@@ -4,7 +4,7 @@ import Testing
 
 @testable import Storage
 
-@Suite("Finding in a block") struct BlockFindTests {
+@Suite("Searching a block") struct BlockFindTests {
     static func block(_ keys: [[UInt8]]) throws -> Block {
         var writer = BlockWriter(capacity: 4096)
         for (index, key) in keys.enumerated() {
@@ -18,11 +18,11 @@ import Testing
         return try Block(owning: memory, count: bytes.count)
     }
 
-    @Test("every key is found, restarts included, and what lies between leads to the next", arguments: [UInt64(1), 2, 3, 4])
+    @Test("every key is found, and an absent key finds the next entry", arguments: [UInt64(1), 2, 3, 4])
     func everyKey(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         for count in [0, 1, 2, 15, 16, 17, 32, 33, 200] {
-            // Few different bytes, so that keys share much with their neighbours.
+            // Few distinct bytes, so that neighbouring keys share long prefixes.
             var distinct: Set<[UInt8]> = []
             while distinct.count < count {
                 distinct.insert((0..<Int.random(in: 1...12, using: &random)).map { _ in UInt8.random(in: 0...2, using: &random) })

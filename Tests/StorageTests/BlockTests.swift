@@ -5,7 +5,7 @@ import Testing
 @testable import Storage
 
 @Suite struct BlockTests {
-    /// A block of `count` entries whose keys share a long prefix, as the rows of one partition do.
+    /// Returns a block of `count` entries whose keys share a long prefix, as the rows of one partition do.
     static func block(count: Int) throws -> (block: Block, keys: [[UInt8]]) {
         var writer = BlockWriter(capacity: 4096)
         var keys: [[UInt8]] = []
@@ -20,7 +20,7 @@ import Testing
         return (try Block(owning: memory, count: bytes.count), keys)
     }
 
-    /// Every entry is found, those at restarts too, which share no byte with the entry before them in the file.
+    /// Every entry is found, including those at restart points, which store their whole key.
     @Test(arguments: [1, 15, 16, 17, 64, 300]) func everyEntryIsFound(count: Int) throws {
         let (block, keys) = try Self.block(count: count)
         for (index, key) in keys.enumerated() {
@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    /// A key that is not there gives the first entry above it; nil past the end.
+    /// An absent key finds the first entry above it; nil past the end.
     @Test func keysBetweenGiveTheNextEntry() throws {
         let (block, keys) = try Self.block(count: 100)
         for (index, key) in keys.enumerated() {

@@ -14,7 +14,7 @@ import Testing
         return options
     }
 
-    /// Appends `count` records of 100 bytes, a flush each; a sync after every fifth.
+    /// Appends `count` records of 100 bytes and flushes after each; with `syncs`, syncs after every fifth.
     static func fill(_ system: MemoryFileSystem, count: Int, syncs: Bool = true) throws {
         try system.createDirectory("log")
         let log = try CommitLog(system: system, directory: "log", options: options(), existing: [])
@@ -67,7 +67,7 @@ import Testing
         let system = MemoryFileSystem()
         try Self.fill(system, count: 20)
         let name = CommitLog.name(1)
-        // The last record is damaged and nothing follows it.
+        // Damage the last record, which nothing follows.
         let (_, report) = try Self.replay(system, Self.options())
         let end = try #require(report.end)
         try Self.flip(system, name, end.offset - 30)
@@ -84,7 +84,7 @@ import Testing
         let (records, report) = try Self.replay(system, Self.options(boot: 2))
         #expect(records.count < 19)
         #expect(report.tornAt != nil)
-        // What had been synced is damage even then.
+        // Bytes that had been synced count as damaged even after a power loss.
         let synced = MemoryFileSystem()
         try Self.fill(synced, count: 20, syncs: true)
         try Self.flip(synced, CommitLog.name(1), 600)
@@ -126,7 +126,7 @@ import Testing
         #expect(records.first == 1 && records.last == 4)
     }
 
-    /// What is appended while a write is failing goes out with the next flush that succeeds, not with the one after it.
+    /// Records appended while a write fails are written by the next flush that succeeds.
     @Test func aFlushAfterAFailureWritesWhatWasAppendedMeanwhile() throws {
         let full = Flag()
         let meanwhile = Meanwhile()
@@ -147,7 +147,7 @@ import Testing
         #expect(try Self.replay(system, Self.options()).records == [1, 2])
     }
 
-    /// A second sync after a failed one would say nothing of what the first one lost.
+    /// After a failed sync the log refuses writes: a second sync would not report what the first one lost.
     @Test func aFailedSyncEndsTheLog() throws {
         let failing = Flag()
         let system = MemoryFileSystem { operation, path in
@@ -167,7 +167,7 @@ import Testing
         #expect(try Self.replay(system, Self.options()).records == [1])
     }
 
-    /// A recycled segment whose new header was not on the disk when the power failed ends the log, as a torn chunk does.
+    /// A recycled segment whose new header was not synced before a power loss ends the log, as a torn chunk does.
     @Test func afterALossOfPowerAHeaderThatWasNotSyncedIsATornTail() throws {
         for segment: UInt64 in [1, 2] {
             let system = MemoryFileSystem()
@@ -213,20 +213,20 @@ import Testing
     }
 }
 
-/// Something a fault closure does.
+/// Work that a fault closure of the file system runs in the middle of an operation.
 final class Meanwhile: Sendable {
     private let state = Mutex<(@Sendable () -> Void)?>(nil)
     func set(_ work: (@Sendable () -> Void)?) { state.withLock { $0 = work } }
-    /// Once.
+    /// Runs the work at the first call only.
     func run() { state.withLock { $0.take() }?() }
-    /// Each time.
+    /// Runs the work at every call.
     func runAgain() {
         let work = state.withLock { $0 }
         work?()
     }
 }
 
-/// A switch that tests and fault closures share.
+/// A switch shared by a test and a fault closure.
 final class Flag: Sendable {
     private let state = Mutex(false)
     var isSet: Bool { state.withLock { $0 } }

@@ -6,9 +6,10 @@ import Testing
 
 @testable import Storage
 
-/// A scripted history in which every operation of the file system fails once, or is the last one before the machine dies.
+/// A scripted history in which each file system operation in turn fails once, or is the last before the machine loses
+/// power.
 @Suite struct EngineCrashTests {
-    /// Counts operations and makes some fail.
+    /// Counts file system operations and makes some fail.
     final class Faults: Sendable {
         enum Mode { case none, once(at: Int), dead(from: Int) }
         private let state = Mutex<(count: Int, mode: Mode)>((0, .none))
@@ -28,11 +29,11 @@ import Testing
         }
     }
 
-    /// What the history may claim.
+    /// What is known about the rows of a history.
     struct Outcome {
-        /// Rows whose write was acknowledged after a sync.
+        /// Rows whose write was acknowledged after a sync: they must be there.
         var kept: Set<Int> = []
-        /// Rows of which nothing is known.
+        /// Rows whose write failed: they may be there or not.
         var unsure: Set<Int> = []
     }
 
@@ -54,8 +55,8 @@ import Testing
         return (engine, table)
     }
 
-    /// Writes, flushes, compacts, takes a snapshot; what fails is noted and passed over.
-    /// - Parameter before: what an earlier history claims.
+    /// Writes, flushes, compacts and takes a snapshot; records failures and continues.
+    /// - Parameter before: what is known from an earlier history.
     static func run(_ engine: StorageEngine, _ table: TableStore, from first: Int, before: Outcome = Outcome()) -> Outcome {
         var outcome = before
         func put(_ row: Int) {
@@ -95,7 +96,7 @@ import Testing
         #expect(lost.isEmpty, "\(what): acknowledged rows \(lost.sorted()) are lost")
     }
 
-    /// How many operations the history takes without a fault.
+    /// Returns the number of file system operations in a history without faults.
     static func length() throws -> Int {
         let faults = Faults()
         let system = MemoryFileSystem { _, _ in faults.reason() }
@@ -107,7 +108,7 @@ import Testing
         return faults.count
     }
 
-    /// One operation fails; the engine goes on, and so does the next one on its files.
+    /// One operation fails. The engine continues, and so does a second engine on its files.
     @Test func everyOperationFailsOnce() throws {
         for at in stride(from: 0, to: try Self.length(), by: 1) {
             let faults = Faults()
@@ -125,7 +126,7 @@ import Testing
         }
     }
 
-    /// The machine dies at an operation: nothing after it happens, and what was not synced is lost or torn. Then a second run, which dies too.
+    /// The machine loses power at an operation: unsynced data is lost or torn. Then a second run loses power as well.
     @Test func everyOperationIsTheLast() throws {
         for at in stride(from: 0, to: try Self.length(), by: 1) {
             var random = SeededRandom(seed: UInt64(at))

@@ -5,13 +5,13 @@ import Testing
 
 @testable import Storage
 
-/// Random histories of one table that is written, flushed, compacted, dropped, made again and kept in snapshots, on a machine that dies in between
-/// or in the middle of any of it.
+/// Random histories of one table: written, flushed, compacted, dropped, created again, kept in snapshots, with power
+/// losses between operations or within them.
 @Suite struct EngineHistoryTests {
     typealias Rows = [[UInt8]: [UInt8]]
     static let name = "ks/t"
 
-    /// The table, and what its schema and its model say.
+    /// The table, what the schema says of it, and the model of its rows.
     struct World {
         let seed: Int
         let faults = EngineCrashTests.Faults()
@@ -20,7 +20,7 @@ import Testing
         var random: SeededRandom
         var engine: StorageEngine
         var boot: UInt64 = 1
-        /// What the schema says.
+        /// Whether the schema names the table.
         var isNamed = true
         var rows: Rows = [:]
         var clock: Int64 = 1
@@ -56,7 +56,7 @@ import Testing
         var table: TableStore? { engine.table(Sample.table) }
     }
 
-    /// One step: what it does, and what the rows are when it is done.
+    /// One step: what it does, and the rows expected after it.
     struct Step {
         var what: String
         var after: Rows
@@ -67,7 +67,7 @@ import Testing
         let rows = world.rows
         guard world.isNamed else {
             return Step(what: "create", after: [:]) { world in
-                // As the host does: the storage first, then the schema.
+                // Like the node: first the storage, then the schema.
                 _ = try world.engine.createTable(Sample.table, name: name, options: world.tableOptions)
                 world.isNamed = true
             }
@@ -81,7 +81,7 @@ import Testing
             for _ in 0..<Int.random(in: 1...4, using: &world.random) {
                 let key = Sample.key(Int.random(in: 0..<6, using: &world.random), Int.random(in: 0..<60, using: &world.random))
                 let value = [UInt8](repeating: UInt8(truncatingIfNeeded: clock), count: Int.random(in: 0...200, using: &world.random))
-                // Twice in one mutation, the greater value would stand.
+                // Skip keys already in this mutation: of two values with one timestamp the greater would win.
                 if after[key] != rows[key] { continue }
                 Sample.put(key, clock, value, into: &writer)
                 after[key] = value
@@ -110,7 +110,7 @@ import Testing
         case 72..<84: return Step(what: "compact", after: rows) { if let table = $0.table { try $0.engine.compactAll(table) } }
         case 84..<89:
             return Step(what: "drop", after: [:]) { world in
-                // As the host does: the schema first, then the storage, whose failure is only reported.
+                // Like the node: first the schema, then the storage, whose failure is only reported.
                 world.isNamed = false
                 do { try world.engine.dropTable(Sample.table) } catch {}
             }
@@ -137,7 +137,7 @@ import Testing
         return Rows(uniqueKeysWithValues: found.map { ($0.key, $0.value) })
     }
 
-    /// Starts again, as the node does.
+    /// Restarts the process, or the machine, as the node does.
     static func restart(_ world: inout World, isMachine: Bool) throws {
         if isMachine {
             world.system.crash(random: &world.random)
@@ -152,7 +152,7 @@ import Testing
         world.engine.removeLeftovers(tables: world.isNamed ? [name] : [], keyspaces: ["ks"])
     }
 
-    /// Files are those the manifest names, and every snapshot that was taken is whole.
+    /// Checks that the directory holds exactly the files of the manifest, and that every snapshot is complete.
     static func check(_ world: World, _ what: String) throws {
         let directory = "db/data/" + name
         if let table = world.table {
@@ -167,7 +167,7 @@ import Testing
         }
         for (snapshot, rows) in world.snapshots {
             let path = directory + "/snapshots/" + snapshot
-            // A snapshot is restored by copying its files into a table's directory.
+            // Restore a snapshot by linking its files into another table's directory.
             let copy = "copy/" + snapshot
             try world.system.createDirectory(copy)
             for file in try world.system.list(path) where !world.system.exists(copy + "/" + file) {
@@ -202,7 +202,7 @@ import Testing
                 }
                 continue
             }
-            // The step dies somewhere in the middle, or one operation of it fails.
+            // The machine loses power during the step, or one of its operations fails.
             try world.engine.syncLog()
             let at = Int.random(in: 0..<12, using: &world.random)
             let isOnce = fate == 0
@@ -210,9 +210,9 @@ import Testing
             let snapshots = world.snapshots
             var isDone = true
             do { try step.body(&world) } catch { isDone = false }
-            // What was not synced may be lost with the machine.
+            // Writes that were not synced may be lost with the machine.
             if fate == 1 && (step.what == "put" || step.what == "delete") { isDone = false }
-            // A table is made for the schema when its storage was, and the schema's own file is whole or not.
+            // The schema names the table only once its storage exists, and is replaced atomically.
             if step.what == "create" && !isDone { world.isNamed = wasNamed }
             try Self.restart(&world, isMachine: fate == 1)
             if isDone {
@@ -223,7 +223,7 @@ import Testing
                 world.rows = found
             }
             if step.what == "snapshot" || step.what == "clear", !isDone, world.table != nil {
-                // It is there or not, and whole if it is.
+                // The snapshot is there or not; if it is there, it is complete.
                 let listed = Set(try world.engine.snapshots().map(\.name))
                 for (snapshot, rows) in snapshots where listed.contains(snapshot) { world.snapshots[snapshot] = rows }
                 let new = "s\(world.snapshotNumber)"

@@ -5,13 +5,13 @@ import Testing
 
 @testable import Storage
 
-/// What is left of a table that was dropped.
+/// What remains of a dropped table is removed, and nothing else.
 @Suite struct EngineLeftoverTests {
     static func create(_ engine: StorageEngine) throws -> TableStore {
         try engine.createTable(Sample.table, name: "ks/t", options: EngineModelTests.tableOptions(1))
     }
 
-    /// A table made with the id of one that was dropped has nothing of it, neither from its files nor from the log.
+    /// A table created with the id of a dropped one has none of its rows, neither from its files nor from the log.
     @Test(arguments: [false, true]) func aTableWithTheIDOfADroppedOneIsEmpty(isDirectoryLeft: Bool) throws {
         let stuck = Flag()
         let system = MemoryFileSystem { operation, path in
@@ -38,7 +38,7 @@ import Testing
         #expect(try EngineCrashTests.present(table) == [20])
     }
 
-    /// A directory with an emptied place for snapshots goes with its table.
+    /// A directory whose snapshots were cleared is removed with its table.
     @Test func clearedSnapshotsDoNotKeepADirectory() throws {
         let system = MemoryFileSystem()
         let (engine, table) = try EngineRecoveryTests.open(system)
@@ -51,7 +51,7 @@ import Testing
         #expect(try system.list("db/data/ks").isEmpty)
     }
 
-    /// Nothing but a table's own files is removed, and nothing of a table that is named or open.
+    /// Only files of the engine are removed, and nothing of a table that is open or in the schema.
     @Test func onlyLeftoversAreRemoved() throws {
         let system = MemoryFileSystem()
         let (engine, table) = try EngineRecoveryTests.open(system)
@@ -71,7 +71,7 @@ import Testing
         #expect(engine.failure?.contains("notes.txt") == true)
     }
 
-    /// The removal of leftovers may die at any step, and the next one ends it.
+    /// If the process dies while it removes leftovers, the next start completes it.
     @Test func aRemovalThatDiedIsEnded() throws {
         for at in 0..<12 {
             let faults = EngineCrashTests.Faults()

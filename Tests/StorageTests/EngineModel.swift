@@ -4,7 +4,7 @@ import Primitives
 
 @testable import Storage
 
-/// A plain model of one table: what the engine must answer.
+/// A simple model of one table: what the engine must return.
 struct EngineModel {
     struct Entry: Equatable {
         var timestamp: Int64
@@ -32,7 +32,7 @@ struct EngineModel {
     }
 }
 
-/// Keys and mutations of a table with one partition-key column, one clustering column and one cell.
+/// Builds keys and mutations of a table with one partition key column, one clustering column and one cell.
 enum Sample {
     static let table = UUID(high: 1, low: 2)
 

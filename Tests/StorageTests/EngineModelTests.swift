@@ -38,13 +38,13 @@ import Testing
         return (engine, table)
     }
 
-    /// Compacts an arbitrary part of the files, so that tombstones meet only some of what they shadow.
+    /// Compacts an arbitrary subset of the sstables, so that a tombstone may meet only part of what it shadows.
     struct SomeOfThem: CompactionStrategy {
         var name: String { "SomeOfThem" }
         func next(_ tables: [SSTable], now: UInt32, gcGraceSeconds: UInt32) -> CompactionTask? {
             guard tables.count > 3 else { return nil }
             let some = tables.filter { ($0.id ^ now) % 3 != 0 }
-            // Two at least, so that each round leaves fewer files and the rounds end.
+            // At least two, so that each round leaves fewer files and the rounds end.
             return some.count < 2 ? nil : CompactionTask(inputs: Array(some.suffix(3)), reason: "test")
         }
     }
@@ -64,7 +64,7 @@ import Testing
 
     /// Random histories of writes, range deletions, flushes, compactions and crashes: every read agrees with the model.
     ///
-    /// With seeds from 12 on, tombstones may be forgotten at once; then writes carry no timestamps of the past.
+    /// From seed 12 on, tombstones may be purged at once; then writes have no timestamps in the past.
     @Test(arguments: 0..<18) func randomHistory(seed: Int) throws {
         let forgets = seed >= 12
         var random = SeededRandom(seed: UInt64(seed))
@@ -106,11 +106,11 @@ import Testing
             case 80..<84: try engine.flush(table)
             case 84..<86: try engine.compactAll(table)
             case 86..<89:
-                // The process dies: what was flushed to the log is there.
+                // The process is killed: what was flushed to the log is there.
                 try engine.log?.flush()
                 (engine, table) = try Self.open(system, time, codec: seed, forgets: forgets)
             case 89..<91:
-                // The machine dies: what was synced is there.
+                // The machine loses power: what was synced is there.
                 try engine.syncLog()
                 system.crash(random: &random)
                 (engine, table) = try Self.open(system, time, codec: seed, forgets: forgets)

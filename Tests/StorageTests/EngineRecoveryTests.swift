@@ -5,7 +5,7 @@ import Testing
 
 @testable import Storage
 
-/// What a restart must find, and what a failed step must not take away.
+/// What a restart must find, and what a failed step must not destroy.
 @Suite struct EngineRecoveryTests {
     static func open(_ system: any FileSystem, shards: Int = 4) throws -> (StorageEngine, TableStore) {
         try EngineModelTests.open(system, ManualTime(), codec: 1)
@@ -19,8 +19,8 @@ import Testing
 
     static func rows(_ table: TableStore) throws -> Int { try EngineModelTests.read(table, .all, reversed: false).count }
 
-    /// A flush names the log's position in memory. Killed before that part of the log was written, the next run must not use the same
-    /// positions again: what it logs there would count as flushed.
+    /// A flush records the log's position in memory. If the process is killed before that part of the log is written,
+    /// the next run must not reuse the positions: what it logs there would count as flushed.
     @Test func positionsAMemtableWasFlushedUpToAreNotUsedAgain() throws {
         let system = MemoryFileSystem()
         var (engine, table) = try Self.open(system)
@@ -33,7 +33,7 @@ import Testing
         #expect(try Self.rows(table) == 11)
     }
 
-    /// The same, when the directory of the log was lost.
+    /// The same after the commit log's directory was lost.
     @Test func aLogThatWasRemovedDoesNotHideNewWrites() throws {
         let system = MemoryFileSystem()
         var (engine, table) = try Self.open(system)
@@ -47,7 +47,8 @@ import Testing
         #expect(try Self.rows(table) == 11)
     }
 
-    /// What a killed process left to the kernel is on the disk before the next one says so: when the power fails then, nothing is lost or taken for damage.
+    /// What a killed process left in the kernel is synced by the next start: a power loss after that loses nothing and
+    /// is not taken for damage.
     @Test(arguments: 0..<12) func theLogOfAKilledProcessIsSynced(seed: UInt64) throws {
         let system = MemoryFileSystem()
         var (engine, table) = try EngineCrashTests.open(system, boot: 1)
@@ -67,8 +68,8 @@ import Testing
         #expect(try Self.rows(table) == 42)
     }
 
-    /// A process that is killed between making a segment and writing its header leaves a blank one, or a recycled one under a new name. It is
-    /// no damage, neither at the next start nor at the one after, when another segment follows.
+    /// A process killed between creating a segment and writing its header leaves a blank file, or a recycled one under
+    /// a new name. That is no damage, neither at the next start nor at a later one when another segment follows.
     @Test(arguments: [false, true]) func aSegmentThatWasNotBegunIsNotDamageLater(isRecycled: Bool) throws {
         let system = MemoryFileSystem()
         var (engine, table) = try EngineCrashTests.open(system, boot: 1)
@@ -79,7 +80,7 @@ import Testing
         var blank = [UInt8](repeating: 0, count: 4096)
         if isRecycled {
             blank = try system.readAll("db/commitlog/" + CommitLog.name(newest))
-            // The newest segment ends in good order, as it does when another is opened.
+            // The newest segment has an end mark, as it does when another one is opened.
             try log.close()
         }
         let file = try system.open("db/commitlog/" + CommitLog.name(newest + 1), .create)
@@ -93,7 +94,7 @@ import Testing
         #expect(try Self.rows(table) == 43)
     }
 
-    /// A manifest may be on the disk though its directory could not be synced: what it names must stay.
+    /// A manifest may have reached the disk although syncing its directory failed: the files it names must stay.
     @Test func aFileTheManifestMayNameIsKept() throws {
         let isArmed = Flag()
         let isRenamed = Flag()
@@ -112,7 +113,7 @@ import Testing
         #expect(try Self.rows(table) == 10)
     }
 
-    /// A failed flush leaves nothing behind, and the next one writes what it could not.
+    /// A failed flush leaves no files behind, and the next one writes its rows.
     @Test func aFlushThatFailedIsMadeUpFor() throws {
         let full = Flag()
         let system = MemoryFileSystem { operation, path in full.isSet && operation == "write" && path.contains("/data/") ? .noSpace : nil }
@@ -169,7 +170,7 @@ import Testing
         #expect(throws: StorageError.self) { try engine.snapshot(table, name: "a") }
     }
 
-    /// Takes all tables there are, once.
+    /// Compacts all sstables, once.
     private final class AllOnce: CompactionStrategy {
         let isArmed = Flag()
         var name: String { "AllOnce" }
@@ -180,7 +181,7 @@ import Testing
         }
     }
 
-    /// Older data that a flush moves out of memory while a compaction runs is still shadowed: its tombstone stays.
+    /// A tombstone stays while older data that it shadows is flushed during the compaction.
     @Test func aTombstoneStaysForWhatIsFlushedMeanwhile() throws {
         let meanwhile = Meanwhile()
         let isArmed = Flag()
@@ -223,7 +224,7 @@ import Testing
         #expect(try Self.rows(table) == 1)
     }
 
-    /// A compaction does not begin what the disk has no room for, and does when it has.
+    /// A compaction starts only when the disk has space for its output.
     @Test func aCompactionWaitsForRoom() throws {
         let system = MemoryFileSystem()
         let (engine, table) = try Self.open(system)
@@ -240,7 +241,7 @@ import Testing
         #expect(try Self.rows(table) == 2)
     }
 
-    /// What a writer left in a table that was dropped does not count against the others' memory for ever.
+    /// The memory of a write to a dropped table is released.
     @Test func aDroppedTableGivesItsMemoryBack() throws {
         let system = MemoryFileSystem()
         let engine = try StorageEngine(
@@ -251,7 +252,7 @@ import Testing
         #expect(engine.memtableBytes > 0)
         try engine.dropTable(Sample.table)
         #expect(engine.memtableBytes == 0)
-        // A write that had found the table before it was dropped.
+        // A write that had looked the table up before it was dropped.
         let grown =
             Sample.key(1, 2).withUnsafeBytes { key in [UInt8(0)].withUnsafeBytes { table?.shard(of: key).put(key: key, row: $0) } } ?? 0
         engine.core.memoryBytes.add(grown, ordering: .relaxed)

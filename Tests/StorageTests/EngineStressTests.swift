@@ -8,11 +8,12 @@ import Testing
 
 @testable import Storage
 
-/// The engine on real files under real threads: writers, readers, scans, flushes, compactions, snapshots and drops at once.
+/// The engine on real files with real threads: writers, readers, scans, flushes, compactions, snapshots and drops at
+/// once.
 @Suite struct EngineStressTests {
     static let seconds = 6.0
 
-    /// Compacts as soon as there are two files.
+    /// Compacts as soon as there are two sstables.
     struct Eager: CompactionStrategy {
         var name: String { "Eager" }
         func next(_ tables: [SSTable], now: UInt32, gcGraceSeconds: UInt32) -> CompactionTask? {
@@ -20,7 +21,7 @@ import Testing
         }
     }
 
-    /// Threads of a test, and when they should end.
+    /// The threads of a test and the time when they end.
     final class Crew: Sendable {
         private let left = Atomic<Int>(0)
         private let problems = Mutex<[String]>([])
@@ -61,7 +62,7 @@ import Testing
         }
     }
 
-    /// The table that takes another's place again and again.
+    /// The id of the table that is dropped and created again repeatedly.
     static func successor(_ number: Int) -> UUID { UUID(high: 7, low: UInt64(number)) }
 
     static func open(_ directory: String, _ pools: ThreadPools, successor: Int = 0) throws -> (StorageEngine, TableStore, TableStore) {
@@ -100,7 +101,7 @@ import Testing
         if !isSame { crew.complain("partition \(partition): \(found.count) rows read, \(expected.count) expected, or other values") }
     }
 
-    /// One partition only this thread writes: every read of it is exact.
+    /// Writes one partition from one thread only, so that every read of it can be checked exactly.
     static func work(_ engine: StorageEngine, _ table: TableStore, partition: Int, _ crew: Crew) throws -> [Int: [UInt8]] {
         var random = SeededRandom(seed: UInt64(partition))
         var rows: [Int: [UInt8]] = [:]
@@ -143,7 +144,7 @@ import Testing
         let rows = Mutex<[Int: [Int: [UInt8]]]>([:])
     }
 
-    /// The table of the moment, of those that take each other's place.
+    /// The current one of the tables that are dropped and created again.
     final class Place: Sendable {
         private let state: Mutex<(store: TableStore, number: Int)>
         init(_ store: TableStore) { state = Mutex((store, 0)) }
@@ -181,7 +182,7 @@ import Testing
             }
         }
         crew.run {
-            // Whole scans, whatever they find, stay in order.
+            // Full scans return keys in order, whatever else happens.
             while !crew.isOver {
                 for reversed in [false, true] {
                     let keys = try EngineModelTests.read(table, .all, reversed: reversed).map(\.key)
@@ -191,7 +192,7 @@ import Testing
             }
         }
         crew.run {
-            // What was dropped stays away, though flushes and compactions of it are under way.
+            // Dropped rows stay away even while the table is flushed and compacted.
             var round = 0
             var writer = MutationWriter()
             while !crew.isOver {
@@ -226,11 +227,11 @@ import Testing
         let final = models.rows.withLock { $0 }
         let check = Crew(seconds: 60)
         for (partition, rows) in final { try Self.same(table, partition: partition, rows, reversed: false, check) }
-        // Killed: the log has what was handed to the kernel, and no memtable was flushed at the end.
+        // As after a kill: the log has what was given to the kernel, and the memtables were not flushed.
         try engine.flushLog()
         try engine.closeQuickly()
         pools.stop()
-        // Of all that were dropped nothing is left, whatever was compacting them.
+        // Nothing is left of dropped tables, even if they were being compacted.
         #expect(Set(try system.list(directory + "/data/ks")) == ["t", "u\(place.number)"])
         let morePools = ThreadPools()
         let (again, reopened, emptied) = try Self.open(directory, morePools, successor: place.number)
@@ -253,6 +254,6 @@ import Testing
                 do { try system.remove(path) } catch { remove(system, path) }
             }
             try system.removeDirectory(directory)
-        } catch {}  // it lies in /tmp
+        } catch {}  // a leftover in /tmp is harmless
     }
 }

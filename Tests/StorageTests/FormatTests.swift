@@ -5,7 +5,7 @@ import Testing
 
 @testable import Storage
 
-/// The bytes of every file, so that none changes without a new version.
+/// Pins the bytes of every file format: a change needs a new version.
 @Suite struct FormatTests {
     static func hex(_ bytes: [UInt8]) -> String {
         bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()

@@ -37,7 +37,7 @@ import Testing
             dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 200)), now: 3).first == .send(Self.a, batch: 2, [hint]))
         #expect(dispatch.handle(.read(Self.a, session: 1, nil), now: 4).isEmpty)
         #expect(dispatch.inFlight(to: Self.a) == 3)
-        // Out of order: acknowledged is what has no hole before it.
+        // Batches are delivered out of order. The position advances only past batches without a gap before them.
         #expect(dispatch.handle(.delivered(Self.a, batch: 2), now: 5).isEmpty)
         #expect(
             dispatch.handle(.delivered(Self.a, batch: 1), now: 6) == [
@@ -62,7 +62,7 @@ import Testing
         var now: Int64 = 0
         for rest: Int64 in [1_000_000, 2_000_000, 4_000_000, 4_000_000] {
             #expect(dispatch.handle(.failed(Self.a, batch: 1), now: now).isEmpty)
-            // The other was on its way as well: it is one failure.
+            // Both batches were in flight, so this is the same failure and the pause does not grow.
             #expect(dispatch.handle(.failed(Self.a, batch: 2), now: now + 1).isEmpty)
             #expect(dispatch.handle(.tick, now: now + rest - 1).isEmpty)
             now += rest
@@ -71,7 +71,7 @@ import Testing
         _ = dispatch.handle(.delivered(Self.a, batch: 2), now: now)
         _ = dispatch.handle(.failed(Self.a, batch: 1), now: now)
         #expect(Self.sent(dispatch.handle(.tick, now: now + 1_000_000)) == [1], "a delivery makes rests short again")
-        // It arrives, though it was given up for lost before.
+        // A batch that was reported as failed is delivered after all.
         _ = dispatch.handle(.failed(Self.a, batch: 1), now: now + 1_000_000)
         #expect(dispatch.handle(.delivered(Self.a, batch: 1), now: now + 1_000_001).last == .finished(Self.a))
     }
@@ -105,7 +105,7 @@ import Testing
         #expect(dispatch.handle(.delivered(Self.a, batch: 1), now: 3).isEmpty)
         #expect(dispatch.handle(.failed(Self.a, batch: 1), now: 3).isEmpty)
         #expect(Self.sent(dispatch.handle(.read(Self.a, session: 2, Self.batch(1, 10, end: 100)), now: 4)) == [2])
-        // Nobody asked for this one.
+        // An answer to no read of this session is ignored.
         _ = dispatch.handle(.read(Self.a, session: 2, nil), now: 5)
         #expect(dispatch.handle(.read(Self.a, session: 2, Self.batch(1, 10, end: 300)), now: 6).isEmpty)
     }
@@ -128,7 +128,7 @@ import Testing
         #expect(effects == [.read(Self.a, session: 1, maxBytes: 64 << 10, maxHints: 3)])
     }
 
-    /// Feeds as many hints as are asked for and delivers them at once.
+    /// Supplies as many hints as are asked for and delivers them at once.
     static func bytesSent(to targets: [UUID], seconds: Int, hintBytes: Int, tick: Int64 = 100_000) -> [UUID: Int] {
         var dispatch = HintDispatch()
         var sent: [UUID: Int] = [:]
@@ -165,7 +165,8 @@ import Testing
         }
     }
 
-    /// Two nodes that come and go, a network that loses and delays, and a store that is filled meanwhile: in the end all has arrived.
+    /// Two nodes that go down and up, a network that loses and delays, and hints added meanwhile: in the end all are
+    /// delivered.
     static func simulate(seed: Int) throws -> [HintDispatchEffect] {
         print("hint dispatch: seed \(seed)")
         var random = SeededRandom(seed: UInt64(seed))
@@ -194,7 +195,7 @@ import Testing
                 }
                 if isQuiet || Int.random(in: 0..<60, using: &random) == 0 {
                     if isQuiet { isUp.insert(target) } else { isUp.formSymmetricDifference([target]) }
-                    // Before anything else is handled.
+                    // The dispatch learns that the node is down before any other event.
                     if !isUp.contains(target) { events.insert(.nodeDown(target), at: 0) }
                 }
                 if isUp.contains(target), samples.store.targets().contains(where: { $0.id == target }) { events.append(.nodeUp(target)) }

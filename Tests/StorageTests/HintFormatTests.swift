@@ -8,7 +8,7 @@ import Testing
     static let count = 5
     static let name = "\(HintSamples.a)-1700000000000.hints"
 
-    /// A sealed segment of five small hints, and where each begins; the last place is the end's.
+    /// Returns a sealed segment of five small hints and the offset of each; the last offset is that of the end mark.
     static func segment() throws -> (bytes: [UInt8], starts: [Int]) {
         let samples = try HintSamples()
         var starts = [HintFormat.headerBytes]
@@ -21,7 +21,7 @@ import Testing
         return (try samples.system.readAll("hints/" + name), starts)
     }
 
-    /// What is read of a segment with these bytes.
+    /// Reads a segment with these bytes.
     static func read(_ bytes: [UInt8]) throws -> (numbers: [Int], samples: HintSamples) {
         var samples = try HintSamples()
         try samples.overwrite(name, bytes)
@@ -50,7 +50,7 @@ import Testing
         #expect(bytes.count == (starts.last ?? 0) + HintFormat.recordHeaderBytes)
         for count in 0...bytes.count {
             let (numbers, samples) = try Self.read(Array(bytes[..<count]))
-            // The last record counts without its padding, too.
+            // The last record counts without its padding.
             let whole = starts.dropFirst().prefix { $0 <= count }.count
             #expect(numbers == Array(0..<whole), "\(count) bytes")
             #expect(samples.events.all.isEmpty && !samples.store.needsRepair(HintSamples.a), "\(count) bytes")
@@ -106,7 +106,8 @@ import Testing
         try samples.overwrite("\(HintSamples.a)-1700000000001.hints", bytes)
         try samples.reopen()
         #expect(try samples.waiting(HintSamples.a).isEmpty && samples.waiting(HintSamples.b).isEmpty)
-        // The records are good ones of a segment with that number, so that one was damaged; the other's are nobody's.
+        // In the first file the records are valid but the header is not, so it counts as damaged. In the second no
+        // record is valid, so it is an empty segment.
         #expect(samples.store.needsRepair(HintSamples.b) && !samples.store.needsRepair(HintSamples.a))
     }
 

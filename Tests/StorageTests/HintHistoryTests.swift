@@ -4,17 +4,17 @@ import Testing
 
 @testable import Storage
 
-/// Random histories of a store of hints, on a machine whose processes die, whose power fails and whose disk refuses.
+/// Random histories of a hint store whose process is killed, whose machine loses power, and whose disk fails.
 @Suite struct HintHistoryTests {
-    /// What is known of the hints of one target. Their numbers rise.
+    /// What is known of one target's hints. Their numbers increase.
     struct Model {
         var added: Set<Int> = []
         var acknowledged: Set<Int> = []
-        /// In the kernel's hands.
+        /// Written to the kernel.
         var flushed: Set<Int> = []
-        /// On the disk.
+        /// Synced to the disk.
         var synced: Set<Int> = []
-        /// Acknowledged before the last sync: never given out again.
+        /// Acknowledged before the last sync: never returned again.
         var gone: Set<Int> = []
         var waiting: Set<Int> { added.subtracting(acknowledged) }
 
@@ -61,7 +61,7 @@ import Testing
             } catch {}
         }
 
-        /// Reads all and acknowledges some from the front.
+        /// Reads all hints and acknowledges some from the front.
         mutating func replay() throws {
             let target = target()
             guard let reader = samples.store.reader(for: target) else { return }
@@ -80,7 +80,7 @@ import Testing
             }
         }
 
-        /// Everything waits that was not acknowledged, and nothing else.
+        /// Checks that exactly the hints that were not acknowledged are waiting.
         func check(_ what: String) throws {
             faults.set(.none)
             samples.store.checkInvariants()
@@ -89,7 +89,7 @@ import Testing
             }
         }
 
-        /// The process dies, and perhaps the machine: what had to last did, and nothing came back.
+        /// Kills the process, and perhaps the machine, and checks what must have survived and what must not come back.
         mutating func die(withMachine: Bool, at step: Int) throws {
             faults.set(.none)
             if withMachine { samples.system.crash(random: &random) }
@@ -104,7 +104,7 @@ import Testing
                 #expect(lost.isEmpty || samples.store.needsRepair(target), "\(what): hints \(lost.sorted()) are lost")
                 #expect(present.isDisjoint(with: model.gone), "\(what): hints \(present.intersection(model.gone).sorted()) are back")
                 #expect(present.isSubset(of: model.added), "\(what)")
-                // From here on what is there is what is known.
+                // From here on the model is what was found.
                 models[target]?.added = present.union(model.gone)
                 models[target]?.acknowledged = model.gone
                 models[target]?.flushed = present.union(model.gone)
@@ -113,7 +113,7 @@ import Testing
         }
     }
 
-    /// - Parameter faults: how often an operation of the file system fails, in so many steps; 0 for never.
+    /// - Parameter faults: a file system operation fails about once in this many steps; 0 for never.
     static func run(seed: Int, steps: Int, faults: Int, dies: Bool) throws {
         print("hint history: seed \(seed)")
         var world = try World(seed: seed)
@@ -154,7 +154,8 @@ import Testing
 
     @Test(arguments: 0..<60) func survivesFaultsAndCrashes(seed: Int) throws { try Self.run(seed: seed, steps: 400, faults: 5, dies: true) }
 
-    /// What a sync that succeeded took is there after a crash at any later operation, and what it removed is not.
+    /// After a crash at any later operation, everything that a successful sync covered is there, and what it removed is
+    /// not.
     @Test func everyOperationIsTheLast() throws {
         for at in 0..<80 {
             var world = try World(seed: at)
@@ -173,7 +174,7 @@ import Testing
         }
     }
 
-    /// Writers on several threads, one that syncs, and a replay: each hint is given out once.
+    /// Writers on several threads, one thread that syncs, and a reader: each hint is returned exactly once.
     @Test func threadsShareAStore() async throws {
         let samples = try HintSamples()
         let perWriter = 400

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Storage
 
-/// A store of hints on a file system in memory, and what its observer heard.
+/// A hint store on a file system in memory, and the events its observer received.
 struct HintSamples {
     static let a = UUID(high: 0x1111_2222_3333_4444, low: 0x5555_6666_7777_8888)
     static let b = UUID(high: 0xaaaa_bbbb_cccc_dddd, low: 1)
@@ -22,7 +22,7 @@ struct HintSamples {
     var store: HintStore
     let options: HintStoreOptions
 
-    /// Files of 4 KiB unless told otherwise.
+    /// Segment files have 4 KiB unless `change` says otherwise.
     init(
         system: MemoryFileSystem = MemoryFileSystem(), time: ManualTime = ManualTime(),
         _ change: (inout HintStoreOptions) -> Void = { _ in }
@@ -37,7 +37,7 @@ struct HintSamples {
         store = try HintStore(system: system, time: time, directory: "hints", options: options) { events.add($0) }
     }
 
-    /// Opens the directory again, as a new process does.
+    /// Opens the directory again, as a new process would.
     mutating func reopen() throws {
         let events = events
         store = try HintStore(system: system, time: time, directory: "hints", options: options) { events.add($0) }
@@ -54,14 +54,14 @@ struct HintSamples {
         }
     }
 
-    /// Bytes that say which hint they are.
+    /// Returns bytes that identify a hint.
     static func bytes(_ number: Int, count: Int = 100) -> [UInt8] {
         (0..<count).map { $0 < 4 ? UInt8(truncatingIfNeeded: number >> ($0 * 8)) : UInt8(truncatingIfNeeded: number &+ $0) }
     }
 
     static func number(_ bytes: [UInt8]) -> Int { (0..<4).reduce(0) { $0 | Int(bytes[$1]) << ($1 * 8) } }
 
-    /// The numbers of all that waits for a target, in order; nothing is acknowledged.
+    /// Returns the numbers of all hints that wait for a target, in order, without acknowledging them.
     func waiting(_ target: UUID, maxBytes: Int = 1000) throws -> [Int] {
         guard let reader = store.reader(for: target) else { return [] }
         var found: [Int] = []

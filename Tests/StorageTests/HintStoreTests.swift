@@ -47,7 +47,7 @@ import Testing
         #expect(try reader.next(maxBytes: 300)?.hints.count == 3)
         #expect(try reader.next(maxBytes: 1)?.hints.count == 1)
         #expect(try reader.next(maxBytes: 10_000, maxHints: 4)?.hints.count == 4)
-        // The first file holds 28 hints; a batch never spans two.
+        // The first file holds 28 hints. A batch never spans two files.
         let rest = try #require(try reader.next(maxBytes: 100_000))
         #expect(rest.hints.count < 20)
         #expect(rest.end.offset == .max)
@@ -67,7 +67,7 @@ import Testing
         reader.acknowledge(upTo: try #require(last))
         #expect(samples.store.counters.replayed == seen)
         #expect(try samples.waiting(HintSamples.a) == Array(seen..<100))
-        // Added during the replay: behind what was there, in another segment.
+        // A hint added during a replay goes into another segment.
         try samples.add(HintSamples.a, HintSamples.bytes(100))
         #expect(try samples.waiting(HintSamples.a) == Array(seen...100))
         try samples.store.sync()
@@ -108,7 +108,7 @@ import Testing
         try samples.overwrite(name, bytes)
         try samples.reopen()
         #expect(try samples.waiting(HintSamples.a) == Array(0..<20))
-        // It goes with its segment, damaged as it is.
+        // The damaged position file is removed with its segment.
         let again = try #require(samples.store.reader(for: HintSamples.a))
         while let batch = try again.next(maxBytes: 500) { again.acknowledge(upTo: batch.end) }
         try samples.store.sync()
@@ -122,12 +122,12 @@ import Testing
         let kept = (0..<60).filter { $0 % 3 == 0 }
         #expect(try samples.waiting(HintSamples.a) == kept)
         #expect(samples.store.counters.expired == 40)
-        // What is dropped at the ends of batches is acknowledged with them.
+        // Expired hints at the end of a batch are acknowledged with it.
         let reader = try #require(samples.store.reader(for: HintSamples.a))
         while let batch = try reader.next(maxBytes: 1) { reader.acknowledge(upTo: batch.end) }
         #expect(samples.store.targets().isEmpty)
         #expect(samples.store.counters.replayed == 20)
-        // When all are too old, reading them is enough.
+        // When all hints have expired, reading them removes them.
         for number in 0..<60 { try samples.add(HintSamples.b, HintSamples.bytes(number), grace: 5) }
         samples.time.advance(microseconds: 5_000_000)
         #expect(try samples.waiting(HintSamples.b).isEmpty)
@@ -184,12 +184,12 @@ import Testing
         try samples.reopen()
         #expect(samples.store.overflow(of: HintSamples.a) == missed)
         #expect(try samples.waiting(HintSamples.a) == Array(0..<first))
-        // There is room again when what was replayed is gone.
+        // There is space again when replayed hints are removed.
         let reader = try #require(samples.store.reader(for: HintSamples.a))
         while let batch = try reader.next(maxBytes: 5000) { reader.acknowledge(upTo: batch.end) }
         try samples.store.sync()
         #expect(try samples.add(HintSamples.a, HintSamples.bytes(0)))
-        // Repaired from half a minute ago: what was missed later stays.
+        // A repair that began half a minute ago covers only what was missed before it.
         samples.store.clearNeedsRepair(HintSamples.a, upTo: samples.now - 30)
         #expect(samples.store.overflow(of: HintSamples.a) == HintOverflow(first: samples.now - 30, last: samples.now))
         samples.store.clearNeedsRepair(HintSamples.a, upTo: samples.now)
@@ -226,7 +226,8 @@ import Testing
         samples.time.advance(microseconds: 51_000_000)
         #expect(try !samples.add(HintSamples.a, HintSamples.bytes(1), downSince: down))
         #expect(samples.store.overflow(of: HintSamples.a) == HintOverflow(first: samples.now, last: samples.now))
-        // This node was started anew and knows only that the other is still down; the oldest hint tells it more.
+        // After a restart this node only knows that the target is still down; the age of the oldest hint tells since
+        // when.
         try samples.store.close()
         try samples.reopen()
         let again = samples.now
@@ -234,7 +235,7 @@ import Testing
         #expect(samples.store.isWithinWindow(HintSamples.a, downSince: again, now: samples.now))
         samples.time.advance(microseconds: 2_000_000)
         #expect(!samples.store.isWithinWindow(HintSamples.a, downSince: again, now: samples.now))
-        // A node that is up is not asked since when it is down.
+        // For a node that is up the window does not matter.
         #expect(try samples.add(HintSamples.a, HintSamples.bytes(1)))
     }
 
@@ -253,7 +254,7 @@ import Testing
         #expect(samples.store.targets().map(\.id) == [HintSamples.b])
         #expect(!samples.store.needsRepair(HintSamples.a))
         while try reader.next(maxBytes: 500) != nil {}
-        // A reader of before says nothing of what comes after.
+        // A reader opened before the removal cannot acknowledge later hints.
         try samples.add(HintSamples.a, HintSamples.bytes(9))
         try samples.store.flush()
         reader.acknowledge(upTo: HintPosition(segment: batch.end.segment, offset: .max))
@@ -294,7 +295,7 @@ import Testing
         #expect(throws: StorageError.self) { try samples.store.sync() }
         #expect(samples.store.needsRepair(HintSamples.a))
         isBroken.set(false)
-        // What comes later goes to a file that can be trusted; what the other holds is replayed all the same.
+        // Later hints go to a new file; the hints of the file whose sync failed are replayed as well.
         try samples.add(HintSamples.a, HintSamples.bytes(1))
         try samples.store.sync()
         #expect(try samples.names.filter { $0.hasSuffix(".hints") }.count == 2)

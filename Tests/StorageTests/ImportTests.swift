@@ -5,14 +5,14 @@ import Testing
 
 @testable import Storage
 
-/// Files made without a node, and their way into a table.
+/// Sstables written without a node, and their import into a table.
 @Suite struct ImportTests {
-    /// Three files of 20 rows each in `made`.
+    /// Writes three sstables of 20 rows each into `made`.
     static func make(_ system: MemoryFileSystem) throws {
         let writer = try OfflineTableWriter(
             system: system, time: ManualTime(), directory: "made", id: Sample.table, options: EngineModelTests.tableOptions(1))
         for file in 0..<3 {
-            // From the last to the first: putting them in order is the writer's.
+            // In descending order: the writer sorts them.
             for row in (file * 20..<file * 20 + 20).reversed() {
                 var mutation = MutationWriter()
                 Sample.put(Sample.key(row % 7, row), 5, [UInt8](repeating: UInt8(row), count: 100), into: &mutation)
@@ -38,7 +38,7 @@ import Testing
         #expect(report.files == 3 && report.rows == 60 && report.rewritten == 0)
         #expect(try EngineCrashTests.present(table) == Set(0..<60))
         #expect(try system.list("made").count { $0.hasSuffix(".sst") } == 3)
-        // Again: the rows are the same.
+        // A second import adds the same rows again.
         _ = try engine.importTables(into: table, from: "made", renumbered: [:]) { _, _ in nil }
         #expect(table.tables.count == 6)
         try engine.compactAll(table)
@@ -91,7 +91,7 @@ import Testing
         #expect(try Self.strays(system, table) == [])
     }
 
-    /// All files or none, whatever fails and whenever the machine dies.
+    /// An import takes all files or none, whichever operation fails and whenever the machine loses power.
     @Test(arguments: [[:], [0: 7]]) func allOrNothing(renumbered: [Int: Int]) throws {
         let faults = EngineCrashTests.Faults()
         func fresh() throws -> (MemoryFileSystem, StorageEngine, TableStore) {

@@ -6,9 +6,9 @@ import Testing
 
 @testable import Storage
 
-/// Reads by key leave out tables that cannot matter: what they give must be what all versions together give.
-@Suite("Tables left out of a read") struct RowCoverTests {
-    /// Adds a random row, whose own deletion is older than all its cells, as in every row there is.
+/// A read by key skips sstables that cannot change the row: the result must equal the merge of all versions.
+@Suite("Sstables skipped by a read") struct RowCoverTests {
+    /// Adds a random row. Its own deletion is older than all its cells, as in every row that the server writes.
     static func row(_ clock: Int64, _ random: inout SeededRandom, into out: inout MutationWriter, key: [UInt8]) {
         func one(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
         var bytes = ByteWriter()
@@ -18,7 +18,7 @@ import Testing
         out.beginRow(
             key: bytes, timestamp: timestamp, liveness: one(70),
             deletion: one(4) ? DeletionTime(timestamp: timestamp - 20, localDeletion: 9) : .none)
-        // Column 2 is a collection; for those from 62 on there is no bit.
+        // Column 2 is a collection; columns from 62 on have no bit in the statistics.
         for column in [0, 1, 2, 61, 62, 70] where one(column == 2 || column > 61 ? 4 : 90) {
             let cellTime = one(80) ? timestamp : timestamp - Int64.random(in: 0..<20, using: &random)
             if column == 2 && one(50) {
@@ -37,7 +37,7 @@ import Testing
         out.endTable()
     }
 
-    /// A row's parts in a form that does not depend on how it is written down.
+    /// Returns a row's contents in a form that does not depend on its encoding.
     static func parts(_ row: RowView) -> [String] {
         var parts = ["liveness \(row.livenessTimestamp)", "deletion \(row.deletion.timestamp)"]
         var cell = row.cells
@@ -90,7 +90,7 @@ import Testing
         if seed < 4 { #expect(leftOut > 0, "no table was ever left out: the test tests nothing") }
     }
 
-    /// A file that does not say what its rows have is always asked.
+    /// An sstable whose statistics do not say what its rows contain is never skipped.
     @Test func versionTwoIsNeverLeftOut() throws {
         var statistics = SSTableStatistics()
         statistics.maxTimestamp = 5

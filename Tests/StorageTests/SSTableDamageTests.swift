@@ -6,7 +6,7 @@ import Testing
 @testable import Storage
 
 @Suite struct SSTableDamageTests {
-    /// Writes a small table with rows, tombstones and several blocks.
+    /// Writes a small sstable with rows, range tombstones and several blocks.
     static func make(_ system: MemoryFileSystem, codec: Int) throws -> [UInt8] {
         var options = SSTableOptions()
         options.blockBytes = 256
@@ -64,7 +64,7 @@ import Testing
         }
     }
 
-    /// A reader of a damaged table gets an error or the right answer, never a wrong one.
+    /// Reading a damaged sstable gives an error or the right rows, never wrong ones.
     @Test func noWrongAnswers() throws {
         let system = MemoryFileSystem()
         let good = try Self.make(system, codec: 1)

@@ -3,7 +3,7 @@ import Testing
 @testable import DataModel
 @testable import Storage
 
-/// What the options of a table mean to the engine.
+/// How table options become options of the engine.
 @Suite struct TableOptionsTests {
     private func strategy(_ map: [String: String]) throws -> SizeTieredStrategy? {
         var options = TableOptions()

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Storage
 
-/// Range tombstones of a table that are too many for one block.
+/// Range tombstones of an sstable that need more than one block.
 @Suite struct TombstoneBlockTests {
     static func write(_ system: MemoryFileSystem, _ tombstones: [RangeTombstone], name: String = "1") throws -> SSTable {
         try system.createDirectory("d")
@@ -15,7 +15,7 @@ import Testing
         return try SSTable(system: system, path: "d/\(name).sst", id: UInt32(name) ?? 0, cache: BlockCache(limitBytes: 1 << 20))
     }
 
-    /// Slices of rows with gaps, some without: from row 10 n up to 10 n + 1...10.
+    /// Returns range tombstones over slices of rows, from row 10 n up to 10 n + 1...10, some of them adjacent.
     static func slices(partitions: Int, rows: Int, random: inout SeededRandom) -> [RangeTombstone] {
         var all: [RangeTombstone] = []
         for partition in (0..<partitions).sorted(by: { compareBytes(Sample.partition($0), Sample.partition($1)) < 0 }) {
@@ -41,7 +41,8 @@ import Testing
         return found
     }
 
-    /// What is in memory of an open table does not grow with its range tombstones, and every lookup finds the one over its key.
+    /// The memory of an open sstable does not grow with its range tombstones, and every lookup finds the tombstone over
+    /// its key.
     @Test(arguments: [0, 1, 3, 400, 40_000]) func lookups(count: Int) throws {
         let seed = UInt64(count)
         var random = SeededRandom(seed: seed)
@@ -55,7 +56,7 @@ import Testing
         #expect(try SSTableVerifier(system: system, path: table.path).verify().isGood)
         let cursor = TombstoneCursor(table, isBulk: false)
         for _ in 0..<2000 {
-            // Sometimes a partition that is not there, before, after or between.
+            // Includes partitions that are not in the sstable.
             let partition = Int.random(in: 0..<partitions + 2, using: &random)
             let key = Sample.key(partition, Int.random(in: 0..<count / partitions * 10 + 30, using: &random))
             var low = 0
@@ -81,7 +82,7 @@ import Testing
         }
     }
 
-    /// Tables merged group by group give what merging all their tombstones at once gives.
+    /// Merging sstables in groups gives the same tombstones as merging all at once.
     @Test(arguments: 0..<20) func merging(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         let system = MemoryFileSystem()
@@ -121,7 +122,7 @@ import Testing
         }
     }
 
-    /// A table of another version is refused for that, and not as damaged.
+    /// An sstable of an unknown version is refused as such, not as damaged.
     @Test func anotherVersionIsRefusedByName() throws {
         let system = MemoryFileSystem()
         var bytes = try SSTableDamageTests.make(system, codec: 0)

@@ -8,7 +8,7 @@ import Testing
 @testable import Stress
 
 @Suite("Stress") struct StressTests {
-    @Test("the histogram's percentiles are those of the values, within a percent") func histogram() {
+    @Test("the histogram's percentiles are correct within one percent") func histogram() {
         var histogram = LatencyHistogram()
         var random = SeededRandom(seed: 3)
         var values: [Int64] = []
@@ -32,7 +32,7 @@ import Testing
         #expect(twice.percentile(0.5) == histogram.percentile(0.5))
     }
 
-    @Test("sequential keys of all connections are each row once") func sequential() {
+    @Test("sequential keys of all connections cover each row once") func sequential() {
         var seen: [Int] = []
         for index in 0..<3 {
             var chooser = KeyChooser(.sequential, rows: 10, index: index, connections: 3, seed: 1, zipf: nil)
@@ -54,7 +54,7 @@ import Testing
         #expect(zipf[..<10].reduce(0, +) > 30_000)
     }
 
-    @Test("numbers are written with their decimals") func numbers() {
+    @Test("numbers are printed with their decimals") func numbers() {
         #expect(fixed(1.005, 1) == "1.0")
         #expect(fixed(0.049, 2) == "0.05")
         #expect(fixed(-3.999, 2) == "-4.00")
@@ -62,7 +62,7 @@ import Testing
         #expect(fixed(.nan, 1) == "0")
     }
 
-    @Test("scan ranges cover the ring once") func ranges() {
+    @Test("scan ranges cover the ring exactly once") func ranges() {
         let ranges = ScanRanges(count: 7)
         var last = Int64.min
         while let (start, end) = ranges.take(repeats: false) {
@@ -73,7 +73,7 @@ import Testing
         #expect(last == Int64.max)
     }
 
-    @Test("the report is one JSON object with the promised keys") func report() {
+    @Test("the report is one JSON object with the documented keys") func report() {
         var report = StressReport()
         report.operations = 10
         report.seconds = 2

@@ -43,7 +43,7 @@ import Testing
     }
 
     #if TLS
-        /// A session against an end that answers in plain text.
+        /// A TLS session whose peer answers in plaintext reports that.
         @Test func aPlainAnswerIsNamed() throws {
             var options = TLSOptions()
             options.verification = .none

@@ -6,7 +6,8 @@ import Platform
 import Primitives
 import Storage
 
-/// Our own engine, through the calls a node makes: mutations encoded, applied, the log flushed before each acknowledgement.
+/// Our own engine, through the calls that a node makes: it encodes mutations, applies them, and flushes the log before
+/// each acknowledgement.
 final class AuspexPeer: Peer, @unchecked Sendable {
     static let name = "auspex"
     private let pools: ThreadPools
@@ -14,7 +15,7 @@ final class AuspexPeer: Peer, @unchecked Sendable {
     private let table: TableStore
     private static let tableID = Primitives.UUID(high: 1, low: 1)
 
-    /// One thread's working memory.
+    /// The buffers of one thread.
     private final class Scratch {
         var key = ByteWriter(capacity: 64)
         var mutations = MutationWriter(capacity: 4096)
@@ -56,7 +57,7 @@ final class AuspexPeer: Peer, @unchecked Sendable {
         KeyEncoding.beginRow(into: &out)
     }
 
-    /// Rising keys are the clustering keys of one partition: that is how rising keys are stored in this data model.
+    /// Rising keys are stored as clustering keys of one partition, as this data model has it.
     private func encodeSequential(_ key: UnsafeRawBufferPointer, into out: inout ByteWriter) throws {
         KeyEncoding.beginPartition(into: &out)
         out.write(Array("partition".utf8))
@@ -183,7 +184,7 @@ final class AuspexPeer: Peer, @unchecked Sendable {
     }
 }
 
-/// A list behind a lock.
+/// A list protected by a lock.
 final class Mutex<Value>: @unchecked Sendable {
     private var mutex = pthread_mutex_t()
     private var value: Value

@@ -1,7 +1,8 @@
 import ArgumentParser
 import Foundation
 
-/// Our storage engine beside RocksDB and LevelDB: the same keys, values, durability and cache, taken in turn in one run.
+/// Compares our storage engine with RocksDB and LevelDB: the same keys, values, durability and cache, taking turns in
+/// one run.
 @main struct Engine: ParsableCommand {
     @Option(help: "Entries of the filled stores.") var entries = 1_000_000
     @Option(help: "Rounds; the medians are reported.") var rounds = 5

@@ -99,7 +99,8 @@ final class LevelDBPeer: Peer, @unchecked Sendable {
     }
 
     func settle() throws {
-        // LevelDB neither flushes on demand nor says when it is idle: an empty range makes it write its memory out; then wait until the files rest.
+        // LevelDB neither flushes on demand nor reports when it is idle. Compacting an empty range makes it flush; then
+        // wait until its files stop changing.
         leveldb_compact_range(db, "~", 1, "~~", 2)
         var before = ""
         while true {

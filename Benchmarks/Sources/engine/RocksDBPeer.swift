@@ -120,7 +120,7 @@ final class RocksDBPeer: Peer, @unchecked Sendable {
             var waiting: UInt64 = 0
             rocksdb_property_int(db, "rocksdb.num-running-compactions", &running)
             rocksdb_property_int(db, "rocksdb.compaction-pending", &waiting)
-            // What is pending where nothing compacts by itself waits for `compact`.
+            // Without background compaction, pending compactions wait for `compact`.
             pending = running + (compactsInBackground ? waiting : 0)
         }
     }
@@ -128,7 +128,7 @@ final class RocksDBPeer: Peer, @unchecked Sendable {
     func compact() throws {
         let options = rocksdb_compactoptions_create()
         defer { rocksdb_compactoptions_destroy(options) }
-        // Without force, a run that lies alone is moved down unread, and nothing is measured.
+        // Without force, a single run is moved down unread, and nothing is measured.
         rocksdb_compactoptions_set_bottommost_level_compaction(options, 2)
         rocksdb_compact_range_opt(db, options, nil, 0, nil, 0)
     }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Runs rows of the table for one engine, in a process of its own, so that memory can be told apart.
+/// Runs the rows of the report for one engine, in a process of its own, so that its memory can be measured.
 struct Worker<P: Peer & Sendable> {
     let entries: Int
     let directory: String
@@ -13,7 +13,7 @@ struct Worker<P: Peer & Sendable> {
 
     // MARK: Entries
 
-    /// The value of an entry: half of it compresses away.
+    /// Returns values of which half compresses away.
     private static func makeValues() -> [UInt8] {
         var random = SystemRandomNumberGenerator()
         var bytes = [UInt8](repeating: 0, count: 1 << 20)
@@ -26,7 +26,7 @@ struct Worker<P: Peer & Sendable> {
         return bytes
     }
 
-    /// A permutation of 0 ..< 2^64 by multiplication: each number once, in no order.
+    /// Maps a number pseudo-randomly to 0 ..< `count`. Not a permutation: only about 63% of the numbers occur.
     static func scrambled(_ number: Int, of count: Int) -> Int {
         Int((UInt64(number) &* 0x9e37_79b9_7f4a_7c15 ^ 0x5bd1_e995) % UInt64(count))
     }
@@ -59,7 +59,7 @@ struct Worker<P: Peer & Sendable> {
         FileHandle.standardError.write(Data("  \(P.name) \(name): \(Int(value))\n".utf8))
     }
 
-    /// Runs `body` on several threads at once; operations a second in all.
+    /// Runs `body` on several threads at once and returns the total operations per second.
     private static func threads(_ count: Int, operations: Int, _ body: @escaping @Sendable (_ thread: Int, _ operations: Int) -> Void)
         -> Double
     {
@@ -136,7 +136,7 @@ struct Worker<P: Peer & Sendable> {
                 random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
                 let number = scrambled(Int(random >> 33) % entries, of: entries)
                 writeKey(number, key)
-                // Missing keys lie between those that are there: a colon comes after the digit 9.
+                // Missing keys fall between existing ones: a colon sorts after the digit 9.
                 if missing { key.storeBytes(of: 0x3a, toByteOffset: 15, as: UInt8.self) }
                 if let count = try? peer.get(UnsafeRawBufferPointer(start: key, count: 16)), count >= 0 { found += 1 }
             }
