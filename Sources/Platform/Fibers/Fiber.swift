@@ -137,14 +137,27 @@ public final class Fiber: @unchecked Sendable {
     /// Runs `body` on a background thread and waits until it is done.
     public func offload(_ kind: BackgroundKind, _ body: () -> Void) {
         withoutActuallyEscaping(body) { body in
-            // SAFETY: the fiber's frames outlive the call, and one thread at a time runs it: this one waits.
-            nonisolated(unsafe) let body = body
+            let job = Job(body)
             wait { resume in
                 pool.background.run(kind) {
-                    body()
+                    job.run()
                     resume()
                 }
             }
+        }
+    }
+
+    /// A closure that is let go of before the fiber is resumed, because it must not outlive the call that lent it.
+    ///
+    /// SAFETY: `@unchecked Sendable` because one thread at a time touches it: the one that runs the closure, while the fiber waits.
+    private final class Job: @unchecked Sendable {
+        private var body: (() -> Void)?
+        init(_ body: @escaping () -> Void) { self.body = body }
+
+        func run() {
+            let work = body
+            body = nil
+            work?()
         }
     }
 
