@@ -26,8 +26,10 @@ public final class Coordinator {
     public enum Refusal: Sendable {
         /// They know newer members of the cluster.
         case newerMembers
-        /// They, or this node's view, do not know a table: it was dropped, or is so new that not all have heard of it.
+        /// They do not know a table: it was dropped, or is so new that not all have heard of it.
         case unknownTable
+        /// This node's view lacks a table, for the same reasons: nothing was asked of anybody.
+        case viewLacksTable
     }
 
     private struct Asked {
@@ -112,12 +114,15 @@ public final class Coordinator {
         var refusal: Refusal?
         if case .failure = result {
             if operation.hasMetUnknownTable { refusal = .unknownTable }
+            if operation.viewLacksTable { refusal = .viewLacksTable }
             if operation.wasRefusedByNewerMembers { refusal = .newerMembers }
         }
         if let done = operation.whenFinished {
             switch refusal {
             case .newerMembers: operation.outer?.wasRefusedByNewerMembers = true
             case .unknownTable: operation.outer?.hasMetUnknownTable = true
+            // The outer operation may have asked others.
+            case .viewLacksTable: operation.outer?.hasMetUnknownTable = true
             case nil: break
             }
             operation.whenFinished = nil

@@ -46,8 +46,10 @@ class Operation {
     final private(set) var isFinished = false
     /// A replica that knows newer members did nothing of what it was asked: begun anew by them the operation may succeed.
     final var wasRefusedByNewerMembers = false
-    /// A replica, or this node's view, did not know a table.
+    /// A replica did not know a table.
     final var hasMetUnknownTable = false
+    /// This node's view did not know a table, and nobody was asked.
+    final var viewLacksTable = false
     /// Requests of this operation that have no reply yet.
     final var outstanding = 0
     /// Where it stands in the queue of deadlines; -1: nowhere.

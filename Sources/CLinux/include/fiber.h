@@ -16,4 +16,15 @@ void auspex_fiber_switch(void **from, void *to);
 /// The fiber whose code runs on this thread; null on a thread's own stack.
 extern __thread void *auspex_fiber_running;
 static inline void *auspex_fiber_current(void) { return auspex_fiber_running; }
+/// Debug builds of Swift keep the accesses to variables that are under way in a list of the thread. These move those of a fiber out of the list while it
+/// waits, into two words that are zero at first, as Swift's own tasks do.
+extern void auspex_swift_enter(char *state) __asm__("swift_task_enterThreadLocalContext") __attribute__((weak));
+extern void auspex_swift_exit(char *state) __asm__("swift_task_exitThreadLocalContext") __attribute__((weak));
+static inline void auspex_accesses_enter(void *state) {
+    if (auspex_swift_enter) auspex_swift_enter((char *)state);
+}
+static inline void auspex_accesses_leave(void *state) {
+    if (auspex_swift_exit) auspex_swift_exit((char *)state);
+}
+
 static inline void auspex_fiber_set_current(void *fiber) { auspex_fiber_running = fiber; }

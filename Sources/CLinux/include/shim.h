@@ -42,6 +42,11 @@ static inline int auspex_fallocate(int fd, long offset, long length) {
 /// Names the calling thread, as `top -H` and `perf` show it; at most 15 bytes.
 static inline void auspex_name_thread(const char *name) { auspex_setname_call(auspex_self_call(), name); }
 
+extern int auspex_mallopt_call(int parameter, int value) __asm__("mallopt");
+
+/// Has allocations from this size on mapped for themselves, so that their pages go back to the system when they are freed.
+static inline void auspex_map_allocations(int bytes) { auspex_mallopt_call(-3 /* M_MMAP_THRESHOLD */, bytes); }
+
 /// poll of one descriptor with a limit in nanoseconds, none when negative: the events that are ready, 0 when the time ran out, or -errno.
 static inline int auspex_poll_nanoseconds(int fd, short events, int64_t nanoseconds) {
     struct auspex_pollfd entry = {fd, events, 0};

@@ -38,6 +38,7 @@ final class RangeOperation: Operation {
 
     private func round(now: Int64) {
         guard let placement = cluster.placement(of: command.table) else {
+            viewLacksTable = next == 0
             hasMetUnknownTable = true
             return finish(.failure(.unknownTable(command.table)))
         }

@@ -37,7 +37,7 @@ final class CounterOperation: Operation {
     override func start(now: Int64) {
         switch leader {
         case .failure(let error):
-            hasMetUnknownTable = cluster.placement(of: part.table) == nil
+            viewLacksTable = cluster.placement(of: part.table) == nil
             finish(.failure(error))
         case .success(let leader): ask(leader, .count(deltas: part.mutations, consistency: consistency), tag: 0, now: now)
         }
@@ -78,7 +78,7 @@ final class AllOperation: Operation {
         if left == 0 { return finish(.success(.done)) }
         if let error = inner.lazy.compactMap(\.refusal).first {
             // Unavailable is the other refusal there is.
-            hasMetUnknownTable = error.code == .invalid
+            viewLacksTable = error.code == .invalid
             return finish(.failure(error))
         }
         for one in inner where !isFinished {

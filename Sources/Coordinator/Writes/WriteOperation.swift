@@ -35,7 +35,7 @@ class WriteOperation: Operation {
         do throws(ServerError) {
             plan = try WritePlan(parts, consistency, cluster, isMetByHints: isMetByHints, mayBeSloppy: mayBeSloppy)
         } catch {
-            hasMetUnknownTable = parts.contains { cluster.placement(of: $0.table) == nil }
+            viewLacksTable = parts.contains { cluster.placement(of: $0.table) == nil }
             throw error
         }
     }

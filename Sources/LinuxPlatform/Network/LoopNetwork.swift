@@ -364,6 +364,7 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         guard let handler else { return }
         if channel.isWritable {
+            handler.outputSent()
             resumeInput()
         } else {
             updateReading(handler)
@@ -403,7 +404,10 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
             return
         }
         if let buffer, buffer.readableBytes > 0 { channel.writeAndFlush(buffer, promise: nil) }
-        if channel.isWritable { resumeInput() }
+        if channel.isWritable {
+            handler?.outputSent()
+            resumeInput()
+        }
     }
 
     /// Takes the answers out and keeps them until the disk has what they acknowledge.

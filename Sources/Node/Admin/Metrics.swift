@@ -27,6 +27,9 @@ struct Metrics {
             "encryption_failures_total", "counter", "Client connections that were not encrypted as they should be.",
             services.counters.encryptionFailures.load(ordering: .relaxed))
         metric("requests_total", "counter", "Requests received.", services.runner.requests.load(ordering: .relaxed))
+        metric(
+            "request_memory_bytes", "gauge", "Bytes of requests that wait and of answers that have not been sent.",
+            services.runner.admission.bytesInUse)
         metric("requests_waiting", "gauge", "Requests that wait for a disk, other nodes or a lock.", services.runner.admission.waiting)
         metric("requests_failed_total", "counter", "Requests answered with an error.", services.runner.failures.load(ordering: .relaxed))
         metric("memtable_bytes", "gauge", "Bytes held by memtables.", node.storage.memtableBytes)

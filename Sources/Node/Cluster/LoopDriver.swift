@@ -91,7 +91,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             if !finished.isEmpty { platform.network.onLoop(loop) { [self] in deliverResults() } }
         } catch {
             // The one reason is a table that the view lacks.
-            started.refusal = .unknownTable
+            started.refusal = .viewLacksTable
             started.result = .failure(error)
         }
     }
@@ -171,7 +171,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     }
 
     private func mayBeginAgain(_ started: StartedStep, _ refusal: Coordinator.Refusal) -> Bool {
-        guard started.step.mayBeginAgain, now - started.began < coordinator.limits.writeTimeout else { return false }
+        guard started.step.mayBeginAgain || refusal == .viewLacksTable, now - started.began < coordinator.limits.writeTimeout else {
+            return false
+        }
         // Of a table that this node does not have either there is nothing to wait for.
         return refusal == .newerMembers || started.step.tables.allSatisfy { service.replica.hasTable($0) }
     }

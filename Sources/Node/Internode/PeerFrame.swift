@@ -12,6 +12,8 @@ enum PeerFrame {
     static let headBytes = 12
     /// Longer payloads are neither sent nor taken.
     static let largestPayload = 128 << 20
+    /// The longest payload of a hello: a name, an address and two ids.
+    static let largestHello = 4 << 10
     /// Bodies from this size on are compressed, where compression is on.
     static let compressedFrom = 4 << 10
 
@@ -86,10 +88,11 @@ enum PeerFrame {
     }
 
     /// The frame at the front of `input`.
-    static func next(_ input: UnsafeRawBufferPointer) throws(PeerError) -> Found {
+    /// - Parameter largest: longer payloads are refused at their header.
+    static func next(_ input: UnsafeRawBufferPointer, atMost largest: Int = largestPayload) throws(PeerError) -> Found {
         guard input.count >= headBytes else { return .needMore }
         let length = Int(UInt32(littleEndian: input.loadUnaligned(as: UInt32.self)))
-        guard length >= 2, length <= largestPayload else {
+        guard length >= 2, length <= largest else {
             throw .malformed("a frame of \(length) bytes; is the other end a node of this version?")
         }
         guard input.count >= headBytes + length else { return .needMore }
@@ -102,7 +105,7 @@ enum PeerFrame {
         guard payload[1] & compressedFlag != 0 else { return .frame(kind, body: body, count: headBytes + length) }
         guard body.count >= 4 else { throw .malformed("a compressed frame of \(length) bytes") }
         let count = Int(UInt32(littleEndian: body.loadUnaligned(as: UInt32.self)))
-        guard count <= largestPayload else { throw .malformed("a frame that holds \(count) bytes") }
+        guard count <= largest else { throw .malformed("a frame that holds \(count) bytes") }
         var unpacked = ByteWriter(capacity: count)
         do throws(CompressionError) {
             try BlockDecompressor.decompress(

@@ -43,7 +43,9 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
         do throws(PeerError) {
             if peer == nil { try PeerFrame.checkOpening(input) }
             loop: while !isPaused && !hasEnded {
-                let found = try PeerFrame.next(UnsafeRawBufferPointer(rebasing: input[consumed...]))
+                let found = try PeerFrame.next(
+                    UnsafeRawBufferPointer(rebasing: input[consumed...]),
+                    atMost: peer == nil ? PeerFrame.largestHello : PeerFrame.largestPayload)
                 switch found {
                 case .needMore: break loop
                 case .frame(let kind, let body, let count):

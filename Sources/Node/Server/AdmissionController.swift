@@ -1,10 +1,11 @@
+import Query
 import Synchronization
 
 /// Decides whether a request may begin: limits how many requests of clients wait for a disk, other nodes or a lock, and the memory of those and of
 /// answers that have not been sent.
 ///
 /// **Thread safety**: all methods, from any thread.
-final class AdmissionController: Sendable {
+final class AdmissionController: MemoryBudget {
     /// Requests that may wait at once.
     static let requestLimit = 4096
 
@@ -12,7 +13,7 @@ final class AdmissionController: Sendable {
     private let bytes = Atomic<Int>(0)
     private let byteLimit: Int
 
-    /// - Parameter byteLimit: for the bytes of requests that wait (`native_transport_max_request_data_in_flight`).
+    /// - Parameter byteLimit: `native_transport_max_request_data_in_flight`.
     init(byteLimit: Int) { self.byteLimit = byteLimit }
 
     /// Whether another request of so many bytes may begin; a single one however large it is.
@@ -31,6 +32,19 @@ final class AdmissionController: Sendable {
         requests.subtract(1, ordering: .relaxed)
         bytes.subtract(count, ordering: .relaxed)
     }
+
+    /// Reserves memory for an answer; a single one however large it is.
+    func reserve(_ count: Int) -> Bool {
+        let present = bytes.add(count, ordering: .relaxed).newValue
+        if present <= byteLimit || present == count { return true }
+        bytes.subtract(count, ordering: .relaxed)
+        return false
+    }
+
+    func release(_ count: Int) { bytes.subtract(count, ordering: .relaxed) }
+
+    /// Bytes of requests that wait, and of answers that have not been sent.
+    var bytesInUse: Int { bytes.load(ordering: .relaxed) }
 
     /// Requests that wait now.
     var waiting: Int { requests.load(ordering: .sequentiallyConsistent) }

@@ -26,7 +26,7 @@ final class RequestRunner: Sendable {
         pools = (0..<network.loops).map { loop in
             let identifiers = IdentifierSource(seed: seed &+ UInt64(loop), clockSequenceAndNode: node.low &+ UInt64(loop))
             return FiberPool(loop: loop, network: network, background: background, time: time) {
-                RequestContext(identifiers: identifiers)
+                RequestContext(identifiers: identifiers, budget: admission)
             }
         }
     }

@@ -23,8 +23,13 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     /// Answers of this tick, to be replaced if the log fails.
     private var answers = 0
     private var isWaiting = false
+    /// Reserved for answers that have not been sent.
+    private var unsentReservation = 0
     private var inputHasEnded = false
     private var isClosing = false
+    private var isClosed = false
+    /// Bytes of the texts of prepared statements.
+    private var preparedBytes = 0
 
     private var keyspace: String?
     private var consistency = Consistency.one
@@ -37,6 +42,8 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
 
     static let pauseOutputBytes = 1 << 20
     static let preparedLimit = 1000
+    /// A statement is many times as large in memory as its text.
+    static let preparedBytesLimit = 1 << 20
 
     init(connection: any Connection, server: NodeServices) {
         self.connection = connection
@@ -46,7 +53,10 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         splitter = LineSplitter(maxLineBytes: server.configuration.lineMaxLength)
     }
 
-    var isPaused: Bool { isWaiting || out.count >= LineSession.pauseOutputBytes }
+    var isPaused: Bool {
+        isWaiting || out.count >= LineSession.pauseOutputBytes
+            || unsentReservation >= server.configuration.nativeTransportMaxRequestDataInFlightPerConnection
+    }
 
     func receive(_ input: UnsafeRawBufferPointer) -> Int {
         var consumed = 0
@@ -106,10 +116,14 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         guard let line = current else { return }
         current = nil
         let bytes = line.count
-        do throws(ServerError) { try answer(line, RequestRunner.context(of: fiber)) } catch { fail(error) }
+        let context = RequestRunner.context(of: fiber)
+        do throws(ServerError) { try answer(line, context) } catch { fail(error) }
+        context.end()
         if !fiber.hasWaited { return }
         isWaiting = false
         runner.admission.leave(bytes: bytes)
+        // Nobody takes the answer any more.
+        if isClosed { return outputSent() }
         connection.markReady()
         if inputHasEnded {
             closeIfDone()
@@ -168,7 +182,13 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             guard prepared.count < LineSession.preparedLimit || prepared[name] != nil else {
                 throw .invalid("a session keeps at most \(LineSession.preparedLimit) prepared statements")
             }
+            let before = prepared[name].map { $0.text.utf8.count } ?? 0
+            let bytes = preparedBytes - before + statement.utf8.count
+            guard bytes <= LineSession.preparedBytesLimit else {
+                throw .invalid("a session keeps at most \(LineSession.preparedBytesLimit) bytes of prepared statements")
+            }
             prepared[name] = try runner.engine.prepare(statement, keyspace: keyspace)
+            preparedBytes = bytes
             done("prepared \(name)")
         case .execute(let name, let json):
             guard let statement = prepared[name] else {
@@ -198,6 +218,7 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         let started = server.time.monotonicNanoseconds()
         let answer = try runner.engine.execute(statement, values: values, options: options, context: context)
         try server.makeSafe(context, options)
+        unsentReservation += context.takeReservation()
         finish(answer, statement, values, started)
     }
 
@@ -230,5 +251,15 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         writer.error(NodeServices.plainError, into: &out)
     }
 
-    func closed() { server.connectionClosed(connection) }
+    func outputSent() {
+        if unsentReservation == 0 { return }
+        runner.admission.release(unsentReservation)
+        unsentReservation = 0
+    }
+
+    func closed() {
+        isClosed = true
+        outputSent()
+        server.connectionClosed(connection)
+    }
 }

@@ -35,8 +35,11 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     private var hasOtherOutput = false
     private var waiting = 0
     private var waitingBytes = 0
+    /// Reserved for answers that have not been sent.
+    private var unsentReservation = 0
     private var isStarted = false
     private var isClosing = false
+    private var isClosed = false
     private var inputHasEnded = false
     private var keyspace: String?
     private var eventKinds: Set<ServerEvent.Kind> = []
@@ -58,7 +61,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
 
     var isPaused: Bool {
         frames.count >= NativeSession.pauseOutputBytes || waiting >= NativeSession.waitingLimit
-            || waitingBytes >= server.configuration.nativeTransportMaxRequestDataInFlightPerConnection
+            || waitingBytes + unsentReservation >= server.configuration.nativeTransportMaxRequestDataInFlightPerConnection
     }
 
     func receive(_ input: UnsafeRawBufferPointer) -> Int {
@@ -111,12 +114,15 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         do throws(ServerError) {
             try answer(frame, context)
         } catch { fail(error, stream) }
+        context.end()
         if !fiber.hasWaited { return }
         encoder.version = version
         let wasPaused = isPaused
         waiting -= 1
         waitingBytes -= bytes
         runner.admission.leave(bytes: bytes)
+        // Nobody takes the answer any more.
+        if isClosed { return outputSent() }
         connection.markReady()
         if inputHasEnded {
             closeIfDone()
@@ -225,6 +231,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         let (stream, options, skip) = (frame.header.stream, queryOptions(frame), requests.options.skipMetadata)
         let answer = try runner.engine.execute(statement, values: requests.options.values, options: options, context: context)
         try server.makeSafe(context, options)
+        unsentReservation += context.takeReservation()
         self.answer(answer, stream, skipMetadata: skip, changedMetadata)
     }
 
@@ -350,7 +357,15 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         plainCount = frames.count
     }
 
+    func outputSent() {
+        if unsentReservation == 0 { return }
+        runner.admission.release(unsentReservation)
+        unsentReservation = 0
+    }
+
     func closed() {
+        isClosed = true
+        outputSent()
         if let eventID { server.events.remove(eventID) }
         server.connectionClosed(connection)
     }

@@ -30,12 +30,19 @@ public final class Fiber: @unchecked Sendable {
     private var isWaiting = false
     /// Counts waits that have ended: a resumption that was meant for one of them does nothing.
     private var waits: UInt64 = 0
+    #if DEBUG
+        /// The accesses to variables that the fiber has under way, while it waits (`auspex_accesses_enter`).
+        private let accesses = UnsafeMutableRawPointer.allocate(byteCount: 16, alignment: 8)
+    #endif
     /// Monotonic nanoseconds at which the present turn began; 0: not looked at yet.
     private var turnBegan: UInt64 = 0
 
     init(pool: FiberPool, attachment: AnyObject?, stackBytes: Int) {
         self.pool = pool
         self.attachment = attachment
+        #if DEBUG
+            accesses.initializeMemory(as: UInt64.self, repeating: 0, count: 2)
+        #endif
         stack = FiberStack(
             bytes: stackBytes,
             entry: { argument in
@@ -45,6 +52,10 @@ public final class Fiber: @unchecked Sendable {
                 return fiber._withUnsafeGuaranteedRef { $0.stack?.returnPointer }
             }, argument: Unmanaged.passUnretained(self).toOpaque())
     }
+
+    #if DEBUG
+        deinit { accesses.deallocate() }
+    #endif
 
     /// The fiber that runs on this thread; nil on a thread's own stack.
     public static var current: Fiber? {
@@ -83,7 +94,13 @@ public final class Fiber: @unchecked Sendable {
         let before = auspex_fiber_current()
         auspex_fiber_set_current(Unmanaged.passUnretained(self).toOpaque())
         turnBegan = 0
+        #if DEBUG
+            if !pool.comparesAccesses { auspex_accesses_enter(accesses) }
+        #endif
         stack.unsafelyUnwrapped.enter()  // nil only after `end`
+        #if DEBUG
+            if !pool.comparesAccesses { auspex_accesses_leave(accesses) }
+        #endif
         auspex_fiber_set_current(before)
         return isDone
     }
@@ -166,7 +183,7 @@ public final class Fiber: @unchecked Sendable {
     public func yieldIfNeeded() {
         let now = pool.time.monotonicNanoseconds()
         if turnBegan == 0 { turnBegan = now }
-        if now &- turnBegan >= FiberPool.turnNanoseconds || pool.yieldsAtRandom?() == true { yield() }
+        if now &- turnBegan >= FiberPool.turnNanoseconds || pool.network.yieldsNow() { yield() }
     }
 
     /// Lets the loop serve others, and goes on after that.

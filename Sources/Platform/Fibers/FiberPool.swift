@@ -22,8 +22,7 @@ public final class FiberPool: @unchecked Sendable {
     /// Fibers that let others go first.
     private var yielded: [Fiber] = []
     private var isServingYielded = false
-    /// Asked at every place where a fiber might yield, whether it does: for tests and the simulator.
-    public var yieldsAtRandom: (() -> Bool)?
+    let comparesAccesses: Bool
 
     /// After which a fiber lets others go first.
     static let turnNanoseconds: UInt64 = 500_000
@@ -42,6 +41,7 @@ public final class FiberPool: @unchecked Sendable {
         self.limit = limit
         self.stackBytes = stackBytes
         self.makeAttachment = makeAttachment
+        comparesAccesses = network.comparesAccessesOfFibers
     }
 
     deinit { for fiber in idle { fiber.end() } }

@@ -30,6 +30,8 @@ public protocol ConnectionHandler: AnyObject {
     ///   - failure: why the commit log could not be flushed; then no write of this tick may be acknowledged.
     ///   - body: gets the bytes.
     func takeOutput(failure: String?, _ body: (UnsafeRawBufferPointer) -> Void)
+    /// What was handed over so far has left the process, up to a bounded rest: its memory need not be counted any more.
+    func outputSent()
     /// The client sends no more; `rest` was not consumed.
     func inputEnded(_ rest: UnsafeRawBufferPointer)
     /// The connection is not encrypted as it should be, and nothing it sent is presented. When the other end is plain, what is written now reaches
@@ -37,6 +39,10 @@ public protocol ConnectionHandler: AnyObject {
     func encryptionFailed(_ failure: EncryptionFailure)
     /// The connection is gone.
     func closed()
+}
+
+extension ConnectionHandler {
+    public func outputSent() {}
 }
 
 /// Makes what a tick wrote durable enough to acknowledge.
@@ -64,6 +70,16 @@ public protocol EventLoops: Sendable {
     func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void)
     /// Runs `work` on a loop after a time; from any thread.
     func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void)
+    /// Asked at each place where a fiber might yield, whether it does although its time is not up: for the simulator.
+    func yieldsNow() -> Bool
+    /// Whether debug builds look for simultaneous accesses of a variable by several fibers: for the simulator. Each access is compared with those of all
+    /// fibers that wait, which takes too long with thousands.
+    var comparesAccessesOfFibers: Bool { get }
+}
+
+extension EventLoops {
+    public func yieldsNow() -> Bool { false }
+    public var comparesAccessesOfFibers: Bool { false }
 }
 
 /// Where connections come from.

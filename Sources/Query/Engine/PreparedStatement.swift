@@ -90,14 +90,15 @@ final class Compiled: Sendable {
         kind == .counter && Set(tables).count > 1 ? [] : tables
     }
 
-    init(planned: PlannedStatement, snapshot: SchemaSnapshot, fingerprint: UInt64) throws(ServerError) {
+    init(planned: PlannedStatement, snapshot: SchemaSnapshot, fingerprint: UInt64, textBytes: Int) throws(ServerError) {
         self.planned = planned
         generation = snapshot.generation
         switch planned.plan {
         case .select(let plan):
             self.plan = .select(
                 try CompiledSelect(
-                    plan: plan, replication: snapshot.replication(of: plan.table.keyspace), fingerprint: fingerprint))
+                    plan: plan, replication: snapshot.replication(of: plan.table.keyspace), fingerprint: fingerprint,
+                    isLarge: textBytes > QueryEngine.largeStatementBytes))
         case .modification(let plan):
             self.plan = .modification(CompiledModification(plan: plan, replication: snapshot.replication(of: plan.table.keyspace)))
         case .batch(let batch):

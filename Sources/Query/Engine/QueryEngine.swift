@@ -2,6 +2,7 @@ import CQL
 import Coordinator
 import DataModel
 import Messages
+import Platform
 import Primitives
 import Synchronization
 
@@ -97,10 +98,24 @@ public final class QueryEngine: Sendable {
     public var preparedCounts: (kept: Int, forgotten: Int) { cache.counts }
 
     private func compile(_ text: String, _ keyspace: String?, _ id: StatementID) throws(ServerError) -> Compiled {
+        guard text.utf8.count > QueryEngine.largeStatementBytes else { return try compileHere(text, keyspace, id) }
+        // A loop must not stand still while thousands of terms are parsed.
+        var outcome: Result<Compiled, ServerError>?
+        Fiber.blocking(.read) {
+            do throws(ServerError) { outcome = .success(try compileHere(text, keyspace, id)) } catch { outcome = .failure(error) }
+        }
+        guard let outcome else { throw ServerError(.serverError, "the statement was not compiled") }
+        return try outcome.get()
+    }
+
+    private func compileHere(_ text: String, _ keyspace: String?, _ id: StatementID) throws(ServerError) -> Compiled {
         let snapshot = snapshot
         let planned = try Planner.plan(text, schema: snapshot.schema, keyspace: keyspace)
-        return try Compiled(planned: planned, snapshot: snapshot, fingerprint: id.low)
+        return try Compiled(planned: planned, snapshot: snapshot, fingerprint: id.low, textBytes: text.utf8.count)
     }
+
+    /// Texts and values from this size on are worked on by a background thread, where that takes longer than a request should keep its loop.
+    static let largeStatementBytes = 16 << 10
 
     /// The statement's plan for the schema of this moment.
     @inline(__always) func current(_ statement: PreparedStatement) throws(ServerError) -> Compiled {

@@ -16,11 +16,15 @@ public final class RequestContext {
     private(set) var nowSeconds: UInt32 = 0
     private(set) var deadline = Deadline.none
     var trace: Trace?
+    let memory: MemoryAccount
     /// Whether the request may have written to the replica of this process, by itself: its log must be flushed before the client is told.
     public internal(set) var hasWritten = false
 
-    /// - Parameter identifiers: those of the loop.
-    public init(identifiers: IdentifierSource = IdentifierSource()) {
+    /// - Parameters:
+    ///   - identifiers: those of the loop.
+    ///   - budget: for answers; nil: they are limited by `QueryLimits.maxResultSize` only.
+    public init(identifiers: IdentifierSource = IdentifierSource(), budget: (any MemoryBudget)? = nil) {
+        memory = MemoryAccount(budget: budget)
         workspace = Workspace(context: EvaluationContext(identifiers: identifiers))
     }
 
@@ -33,6 +37,12 @@ public final class RequestContext {
         trace = nil
         hasWritten = false
     }
+
+    /// Ends a request: what it has reserved and nobody has taken over is released.
+    public func end() { memory.releaseAll() }
+
+    /// Hands the reservation for the request's answer over to whoever keeps the answer until it has been sent, who releases it.
+    public func takeReservation() -> Int { memory.take() }
 
     /// From now on the request may take as long as `timeout`, counted from here.
     func limit(to timeout: Duration) { deadline = Deadline(after: timeout) }

@@ -9,6 +9,8 @@ final class CompiledSelect: Sendable {
     let replication: Replication
     /// Identifies the statement in paging states.
     let fingerprint: UInt64
+    /// The statement's text is so long that its keys are computed by a background thread.
+    let isLarge: Bool
     /// For each filter the slots of its columns.
     let filterSlots: [[Int]]
     /// A partition without rows but with a static row gives a row.
@@ -24,10 +26,11 @@ final class CompiledSelect: Sendable {
     /// All clustering columns are restricted to values, so that rows are got by their whole keys.
     let namesRows: Bool
 
-    init(plan: SelectPlan, replication: Replication, fingerprint: UInt64) throws(ServerError) {
+    init(plan: SelectPlan, replication: Replication, fingerprint: UInt64, isLarge: Bool) throws(ServerError) {
         self.plan = plan
         self.replication = replication
         self.fingerprint = fingerprint
+        self.isLarge = isLarge
         let table = plan.table
         layout = SlotLayout(table: table, columns: plan.selection.columns)
         var slots: [[Int]] = []
@@ -73,4 +76,6 @@ struct SelectRun {
     var perPartitionLimit: Int
     var limits: QueryLimits
     var deadline: Deadline
+    /// Of the answer.
+    var memory: MemoryAccount?
 }

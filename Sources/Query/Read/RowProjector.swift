@@ -198,6 +198,7 @@ struct RowProjector: ~Copyable {
         }
         rowCount += 1
         if output.count > run.limits.maxResultSize { throw tooLarge() }
+        try run.memory?.grow(to: output.count)
     }
 
     // MARK: Groups

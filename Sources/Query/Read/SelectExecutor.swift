@@ -18,13 +18,13 @@ struct SelectExecutor {
         context.limit(to: select.isByKey ? limits.readTimeout : limits.rangeTimeout)
         // A scan of the whole table in this process is better off on a thread of its own than in turns on the loop.
         guard select.point == nil, !select.isByKey, !select.plan.table.isVirtual, !port.isCoordinated else {
-            return try run(values, options, context.nowSeconds, context.deadline, text, &context.workspace, &warnings)
+            return try run(values, options, context, text, &context.workspace, &warnings)
         }
         var outcome: Result<ResultRows, ServerError>?
         Fiber.blocking(.read) {
             do throws(ServerError) {
                 outcome = .success(
-                    try run(values, options, context.nowSeconds, context.deadline, text, &context.workspace, &warnings))
+                    try run(values, options, context, text, &context.workspace, &warnings))
             } catch { outcome = .failure(error) }
         }
         guard let outcome else { throw ServerError(.serverError, "the scan was not made") }
@@ -32,15 +32,15 @@ struct SelectExecutor {
     }
 
     private func run(
-        _ values: ValueList, _ options: QueryOptions, _ nowSeconds: UInt32, _ deadline: Deadline, _ text: String,
-        _ space: inout Workspace, _ warnings: inout [String]
+        _ values: ValueList, _ options: QueryOptions, _ context: RequestContext, _ text: String, _ space: inout Workspace,
+        _ warnings: inout [String]
     ) throws(ServerError) -> ResultRows {
         let plan = select.plan
         var run = SelectRun(
-            now: nowSeconds, values: values, pageSize: options.pageSize > 0 ? options.pageSize : .max,
+            now: context.nowSeconds, values: values, pageSize: options.pageSize > 0 ? options.pageSize : .max,
             limit: try limit(plan.limit, "LIMIT", values, &space.context),
             perPartitionLimit: try limit(plan.perPartitionLimit, "PER PARTITION LIMIT", values, &space.context), limits: limits,
-            deadline: deadline)
+            deadline: context.deadline, memory: context.memory)
         if !plan.postSort.isEmpty {
             guard run.limit <= run.pageSize || run.pageSize == .max else {
                 throw .invalid(
@@ -130,10 +130,9 @@ struct SelectExecutor {
     private func partitions(_ run: SelectRun, _ resume: PagingState?, _ space: inout Workspace) throws(ServerError) -> Int {
         let plan = select.plan
         guard case .keys(let restrictions) = plan.partition else { return 0 }
-        let partitions = try PartitionKeys.all(
-            restrictions, table: plan.table, values: run.values, context: &space.projector.context, limit: limits.maxCartesianProduct)
-        var ranges = try ClusteringKeys.ranges(
-            plan.clustering, table: plan.table, values: run.values, context: &space.projector.context, limit: limits.maxCartesianProduct)
+        let named = try keys(restrictions, run, &space)
+        let partitions = named.partitions
+        var ranges = named.ranges
         guard partitions.count * ranges.count <= limits.maxCartesianProduct else {
             throw .invalid(
                 "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs.")
@@ -175,6 +174,33 @@ struct SelectExecutor {
             if try space.projector.leavePartition() == .stop { return index }
         }
         return max(0, partitions.count - 1)
+    }
+
+    /// The partitions that the statement names, and the ranges of clustering keys in each, in stored order.
+    private func keys(
+        _ restrictions: [KeyRestriction], _ run: SelectRun, _ space: inout Workspace
+    ) throws(ServerError) -> (partitions: [[UInt8]], ranges: [KeyRange]) {
+        guard select.isLarge || run.values.bytes.count > QueryEngine.largeStatementBytes else {
+            return try keysHere(restrictions, run, &space)
+        }
+        var outcome: Result<(partitions: [[UInt8]], ranges: [KeyRange]), ServerError>?
+        Fiber.blocking(.read) {
+            do throws(ServerError) { outcome = .success(try keysHere(restrictions, run, &space)) } catch { outcome = .failure(error) }
+        }
+        guard let outcome else { throw ServerError(.serverError, "the keys were not computed") }
+        return try outcome.get()
+    }
+
+    private func keysHere(
+        _ restrictions: [KeyRestriction], _ run: SelectRun, _ space: inout Workspace
+    ) throws(ServerError) -> (partitions: [[UInt8]], ranges: [KeyRange]) {
+        let partitions = try PartitionKeys.all(
+            restrictions, table: select.plan.table, values: run.values, context: &space.projector.context,
+            limit: limits.maxCartesianProduct)
+        let ranges = try ClusteringKeys.ranges(
+            select.plan.clustering, table: select.plan.table, values: run.values, context: &space.projector.context,
+            limit: limits.maxCartesianProduct)
+        return (partitions, ranges)
     }
 
     /// Has the reads of the next partitions begun together.

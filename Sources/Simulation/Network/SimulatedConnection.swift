@@ -204,7 +204,10 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
         if isGone { return }
         if !bytes.isEmpty { outgoing.send(bytes) }
         if isClosing && held.isEmpty && !isReady { return close() }
-        if isWritable { resumeInput() }
+        if isWritable {
+            handler?.outputSent()
+            resumeInput()
+        }
     }
 
     /// Takes the answers from the handler and holds them until the writes they acknowledge are on disk.

@@ -41,6 +41,11 @@ public final class SimulatedNetwork: Network, @unchecked Sendable {
         connection.begin(makeHandler(connection))
     }
 
+    /// Now and then, so that what a long scan does happens between other things as it would.
+    public func yieldsNow() -> Bool { incarnation.world.random.happens(0.05) }
+
+    public var comparesAccessesOfFibers: Bool { true }
+
     public func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void) { loopStates[loop].execute(work) }
 
     public func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void) {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import Glibc
 import LinuxPlatform
 import Logging
@@ -84,6 +85,8 @@ struct ServerCommand: ParsableCommand {
         pthread_sigmask(SIG_BLOCK, &signals, nil)
         signal(SIGPIPE, SIG_IGN)
         ProcessLimits.raiseOpenFiles()
+        // Large answers get pages of their own, which go back to the system with them instead of leaving holes in the heap.
+        auspex_map_allocations(1 << 20)
         let cores = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let background = ThreadPools(
             compaction: configuration.concurrentCompactors, read: configuration.ioThreads > 0 ? configuration.ioThreads : cores * 4)
