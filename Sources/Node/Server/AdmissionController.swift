@@ -1,21 +1,21 @@
 import Synchronization
 
-/// Decides whether a request may begin: limits how many requests of clients wait for a disk, other nodes or a lock, and the memory of those and of
-/// answers that have not been sent.
+/// Admission control for client requests: limits how many wait for a disk, other nodes or a lock, and the bytes of
+/// those requests.
 ///
 /// **Thread safety**: all methods, from any thread.
 final class AdmissionController: Sendable {
-    /// Requests that may wait at once.
+    /// The maximum number of waiting requests.
     static let requestLimit = 4096
 
     private let requests = Atomic<Int>(0)
     private let bytes = Atomic<Int>(0)
     private let byteLimit: Int
 
-    /// - Parameter byteLimit: for the bytes of requests that wait (`native_transport_max_request_data_in_flight`).
+    /// - Parameter byteLimit: for the bytes of waiting requests (`native_transport_max_request_data_in_flight`).
     init(byteLimit: Int) { self.byteLimit = byteLimit }
 
-    /// Whether another request of so many bytes may begin; a single one however large it is.
+    /// Whether a request of this size may begin. If no bytes are in use, any size may.
     @inline(__always) func admits(bytes count: Int) -> Bool {
         let (present, waiting) = (bytes.load(ordering: .relaxed), requests.load(ordering: .relaxed))
         return waiting < AdmissionController.requestLimit && (present + count <= byteLimit || present == 0)
@@ -32,6 +32,6 @@ final class AdmissionController: Sendable {
         bytes.subtract(count, ordering: .relaxed)
     }
 
-    /// Requests that wait now.
+    /// The number of waiting requests.
     var waiting: Int { requests.load(ordering: .sequentiallyConsistent) }
 }
