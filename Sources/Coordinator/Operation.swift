@@ -7,7 +7,7 @@ public enum Outcome: Sendable {
     case done
     /// As `done`, but some partition has only hints: they must be durable before the client is told.
     case hinted
-    /// As `done`, but too few replicas are alive, so this many other nodes store hints for dead replicas.
+    /// As `done`, but too few replicas are alive, so this many fallback nodes store hints for dead ones.
     case sloppy(standIns: Int)
     /// The answers, in the order of the requested stretches. The list ends after the first answer that does not cover
     /// its stretch.

@@ -1,21 +1,21 @@
 import Cluster
 import DataModel
 
-/// A node that stores a hint for a dead replica.
+/// A fallback node: it stores a hint for a dead replica.
 struct StandIn: Equatable {
     let node: Int
     let replica: Int
 }
 
 extension ClusterView {
-    /// Chooses the nodes that store hints for the dead replicas of a token, in a keyspace with a sloppy quorum (Dynamo,
-    /// section 4.6).
+    /// Chooses the fallback nodes that store hints for the dead replicas of a token, in a keyspace with a sloppy quorum
+    /// (Dynamo, section 4.6).
     ///
     /// 1. Candidates are the nodes next on the ring that are alive, permanent, and neither replicas nor pending
-    ///    replicas of the token. Each stands in for one replica.
-    /// 2. If the keyspace or the level distinguishes data centers, the stand-in is in the replica's own. Racks without
-    ///    a live replica or another stand-in come first, as NetworkTopologyStrategy places replicas.
-    /// 3. A replica whose answer does not count for the level gets no stand-in.
+    ///    replicas of the token. Each stores hints for one replica.
+    /// 2. If the keyspace or the level distinguishes data centers, the fallback node is in the replica's own. Racks
+    ///    without a live replica or another fallback node come first, as NetworkTopologyStrategy places replicas.
+    /// 3. A replica whose answer does not count for the level gets no fallback node.
     ///
     /// - Parameter replicas: natural and pending.
     func standIns(

@@ -30,7 +30,7 @@ class WriteOperation: Operation {
 
     private var isMetByHints: Bool { consistency == .any && coordinator.limits.hintedHandoff }
 
-    /// Counter writes, transactions and logged batches never use stand-ins.
+    /// Counter writes, transactions and logged batches never use fallback nodes.
     private var mayBeSloppy: Bool { coordinator.limits.hintedHandoff && (type == .simple || type == .unloggedBatch) }
 
     /// Computes the recipients and required answers.

@@ -32,20 +32,20 @@ struct WritePlan {
     var groups: [Group] = []
     /// Remote nodes come before this one: they work while this node does.
     var targets: [Target] = []
-    /// The number of stand-ins that have stored their hints.
+    /// The number of fallback nodes that have stored their hints.
     var kept = 0
 
     init() {}
 
     /// - Parameters:
     ///   - isMetByHints: whether a hint counts as an answer.
-    ///   - mayBeSloppy: whether stand-ins may be used if too few replicas are alive and the keyspace allows it.
+    ///   - mayBeSloppy: whether fallback nodes may be used if too few replicas are alive and the keyspace allows it.
     /// - Throws: `unavailable` when too few replicas of some group are alive; `invalid` for an unknown table.
     init(
         _ parts: [PartitionedMutations.Part], _ consistency: Consistency, _ cluster: ClusterView, isMetByHints: Bool,
         mayBeSloppy: Bool = false
     ) throws(ServerError) {
-        // A recipient is a node index; the bits above 32 hold the index of the replica it stands in for, plus 1.
+        // A recipient is a node index; the bits above 32 hold the index of the dead replica, if any, plus 1.
         var order: [Int] = []
         var payloads: [Int: (mutations: [UInt8], groups: [Int])] = [:]
         for part in parts {
