@@ -6,8 +6,8 @@ import Synchronization
 
 /// The streaming sessions of this node: sstables set aside for other nodes to fetch.
 ///
-/// A session ends when it is closed or has been idle for `idle` nanoseconds. Until then its sstables keep their disk
-/// space even if compaction has replaced them.
+/// A session ends when it is closed, or when another one is opened after it has been idle for `idle` nanoseconds. Until
+/// then its sstables keep their disk space even if compaction has replaced them.
 ///
 /// **Thread safety**: all methods, from any thread.
 final class StreamSessions: Sendable {
