@@ -2,13 +2,14 @@ import Cluster
 import DataModel
 import Primitives
 
-/// What a coordinator knows of a table, from the schema.
+/// The properties of a table that a coordinator needs, from the schema.
 public struct TableRules: Sendable {
     public var keyspace: String
     public var speculativeRetry: SpeculativeRetry
-    /// Whether replicas that answered a read with old data are repaired before it is answered: reads at QUORUM are monotonic then.
+    /// Whether a read repairs the replicas that returned old data before it is answered. This makes reads at QUORUM
+    /// monotonic.
     public var repairsReads: Bool
-    /// Whether other nodes may keep a write for replicas that are down, and count like them.
+    /// Whether other nodes may store hints for dead replicas and count as their answers (sloppy quorum).
     public var isSloppy: Bool
 
     public init(
@@ -21,7 +22,7 @@ public struct TableRules: Sendable {
     }
 }
 
-/// Where a table's rows are, and how they are read.
+/// The replicas of a table and the rules for reading it.
 public final class TablePlacement: Sendable {
     public let replication: Replication
     public let table: ReplicaTable
@@ -34,29 +35,29 @@ public final class TablePlacement: Sendable {
     }
 }
 
-/// The cluster as a request sees it: members, who owns what, who is alive. Immutable; a change makes a new one.
+/// The cluster as a request sees it: members, token ownership, liveness. Immutable; every change creates a new view.
 ///
-/// A node is named by its index in `ring.nodes`, which means nothing in another view.
+/// A node is identified by its index in `ring.nodes`. The index is valid only for this view.
 public final class ClusterView: Sendable {
     public let ring: Ring
     /// This node's index.
     public let local: Int
     public let isAlive: [Bool]
-    /// Same data center as this node.
+    /// By index: whether the node is in this node's data center.
     public let isNear: [Bool]
-    /// Who is asked first, as of this view.
+    /// The order in which replicas are asked, as of this view.
     public let order: ReplicaOrder
-    /// The version of the cluster's metadata it shows.
+    /// The epoch of the cluster metadata that this view shows.
     public let epoch: UInt64
     private let placements: [UUID: TablePlacement]
 
     /// - Parameters:
-    ///   - local: this node's host id, which the ring names.
-    ///   - isAlive: by index; this node always is.
-    ///   - distance: by index; a greater number is asked later.
-    ///   - keyspaces: replication options of each, as the schema keeps them.
-    ///   - tables: all of them.
-    ///   - former: who owned what before the last change, as long as not all nodes know it.
+    ///   - local: this node's host id; the ring must contain it.
+    ///   - isAlive: by index; always true for this node.
+    ///   - distance: by index; nodes with a greater distance are asked later.
+    ///   - keyspaces: the replication options of each keyspace, as the schema stores them.
+    ///   - tables: all tables.
+    ///   - former: the ring before the last change, while not all nodes know the change.
     public init(
         ring: Ring, local: UUID, isAlive: [Bool], distance: [Int], keyspaces: [String: [String: String]],
         tables: [UUID: TableRules],
@@ -74,7 +75,7 @@ public final class ClusterView: Sendable {
             let strategy: ReplicationStrategy
             do throws(PlacementError) {
                 strategy = try ReplicationStrategy(options: options, dataCenters: ring.dataCenters)
-            } catch { strategy = .simple(factor: 1) }  // the planner refuses such options before they are kept
+            } catch { strategy = .simple(factor: 1) }  // the planner rejects such options before they are stored
             owners[name] = (
                 Replication(options: options, dataCenter: here, dataCenters: ring.dataCenters),
                 ReplicaTable(ring: ring, strategy: strategy, local: local, former: former)
@@ -99,15 +100,15 @@ public final class ClusterView: Sendable {
         epoch = other.epoch
     }
 
-    /// The same members and tables, of whom others live and are fast.
-    /// - Parameter scores: by index, as `ReplicaOrder` has them.
+    /// Returns a view with the same members and tables, but other liveness and latency scores.
+    /// - Parameter scores: by index, as in `ReplicaOrder`.
     public func with(isAlive: [Bool], scores: [Double], badnessThreshold: Double) -> ClusterView {
         ClusterView(self, isAlive: isAlive, order: order.with(scores: scores, badnessThreshold: badnessThreshold))
     }
 
     public func placement(of table: UUID) -> TablePlacement? { placements[table] }
 
-    /// Whether this node is the only one: nothing has to be asked of anybody.
+    /// Whether this node is the only one.
     public var isSingle: Bool { ring.nodes.count == 1 }
 
     /// The token of an engine key.
@@ -119,15 +120,16 @@ public final class ClusterView: Sendable {
         return placement.table.replicas(for: ClusterView.token(key)).contains(Int32(local))
     }
 
-    /// Replicas that live, in the order in which they are asked.
+    /// Returns the live replicas in the order in which they are asked.
     ///
-    /// - Parameter ofOneToken: equals stay as the ring has them, the primary first, so that each node is asked for its own share. Else equals are in
-    ///   an order of all nodes, so that the same replicas of another range come in the same order.
+    /// - Parameter ofOneToken: if true, equally good replicas keep the ring's order, the primary first, so that each
+    ///   node is asked for its own share. If false, they are in one order of all nodes, so that equal replica sets of
+    ///   different ranges compare equal.
     func sorted(_ nodes: some Sequence<Int32>, ofOneToken: Bool) -> [Int] {
         var result: [Int] = []
         for node in nodes where isAlive[Int(node)] { result.append(Int(node)) }
         if !ofOneToken {
-            // Each coordinator begins with its neighbor: all together spread their reads.
+            // Each coordinator starts with its neighbor, so that the coordinators together spread their reads.
             let count = ring.nodes.count
             result.sort { ($0 - local + count) % count < ($1 - local + count) % count }
         }
@@ -137,14 +139,14 @@ public final class ClusterView: Sendable {
 
     func dataCenter(_ node: Int) -> String { ring.nodes[node].location.dataCenter }
 
-    /// A range in stretches of equal live replicas, in order.
+    /// Splits a range into stretches with the same live replicas, in order.
     func stretches(table: UUID, _ range: KeyRange) -> [(range: KeyRange, replicas: [Int])] {
         guard let placement = placement(of: table) else { return [] }
         let first = range.start.withUnsafeBytes { $0.count >= 8 ? ClusterView.token($0) : .min }
         let last = range.end.withUnsafeBytes { $0.count >= 8 ? ClusterView.token($0) : .max }
         if first == last { return [(range, sorted(placement.table.replicas(for: first), ofOneToken: true))] }
         var result: [(range: KeyRange, replicas: [Int])] = []
-        // The ring's first range wraps: its tokens above the last boundary belong to it as well.
+        // The ring's first range wraps around: it also contains the tokens above the last boundary.
         var position = range.start
         for index in 0...placement.table.rangeCount {
             let isLast = index == placement.table.rangeCount

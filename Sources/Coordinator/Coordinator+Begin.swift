@@ -2,9 +2,10 @@ import DataModel
 import Messages
 import Primitives
 
-/// The operations a request may begin. Each gives the id under which its result comes as `Effect.finished`.
+/// The operations that a request may begin. Each returns the id under which its result arrives as `Effect.finished`.
 extension Coordinator {
-    /// Writes whole encoded mutations, of any number of partitions; a logged batch of more than one by way of the batchlog.
+    /// Writes whole encoded mutations of any number of partitions. A logged batch of several partitions goes through
+    /// the batchlog.
     public func write(
         _ mutations: [UInt8], consistency: Consistency, type: WriteType, cluster: ClusterView, now: Int64
     ) throws(ServerError) -> UInt64 {
@@ -20,11 +21,11 @@ extension Coordinator {
                 self, cluster: cluster, parts: parts, consistency: consistency, type: type, deadline: now + limits.writeTimeout), now: now)
     }
 
-    /// Applies what was written before and is kept somewhere: a logged batch, or hints for a node that is no longer a replica. When it
-    /// succeeds, what was kept can be removed.
+    /// Replays an earlier write that is still stored: a logged batch, or hints for a node that is no longer a replica.
+    /// After success the stored copy can be removed.
     /// - Parameters:
-    ///   - batch: what is kept, when it is a logged batch.
-    ///   - writtenAt: seconds since 1970, for hints this leaves.
+    ///   - batch: the stored batch; nil for hints.
+    ///   - writtenAt: seconds since 1970, for new hints that the replay leaves.
     public func replay(
         _ mutations: [UInt8], batch: LoggedBatch? = nil, writtenAt: UInt32, cluster: ClusterView, now: Int64
     ) throws(ServerError) -> UInt64 {
@@ -34,7 +35,8 @@ extension Coordinator {
             now: now)
     }
 
-    /// Sends to the other replicas what this node, leading a counter's update, has written already; its own answer is counted.
+    /// Sends the leader's new counter shards to the other replicas. The leader is this node and has written them
+    /// already; its own answer counts.
     public func replicateCounter(_ mutations: [UInt8], consistency: Consistency, cluster: ClusterView, now: Int64) throws(ServerError)
         -> UInt64
     {
@@ -56,7 +58,8 @@ extension Coordinator {
                 parts.map { CounterOperation(self, cluster: cluster, part: $0, consistency: consistency, deadline: deadline) }), now: now)
     }
 
-    /// Reads a range of keys; `isByKey` when it lies within one partition.
+    /// Reads a range of keys.
+    /// - Parameter isByKey: whether the range lies within one partition.
     public func read(_ command: ReadCommand, consistency: Consistency, cluster: ClusterView, isByKey: Bool, now: Int64) -> UInt64 {
         if isByKey, let placement = cluster.placement(of: command.table) {
             let token = command.range.start.withUnsafeBytes { ClusterView.token($0) }
@@ -72,10 +75,10 @@ extension Coordinator {
                 self, cluster: cluster, command: command, consistency: consistency, deadline: now + limits.rangeTimeout), now: now)
     }
 
-    /// Opens a round of Paxos; gives `Outcome.ballot`.
+    /// Opens a round of Paxos; the result is `Outcome.ballot`.
     /// - Parameters:
-    ///   - reading: what the transaction reads first.
-    ///   - deadline: of the whole transaction.
+    ///   - reading: the first read of the transaction.
+    ///   - deadline: the deadline of the whole transaction.
     public func prepare(
         _ key: PaxosKey, reading: ReadCommand? = nil, serial: Consistency, cluster: ClusterView, deadline: Int64, now: Int64
     ) throws(ServerError) -> UInt64 {
@@ -85,7 +88,7 @@ extension Coordinator {
             now: now)
     }
 
-    /// Closes a round; gives `Outcome.done` or `Outcome.contended`.
+    /// Closes a round; the result is `Outcome.done` or `Outcome.contended`.
     public func propose(
         _ key: PaxosKey, ballot: Ballot, value: [UInt8], serial: Consistency, commit: Consistency, cluster: ClusterView, deadline: Int64,
         now: Int64

@@ -2,27 +2,28 @@ import DataModel
 import Messages
 import Primitives
 
-/// The requests of one loop that need other nodes: a state machine without I/O.
+/// Coordinates the requests of one event loop that involve other nodes: a state machine without I/O.
 ///
-/// 1. `begin…` starts an operation; `receive`, `failed` and `advance` bring what happened and the time.
-/// 2. After each, `takeEffects` gives what is to be done, in order.
-/// 3. This node is asked like any other: a `send` to it is carried out by a call.
+/// 1. `write`, `read` and the other methods that call `begin` start an operation. `receive` and `advance` feed replies
+///    and the time.
+/// 2. After each call, `takeEffects` returns the effects to perform, in order.
+/// 3. This node is asked like any other: a `send` to it is performed by a local call.
 ///
 /// **Thread safety**: its loop only.
 public final class Coordinator {
     public enum Effect {
-        /// Ask a node; `id` comes back with its reply. After `timeout` microseconds nobody waits for it. `epoch` is the version of the metadata
-        /// by which it was chosen, nil when it does not matter.
+        /// Send a request to a node; its reply comes back with `id`. It expires after `timeout` microseconds. `epoch`
+        /// is the version of the metadata by which the node was chosen; nil when it does not matter.
         case send(PeerRequest, to: UUID, id: UInt64, timeout: Int64, epoch: UInt64?)
-        /// Keep mutations for a node that missed them; `writtenAt`, in seconds since 1970, when that is not now.
+        /// Store a hint with mutations that the node missed. `writtenAt`: seconds since 1970; nil means now.
         case hint(UUID, mutations: [UInt8], writtenAt: UInt32?, operation: UInt64)
-        /// Nodes answered reads so fast.
+        /// Measured latencies of nodes that answered reads.
         case latencies([ReadLatency])
-        /// The operation has its result. With a refusal, beginning it again later may succeed.
+        /// The operation has its result. With a refusal, starting it again later may succeed.
         case finished(operation: UInt64, Result<Outcome, ServerError>, Refusal?)
     }
 
-    /// Why replicas did nothing of what they were asked.
+    /// The reason why replicas refused a request without doing anything.
     public enum Refusal: Sendable {
         /// They know newer members of the cluster.
         case newerMembers
@@ -36,7 +37,7 @@ public final class Coordinator {
         let operation: Operation
         let node: Int
         let tag: Int
-        /// When, where the time until its reply is measured; else -1.
+        /// The send time, if the latency is measured; else -1.
         let sentAt: Int64
     }
 
@@ -49,16 +50,16 @@ public final class Coordinator {
     private var asked: [UInt64: Asked] = [:]
     private var nextID: UInt64
     private var active = 0
-    /// Of the last event.
+    /// The time of the last event.
     private var time: Int64 = 0
     private var timers = DeadlineQueue()
     private var latencies = ReadLatencies()
-    /// Of reads by key, whole, by table.
+    /// The latencies of whole reads by key, by table.
     private var tableLatencies: [UUID: TableLatencies] = [:]
-    /// For metrics: read repairs done, speculative reads sent, hints made.
+    /// Counts for metrics: read repairs, speculative reads, hints and so on.
     public private(set) var counters = CoordinatorCounters()
 
-    /// - Parameter firstID: of requests; coordinators of one node must not share ids.
+    /// - Parameter firstID: the first request id; the coordinators of one node must not share ids.
     public init(local: UUID, clock: HybridClock, limits: CoordinatorLimits, seed: UInt64, firstID: UInt64 = 1) {
         self.local = local
         self.clock = clock
@@ -73,15 +74,15 @@ public final class Coordinator {
         return taken
     }
 
-    /// The effects there are, in place of what `taken` has, which must be nothing: its room is used for those that come.
+    /// Moves the pending effects into `taken`, which must be empty; its capacity is reused for the next effects.
     public func takeEffects(into taken: inout [Effect]) { swap(&taken, &effects) }
 
     public var hasEffects: Bool { !effects.isEmpty }
     /// Operations begun and not finished.
     public var activeCount: Int { active }
-    /// Requests that have no reply yet, also of operations that have their result.
+    /// Requests without a reply, including those of finished operations.
     public var outstandingCount: Int { asked.count }
-    /// When `advance` wants to be called next, in monotonic microseconds.
+    /// The time at which `advance` must be called next, in monotonic microseconds.
     public var nextDeadline: Int64? { timers.first }
 
     // MARK: Operations
@@ -96,12 +97,12 @@ public final class Coordinator {
             return operation.id
         }
         operation.start(now: now)
-        // What has ended meanwhile, and waits for no answer, is not kept.
+        // An operation that has already finished and waits for no reply is not stored.
         if !operation.isFinished || operation.outstanding > 0 { timers.add(operation) }
         return operation.id
     }
 
-    /// Begins an operation that is part of `outer`, which gets its result by a call.
+    /// Begins an operation that is part of `outer` and reports its result by a call.
     func beginInner(_ operation: Operation, of outer: Operation, now: Int64, _ done: @escaping (Result<Outcome, ServerError>, _ now: Int64) -> Void) {
         operation.outer = outer
         operation.whenFinished = done
@@ -143,13 +144,13 @@ public final class Coordinator {
                 epoch: operation.cluster.epoch))
     }
 
-    /// Asks a node for something whose answer nobody waits for.
+    /// Sends a request whose reply is ignored.
     func tell(_ request: PeerRequest, to node: UUID) {
         effects.append(.send(request, to: node, id: nextID, timeout: limits.writeTimeout, epoch: nil))
         nextID += 1
     }
 
-    /// Gives an operation more time.
+    /// Extends an operation's deadline.
     func postpone(_ operation: Operation, until deadline: Int64) {
         operation.deadline = deadline
         timers.move(operation)
@@ -166,14 +167,14 @@ public final class Coordinator {
         timers.move(operation)
     }
 
-    /// A number from 0 to below `limit`.
+    /// A random number from 0 up to, but not including, `limit`.
     public func randomNumber(below limit: UInt64) -> UInt64 { random.next() % limit }
 
     func count(_ change: (inout CoordinatorCounters) -> Void) { change(&counters) }
 
     // MARK: Events
 
-    /// A node's reply to request `id`; ignored when nobody waits for it any more.
+    /// Processes a node's reply to request `id`; ignored when the request has expired.
     public func receive(_ reply: PeerReply, id: UInt64, now: Int64) {
         guard let asked = asked.removeValue(forKey: id) else { return }
         time = now
@@ -187,12 +188,12 @@ public final class Coordinator {
         settle(asked.operation)
     }
 
-    /// An operation that waits for nothing any more need not be kept until its deadline.
+    /// Removes a finished operation that waits for no more replies, instead of keeping it until its deadline.
     private func settle(_ operation: Operation) {
         if operation.isFinished && operation.outstanding == 0 { timers.remove(operation) }
     }
 
-    /// The time is now `now`: operations that waited for it go on, those that are late end.
+    /// Advances the time to `now`: wakes operations whose wake time has come and expires those past their deadline.
     public func advance(now: Int64) {
         time = now
         while let operation = timers.take(until: now) {
@@ -207,7 +208,7 @@ public final class Coordinator {
         }
     }
 
-    /// Nobody waits for what an operation still has outstanding.
+    /// Drops the requests of an expired operation that have no reply.
     private func forget(_ operation: Operation, now: Int64) {
         guard operation.outstanding > 0 else { return }
         defer { if limits.latencyInterval > 0 { tellLatencies(operation.cluster, now: now) } }
@@ -219,11 +220,11 @@ public final class Coordinator {
 
     // MARK: Latencies
 
-    /// How long reads of a table take, as far as its option wants to know.
+    /// Returns the latencies of a table's reads, as its `speculative_retry` needs them.
     func latencies(of table: UUID, _ placement: TablePlacement) -> TableLatencies {
         let policy = placement.rules.speculativeRetry
         if let known = tableLatencies[table], known.follows(policy) { return known }
-        // Tables that were dropped are forgotten with the rest.
+        // Clears all tables, including dropped ones.
         if tableLatencies.count >= Coordinator.tablesMeasured { tableLatencies = [:] }
         let fresh = TableLatencies(policy, otherwise: limits.speculativeDelay)
         tableLatencies[table] = fresh
@@ -235,7 +236,7 @@ public final class Coordinator {
     private func measure(_ asked: Asked, _ reply: PeerReply, now: Int64) {
         var latency = now - asked.sentAt
         if case .failed(let reason, _) = reply {
-            // No fault of its own; and what fails at once must not pass for fast.
+            // These refusals say nothing about latency. Other errors must not make a node look fast.
             if reason == .ringChanged || reason == .unknownTable { return }
             latency = max(latency, limits.speculativeDelay)
         }
@@ -243,7 +244,8 @@ public final class Coordinator {
         tellLatencies(asked.operation.cluster, now: now)
     }
 
-    /// A node has not answered a read for so long: the next read need not wait for it again.
+    /// Counts a read that a node has not answered for `time` as a latency, so that the next read does not wait for it
+    /// again.
     func isSilent(_ node: Int, in cluster: ClusterView, for time: Int64, now: Int64) {
         guard limits.latencyInterval > 0 else { return }
         latencies.add(time, of: node, in: cluster)
@@ -255,7 +257,7 @@ public final class Coordinator {
     }
 }
 
-/// What coordinators did, since the start.
+/// What coordinators have done since the start.
 public struct CoordinatorCounters: Sendable {
     public var readRepairs = 0
     public var digestMismatches = 0
@@ -266,9 +268,9 @@ public struct CoordinatorCounters: Sendable {
     public init() {}
 }
 
-/// Operations by when they want to be told next, earliest first: a binary heap.
+/// A binary heap of operations by their next wake time or deadline, earliest first.
 ///
-/// An operation stands in it once, and knows its place.
+/// Each operation is in the heap at most once and stores its own position.
 struct DeadlineQueue {
     private struct Entry {
         let time: Int64
@@ -290,7 +292,7 @@ struct DeadlineQueue {
         rise(from: heap.count - 1)
     }
 
-    /// After an operation's times have changed; nothing, when it is not in the queue.
+    /// Moves an operation whose times have changed; does nothing if it is not in the queue.
     mutating func move(_ operation: Operation) {
         if operation.timerPlace < 0 { return }
         remove(operation)
@@ -334,7 +336,7 @@ struct DeadlineQueue {
         heap[parent].operation.timerPlace = parent
     }
 
-    /// The earliest, when its time has come.
+    /// Removes and returns the earliest operation whose time has come.
     mutating func take(until now: Int64) -> Operation? {
         guard let first = heap.first, first.time <= now else { return nil }
         remove(first.operation)

@@ -1,7 +1,7 @@
 import DataModel
 import Messages
 
-/// What clients are told when replicas are missing, late or failing: the native protocol's errors with their counts.
+/// Errors for clients when replicas are missing, late or failing: the native protocol's errors with their counts.
 enum CoordinatorErrors {
     static func unavailable(_ consistency: Consistency, required: Int, alive: Int) -> ServerError {
         ServerError(
@@ -10,7 +10,8 @@ enum CoordinatorErrors {
     }
 
     static func writeTimeout(_ consistency: Consistency, _ type: WriteType, received: Int, required: Int) -> ServerError {
-        // As many answers as are required, and still late, happens when they are of the wrong data center; drivers expect fewer.
+        // Enough answers can still be too late when they come from the wrong data center. Drivers expect fewer than
+        // required.
         let shown = received >= required ? required - 1 : received
         return ServerError(
             .writeTimeout, "Operation timed out - received only \(shown) responses.",
@@ -46,7 +47,7 @@ enum CoordinatorErrors {
 }
 
 extension ServerError {
-    /// The same of a read: its rounds of Paxos are nothing that its client would call a write.
+    /// The same error for a read: a serial read must not report its Paxos rounds as a write.
     var ofRead: ServerError {
         var error = self
         switch detail {

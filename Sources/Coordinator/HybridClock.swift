@@ -1,19 +1,19 @@
 import Glibc
 import Synchronization
 
-/// The clock of write timestamps: microseconds since 1970, greater at every call, close to the wall clock.
+/// The clock for write timestamps: microseconds since 1970, strictly increasing, close to the wall clock.
 ///
-/// A hybrid logical clock (Kulkarni et al. 2014) in one integer: where the wall clock stands still or steps back, the last timestamp
-/// plus one is given instead. `observe` takes over a timestamp seen elsewhere, unless it is too far ahead to be believed.
+/// A hybrid logical clock (Kulkarni et al. 2014) in one integer: when the wall clock stands still or steps back, it
+/// returns the last timestamp plus one. `observe` adopts a timestamp from another node, unless it is too far ahead.
 ///
-/// **Thread safety**: any thread; one atomic operation a call.
+/// **Thread safety**: any thread; one atomic operation per call.
 public final class HybridClock: Sendable {
     private let last = Atomic<Int64>(0)
     private let wallClock: @Sendable () -> Int64
-    /// How far ahead of the wall clock a timestamp from elsewhere may be and still be followed, in microseconds.
+    /// The most that an observed timestamp may be ahead of the wall clock, in microseconds.
     public let maximumSkewMicroseconds: Int64
 
-    /// - Parameter wallClock: microseconds since 1970; replaced by tests and simulations.
+    /// - Parameter wallClock: microseconds since 1970; tests and simulations replace it.
     public init(
         maximumSkewMicroseconds: Int64 = 500_000, wallClock: @escaping @Sendable () -> Int64 = HybridClock.systemMicroseconds
     ) {
@@ -21,7 +21,7 @@ public final class HybridClock: Sendable {
         self.wallClock = wallClock
     }
 
-    /// A timestamp greater than all given before.
+    /// Returns a timestamp greater than all earlier ones.
     @inline(__always) public func next() -> Int64 {
         let now = wallClock()
         var seen = last.load(ordering: .relaxed)
@@ -33,11 +33,11 @@ public final class HybridClock: Sendable {
         }
     }
 
-    /// The wall clock, which may repeat itself.
+    /// The wall clock, which may return the same value twice.
     public var nowMicroseconds: Int64 { wallClock() }
 
-    /// Follows a timestamp from elsewhere.
-    /// - Returns: false when it is too far ahead of the wall clock; then the clock stays as it was.
+    /// Advances the clock to a timestamp from another node.
+    /// - Returns: false, with the clock unchanged, when the timestamp is too far ahead of the wall clock.
     @discardableResult public func observe(_ timestamp: Int64) -> Bool {
         let now = wallClock()
         guard timestamp <= now || timestamp - now <= maximumSkewMicroseconds else { return false }

@@ -2,49 +2,51 @@ import DataModel
 import Messages
 import Primitives
 
-/// What a finished operation gives to whoever began it.
+/// The result of an operation.
 public enum Outcome: Sendable {
     case done
-    /// As `done`, but of some partition there are only hints: they must be on the disk before anybody is told.
+    /// As `done`, but some partition has only hints: they must be durable before the client is told.
     case hinted
-    /// As `done`, but where too few replicas live so many other nodes keep the write for them, on their disks.
+    /// As `done`, but too few replicas are alive, so this many fallback nodes store hints for dead ones.
     case sloppy(standIns: Int)
-    /// Answers in the order of the stretches asked for; a later one is missing when an earlier one was not covered to its end.
+    /// The answers, in the order of the requested stretches. The list ends after the first answer that does not cover
+    /// its stretch.
     case read([ReadAnswer])
-    /// A round of Paxos is open under this ballot; nothing unfinished is left from before.
-    /// - found: what was to be read, when a quorum of the replicas holds the same of it.
+    /// A Paxos round is open under this ballot; no unfinished proposal is left.
+    /// - found: the requested row, if a quorum of the replicas returned the same one.
     case ballot(Ballot, found: ReadAnswer?)
-    /// A proposal lost to another's round and was accepted nowhere: the transaction may begin anew.
+    /// A proposal lost to another ballot and was accepted nowhere: the transaction may start again.
     case contended
 }
 
-/// How long things may take, in microseconds, and how often they are tried.
+/// Timeouts in microseconds, and other limits of a coordinator.
 public struct CoordinatorLimits: Sendable {
     public var readTimeout: Int64 = 5_000_000
     public var rangeTimeout: Int64 = 10_000_000
     public var writeTimeout: Int64 = 2_000_000
     public var counterTimeout: Int64 = 5_000_000
     public var casContentionTimeout: Int64 = 1_800_000
-    /// After which a replica that is silent is no longer waited for alone.
+    /// The time after which another replica is asked in addition to a silent one.
     public var speculativeDelay: Int64 = 50_000
-    /// How often it is told how fast replicas answer (`Effect.latencies`); 0: never, and nothing is measured.
+    /// The interval at which `Effect.latencies` reports read latencies; 0: never, and nothing is measured.
     public var latencyInterval: Int64 = 0
-    /// Operations at once on one loop; beyond it the node sheds.
+    /// The maximum number of concurrent operations on one loop; beyond it requests fail as overloaded.
     public var operations = 20_000
-    /// Whether replicas that miss a write get it later.
+    /// Whether hints are stored for replicas that miss a write.
     public var hintedHandoff = true
 
     public init() {}
 }
 
-/// One thing a client asked for that needs other nodes: a state machine driven by its coordinator.
+/// One client operation that involves other nodes: a state machine driven by its coordinator.
 ///
-/// Subclasses ask replicas through `ask`, and end with `finish` exactly once; what comes after is for late replies.
+/// Subclasses send requests with `ask` and call `finish` exactly once. Events after `finish` only handle late replies.
 class Operation {
     /// Set when the operation is begun.
     final var id: UInt64 = 0
     final private(set) var isFinished = false
-    /// A replica that knows newer members did nothing of what it was asked: begun anew by them the operation may succeed.
+    /// Whether a replica refused because it knows newer members. Starting the operation again with the new members may
+    /// succeed.
     final var wasRefusedByNewerMembers = false
     /// A replica did not know a table.
     final var hasMetUnknownTable = false
@@ -52,19 +54,19 @@ class Operation {
     final var viewLacksTable = false
     /// Requests of this operation that have no reply yet.
     final var outstanding = 0
-    /// Where it stands in the queue of deadlines; -1: nowhere.
+    /// The position in `DeadlineQueue`; -1: not in the queue.
     final var timerPlace = -1
-    /// When it wants to be woken, if that is before its deadline.
+    /// The time at which the operation wants to be woken, if before its deadline.
     final var wakeAt = Int64.max
-    /// The operation that this one is part of, until it has its result.
+    /// The operation that this one is part of, until this one has its result.
     final var outer: Operation?
-    /// Takes the result of an operation that is part of another.
+    /// Receives the result of an operation that is part of another.
     final var whenFinished: ((Result<Outcome, ServerError>, _ now: Int64) -> Void)?
-    /// Ids of all requests of this operation.
+    /// The ids of all requests of this operation.
     final var requests: [UInt64] = []
     let cluster: ClusterView
     unowned let coordinator: Coordinator
-    /// Monotonic microseconds at which the operation gives up.
+    /// The monotonic time, in microseconds, at which the operation gives up.
     final var deadline: Int64
 
     init(_ coordinator: Coordinator, cluster: ClusterView, deadline: Int64) {
@@ -73,15 +75,15 @@ class Operation {
         self.deadline = deadline
     }
 
-    /// Why the operation would end at once, without asking anybody.
+    /// The error with which the operation would fail before it sends anything; nil if none.
     var refusal: ServerError? { nil }
-    /// Sends the first requests, or ends at once.
+    /// Sends the first requests, or finishes at once.
     func start(now: Int64) {}
-    /// A replica answered request `tag`, or will not (`.failed`).
+    /// Processes a replica's reply to the request with this tag; `.failed` when there will be none.
     func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {}
-    /// The time of `wake(at:)` has come.
+    /// Called at the time set with `wake(at:)`.
     func woken(now: Int64) {}
-    /// The deadline has come; ends the operation if it has not ended.
+    /// Called at the deadline; finishes the operation if it has not finished.
     func expire(now: Int64) {}
 
     final func ask(_ node: Int, _ request: PeerRequest, tag: Int, now: Int64) {
@@ -89,7 +91,7 @@ class Operation {
         coordinator.send(request, of: self, to: node, tag: tag, now: now)
     }
 
-    /// Has `woken` called then; an earlier call counts no more.
+    /// Schedules a call of `woken`; replaces an earlier schedule.
     final func wake(at time: Int64) { coordinator.wake(self, at: time) }
 
     final func finish(_ result: Result<Outcome, ServerError>) {

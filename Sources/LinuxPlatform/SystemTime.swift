@@ -1,7 +1,7 @@
 import Glibc
 import Platform
 
-/// The machine's clocks.
+/// The system clocks.
 public struct SystemTime: TimeSource {
     public init() {}
 

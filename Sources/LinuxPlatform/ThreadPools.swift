@@ -3,12 +3,12 @@ import Glibc
 import Platform
 import Synchronization
 
-/// Threads for background work: some for each kind, started when first needed.
+/// Thread pools for background work: one per kind, with threads started on demand.
 ///
-/// **Thread safety**: `run` from any thread. `stop` lets what has begun finish and drops the rest.
+/// **Thread safety**: `run` from any thread. `stop` waits for running work and drops queued work.
 public final class ThreadPools: Background {
     private final class Pool: @unchecked Sendable {
-        // SAFETY: `queue`, `idle`, `threads`, `stopping` are touched only with `mutex` held.
+        // SAFETY: `queue`, `head`, `idle`, `threads` and `stopping` are accessed only with `mutex` held.
         private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
         private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
         private var queue: [@Sendable () -> Void] = []
@@ -85,7 +85,7 @@ public final class ThreadPools: Background {
                     queue.removeAll(keepingCapacity: true)
                     head = 0
                 } else if head >= 1024 && head * 2 >= queue.count {
-                    // A queue that never runs empty must not keep what was done.
+                    // A queue that never becomes empty must not keep finished entries.
                     queue.removeFirst(head)
                     head = 0
                 }
@@ -112,9 +112,9 @@ public final class ThreadPools: Background {
     private let pools: [Pool]
 
     /// - Parameters:
-    ///   - flush: threads that write memtables out.
-    ///   - compaction: threads that merge tables.
-    ///   - read: threads for requests that have to wait for the disk.
+    ///   - flush: threads that write memtables to sstables.
+    ///   - compaction: threads that merge sstables.
+    ///   - read: threads for requests that wait for the disk.
     public init(flush: Int = 1, compaction: Int = 1, read: Int = 8) {
         pools = [
             Pool(limit: max(1, flush), name: "flush"), Pool(limit: max(1, compaction), name: "compaction"),

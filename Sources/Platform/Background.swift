@@ -1,13 +1,13 @@
 import Synchronization
 
-/// Runs work that may wait and take long, off the request path.
+/// Runs long or waiting work off the request path.
 public protocol Background: Sendable {
-    /// Runs `work` some time soon, on another thread than the caller's.
+    /// Runs `work` soon, on a thread other than the caller's.
     func run(_ kind: BackgroundKind, _ work: @escaping @Sendable () -> Void)
-    /// Lets the calling background thread, or the fiber that runs here, wait.
+    /// Pauses the calling fiber, or the calling background thread.
     func sleep(nanoseconds: UInt64)
-    /// Lets the calling background thread, or the fiber that runs here, wait until somebody calls `resume`, perhaps before `register` has returned. No lock
-    /// may be held meanwhile.
+    /// Makes the calling fiber, or the calling background thread, wait until `resume` is called, possibly before
+    /// `register` has returned. No lock may be held meanwhile.
     func wait(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void)
 }
 
@@ -24,20 +24,21 @@ extension Background {
     }
 }
 
-/// Set once, by any thread.
+/// A flag that any thread may set once.
 private final class Flag: Sendable {
     private let value = Atomic<Bool>(false)
     var isSet: Bool { value.load(ordering: .acquiring) }
     func set() { value.store(true, ordering: .releasing) }
 }
 
-/// Kinds of background work; each has threads of its own, so that one does not wait for another.
+/// The kinds of background work. Each has its own threads, so that one kind does not delay another.
 public enum BackgroundKind: Int, Sendable, CaseIterable {
-    /// `read` is for requests that wait for a disk. `control` is for what the node does for itself and waits long for: joining, schema, hints.
+    /// `read`: for requests that wait for a disk. `control`: long waits of the node itself, such as joining, schema
+    /// changes and hints.
     case flush, compaction, read, sync, control
 }
 
-/// Runs everything at once in the caller: for tests and tools that want one thread.
+/// Runs all work at once in the caller, for single-threaded tests and tools.
 public struct InlineBackground: Background {
     public init() {}
     public func run(_ kind: BackgroundKind, _ work: @escaping @Sendable () -> Void) { work() }

@@ -2,11 +2,13 @@
     import Glibc
 #endif
 
-/// Lets one of several threads do what all of them wait for, and wakes the others together when it is done.
+/// Lets one of several threads do work that all of them wait for, and wakes the others together when it is done.
 ///
-/// A mutex would do, but hands itself from one waiter to the next, a wake-up each: with 32 writers that chain takes longer than the sync they wait for.
+/// A mutex would pass from one waiter to the next with a wake-up each; with 32 writers that chain takes longer than the
+/// sync they wait for.
+///
 /// **Thread safety**: all methods, from any thread.
-/// SAFETY: `@unchecked` because `isTaken` is touched only with `mutex` held.
+/// SAFETY: `@unchecked` because `isTaken` is accessed only with `mutex` held.
 public final class SharedTurn: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -24,9 +26,9 @@ public final class SharedTurn: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    /// Waits for the turn, or until what it is for is done.
-    /// - Parameter isDone: asked before waiting and whenever a turn ends.
-    /// - Returns: true when the turn is the caller's, who must `leave`; false when nothing is left to do.
+    /// Waits for the turn, or until the work is done.
+    /// - Parameter isDone: called before waiting and whenever a turn ends.
+    /// - Returns: true when the caller has the turn and must call `leave`; false when the work is done.
     public func take(unless isDone: () -> Bool) -> Bool {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
@@ -40,7 +42,7 @@ public final class SharedTurn: @unchecked Sendable {
         }
     }
 
-    /// Waits until `isDone`, which is asked before waiting and at every `wake`.
+    /// Waits until `isDone` returns true; it is called before waiting and at every `wake`.
     func wait(until isDone: () -> Bool) {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }

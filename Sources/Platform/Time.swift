@@ -1,13 +1,13 @@
-/// Where time comes from.
+/// A source of time.
 public protocol TimeSource: Sendable {
-    /// Microseconds since 1970 by the wall clock; may jump.
+    /// The wall clock in microseconds since 1970; may jump.
     func wallMicroseconds() -> Int64
-    /// Nanoseconds of a clock that only goes forward.
+    /// A monotonic clock in nanoseconds.
     func monotonicNanoseconds() -> UInt64
 }
 
 extension TimeSource {
-    /// Seconds since 1970, the unit of times to live and local deletion times.
+    /// Seconds since 1970, the unit of TTLs and local deletion times.
     public func wallSeconds() -> UInt32 { UInt32(clamping: wallMicroseconds() / 1_000_000) }
 }
 

@@ -4,28 +4,28 @@ import Primitives
 import Storage
 import Synchronization
 
-/// The batchlog of this node: logged batches of other coordinators, kept until those have them removed.
+/// The batchlog of this node: logged batches of other coordinators, stored until those remove them.
 ///
-/// 1. `store` keeps a batch, `remove` forgets it. A copy of a batch that comes after its removal is not kept: the removal is a deletion with the
-///    batch's own time, which wins.
-/// 2. `look` finds what is still there: batches whose coordinators have died, or did not reach a replica.
-/// 3. Batches lie in the order of their creation. A look begins where the last one found the first batch; a batch that comes with a time before
-///    that takes the next look back to it. So what was removed long ago is not read again each time.
+/// 1. `store` keeps a batch, `remove` deletes it. A copy that arrives after the removal has no effect: the removal is a
+///    deletion with the batch's own timestamp, and the deletion wins.
+/// 2. `look` finds the batches that remain: their coordinators died or did not reach a replica.
+/// 3. Batches are ordered by creation time. A look starts at the first batch the previous look found; a batch that is
+///    stored with an earlier time moves that start back. So old, removed batches are not read again each time.
 ///
 /// **Thread safety**: all methods, from any thread; one `look` at a time.
 public final class BatchLog: Sendable {
-    /// The table that holds the batches, of this node only. Part of the file format; do not change.
+    /// The local table that holds the batches. Part of the file format; do not change.
     public static let table = UUID(high: 0x6175_7370_6578_4241, low: 0x8054_4348_0000_0001)
     public static let directoryName = "system/batches-" + String(table.description.filter { $0 != "-" })
-    /// Until when a copy of a removed batch may come, in seconds; the removal is remembered for as long.
+    /// How long a copy of a removed batch may still arrive, in seconds; removals are kept that long.
     static let graceSeconds: UInt32 = 3600
-    /// The form of a stored batch. Part of the file format; do not change.
+    /// The format version of a stored batch. Part of the file format; do not change.
     private static let version: UInt8 = 1
 
     private struct Place {
-        /// No batch is older.
+        /// No stored batch is older.
         var first = Int64.min
-        /// The oldest batch that came during the present look.
+        /// The oldest batch stored during the current look.
         var late = Int64.max
     }
 
@@ -35,17 +35,18 @@ public final class BatchLog: Sendable {
 
     public init(replica: LocalReplica) { self.replica = replica }
 
-    /// Batches kept since the start.
+    /// Batches stored since the start.
     public var stored: Int { storedCount.load(ordering: .relaxed) }
 
-    /// Opens the table of the batches.
+    /// Opens the table that holds the batches.
     public static func open(_ engine: StorageEngine) throws(StorageError) {
         var options = TableStoreOptions()
         options.gcGraceSeconds = graceSeconds
         try engine.openTable(table, name: directoryName, options: options)
     }
 
-    /// - Throws: `unknownTable` when this node does not know a table of the batch: it would take it for one that was dropped.
+    /// Stores a batch.
+    /// - Throws: `unknownTable` when this node does not know a table of the batch: a replay would treat it as dropped.
     public func store(_ batch: LoggedBatch) throws(ReplicaError) {
         if let unknown = unknownTable(batch.mutations) { throw .unknownTable(unknown) }
         var mutation = MutationWriter(capacity: batch.mutations.count + 128)
@@ -59,7 +60,8 @@ public final class BatchLog: Sendable {
         mutation.endTable()
         try replica.apply(mutation)
         storedCount.add(1, ordering: .relaxed)
-        // After it is there: a look that began before either finds it, or is followed by one that does.
+        // Update after the write: a look that began earlier either finds the batch, or the next look starts early
+        // enough.
         place.withLock { place in
             place.first = min(place.first, batch.key.created)
             place.late = min(place.late, batch.key.created)
@@ -71,7 +73,7 @@ public final class BatchLog: Sendable {
             var reader = MutationReader(bytes)
             do throws(ByteError) {
                 while try reader.nextTable() { if replica.engine.table(reader.table) == nil { return reader.table } }
-            } catch { return nil }  // not reached: the request was checked when it came
+            } catch { return nil }  // unreachable: the request was checked on arrival
             return nil
         }
     }
@@ -86,11 +88,11 @@ public final class BatchLog: Sendable {
         try replica.apply(mutation)
     }
 
-    /// Visits the batches that were created before `limit`, in order, some at a time. Waits for the disk.
+    /// Visits the batches created before `limit`, in order, page by page. Waits for the disk.
     /// - Parameters:
-    ///   - pageBytes: after which a page is full; it has one batch at least.
-    ///   - pageCount: the most batches of a page.
-    ///   - visit: gets a page, may remove its batches, and says whether it wants the next.
+    ///   - pageBytes: the size at which a page is full; a page has at least one batch.
+    ///   - pageCount: the maximum number of batches per page.
+    ///   - visit: gets a page, may remove its batches, and returns whether to continue.
     public func look(
         before limit: Int64, pageBytes: Int, pageCount: Int, _ visit: ([LoggedBatch]) throws(ReplicaError) -> ScanStep
     ) throws(ReplicaError) {
@@ -110,7 +112,7 @@ public final class BatchLog: Sendable {
         place.withLock { $0.first = min(first ?? limit, $0.late) }
     }
 
-    /// Reads a page, and leaves in `range` what comes after it.
+    /// Reads a page and moves `range` past it.
     private func read(_ range: inout KeyRange, _ pageBytes: Int, _ pageCount: Int) throws(ReplicaError) -> [LoggedBatch] {
         var page: [LoggedBatch] = []
         var bytes = 0
@@ -137,7 +139,7 @@ public final class BatchLog: Sendable {
 
     // MARK: Form
 
-    /// The first bytes of the keys of batches created at a time: what is a token elsewhere.
+    /// The first 8 bytes of the keys of batches created at a time; in place of a token.
     private static func prefix(_ created: Int64) -> [UInt8] {
         var out = ByteWriter(capacity: 8)
         out.writeBE(UInt64(bitPattern: created) ^ (1 << 63))

@@ -4,8 +4,8 @@ import Primitives
 import Storage
 
 extension LocalReplica {
-    /// What this node holds of a stretch of keys, for a coordinator that compares it with what others hold.
-    /// - Parameter excluded: numbers of files that are left out.
+    /// Reads a range of keys of this node, for a coordinator that compares it with the answers of others.
+    /// - Parameter excluded: ids of sstables to leave out.
     public func answer(_ command: ReadCommand, excluding excluded: Set<UInt32> = []) throws(ReplicaError) -> ReadAnswer {
         guard let table = engine.table(command.table) else { throw .unknownTable(command.table) }
         let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)
@@ -31,7 +31,7 @@ extension LocalReplica {
         } catch { throw LocalReplica.convert(error) }
         let coveredTo: [UInt8]? = isFull ? (command.reversed ? lastKey : lastKey + [0]) : nil
         if command.reversed {
-            // Whoever merges answers goes upwards.
+            // Answers are merged in ascending order.
             var upwards = MutationWriter(capacity: out.count + 64)
             for place in places.reversed() { upwards.out.write(UnsafeRawBufferPointer(rebasing: out.out.bytes[place])) }
             swap(&out, &upwards)
@@ -42,8 +42,8 @@ extension LocalReplica {
         return answer
     }
 
-    /// Adds the range tombstones of a stretch to an answer. After the rows: a deletion that came in between hides rows that were read, never the other way
-    /// round.
+    /// Adds the range tombstones of a range to an answer. Must run after reading the rows: a deletion applied in
+    /// between then hides rows that were read, and a newer row is never hidden by accident.
     private func addDeletions(
         to out: inout MutationWriter, in range: KeyRange, _ command: ReadCommand, of table: TableStore,
         excluding excluded: Set<UInt32> = []
@@ -57,7 +57,7 @@ extension LocalReplica {
         }
     }
 
-    /// The answer to a read of one key: the same bytes as of a scan of it.
+    /// Answers a read of one key with the same bytes as a scan of it.
     private func answer(_ command: ReadCommand, of table: TableStore, purge: PurgeRule) throws(ReplicaError) -> ReadAnswer {
         var out = MutationWriter(capacity: 512)
         var answer = ReadAnswer(coveredTo: nil, operations: [], rowCount: 0)

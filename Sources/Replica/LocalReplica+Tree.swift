@@ -4,15 +4,17 @@ import Primitives
 import Storage
 
 extension LocalReplica {
-    /// The most stretches a tree is read in, and about how many bytes of the table each has. Each is a scan of its own, so that no file or memtable is
-    /// held on to for the whole time, and range tombstones are in memory for one at a time.
+    /// The maximum number of parts in which a tree is read, and about how many bytes of the table each part has. Each
+    /// part is a separate scan, so that no file or memtable is held for the whole time, and only one part's range
+    /// tombstones are in memory.
     private static let treeParts = 128
     private static let treePartBytes = 16 << 20
 
-    /// Hashes what this node holds of a stretch of tokens, as `answer` would give it: for a repair that compares it with what others hold.
+    /// Builds a Merkle tree over a range of tokens, hashing what `answer` would return, for a repair that compares
+    /// replicas.
     ///
-    /// Reads the whole stretch and waits for the disk: for background threads. Memory: the tree, a row, and the range tombstones of one part.
-    /// What is written meanwhile may be in the tree or not.
+    /// Reads the whole range and waits for the disk: call it on a background thread. Memory: the tree, one row, and the
+    /// range tombstones of one part. Concurrent writes may or may not be included.
     public func tree(_ command: TreeCommand) throws(ReplicaError) -> MerkleTree {
         guard let table = engine.table(command.table) else { throw .unknownTable(command.table) }
         let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)

@@ -4,15 +4,16 @@ import Primitives
 import Storage
 import Synchronization
 
-/// Answers a coordinator from the storage of this node.
+/// Reads and writes the storage of this node.
 ///
-/// **Thread safety**: all methods, from any thread. They wait for disks and partitions on the fiber that calls, or on the thread where there is none.
+/// **Thread safety**: all methods, from any thread. They wait for disks and partition locks on the calling fiber, or
+/// block the thread when there is none.
 public final class LocalReplica: ReplicaPort {
     let engine: StorageEngine
     private let node: UUID
     private let locks: PartitionLocks
 
-    /// - Parameter node: the host id, under which this node counts.
+    /// - Parameter node: the host id that names this node's counter shards.
     public init(engine: StorageEngine, node: UUID) {
         self.engine = engine
         self.node = node
@@ -44,7 +45,7 @@ public final class LocalReplica: ReplicaPort {
         try withPartitionLock(table: table, partition: partition) { _ = body() }
     }
 
-    /// Runs `body` while no other call holds the same partition.
+    /// Runs `body` while holding the partition's lock.
     func withPartitionLock<R>(table: UUID, partition: [UInt8], _ body: () throws(ReplicaError) -> R) throws(ReplicaError) -> R {
         try partition.withUnsafeBytesTyped { (bytes) throws(ReplicaError) in
             try locks.withLock(table: table, partition: bytes, body)
@@ -56,8 +57,8 @@ public final class LocalReplica: ReplicaPort {
         try count(deltas.out.bytes, written: &none)
     }
 
-    /// Adds to counters, as `applyCounters`.
-    /// - Parameter written: gets the mutations that hold the new shards, for the other replicas.
+    /// Applies counter deltas, like `applyCounters`.
+    /// - Parameter written: receives the mutations with the new shards, for the other replicas.
     func count(_ deltas: UnsafeRawBufferPointer, written: inout [UInt8]) throws(ReplicaError) {
         var reader = MutationReader(deltas)
         do {
@@ -76,7 +77,7 @@ public final class LocalReplica: ReplicaPort {
         }
     }
 
-    /// Adds the deltas of one row, with the partition held from the read to the write.
+    /// Applies the deltas of one row, holding the partition's lock from the read to the write.
     private func count(table: UUID, key: UnsafeRawBufferPointer, row: RowView) throws(ReplicaError) -> [UInt8] {
         let partition = UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)])
         return try locks.withLock(table: table, partition: partition) { () throws(ReplicaError) in

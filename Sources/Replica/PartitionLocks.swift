@@ -4,15 +4,15 @@ import Platform
 import Primitives
 import Synchronization
 
-/// Locks of partitions that may be held over a wait: a fiber that waits for one leaves its loop free.
+/// Locks on partitions that may be held while a fiber waits. A fiber that waits for one does not block its loop.
 ///
-/// A partition's lock is one of 1,024, shared with all partitions of the same hash. It goes to those that wait in their order.
+/// A partition's lock is one of 1,024, chosen by hash and so shared with other partitions. Waiters get it in order.
 ///
 /// **Thread safety**: all methods, from any thread.
 final class PartitionLocks: Sendable {
     private struct State {
         var isHeld = false
-        /// Each resumes one that waits, which then holds the lock.
+        /// The waiters, in order; calling one resumes it as the holder of the lock.
         var waiting: [@Sendable () -> Void] = []
     }
 
@@ -28,7 +28,7 @@ final class PartitionLocks: Sendable {
         locks = (0..<1024).map { _ in Lock() }
     }
 
-    /// Runs `body` while no other call holds the lock of the partition; waits for it, on a fiber or on a background thread.
+    /// Runs `body` while holding the partition's lock. Waits for the lock on the calling fiber or thread.
     func withLock<R>(
         table: UUID, partition: UnsafeRawBufferPointer, _ body: () throws(ReplicaError) -> R
     ) throws(ReplicaError) -> R {

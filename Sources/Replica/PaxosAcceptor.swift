@@ -3,17 +3,18 @@ import Messages
 import Primitives
 import Storage
 
-/// The acceptor of Paxos for every partition of this node.
+/// The Paxos acceptor for all partitions of this node.
 ///
-/// 1. `prepare`: a ballot greater than the promised one is promised; what was accepted and not committed, and what was committed last, is told, and what the
-///    proposer wants to read with it.
-/// 2. `propose`: a ballot not below the promised one is accepted.
-/// 3. `commit`: the value is written with the timestamps of its ballot, and the ballot kept as committed.
-/// Every answer rests on state that is in the commit log before it leaves the node (`needsSync`).
+/// 1. `prepare`: promises a ballot greater than the promised one. Returns the proposal that was accepted but not
+///    committed, the last committed one, and the proposer's read.
+/// 2. `propose`: accepts a ballot not below the promised one.
+/// 3. `commit`: writes the value with its ballot's timestamps and records the ballot as committed.
 ///
-/// **Thread safety**: all methods, from any thread; a partition's lock orders what happens to it.
+/// Every reply depends on state that is in the commit log before the reply is sent (`needsSync`).
+///
+/// **Thread safety**: all methods, from any thread; a partition's lock orders its operations.
 public struct PaxosAcceptor: Sendable {
-    /// The table that holds the acceptor's state, of this node only. Part of the file format; do not change.
+    /// The local table that holds the acceptor's state. Part of the file format; do not change.
     public static let table = UUID(high: 0x6175_7370_6578_5041, low: 0x8058_4f53_0000_0001)
     public static let directoryName = "system/paxos-" + String(table.description.filter { $0 != "-" })
 
@@ -33,7 +34,7 @@ public struct PaxosAcceptor: Sendable {
 
     public init(replica: LocalReplica) { self.replica = replica }
 
-    /// Opens the table of the acceptor's state.
+    /// Opens the table that holds the acceptor's state.
     public static func open(_ engine: StorageEngine) throws(StorageError) {
         try engine.openTable(table, name: directoryName, options: TableStoreOptions())
     }
@@ -53,7 +54,7 @@ public struct PaxosAcceptor: Sendable {
         }
     }
 
-    /// - Returns: whether it was accepted, and the ballot that is promised now.
+    /// - Returns: whether the proposal was accepted, and the ballot promised now.
     public func propose(
         _ key: PaxosKey, _ ballot: Ballot, value: [UInt8]
     ) throws(ReplicaError) -> (isAccepted: Bool, promised: Ballot) {
@@ -67,7 +68,7 @@ public struct PaxosAcceptor: Sendable {
 
     public func commit(_ key: PaxosKey, _ ballot: Ballot, value: [UInt8]) throws(ReplicaError) {
         try locked(key) { (state) throws(ReplicaError) in
-            // An older round may come late: its write still counts by its timestamps.
+            // A late commit of an older round still writes: its timestamps decide.
             if !value.isEmpty { try apply(value) }
             if ballot > state.committed.ballot { try write(key, Column.committed, ballot, value) }
         }
@@ -81,7 +82,7 @@ public struct PaxosAcceptor: Sendable {
         }
     }
 
-    /// Token of the partition, then table and partition as a hash of 128 bits: a key of fixed size whatever the partition's.
+    /// The partition's token, then the table and a 128-bit hash of the partition: a key of fixed size.
     private static func rowKey(_ key: PaxosKey) -> ByteWriter {
         var out = ByteWriter(capacity: 48)
         out.write(key.partition.prefix(8))
@@ -121,7 +122,7 @@ public struct PaxosAcceptor: Sendable {
         cell.write(value)
         var mutation = MutationWriter(capacity: value.count + 128)
         mutation.beginTable(PaxosAcceptor.table)
-        // Of two ballots with one timestamp the greater node has the greater bytes, which wins.
+        // If two ballots have the same timestamp, the one of the greater node has the greater bytes and wins.
         mutation.beginRow(key: PaxosAcceptor.rowKey(key), timestamp: ballot.timestamp, liveness: false)
         mutation.cell(column: column, timestamp: ballot.timestamp, value: cell.bytes)
         mutation.endRow()

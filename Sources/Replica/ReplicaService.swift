@@ -3,7 +3,7 @@ import Messages
 import Primitives
 import Storage
 
-/// Answers the requests of coordinators, on this node and others, from the local storage.
+/// Executes the requests of coordinators, on this node and others, on the local storage.
 ///
 /// **Thread safety**: all methods, from any thread.
 public struct ReplicaService: Sendable {
@@ -19,12 +19,12 @@ public struct ReplicaService: Sendable {
         streams = StreamSessions(replica: replica)
     }
 
-    /// What was done, and what has to happen before it is said.
+    /// The reply, and what must happen before it is sent.
     public struct Result: Sendable {
         public var reply: PeerReply
-        /// The answer rests on state that must be on the disk, in every mode of the commit log.
+        /// Whether the reply depends on state that must be synced to disk first, in every commit log mode.
         public var needsSync = false
-        /// New shards of counters: for the other replicas before the leader answers.
+        /// New counter shards, to be sent to the other replicas before the leader replies.
         public var counted: (mutations: [UInt8], consistency: Consistency)?
 
         public init(reply: PeerReply, needsSync: Bool = false, counted: (mutations: [UInt8], consistency: Consistency)? = nil) {
@@ -34,7 +34,7 @@ public struct ReplicaService: Sendable {
         }
     }
 
-    /// Executes a request. Waits where it has to, on the fiber that calls or on the thread where there is none.
+    /// Executes a request. Waits on the calling fiber, or blocks the thread when there is none.
     public func execute(_ request: PeerRequest) -> Result {
         do throws(ReplicaError) { return try attempt(request) } catch {
             switch error {

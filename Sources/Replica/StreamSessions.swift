@@ -4,9 +4,11 @@ import Primitives
 import Storage
 import Synchronization
 
-/// Files that are set aside for nodes that fetch them.
+/// The streaming sessions of this node: sstables set aside for other nodes to fetch.
 ///
-/// A session ends when it is closed, or has not been asked for a while: its files may be gone from the table, and hold space on the disk until then.
+/// A session ends when it is closed, or when another one is opened after it has been idle for `idle` nanoseconds. Until
+/// then its sstables keep their disk space even if compaction has replaced them.
+///
 /// **Thread safety**: all methods, from any thread.
 final class StreamSessions: Sendable {
     private struct Session {
@@ -19,18 +21,18 @@ final class StreamSessions: Sendable {
     private let sessions = Mutex<[UUID: Session]>([:])
 
     static let idle: UInt64 = 600_000_000_000
-    /// More at once are refused: rows are read instead.
+    /// The maximum number of sessions. Further ones are refused, and the requesting node reads rows instead.
     static let most = 1024
 
     init(replica: LocalReplica) { self.replica = replica }
 
-    /// Carries a request out that is not `pull`; waits for the disk.
+    /// Executes a request other than `pull`. Waits for the disk.
     func handle(_ request: StreamRequest) throws(ReplicaError) -> PeerReply {
         switch request {
         case .open(let session, let table, let tokens): return .stream(.files(try open(session, table, tokens)))
         case .piece(let session, let number, let offset):
             guard let file = try files(session).first(where: { $0.id == number }) else {
-                return .failed(.unknown, "file \(number) was not set aside")
+                return .failed(.unknown, "file \(number) is not part of the stream")
             }
             do throws(StorageError) {
                 return .stream(.piece(try file.piece(at: offset, upTo: StreamRequest.pieceBytes)))
@@ -63,11 +65,11 @@ final class StreamSessions: Sendable {
             sessions[id]?.usedAt = now
             return sessions[id]?.files
         }
-        guard let files else { throw .storage("there is no stream \(id) any more") }
+        guard let files else { throw .storage("stream \(id) is closed or unknown") }
         return files
     }
 
-    /// Slices that touch each other as one stretch of keys.
+    /// Joins adjacent token slices into key ranges.
     static func stretches(_ tokens: [TokenSlice]) -> [KeyRange] {
         var joined: [TokenSlice] = []
         for slice in tokens.sorted(by: { $0.lowerBound < $1.lowerBound }) {

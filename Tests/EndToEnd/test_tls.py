@@ -297,7 +297,7 @@ class ForClientsTest(LogTest):
 
         self.assertIn("takes only TLS connections", fails(self.node))
         self.assertIn("takes only TLS connections", fails(self.node, "--protocol", "4"))
-        self.assert_says(self.node, "client at 127.0.0.1: it speaks plain where TLS is needed")
+        self.assert_says(self.node, "client at 127.0.0.1: it sent plain bytes, but this port requires TLS")
         self.assertIn("does not speak TLS", fails(self.plain, *self.trusting()))
         self.assert_says(self.plain, "client at 127.0.0.1: it speaks TLS, and this port is plain")
         self.assertIn("is not of an authority in this end's truststore",

@@ -1,10 +1,11 @@
 import DataModel
 
-/// Counts the replicas that answered, against what a consistency level needs.
+/// Counts the answers of replicas against the number a consistency level needs.
 ///
-/// 1. Most levels need a number of answers: of the replicas near by (`LOCAL_…`), or of all.
+/// 1. Most levels need a number of answers, either from this data center (`LOCAL_…`) or from all.
 /// 2. EACH_QUORUM needs a quorum in every data center that has replicas.
-/// 3. A write needs one answer more for each pending replica it goes to, so that it has its level among the owners of before and of after.
+/// 3. A write needs one more answer for each pending replica, so that it meets its level among both the previous and
+///    the next owners.
 struct AnswerCount: Equatable {
     private struct Part: Equatable {
         let dataCenter: String
@@ -12,14 +13,14 @@ struct AnswerCount: Equatable {
         var received = 0
     }
 
-    /// With EACH_QUORUM, of each data center; else empty.
+    /// With EACH_QUORUM, one part per data center; else empty.
     private var parts: [Part] = []
     private let isLocal: Bool
-    /// What the error messages report.
+    /// The number that error messages report.
     let required: Int
     private(set) var total = 0
 
-    /// - Parameter pending: data centers of the pending replicas; empty for reads.
+    /// - Parameter pending: the data centers of the pending replicas; empty for reads.
     init(_ consistency: Consistency, _ replication: Replication, near: String, pending: [String] = []) {
         isLocal = consistency == .localOne || consistency == .localQuorum || consistency == .localSerial
         if consistency == .eachQuorum && !replication.dataCenters.isEmpty {
@@ -40,19 +41,19 @@ struct AnswerCount: Equatable {
         }
     }
 
-    /// Whether an answer of a replica counts at all.
+    /// Whether an answer counts for this level.
     func counts(isNear: Bool) -> Bool { !isLocal || isNear }
 
     var isMet: Bool { parts.isEmpty ? total >= required : parts.allSatisfy { $0.received >= $0.needed } }
 
-    /// Whether answers of these nodes as well would be enough.
+    /// Whether further answers from these nodes would meet the level.
     func couldBeMet(with nodes: some Sequence<Int>, in cluster: ClusterView) -> Bool {
         var copy = self
         for node in nodes { copy.add(node, in: cluster) }
         return copy.isMet
     }
 
-    /// A node has answered.
+    /// Counts a node's answer.
     mutating func add(_ node: Int, in cluster: ClusterView) {
         let isNear = cluster.isNear[node]
         guard counts(isNear: isNear) else { return }
@@ -62,7 +63,7 @@ struct AnswerCount: Equatable {
         for place in parts.indices where parts[place].dataCenter == dataCenter { parts[place].received += 1 }
     }
 
-    /// Whether `later`, with one answer more, is nearer to the level than this.
+    /// Whether `later`, which has one more answer, is closer to the level.
     func gains(from later: AnswerCount) -> Bool {
         if parts.isEmpty { return later.total > total && total < required }
         return zip(parts, later.parts).contains { own, further in further.received > own.received && own.received < own.needed }

@@ -1,9 +1,9 @@
 import DataModel
 import Primitives
 
-/// How many replicas a consistency level asks for, and whether they are there.
+/// The number of replicas a consistency level needs, and whether enough are alive.
 public enum ConsistencyCheck {
-    /// What is asked: the levels that are allowed differ.
+    /// The kind of request: each allows different levels.
     public enum Request: Sendable {
         case read
         case write
@@ -12,7 +12,7 @@ public enum ConsistencyCheck {
         case conditionalCommit
     }
 
-    /// Replicas that must answer.
+    /// The number of replicas that must answer.
     public static func required(_ consistency: Consistency, _ replication: Replication) -> Int {
         if PlantedBugs.isOn(.oneIsEnough) { return 1 }
         return switch consistency {
@@ -28,8 +28,9 @@ public enum ConsistencyCheck {
         }
     }
 
-    /// - Parameter alive: live replicas of the data asked for.
-    /// - Throws: `invalid` when the level does not fit the request, `unavailable` when too few replicas live.
+    /// - Parameter alive: the number of live replicas of the data.
+    /// - Throws: `invalid` when the level is not allowed for the request, `unavailable` when too few replicas are
+    ///   alive.
     public static func check(
         _ consistency: Consistency, _ replication: Replication, alive: Int, for request: Request
     ) throws(ServerError) {
@@ -57,7 +58,7 @@ public enum ConsistencyCheck {
         }
     }
 
-    /// Checks the second level of a lightweight transaction.
+    /// Checks the serial consistency level of a lightweight transaction.
     public static func checkSerial(_ consistency: Consistency, _ replication: Replication, alive: Int) throws(ServerError) {
         guard consistency == .serial || consistency == .localSerial else {
             throw .invalid("Invalid consistency for conditional update. Must be one of SERIAL or LOCAL_SERIAL")

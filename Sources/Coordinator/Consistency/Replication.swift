@@ -1,13 +1,13 @@
-/// How many replicas a keyspace wants, from the map in its definition.
+/// The number of replicas of a keyspace, from its replication options.
 public struct Replication: Sendable, Equatable {
     /// In all data centers.
     public let total: Int
     /// In this node's data center; equal to `total` with SimpleStrategy.
     public let local: Int
-    /// Named data centers and their factors; empty when the strategy does not know data centers.
+    /// The factor by data center; empty when the strategy has no data centers.
     public let dataCenters: [String: Int]
 
-    /// One replica, here: what the server's own keyspaces have.
+    /// One replica, on this node: the replication of the system keyspaces.
     public static let here = Replication(total: 1, local: 1, dataCenters: [:])
 
     public init(total: Int, local: Int, dataCenters: [String: Int]) {
@@ -17,9 +17,10 @@ public struct Replication: Sendable, Equatable {
     }
 
     /// - Parameters:
-    ///   - options: `class` and the strategy's options, as the schema keeps them.
-    ///   - dataCenter: where this node is.
-    ///   - dataCenters: all of the cluster, to which `replication_factor` of NetworkTopologyStrategy applies; this node's when empty.
+    ///   - options: `class` and the strategy's options, as the schema stores them.
+    ///   - dataCenter: this node's data center.
+    ///   - dataCenters: all data centers of the cluster, for `replication_factor` of NetworkTopologyStrategy; this
+    ///     node's when empty.
     public init(options: [String: String], dataCenter: String, dataCenters: [String] = []) {
         let name = options["class"]?.split(separator: ".").last ?? "SimpleStrategy"
         switch name {
@@ -42,7 +43,7 @@ public struct Replication: Sendable, Equatable {
         }
     }
 
-    /// `3`, or `3/1` with transient replicas, which count as replicas.
+    /// Parses `3`, or `3/1` with transient replicas, which count as replicas.
     private static func factor(_ text: String) -> Int {
         Int(text.prefix { $0 != "/" }) ?? 1
     }

@@ -3,23 +3,26 @@ import DataModel
 import Messages
 import Primitives
 
-/// Makes a change to the cluster's metadata: the next version, chosen by the members of the present one (Lamport's single-decree Paxos, one
-/// instance a version).
+/// Changes the cluster metadata: the members of the current version choose the next one (Lamport's single-decree Paxos,
+/// one instance per version).
 ///
-/// 1. A quorum of the voters promises. One that knows a newer version gives it: the change is made anew, upon that.
-/// 2. A value that was accepted before is finished first; else the change is applied to the present version and proposed.
-/// 3. Accepted by a quorum, it is chosen. All live nodes are told, and those that answer within `tellTimeout` are waited for.
-/// 4. When what was chosen is not our change, it is made anew, upon that, unless another node has finished it: the versions name the changes they
-///    come from. A change may find that it has nothing to do any more.
-/// 5. A voter that is behind is given what it lacks and asked again. A round that is refused, or in which too few answer within
-///    `roundTimeout`, is tried again after a pause, until the deadline. Whoever has asked for its change to be accepted, and has not seen
-///    another version in its place, does not know then whether it was made.
+/// 1. A quorum of the voters promises. A voter that knows a newer version returns it, and the change starts again on
+///    that version.
+/// 2. A value that was accepted before is completed first. Otherwise the change is applied to the current version and
+///    proposed.
+/// 3. A value accepted by a quorum is chosen. All live nodes are told, and the operation waits up to `tellTimeout` for
+///    their replies.
+/// 4. If the chosen value is not our change, the change starts again on it, unless another node has completed ours:
+///    each version lists the changes it contains. The change may then find that there is nothing left to do.
+/// 5. A voter that is behind receives the missing version and is asked again. A round that is refused, or in which too
+///    few voters answer within `roundTimeout`, is retried after a pause, until the deadline. If our change was proposed
+///    and no other version has taken its place, the client is told that the outcome is unknown.
 final class MetadataOperation: Operation {
     private enum Phase { case preparing, accepting, telling, pausing }
 
     private var base: ClusterMetadata
     private let change: (ClusterMetadata) throws(ServerError) -> ClusterMetadata?
-    /// Tells this node of versions as they become known.
+    /// Receives each version as it becomes known.
     private let learned: ([UInt8]) -> Void
     private var phase = Phase.preparing
     private var round = 0
@@ -31,20 +34,20 @@ final class MetadataOperation: Operation {
     private var accepted: Set<Int> = []
     private var told = 0
     private var lost: Set<Int> = []
-    /// Voters that have said something in this round, and those that were given what they lacked.
+    /// Voters that answered in this round, and voters that were sent the version they lacked.
     private var heard: Set<Int> = []
     private var caughtUp: Set<Int> = []
-    /// Whether our change may be chosen as the next version.
+    /// Whether our change may yet be chosen as the next version.
     private var mayBeMade = false
-    /// When the phase is over, if nothing ends it before.
+    /// The end of the phase, if no event ends it earlier.
     private var phaseEnd = Int64.max
     private var finished: (ballot: Ballot, value: [UInt8])?
     private var attempts = 0
-    /// Names the change in the versions that follow it.
+    /// Identifies the change in the versions that contain it.
     private let number: UInt64
 
     static let tellTimeout: Int64 = 1_000_000
-    /// Doubled with each of the first attempts.
+    /// Doubled with each of the first four attempts.
     static let roundTimeout: Int64 = 250_000
 
     init(
@@ -54,12 +57,12 @@ final class MetadataOperation: Operation {
         self.base = base
         self.change = change
         self.learned = learned
-        // No two nodes may take the same number, even with the same seed.
+        // Unique per node, even when two nodes have the same seed.
         number = Checksum.xxh3(coordinator.local.bytes, seed: coordinator.random.next() ^ UInt64(bitPattern: coordinator.clock.next()))
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
-    /// Indexes of the voters in the view; a member that this view does not know is not asked.
+    /// The indexes of the voters in the view. Members that the view does not know are not asked.
     private var voters: [Int] { base.voters.compactMap { cluster.ring.index(of: $0) } }
     private var quorum: Int { PlantedBugs.isOn(.schemaWithoutMajority) ? 1 : base.voters.count / 2 + 1 }
 
@@ -84,7 +87,7 @@ final class MetadataOperation: Operation {
     private func begin(_ next: Phase, for time: Int64, now: Int64) {
         round += 1
         phase = next
-        // A pause keeps what is known of the round before.
+        // A pause keeps the answers of the previous round.
         if next != .pausing {
             lost = []
             heard = []
@@ -94,7 +97,7 @@ final class MetadataOperation: Operation {
         wake(at: phaseEnd)
     }
 
-    /// What this phase asks of the voters.
+    /// Sends a voter this phase's request.
     private func askVoter(_ voter: Int, now: Int64) {
         switch phase {
         case .preparing: ask(voter, .metadata(.prepare(epoch: base.epoch, ballot)), tag: round, now: now)
@@ -112,7 +115,7 @@ final class MetadataOperation: Operation {
 
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
         if isFinished { return }
-        // A voter that was behind is asked again.
+        // A voter that was behind has caught up: ask it again.
         if tag == -round, case .metadata(.accepted) = reply { return askVoter(node, now: now) }
         if tag == -round { return lose(node, now: now) }
         guard tag == round else { return }
@@ -149,7 +152,7 @@ final class MetadataOperation: Operation {
         do throws(ByteError) { newer = try ClusterMetadata(decoding: value) } catch { return }
         guard newer.epoch > base.epoch else { return }
         base = newer
-        // Another version stands where ours would.
+        // Another version has taken the place of ours.
         mayBeMade = false
         learned(value)
         prepare(now: now)
@@ -198,7 +201,7 @@ final class MetadataOperation: Operation {
     }
 
     override func woken(now: Int64) {
-        // The phase this was meant for may be over.
+        // The phase for which this wake-up was meant may be over.
         if now < phaseEnd { return }
         switch phase {
         case .pausing: prepare(now: now)
@@ -216,11 +219,12 @@ final class MetadataOperation: Operation {
 }
 
 extension Coordinator {
-    /// Changes the cluster's metadata.
+    /// Changes the cluster metadata.
     /// - Parameters:
     ///   - base: the newest version known here.
-    ///   - learned: called with every version that was chosen, before the result.
-    ///   - change: the next version from the present one; nil: there is nothing to change. Called again when others came first.
+    ///   - learned: called with every chosen version, before the result.
+    ///   - change: computes the next version from the current one; nil when there is nothing to change. Called again
+    ///     when other changes came first.
     public func changeMetadata(
         base: ClusterMetadata, cluster: ClusterView, timeout: Int64, now: Int64, learned: @escaping ([UInt8]) -> Void,
         change: @escaping (ClusterMetadata) throws(ServerError) -> ClusterMetadata?

@@ -2,15 +2,19 @@ import DataModel
 import Messages
 import Primitives
 
-/// Opens a round of Paxos on one partition (Lamport 1998; one register a partition, as Cassandra has it).
+/// Opens a round of Paxos on one partition (Lamport 1998; one register per partition, as in Cassandra).
 ///
-/// 1. A ballot greater than any seen is promised by a quorum of the replicas.
-/// 2. Who has missed the last committed round is told of it.
-/// 3. A proposal that was accepted and not committed is finished under our ballot first; then it begins anew.
-/// 4. With a quorum's promises and nothing unfinished, the round is open: what is read now at a quorum is what the proposal builds on. It comes with the
-///    promises, which saves a round trip, when those who have promised had missed nothing and hold the same, and no replica is being added.
-/// 5. A ballot is also the timestamp of what is written in its round, so it must be later than the last committed one's, not only greater.
-/// A ballot that is refused is raised above the one it lost to, after a pause that grows and is random, until the deadline.
+/// 1. A quorum of the replicas promises a ballot greater than any seen.
+/// 2. Replicas that missed the last committed round are sent it.
+/// 3. A proposal that was accepted but not committed is completed under our ballot first; then the operation starts
+///    again.
+/// 4. With a quorum of promises and nothing unfinished, the round is open: the proposal builds on a quorum read made
+///    now. That read comes with the promises, which saves a round trip, if the promising replicas had missed nothing
+///    and agree, and no replica is pending.
+/// 5. A ballot is also the timestamp of the round's writes, so its timestamp must be later than the last committed
+///    one's; a greater ballot is not enough.
+///
+/// A refused ballot is raised above the one it lost to, after a random and growing pause, until the deadline.
 final class PrepareOperation: Operation {
     private enum Phase: Int { case preparing = 1, catchingUp, finishing, committing, pausing }
 
@@ -21,7 +25,7 @@ final class PrepareOperation: Operation {
     private var ballot = Ballot.none
     private var promises: [Int: PaxosPromise] = [:]
     private var answers: Set<Int> = []
-    /// Members that are told of the last committed round.
+    /// Members that are being sent the last committed round.
     private var behind: Set<Int> = []
     private var greatest = Ballot.none
     /// Members that will not answer in this phase.
@@ -31,7 +35,7 @@ final class PrepareOperation: Operation {
     private let reading: ReadCommand?
     private var found: ReadAnswer?
 
-    /// - Parameter reading: what is read when the round is open.
+    /// - Parameter reading: the read to make once the round is open.
     init(
         _ coordinator: Coordinator, cluster: ClusterView, key: PaxosKey, reading: ReadCommand?, members: PaxosMembers, deadline: Int64
     ) {
@@ -83,7 +87,7 @@ final class PrepareOperation: Operation {
         switch phase {
         case .preparing: giveUpIfHopeless(now: now)
         case .catchingUp:
-            // Another attempt may find others who have not missed anything.
+            // Another attempt may reach replicas that have missed nothing.
             if answers.union(behind).subtracting(lost).count < members.quorum { pause(now: now) }
         case .finishing, .committing: if members.alive.count - lost.count < members.quorum { fail() }
         case .pausing: break
@@ -104,7 +108,7 @@ final class PrepareOperation: Operation {
         giveUpIfHopeless(now: now)
     }
 
-    /// As soon as a quorum cannot come together any more: who was refused tries again, who was not is without a quorum.
+    /// Gives up as soon as a quorum is impossible: retries if some member refused, fails otherwise.
     private func giveUpIfHopeless(now: Int64) {
         let refusals = promises.filter { !$0.value.isPromised }.count
         guard members.alive.count - refusals - lost.count < members.quorum else { return }
@@ -129,7 +133,7 @@ final class PrepareOperation: Operation {
         for node in behind.sorted() { ask(node, .commit(key, newest.ballot, value: newest.value), tag: round, now: now) }
     }
 
-    /// What all have found, when it is the same.
+    /// Returns the answer if all are the same.
     private static func agreed(_ answers: [ReadAnswer?]) -> ReadAnswer? {
         guard let first = answers.first, let first else { return nil }
         return answers.dropFirst().allSatisfy { $0 == first || $0?.digest == first.digest } ? first : nil
@@ -175,7 +179,7 @@ final class PrepareOperation: Operation {
 
 /// The replicas that vote on a partition.
 struct PaxosMembers {
-    /// Live replicas, natural and pending, of this data center only with LOCAL_SERIAL.
+    /// Live replicas, natural and pending; with LOCAL_SERIAL only those of this data center.
     let alive: [Int]
     let quorum: Int
     let consistency: Consistency
@@ -189,7 +193,8 @@ struct PaxosMembers {
         let natural = placement.table.replicas(for: token).map { Int($0) }.filter { !isLocal || cluster.isNear[$0] }
         let pending = placement.table.pendingReplicas(for: token).map { Int($0) }.filter { !isLocal || cluster.isNear[$0] }
         self.consistency = consistency
-        // With one pending replica: a majority of the owners before, and of those after. With more there is no such number.
+        // With one pending replica this is a majority of both the previous and the next owners. With more, no such
+        // number exists.
         quorum = (natural.count + pending.count) / 2 + 1
         isChanging = pending.count > 1
         hasPending = !pending.isEmpty

@@ -2,13 +2,14 @@ import DataModel
 import Messages
 import Primitives
 
-/// Closes a round of Paxos: the value is accepted by a quorum, then committed at the level the client wants.
+/// Closes a round of Paxos: a quorum accepts the value, then it is committed at the client's consistency level.
 ///
-/// 1. When a quorum has accepted, the value is chosen, whatever happens after.
-/// 2. When every replica asked has refused, it was chosen nowhere: the transaction may begin anew (`contended`). This rests on a proposal being
-///    carried out at most once by each: a copy that is refused would hide another that was accepted. A proposal that changes nothing may always: whether
-///    it is chosen makes no difference.
-/// 3. In between nobody knows. The client is told so (a write timeout of type CAS), and nothing is tried again behind its back.
+/// 1. Once a quorum has accepted, the value is chosen, whatever happens later.
+/// 2. If every asked replica refused, the value is chosen nowhere and the transaction may start again (`contended`).
+///    This requires that each replica processes a proposal at most once: a refused duplicate would hide an accepted
+///    original. An empty proposal may always start again: whether it is chosen makes no difference.
+/// 3. Otherwise the outcome is unknown. The client gets a write timeout of type CAS, and nothing is retried behind its
+///    back.
 final class ProposeOperation: Operation {
     private let key: PaxosKey
     private let ballot: Ballot
@@ -27,7 +28,7 @@ final class ProposeOperation: Operation {
 
     /// - Parameters:
     ///   - value: whole encoded mutations; empty to close the round without a change.
-    ///   - commitLevel: replicas that must have applied the value before the client hears of it; ANY: none.
+    ///   - commitLevel: the level at which replicas must have applied the value before the client is told; ANY: none.
     init(
         _ coordinator: Coordinator, cluster: ClusterView, key: PaxosKey, ballot: Ballot, value: [UInt8], members: PaxosMembers,
         replication: Replication, commitLevel: Consistency, deadline: Int64
@@ -50,7 +51,7 @@ final class ProposeOperation: Operation {
         if let error = members.unavailable { return finish(.failure(error)) }
         let writable = writers.filter { cluster.isAlive[$0] }
         if !value.isEmpty, commitLevel != .any, !committed.couldBeMet(with: writable, in: cluster) {
-            // Said now, while nothing is chosen.
+            // Report it now, while nothing is chosen.
             let counted = writable.filter { committed.counts(isNear: cluster.isNear[$0]) }
             return finish(.failure(CoordinatorErrors.unavailable(commitLevel, required: committed.required, alive: counted.count)))
         }
@@ -77,7 +78,7 @@ final class ProposeOperation: Operation {
     private func giveUpIfHopeless() {
         guard members.alive.count - refusals - silent < members.quorum else { return }
         if value.isEmpty && refusals > 0 { return finish(.success(.contended)) }
-        // One that has accepted may yet be completed by another's round.
+        // A value that one replica accepted may yet be completed by another round.
         if refusals == members.alive.count { return finish(.success(.contended)) }
         if refusals + silent + accepted.count == members.alive.count { finish(.failure(unknown)) }
     }
@@ -91,7 +92,7 @@ final class ProposeOperation: Operation {
 
     private func commit(now: Int64) {
         isCommitting = true
-        // A round that changes nothing is over when a quorum has accepted it.
+        // A round without a change is over when a quorum has accepted it.
         if value.isEmpty || commitLevel == .any { finish(.success(.done)) }
         for node in writers {
             if cluster.isAlive[node] {

@@ -2,12 +2,13 @@ import DataModel
 import Messages
 import Primitives
 
-/// Reads a range of keys whose stretches have different replicas.
+/// Reads a range of keys whose parts have different replicas.
 ///
-/// 1. The range is cut where its replicas change.
-/// 2. So many stretches are read at once as the last round suggests: one at first, twice as many when a round gave fewer rows than wanted.
-/// 3. Each stretch is a `ReadOperation`. The answers are given in the order of the read, up to the first that is not covered to its end:
-///    whoever reads on begins there.
+/// 1. The range is cut into stretches where the replicas change.
+/// 2. Stretches are read in rounds: one stretch at first, and twice as many whenever a round returned fewer rows than
+///    wanted.
+/// 3. Each stretch is a `ReadOperation`. The answers are returned in read order, up to the first that does not cover
+///    its stretch; the next read continues there.
 final class RangeOperation: Operation {
     private let command: ReadCommand
     private let consistency: Consistency
@@ -18,7 +19,7 @@ final class RangeOperation: Operation {
     private var running = 0
     private var rows = 0
 
-    /// The most stretches read at once.
+    /// The maximum number of stretches read at once.
     static let atOnceLimit = 32
 
     init(
@@ -80,7 +81,7 @@ final class RangeOperation: Operation {
             var given: [ReadAnswer] = []
             for (place, answer) in answers[..<next].enumerated() {
                 guard var answer else { break }
-                // Where this stretch ends and another follows, the reader has come as far as the stretch.
+                // If another stretch follows, the read has covered exactly up to the end of this one.
                 let isLast = place == stretches.count - 1
                 if answer.coveredTo == nil && !isLast && place == next - 1 {
                     answer.coveredTo = command.reversed ? stretches[place].range.start : stretches[place].range.end
@@ -96,5 +97,5 @@ final class RangeOperation: Operation {
         round(now: now)
     }
 
-    // At the deadline the reads under way, which have the same one, say how many replicas answered.
+    // At the deadline the inner reads, which have the same deadline, report how many replicas answered.
 }

@@ -1,14 +1,14 @@
 import Primitives
 
-/// How long a node took to answer reads, of late.
+/// The recent read latency of a node.
 public struct ReadLatency: Sendable, Equatable {
     public let node: UUID
-    /// Microseconds, the mean.
+    /// The mean, in microseconds.
     public let mean: Int64
     public let count: Int
 }
 
-/// Latencies that one loop has measured and not told yet: two additions an answer, into arrays by the nodes' indexes.
+/// Latencies measured by one loop and not yet reported: two additions per answer, into arrays by node index.
 struct ReadLatencies {
     private var epoch: UInt64 = 0
     private var sums: [Int64] = []
@@ -17,7 +17,7 @@ struct ReadLatencies {
 
     mutating func add(_ latency: Int64, of node: Int, in cluster: ClusterView) {
         if cluster.epoch != epoch || sums.count != cluster.ring.nodes.count {
-            // Other members: the indexes mean others.
+            // The members changed, so the indexes identify other nodes.
             if cluster.epoch < epoch { return }
             epoch = cluster.epoch
             sums = [Int64](repeating: 0, count: cluster.ring.nodes.count)
@@ -27,7 +27,7 @@ struct ReadLatencies {
         counts[node] += 1
     }
 
-    /// What was measured since the last time, once an interval; nil in between.
+    /// Returns the latencies measured since the last report, once per interval; nil in between.
     mutating func take(every interval: Int64, in cluster: ClusterView, now: Int64) -> [ReadLatency]? {
         guard now - toldAt >= interval, cluster.epoch == epoch else { return nil }
         toldAt = now

@@ -4,23 +4,26 @@ import Primitives
 
 /// Reads one stretch of keys that has the same replicas throughout.
 ///
-/// 1. As many live replicas as the level needs are asked, the nearest for the rows, the others for a digest. Too few: Unavailable.
-/// 2. A replica that fails is replaced by the next; one that is silent for as long as the table's `speculative_retry` says is joined by the next.
-/// 3. With enough answers, at least one of them rows, and all digests equal, that answer stands.
-/// 4. Else all that answered are asked for rows. When as many as the level needs have given them, what they hold is reconciled.
-/// 5. Replicas that lack something are sent it, and the answer waits until as many as the level needs hold it all: a later read at the same
-///    level cannot see less (monotonic quorum reads).
+/// 1. Asks as many live replicas as the level needs: the nearest for rows, the others for a digest. With too few:
+///    Unavailable.
+/// 2. A replica that fails is replaced by the next. When a replica is silent for the time given by the table's
+///    `speculative_retry`, the next is asked as well.
+/// 3. With enough answers, at least one of them with rows, and all digests equal, that answer is the result.
+/// 4. Otherwise all replicas that answered are asked for rows. When enough of them for the level have sent rows, their
+///    answers are reconciled.
+/// 5. Replicas that lack data are sent it. The result waits until enough replicas for the level have all of it, so that
+///    a later read at the same level cannot return less (monotonic quorum reads).
 final class ReadOperation: Operation {
     private enum Phase { case asking, reconciling, repairing }
 
     private struct Source {
         let node: Int
-        /// Asked for rows, not only for a digest.
+        /// Whether the replica was asked for rows, not only for a digest.
         var isAskedForRows: Bool
         var digest: UUID?
         var answer: ReadAnswer?
         var hasFailed = false
-        /// Holds everything the merged answer says.
+        /// Whether the replica has all data of the merged answer.
         var isWhole = false
         var isUnderRepair = false
     }
@@ -30,16 +33,16 @@ final class ReadOperation: Operation {
     private var candidates: [Int]
     private var sources: [Source] = []
     private var phase = Phase.asking
-    /// Without answers.
+    /// The required count, with no answers added.
     private let level: AnswerCount
     private var failures = 0
     private var failureText = ""
     private var merged: ReadAnswer?
     private var reconcilingSince: Int64 = 0
-    /// Repairs of an earlier attempt count no more.
+    /// Replies to repairs of an earlier attempt are ignored.
     private var attempt = 0
 
-    /// Tags are places in `sources`; those of repairs have the attempt above.
+    /// A tag is an index into `sources`; tags of repairs add the attempt times this.
     private static let attemptStep = 1 << 16
 
     private let placement: TablePlacement
@@ -48,8 +51,9 @@ final class ReadOperation: Operation {
     private var isMeasured = false
 
     /// - Parameters:
-    ///   - replicas: natural replicas in the order in which they are asked.
-    ///   - latencies: of reads of this kind; nil: not measured, and `speculativeDelay` is when a replica is joined.
+    ///   - replicas: the natural replicas, in the order in which they are asked.
+    ///   - latencies: of the table's reads by key; nil: not measured, and another replica is asked after
+    ///     `speculativeDelay`.
     init(
         _ coordinator: Coordinator, cluster: ClusterView, command: ReadCommand, replicas: [Int], placement: TablePlacement,
         latencies: TableLatencies?, consistency: Consistency, deadline: Int64
@@ -67,7 +71,7 @@ final class ReadOperation: Operation {
         guard level.couldBeMet(with: candidates, in: cluster) else {
             return finish(.failure(CoordinatorErrors.unavailable(consistency, required: level.required, alive: candidates.count)))
         }
-        // Of each data center only as many as it must give.
+        // Choose from each data center only as many as the level needs there.
         var planned = level
         var chosen: [Int] = []
         for node in candidates where !planned.isMet {
@@ -84,11 +88,11 @@ final class ReadOperation: Operation {
             chosen.append(candidates.removeFirst())
         }
         for (index, node) in chosen.enumerated() { askFirst(node, rows: index == 0, now: now) }
-        // After the one that is always asked, the next only if all of them are silent.
+        // After the speculative read of ALWAYS, ask another replica only if all of them are silent.
         if let delay, !isFinished, !candidates.isEmpty { wake(at: now + (delay == 0 ? coordinator.limits.speculativeDelay : delay)) }
     }
 
-    /// The first time there are enough answers, or none came in time.
+    /// Records the read's latency once: when there are enough answers, or at the deadline.
     private func measure(now: Int64) {
         if isMeasured { return }
         isMeasured = true
@@ -100,7 +104,7 @@ final class ReadOperation: Operation {
         ask(node, rows ? .read(command) : .digest(command), tag: sources.count - 1, now: now)
     }
 
-    /// Counts those of the sources.
+    /// Counts the sources that match.
     private func count(_ isCounted: (Source) -> Bool) -> AnswerCount {
         var count = level
         for source in sources where isCounted(source) {
@@ -113,7 +117,7 @@ final class ReadOperation: Operation {
 
     override func woken(now: Int64) {
         guard phase != .repairing, !candidates.isEmpty else { return }
-        // Those who were asked for rows only now have as much time again.
+        // Replicas that were asked for rows only now get the full delay again.
         if phase == .reconciling, now < reconcilingSince + coordinator.limits.speculativeDelay {
             return wake(at: reconcilingSince + coordinator.limits.speculativeDelay)
         }
@@ -142,7 +146,7 @@ final class ReadOperation: Operation {
                 reconcileIfEnough(now: now)
             }
         case .digest(let digest):
-            // One that comes later is of no use any more: rows are on their way.
+            // A digest that arrives later is useless: rows are on their way.
             guard phase == .asking else { return }
             sources[tag].digest = digest
             compare(now: now)
@@ -155,7 +159,7 @@ final class ReadOperation: Operation {
     }
 
     private func failed(_ tag: Int, _ text: String, isRepair: Bool, now: Int64) {
-        // One that is not waited for any more.
+        // Ignore replies that are no longer needed.
         if phase == .repairing && !isRepair { return }
         if phase == .reconciling && !sources[tag].isAskedForRows { return }
         sources[tag].hasFailed = true
@@ -164,7 +168,7 @@ final class ReadOperation: Operation {
         failureText = text
         if isRepair {
             if count({ !$0.hasFailed && ($0.isWhole || $0.isUnderRepair) }).isMet { return }
-            // Without it, from what the others hold.
+            // Reconcile again, with the answers of the other replicas.
             phase = .reconciling
             reconcilingSince = now
             for index in sources.indices {
@@ -188,7 +192,8 @@ final class ReadOperation: Operation {
                     hasData: sources.contains { $0.answer != nil }, why: failureText)))
     }
 
-    /// The place of the first candidate whose answer would help; of any when none would help the level, but rows are still to come.
+    /// The index of the first candidate whose answer would help. If the level is met already but rows are missing, the
+    /// first candidate.
     private func replacement(_ hoped: AnswerCount) -> Int? {
         if hoped.isMet { return candidates.indices.first }
         return candidates.firstIndex { node in
@@ -198,7 +203,7 @@ final class ReadOperation: Operation {
         }
     }
 
-    /// With enough answers: the same from all, or rows from all.
+    /// Compares the digests once there are enough answers.
     private func compare(now: Int64) {
         guard answered.isMet else { return }
         measure(now: now)
@@ -265,7 +270,7 @@ final class ReadOperation: Operation {
 }
 
 extension AnswerCount {
-    /// Whether a level asks replicas of other data centers at all.
+    /// Whether the level uses answers from the replica's data center.
     static func mayAnswer(_ consistency: Consistency, isNear: Bool) -> Bool {
         switch consistency {
         case .localOne, .localQuorum, .localSerial: isNear

@@ -1,16 +1,17 @@
-/// When a replica that is silent is joined by another one: the table option `speculative_retry`.
+/// When a read asks one more replica because another is silent: the table option `speculative_retry`.
 public indirect enum SpeculativeRetry: Sendable, Equatable {
     case never
     /// At once.
     case always
     /// Microseconds after the read began.
     case after(Int64)
-    /// When the read takes longer than so many of a hundred did of late.
+    /// When the read exceeds this percentile of recent latencies.
     case percentile(Double)
     case least(SpeculativeRetry, SpeculativeRetry)
     case most(SpeculativeRetry, SpeculativeRetry)
 
-    /// - Parameter option: as the schema keeps it, which has checked it: `ALWAYS`, `NEVER`, `99p`, `50ms`, `MIN(99p,50ms)`, `MAX(99p,50ms)`.
+    /// - Parameter option: the option as the schema stores it, already validated: `ALWAYS`, `NEVER`, `99p`, `50ms`,
+    ///   `MIN(99p,50ms)`, `MAX(99p,50ms)`.
     public init(option: String) {
         let text = option.lowercased().filter { $0 != " " }
         for (name, make) in [("min(", SpeculativeRetry.least), ("max(", SpeculativeRetry.most)] where text.hasPrefix(name) {
@@ -30,8 +31,8 @@ public indirect enum SpeculativeRetry: Sendable, Equatable {
         }
     }
 
-    /// Microseconds to wait; nil for ever.
-    /// - Parameter otherwise: where too few latencies are known.
+    /// The delay in microseconds; nil: never.
+    /// - Parameter otherwise: the delay of a percentile while too few latencies are known.
     func delay(_ latencies: borrowing LatencyHistogram, otherwise: Int64) -> Int64? {
         switch self {
         case .never: nil
@@ -50,14 +51,14 @@ extension Int64 {
     fileprivate var finite: Int64? { self == .max ? nil : self }
 }
 
-/// Latencies of late, in buckets of an eighth of a power of two or less; old ones lose their weight as new ones come.
+/// A histogram of recent latencies, with eight buckets per power of two. Old latencies lose weight as new ones come.
 struct LatencyHistogram: ~Copyable {
     private var counts = [UInt32](repeating: 0, count: 30 * 8)
     private var total: UInt32 = 0
 
-    /// Fewer say nothing.
+    /// With fewer latencies there are no percentiles.
     static let fewest: UInt32 = 128
-    /// With so many all lose half their weight.
+    /// At this total, all counts are halved.
     static let most: UInt32 = 8192
 
     private static func bucket(_ latency: Int64) -> Int {
@@ -66,7 +67,7 @@ struct LatencyHistogram: ~Copyable {
         return (power - 3) * 8 + Int((value >> UInt64(power - 3)) & 7)
     }
 
-    /// The least latency beyond those of a bucket.
+    /// The smallest latency above the bucket.
     private static func limit(_ bucket: Int) -> Int64 { Int64(8 + bucket % 8 + 1) << Int64(bucket / 8) }
 
     /// - Parameter latency: microseconds.
@@ -81,7 +82,7 @@ struct LatencyHistogram: ~Copyable {
         }
     }
 
-    /// The latency that so many of a hundred do not exceed, a little rounded up; nil when too few are known.
+    /// The given percentile, rounded up to the limit of its bucket; nil when too few latencies are known.
     borrowing func percentile(_ percent: Double) -> Int64? {
         guard total >= LatencyHistogram.fewest else { return nil }
         let wanted = UInt32(min(Double(total), (Double(total) * percent / 100).rounded(.up)))
@@ -94,12 +95,12 @@ struct LatencyHistogram: ~Copyable {
     }
 }
 
-/// How long the reads of one table take, and what follows for those that begin; of one loop.
+/// The latencies of one table's reads on one loop, and the speculative delay that follows from them.
 final class TableLatencies {
     private let policy: SpeculativeRetry
     private var histogram = LatencyHistogram()
     private var notes = 0
-    /// Microseconds after which a read asks one replica more; nil: never.
+    /// Microseconds after which a read asks one more replica; nil: never.
     private(set) var delay: Int64?
     private let otherwise: Int64
 

@@ -2,13 +2,13 @@ import DataModel
 import Messages
 import Primitives
 
-/// What a client's request reads and writes through when other nodes hold replicas: each call waits on the request's fiber until as many replicas as the
-/// consistency level asks for have answered.
+/// The port of a client's request when other nodes hold replicas. Each call waits on the request's fiber until as many
+/// replicas have answered as the consistency level needs.
 ///
-/// **Thread safety**: the fiber of the request only.
+/// **Thread safety**: only the request's fiber.
 /// SAFETY: `@unchecked Sendable` for that reason.
 public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
-    /// The members as the request sees them; a step that is begun again goes by newer ones.
+    /// The request's view of the cluster. A step that is started again uses a newer one.
     public var cluster: ClusterView
     private let local: any ReplicaPort
     private let runner: any StepRunner
@@ -20,23 +20,23 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
     private let startedSeconds: UInt32
     public private(set) var warnings: [String] = []
 
-    /// A round of Paxos that is open.
+    /// An open round of Paxos.
     private struct Round {
         let ballot: Ballot
-        /// What came with the promises, when a quorum of the replicas holds the same.
+        /// The read that came with the promises, if a quorum of the replicas agreed.
         let read: (command: ReadCommand, answer: ReadAnswer)?
         var proposal: [UInt8]?
     }
 
     private var round: Round?
-    /// Reads that were begun before they are asked for, by the start of their ranges.
+    /// Reads started ahead of their use, by the start of their ranges.
     private var begun: [[UInt8]: (command: ReadCommand, step: StartedStep)] = [:]
 
     /// - Parameters:
-    ///   - local: the replica of this process, for what it can answer alone.
+    ///   - local: the replica of this process, for reads that it can answer alone.
     ///   - pageRows: about how many rows the request wants; 0: unknown.
-    ///   - contentionTimeout: microseconds after which a transaction gives up that loses its rounds to others.
-    ///   - nowSeconds: seconds since 1970 at which times to live are judged.
+    ///   - contentionTimeout: microseconds after which a transaction that keeps losing its rounds gives up.
+    ///   - nowSeconds: the current time for TTL checks, in seconds since 1970.
     public init(
         cluster: ClusterView, local: any ReplicaPort, runner: any StepRunner, consistency: Consistency, serial: Consistency, pageRows: Int,
         contentionTimeout: Int64, gcGrace: @escaping @Sendable (UUID) -> UInt32, nowSeconds: UInt32
@@ -83,10 +83,10 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
 
     // MARK: Transactions
 
-    /// 1. Waits for earlier transactions of this node on the partition.
-    /// 2. Opens a round: a quorum promises the ballot, and tells what was accepted before.
-    /// 3. Runs `body`, which reads and leaves a proposal.
-    /// 4. Proposes it. When another ballot came between and nothing was accepted, waits a while and goes back to 2.
+    /// 1. Waits for earlier transactions of this node on the partition (`takeTurn`).
+    /// 2. Opens a round: a quorum promises the ballot and reports earlier accepted proposals.
+    /// 3. Runs `body`, which reads and may leave a proposal.
+    /// 4. Proposes it. If another ballot came between and nothing was accepted, pauses and returns to step 2.
     public func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) {
         let deadline = runner.now + contentionTimeout
         let key = PaxosKey(table: table, partition: partition)
@@ -103,7 +103,7 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
             round = Round(ballot: ballot, read: read)
             defer { round = nil }
             guard body() else { return }
-            // A decision not to write is one as well: no older proposal may succeed after it.
+            // Also close the round when `body` wrote nothing: no older proposal may succeed after that decision.
             guard case .contended = try run(.propose(key, ballot, value: round?.proposal ?? [], deadline: deadline)) else { return }
             guard runner.now < deadline else {
                 throw .server(
@@ -118,7 +118,8 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
 
     // MARK: Reading
 
-    /// The level of a read: inside a transaction a quorum, where the round was opened.
+    /// The consistency level of a read. Inside a transaction it is a quorum of the replicas that the round was opened
+    /// with.
     private var readLevel: Consistency {
         guard round != nil else { return consistency }
         return serial == .localSerial ? .localQuorum : .quorum
@@ -126,7 +127,7 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
 
     private var needsOne: Bool { round == nil && (consistency == .one || consistency == .localOne) }
 
-    /// A SELECT at SERIAL.
+    /// Whether this is a SELECT at SERIAL or LOCAL_SERIAL.
     private var isSerialRead: Bool { round == nil && (consistency == .serial || consistency == .localSerial) }
 
     public func get(table: UUID, key: borrowing ByteWriter, _ visit: (RowView) -> Void) throws(ReplicaError) {
@@ -165,7 +166,8 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
         return !stretches.isEmpty && stretches.allSatisfy { $0.replicas.contains(cluster.local) }
     }
 
-    /// Reads inside a round of its own, which is closed without a change: it sees what was accepted before, and no older proposal succeeds after it.
+    /// Reads inside its own Paxos round, which is then closed without a change. The read sees every earlier accepted
+    /// proposal, and no older proposal can succeed after it.
     private func serialRead(
         _ table: UUID, _ partition: [UInt8], reading: [UInt8]?, _ body: () throws(ReplicaError) -> Void
     ) throws(ReplicaError) {
@@ -195,7 +197,7 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
             gcBefore: startedSeconds > grace ? startedSeconds - grace : 0, now: startedSeconds)
     }
 
-    /// Begins reads of partitions that the request comes to next, so that their round trips are one.
+    /// Starts the reads of several partitions together, so that they share a round trip.
     public func willRead(table: UUID, ranges: [KeyRange], reversed: Bool) {
         guard round == nil, !isSerialRead, ranges.count > 1 else { return }
         for range in ranges {
@@ -208,7 +210,7 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
         }
     }
 
-    /// Bytes of a read that is begun before it is asked for; the rest is read when it is.
+    /// The byte limit of a read that is started ahead; the rest is read on demand.
     private static let byteLimitAhead = 64 << 10
 
     private func read(
@@ -241,7 +243,7 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
         }
     }
 
-    /// Visits an answer's rows, in the order of the read.
+    /// Visits an answer's rows in read order.
     private static func visit(
         _ answer: ReadAnswer, reversed: Bool, _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
     ) throws(ReplicaError) -> ScanStep {

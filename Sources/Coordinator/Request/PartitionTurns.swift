@@ -1,24 +1,24 @@
 import Messages
 import Synchronization
 
-/// The turns of this node's lightweight transactions, a queue for each partition.
+/// Queues for this node's lightweight transactions, one per partition.
 ///
-/// Two rounds of Paxos on one partition refuse each other's ballots, and leave proposals of which nobody knows what became of them. Those that begin
-/// on the same node need not: they go one after another. A turn is advice, not a lock: who has waited for long goes on without, and what holds
-/// between nodes does not rest on it.
+/// Two Paxos rounds on one partition refuse each other's ballots and can leave proposals with unknown outcome.
+/// Transactions that start on the same node avoid this by running one after another. A turn is advice, not a lock: a
+/// transaction that has waited too long continues without it, and correctness between nodes does not depend on turns.
 ///
-/// **Thread safety**: all methods, from any thread; `granted` is called on the thread of whoever leaves.
+/// **Thread safety**: all methods, from any thread; `granted` is called on the thread that calls `leave`.
 public final class PartitionTurns: Sendable {
     private let queues = Mutex<[PaxosKey: [PartitionTurn]]>([:])
 
     public init() {}
 
-    /// Partitions on which a transaction is under way.
+    /// The number of partitions with a transaction in progress.
     public var count: Int { queues.withLock { $0.count } }
 
-    /// Takes a place in the queue of a partition.
-    /// - Parameter granted: called once, when those before have left; not when there are none.
-    /// - Returns: the place, to be left when the transaction is over, and whether it is the first.
+    /// Joins the queue of a partition.
+    /// - Parameter granted: called once, when the transactions ahead have left; not called when the queue was empty.
+    /// - Returns: the turn, on which `leave` must be called after the transaction, and whether it is first.
     public func take(_ key: PaxosKey, _ granted: @escaping @Sendable () -> Void) -> (turn: PartitionTurn, isFirst: Bool) {
         let turn = PartitionTurn(key: key, turns: self, granted: granted)
         let isFirst = queues.withLock { queues in
@@ -51,6 +51,6 @@ public final class PartitionTurn: Sendable {
         self.granted = granted
     }
 
-    /// Lets the next one go on. More than once does nothing more.
+    /// Leaves the queue, so that the next transaction runs. Further calls have no effect.
     public func leave() { turns.leave(self) }
 }

@@ -2,7 +2,7 @@ import DataModel
 import Messages
 import Primitives
 
-/// One thing a request needs of other nodes.
+/// One operation of a request that involves other nodes.
 public enum Step: Sendable {
     case write([UInt8], WriteType)
     case count([UInt8])
@@ -10,10 +10,10 @@ public enum Step: Sendable {
     case prepare(PaxosKey, reading: ReadCommand?, deadline: Int64)
     case propose(PaxosKey, Ballot, value: [UInt8], deadline: Int64)
 
-    /// Whether it may be begun again although a part of it may have been done.
+    /// Whether the step may be started again after it may have been partly executed.
     public var mayBeginAgain: Bool {
         switch self {
-        // The same mutations, with the same timestamps.
+        // Repeating these is harmless: a repeated write has the same mutations and timestamps.
         case .write, .read, .prepare: true
         case .count, .propose: false
         }
@@ -21,14 +21,14 @@ public enum Step: Sendable {
 }
 
 extension Step {
-    /// The tables that it touches.
+    /// The tables that the step reads or writes.
     public var tables: [UUID] {
         switch self {
         case .write(let mutations, _), .count(let mutations):
             return mutations.withUnsafeBytes { bytes in
                 var found: [UUID] = []
                 var reader = MutationReader(bytes)
-                // Bytes that do not parse name no table: whoever asks meets the same error elsewhere.
+                // Bytes that do not parse name no table; executing the step reports the error.
                 do throws(ByteError) { while try reader.nextTable() { found.append(reader.table) } } catch { return found }
                 return found
             }
@@ -38,16 +38,16 @@ extension Step {
     }
 }
 
-/// A step that was begun; whoever began it waits for it, at once or later.
+/// A started step; its result is awaited at once or later.
 ///
-/// **Thread safety**: its loop only.
+/// **Thread safety**: only its loop.
 /// SAFETY: `@unchecked Sendable` for that reason.
 public final class StartedStep: @unchecked Sendable {
     public let step: Step
     /// Monotonic microseconds.
     public let began: Int64
     public var result: Result<Outcome, ServerError>?
-    /// Why it failed, when beginning it again may help.
+    /// The reason for a failure, if starting the step again may help.
     public var refusal: Coordinator.Refusal?
     /// Resumes the fiber that waits for the result.
     public var resume: (() -> Void)?
@@ -57,7 +57,7 @@ public final class StartedStep: @unchecked Sendable {
         self.began = began
     }
 
-    /// Takes the result and lets the fiber that waits for it go on.
+    /// Stores the result and resumes the waiting fiber.
     public func finish(_ result: Result<Outcome, ServerError>) {
         self.result = result
         let waiting = resume
@@ -66,25 +66,26 @@ public final class StartedStep: @unchecked Sendable {
     }
 }
 
-/// Carries out the steps of requests, on the loop of the fiber that asks.
+/// Runs the steps of requests, on the loop of the calling fiber.
 public protocol StepRunner: AnyObject {
-    /// The newest members and schema that this node knows; nil before it belongs to a cluster.
+    /// The newest view of members and schema on this node; nil before it belongs to a cluster.
     var view: ClusterView? { get }
     /// Monotonic microseconds.
     var now: Int64 { get }
-    /// Begins a step. It may have its result when this returns.
+    /// Starts a step. Its result may be there when this returns.
     func start(_ step: Step, for request: CoordinatedRequest) -> StartedStep
-    /// Waits for a step's result. A step that replicas refused because they know newer members, or do not know a table, is begun again.
+    /// Waits for a step's result. Starts the step again when replicas refused it because they know newer members or do
+    /// not know a table.
     func finish(_ started: StartedStep, for request: CoordinatedRequest) throws(ServerError) -> Outcome
-    /// Takes a place among this node's transactions on the partition and waits for those before it, but not for long.
+    /// Joins this node's queue of transactions on the partition and waits, for a limited time, for those ahead.
     func takeTurn(_ key: PaxosKey) -> PartitionTurn
-    /// Waits a while, at random, before another round of Paxos.
-    /// - Parameter attempt: from 1; the longer the more rounds were lost.
+    /// Pauses for a random time before another round of Paxos.
+    /// - Parameter attempt: from 1; the pause grows with it.
     func rest(attempt: Int)
 }
 
 extension StepRunner {
-    /// Carries out a step and waits for its result.
+    /// Runs a step and waits for its result.
     func run(_ step: Step, for request: CoordinatedRequest) throws(ServerError) -> Outcome {
         try finish(start(step, for: request), for: request)
     }

@@ -2,36 +2,39 @@ import DataModel
 import Messages
 import Primitives
 
-/// Writes a logged batch of several partitions so that all of it comes to be applied, or nothing.
+/// Writes a logged batch of several partitions: eventually either all of it is applied, or nothing.
 ///
-/// 1. With too few live replicas for some partition nothing is stored or sent: Unavailable.
-/// 2. The whole batch is stored by two nodes: others (`chooseLogNodes`), and this one where fewer than two others can. A node that cannot is replaced by
-///    the next. One is enough only where no other lives: a node that alone had stored it, and is lost for ever, would leave what has arrived of it. Without
-///    them the client is told of a failure or a timeout of type BATCH_LOG, and does not know whether the batch will be applied.
-/// 3. Then it is written like any other mutations. Whatever becomes of this node, of the client's level or of a replica, those who have stored it
-///    apply it (`ReplayOperation`) when it has not been removed after twice the write timeout: as long as this operation may take.
-/// 4. When all partitions have their level, it is removed. Nobody waits for that: a batch that stays is applied again, with the same timestamps.
-///    Where hints stood for all replicas of a partition (ANY) it is not removed.
+/// 1. If too few replicas of some partition are alive, nothing is stored or sent: Unavailable.
+/// 2. Two nodes store the whole batch: others (`chooseLogNodes`), and this node if fewer than two others can. A node
+///    that fails is replaced by the next. One is enough only if no other is alive: if the only node that stored a batch
+///    were lost for ever, a partly applied batch would remain. Without the stored copies the client gets a failure or
+///    timeout of type BATCH_LOG and does not know whether the batch will be applied.
+/// 3. The batch is then written like other mutations. Whatever happens to this node, the consistency level or a
+///    replica, the nodes that stored the batch apply it (`ReplayOperation`) unless it is removed within twice the write
+///    timeout, which is as long as this operation may take.
+/// 4. When all partitions have reached the level, the batch is removed. Nothing waits for the removal: a batch that
+///    stays is applied again with the same timestamps. If all replicas of some partition have only hints (ANY), the
+///    batch is not removed.
 final class BatchOperation: WriteOperation {
     private let batch: LoggedBatch
-    /// Nodes that may be asked to store it, in order.
+    /// Nodes that may still be asked to store the batch, in order.
     private var candidates: [Int] = []
     private var asked: [Int] = []
     private var waiting = 0
     private var stored = 0
-    /// Nodes that must have stored it.
+    /// The number of nodes that must store the batch.
     private var wanted = 0
     private var isStored = false
 
     static let logNodes = 2
 
-    /// - Parameter mutations: all of `parts`.
+    /// - Parameter mutations: the mutations of all `parts`.
     init(
         _ coordinator: Coordinator, cluster: ClusterView, mutations: [UInt8], parts: [PartitionedMutations.Part], consistency: Consistency,
         deadline: Int64
     ) {
         let id = UUID.random(using: &coordinator.random)
-        // Two coordinators with the same random numbers still name their batches differently.
+        // Mixing in the node's id keeps batch ids distinct when two coordinators draw the same random numbers.
         let key = BatchKey(
             created: coordinator.clock.next(), id: UUID(high: id.high ^ coordinator.local.high, low: id.low ^ coordinator.local.low))
         batch = LoggedBatch(key: key, mutations: mutations)
@@ -79,7 +82,7 @@ final class BatchOperation: WriteOperation {
 
     private func remove() { for node in asked { coordinator.tell(.removeBatch(batch.key), to: cluster.ring.nodes[node].id) } }
 
-    /// What errors call the number of nodes that must store it.
+    /// The consistency level that errors report for the stored copies.
     private var level: Consistency { wanted > 1 ? .two : .one }
 
     override func reachedLevel() {
@@ -95,20 +98,21 @@ final class BatchOperation: WriteOperation {
 }
 
 extension ClusterView {
-    /// Whether there is another node that may store logged batches, alive or not.
+    /// Whether another node may store logged batches, alive or not.
     var hasOtherLogNodes: Bool { ring.nodes.indices.contains(where: mayLog) }
 
     private func mayLog(_ node: Int) -> Bool {
         guard node != local, isNear[node] else { return false }
-        // One that leaves hands over what it has stored; it takes nothing new.
+        // A leaving node hands over its stored batches and accepts no new ones.
         switch ring.nodes[node].state {
         case .normal, .moving: return true
         case .joining, .leaving, .left, .replacing: return false
         }
     }
 
-    /// Other nodes that may store a logged batch, in the order in which they are asked: live ones of this data center that are there to stay,
-    /// at random, one of each other rack first, then the rest of those racks, then those of this node's rack.
+    /// Returns other nodes that may store a logged batch, in the order in which they are asked: live, permanent nodes
+    /// of this data center, at random. First one from each other rack, then the rest of those racks, then this node's
+    /// rack.
     public func chooseLogNodes(random: inout SeededRandom) -> [Int] {
         let here = ring.nodes[local].location.rack
         let able = ring.nodes.indices.filter { isAlive[$0] && mayLog($0) }

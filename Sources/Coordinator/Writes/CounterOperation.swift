@@ -2,9 +2,10 @@ import DataModel
 import Messages
 import Primitives
 
-/// Adds to counters of one partition: one replica, the leader, adds to its own shard and sends the new shard to the others.
+/// Adds to the counters of one partition: one replica, the leader, updates its own shard and sends the new shard to the
+/// others.
 ///
-/// A request that is lost may have been counted: it is not sent again, and the client is told of a timeout.
+/// A lost request may have been applied, so it is not sent again and the client gets a timeout.
 final class CounterOperation: Operation {
     private let part: PartitionedMutations.Part
     private let consistency: Consistency
@@ -18,7 +19,7 @@ final class CounterOperation: Operation {
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
-    /// The replica that is asked, or why none can be.
+    /// The replica to ask, or the error if there is none.
     private var leader: Result<Int, ServerError> {
         guard let placement = cluster.placement(of: part.table) else {
             return .failure(.unknownTable(part.table))
@@ -63,7 +64,8 @@ final class CounterOperation: Operation {
     }
 }
 
-/// Waits for several operations; the first failure is its own. When one of them can be refused beforehand, none is begun.
+/// Runs several operations; the first failure becomes its own. If any of them would be refused in advance, none is
+/// started.
 final class AllOperation: Operation {
     private let inner: [Operation]
     private var left = 0

@@ -1,7 +1,7 @@
 import DataModel
 import Primitives
 
-/// Whole encoded mutations taken apart by partition: each has replicas of its own.
+/// Splits whole encoded mutations by partition, because each partition has its own replicas.
 enum PartitionedMutations {
     struct Part {
         var table: UUID
@@ -10,7 +10,7 @@ enum PartitionedMutations {
         var mutations: [UInt8]
     }
 
-    /// One part for each table and partition, in the order in which they first appear.
+    /// Returns one part per table and partition, in order of first appearance.
     static func split(_ mutations: [UInt8]) throws(ByteError) -> [Part] {
         try mutations.withUnsafeBytesTyped { (bytes) throws(ByteError) in
             if let one = try single(bytes) { return [Part(table: one.table, token: one.token, mutations: mutations)] }
@@ -18,7 +18,7 @@ enum PartitionedMutations {
         }
     }
 
-    /// The table and the token of mutations that are all of one partition, which is the rule; nil for others.
+    /// Returns table and token if all mutations belong to one partition, the usual case; else nil.
     private static func single(_ mutations: UnsafeRawBufferPointer) throws(ByteError) -> (table: UUID, token: Int64)? {
         var reader = MutationReader(mutations)
         var table: UUID?
@@ -70,7 +70,8 @@ enum PartitionedMutations {
 }
 
 extension ClusterView {
-    /// Whether a node gets writes of all these mutations; tables that are gone are left out, and what does not parse is for whoever applies it to refuse.
+    /// Whether a node is a write replica of all these mutations. Ignores dropped tables. Returns true for bytes that do
+    /// not parse: applying them reports the error.
     public func isReplica(_ node: UUID, ofAll mutations: [UInt8]) -> Bool {
         guard let place = ring.nodes.firstIndex(where: { $0.id == node }) else { return false }
         let parts: [PartitionedMutations.Part]

@@ -2,16 +2,19 @@ import DataModel
 import Messages
 import Primitives
 
-/// Applies what is kept of an earlier write: a logged batch that its coordinator did not have removed, or hints whose node is no replica of them any more.
+/// Replays an earlier write: a logged batch that its coordinator did not remove, or hints whose node is no longer a
+/// replica.
 ///
-/// 1. A batch is first stored by another node as well: whoever replays it may be lost for ever when a part of it has been applied. Where another could and
-///    none does, nothing is sent.
-/// 2. All its mutations go to all their replicas, with the timestamps they were made with. What was of a table that was dropped is left out.
-/// 3. It waits for every live replica, until the deadline.
-/// 4. When each partition has been applied by a majority of its replicas (one more for each pending one), what is stored may be removed, and the others have
-///    a hint, as old as the write. One replica is not enough: hints may be off or refused, and a node that has not heard of newer members yet may take
-///    itself for a replica, and be the only one that has it.
-/// 5. Else nothing is hinted, and it is to be replayed again: what is stored is the hint. Where too few replicas live nothing is sent.
+/// 1. A batch is first stored by another node as well: the replaying node may be lost for ever after it has applied a
+///    part. If such a node could exist but none stores the batch, nothing is sent.
+/// 2. All mutations go to all their replicas, with their original timestamps. Mutations of dropped tables are left out.
+/// 3. The operation waits for every live replica, until the deadline.
+/// 4. When a majority of the replicas of each partition (plus one per pending replica) has applied it, the stored copy
+///    may be removed, and the other replicas get a hint, dated as the write. One replica is not enough: hints may be
+///    disabled or refused, and a node that does not know newer members may take itself for a replica and be the only
+///    one with the data.
+/// 5. Otherwise nothing is hinted and the write must be replayed again: the stored copy serves as the hint. If too few
+///    replicas are alive, nothing is sent.
 final class ReplayOperation: Operation {
     private let parts: [PartitionedMutations.Part]
     /// Seconds since 1970.
@@ -19,12 +22,12 @@ final class ReplayOperation: Operation {
     private var plan = WritePlan()
     private var left = 0
     private let batch: LoggedBatch?
-    /// Who may store the batch, in order.
+    /// Nodes that may store the batch, in order.
     private var candidates: [Int] = []
-    /// Who stores it, beside this node.
+    /// The other node that stores the batch.
     private var keeper: Int?
 
-    /// - Parameter batch: what this node has stored; nil for hints.
+    /// - Parameter batch: the batch stored by this node; nil for hints.
     init(
         _ coordinator: Coordinator, cluster: ClusterView, parts: [PartitionedMutations.Part], batch: LoggedBatch?, writtenAt: UInt32,
         deadline: Int64
@@ -36,7 +39,7 @@ final class ReplayOperation: Operation {
     }
 
     override func start(now: Int64) {
-        // At ANY, for the plan alone: what is enough is decided here.
+        // The level ANY only makes the plan; `conclude` decides what is enough.
         do throws(ServerError) { plan = try WritePlan(parts, .any, cluster, isMetByHints: true) } catch { return finish(.failure(error)) }
         if let lacking = plan.groups.first(where: { group in group.replicas.count { cluster.isAlive[$0] } < group.majority }) {
             return finish(
@@ -45,7 +48,7 @@ final class ReplayOperation: Operation {
                         .quorum, required: lacking.majority, alive: lacking.replicas.count { cluster.isAlive[$0] })))
         }
         guard let batch, !plan.targets.isEmpty, cluster.hasOtherLogNodes else { return send(now: now) }
-        // The same each time: a batch that is replayed often is not stored by more and more nodes.
+        // The seed is the same each time, so that repeated replays do not store the batch on more and more nodes.
         var random = SeededRandom(seed: batch.key.id.low)
         candidates = cluster.chooseLogNodes(random: &random)
         askToKeep(now: now)

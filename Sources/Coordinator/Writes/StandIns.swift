@@ -1,20 +1,21 @@
 import Cluster
 import DataModel
 
-/// A node that keeps a write for a replica that is down.
+/// A fallback node: it stores a hint for a dead replica.
 struct StandIn: Equatable {
     let node: Int
     let replica: Int
 }
 
 extension ClusterView {
-    /// Who keeps a write for the replicas of a token that are down, in a keyspace with a sloppy quorum (Dynamo, section 4.6).
+    /// Chooses the fallback nodes that store hints for the dead replicas of a token, in a keyspace with a sloppy quorum
+    /// (Dynamo, section 4.6).
     ///
-    /// 1. The nodes that the walk on the ring meets after the token, which live, are here to stay and get the write neither now nor soon; each stands in for one
-    ///    replica.
-    /// 2. Where the keyspace or the level tells data centers apart, one of the replica's own; first those on racks where none of the replicas lives and
-    ///    nobody stands in yet, as NetworkTopologyStrategy places replicas.
-    /// 3. For a replica whose answer the level does not count nobody stands in.
+    /// 1. Candidates are the nodes next on the ring that are alive, permanent, and neither replicas nor pending
+    ///    replicas of the token. Each stores hints for one replica.
+    /// 2. If the keyspace or the level distinguishes data centers, the fallback node is in the replica's own. Racks
+    ///    without a live replica or another fallback node come first, as NetworkTopologyStrategy places replicas.
+    /// 3. A replica whose answer does not count for the level gets no fallback node.
     ///
     /// - Parameter replicas: natural and pending.
     func standIns(

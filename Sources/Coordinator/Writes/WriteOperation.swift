@@ -4,11 +4,14 @@ import Primitives
 
 /// Sends mutations to the replicas of their partitions and counts answers.
 ///
-/// 1. Mutations are grouped by partition; each group has its replicas, natural and pending, and must reach the consistency level.
-/// 2. With too few live replicas for some group nothing is sent: Unavailable.
-/// 3. One message goes to every live replica with all it gets; a hint is kept for each that is dead.
-/// 4. In a keyspace with a sloppy quorum, where too few replicas live, other nodes keep the write for those that are down, and count like them.
-/// 5. When every group has its level, the write is done. Replicas that fail, or are silent until the deadline, get a hint, also after that.
+/// 1. Mutations are grouped by partition. Each group has its replicas, natural and pending, and must reach the
+///    consistency level.
+/// 2. If too few replicas of some group are alive, nothing is sent: Unavailable.
+/// 3. Each live replica gets one message with all its mutations. Each dead replica gets a hint.
+/// 4. In a keyspace with a sloppy quorum, when too few replicas are alive, other nodes store hints for the dead ones
+///    and count as their answers.
+/// 5. When every group has reached its level, the write is done. Replicas that fail, or are silent until the deadline,
+///    get a hint, even after that.
 class WriteOperation: Operation {
     private let consistency: Consistency
     private let type: WriteType
@@ -27,10 +30,10 @@ class WriteOperation: Operation {
 
     private var isMetByHints: Bool { consistency == .any && coordinator.limits.hintedHandoff }
 
-    /// What is counted, decided or logged stays with its replicas.
+    /// Counter writes, transactions and logged batches never use fallback nodes.
     private var mayBeSloppy: Bool { coordinator.limits.hintedHandoff && (type == .simple || type == .unloggedBatch) }
 
-    /// Finds out who gets what.
+    /// Computes the recipients and required answers.
     final func makePlan() throws(ServerError) {
         do throws(ServerError) {
             plan = try WritePlan(parts, consistency, cluster, isMetByHints: isMetByHints, mayBeSloppy: mayBeSloppy)
@@ -40,7 +43,7 @@ class WriteOperation: Operation {
         }
     }
 
-    /// Whether every group has been applied by a replica, beside what hints there are.
+    /// Whether every group has been applied by at least one replica, not only hinted.
     final var isAppliedSomewhere: Bool { plan.groups.allSatisfy { $0.applied > 0 } }
 
     override func start(now: Int64) {
@@ -48,7 +51,7 @@ class WriteOperation: Operation {
         send(now: now)
     }
 
-    /// Carries the plan out.
+    /// Sends the plan's requests and stores hints for dead replicas.
     final func send(now: Int64) {
         for index in plan.targets.indices {
             if cluster.isAlive[plan.targets[index].node] {
@@ -88,10 +91,10 @@ class WriteOperation: Operation {
         finish(.success(isAppliedSomewhere ? .done : .hinted))
     }
 
-    /// All groups have their level; the client hears of it next.
+    /// Called when all groups have reached their level, before the client is told.
     func reachedLevel() {}
 
-    /// Ends the operation when all groups have their level, or one cannot get it any more.
+    /// Finishes the operation when all groups have reached their level, or one no longer can.
     private func settle() {
         if isFinished { return }
         if plan.groups.allSatisfy(\.count.isMet) {
@@ -108,7 +111,7 @@ class WriteOperation: Operation {
     }
 
     override func expire(now: Int64) {
-        // First: at ANY a hint is as good as an answer.
+        // Hints first: at ANY a hint counts as an answer.
         for index in plan.targets.indices where !plan.targets[index].isSettled { keepHint(index) }
         plan.targets = []
         if isFinished { return }

@@ -1,50 +1,51 @@
 import DataModel
 import Primitives
 
-/// Which node gets which mutations of a write, and which answers it needs.
+/// The recipients of a write's mutations and the answers it needs.
 struct WritePlan {
     /// The mutations of one partition, or of several with the same replicas.
     struct Group {
-        /// Natural and pending.
+        /// Natural and pending replicas.
         var replicas: [Int]
-        /// More than half of the natural replicas, and every pending one: so many have it among the owners of before and of after.
+        /// More than half of the natural replicas plus every pending one: a majority among both the previous and the
+        /// next owners.
         var majority: Int
         var count: AnswerCount
         var failures = 0
         /// Replicas that have applied its mutations.
         var applied = 0
-        /// Who keeps them for replicas that are down.
+        /// The nodes that store hints for dead replicas.
         var standIns: [StandIn] = []
     }
 
     struct Target {
-        /// Who is asked.
+        /// The node to ask.
         let node: Int
-        /// The replica that is meant, when another node is asked to keep the mutations for it.
+        /// The dead replica, if `node` is asked to store a hint for it.
         var keptFor: Int?
         let mutations: [UInt8]
         let groups: [Int]
-        /// It has answered, or has a hint.
+        /// Whether the node has answered, or a hint was stored.
         var isSettled = false
     }
 
     var groups: [Group] = []
-    /// Others first: they work while this node does.
+    /// Remote nodes come before this one: they work while this node does.
     var targets: [Target] = []
-    /// Stand-ins that have what they are to keep.
+    /// The number of fallback nodes that have stored their hints.
     var kept = 0
 
     init() {}
 
     /// - Parameters:
-    ///   - isMetByHints: a hint is as good as an answer.
-    ///   - mayBeSloppy: where too few replicas live, others may stand in for them, in keyspaces that want it.
-    /// - Throws: `unavailable` with too few live replicas for some group; `invalid` for a table that is not there.
+    ///   - isMetByHints: whether a hint counts as an answer.
+    ///   - mayBeSloppy: whether fallback nodes may be used if too few replicas are alive and the keyspace allows it.
+    /// - Throws: `unavailable` when too few replicas of some group are alive; `invalid` for an unknown table.
     init(
         _ parts: [PartitionedMutations.Part], _ consistency: Consistency, _ cluster: ClusterView, isMetByHints: Bool,
         mayBeSloppy: Bool = false
     ) throws(ServerError) {
-        // Who gets mutations: a node, and above it, plus 1, the replica for which it keeps them.
+        // A recipient is a node index; the bits above 32 hold the index of the dead replica, if any, plus 1.
         var order: [Int] = []
         var payloads: [Int: (mutations: [UInt8], groups: [Int])] = [:]
         for part in parts {
@@ -92,7 +93,7 @@ struct WritePlan {
                 let recipient = standIn.map { $0.node | ($0.replica + 1) << 32 } ?? replica
                 if payloads[recipient] == nil { order.append(recipient) }
                 payloads[recipient, default: ([], [])].mutations += part.mutations
-                // Once, also when the group's partitions come with others between them: an answer counts once for a group.
+                // Add each group once, even if its partitions are not adjacent: an answer counts once per group.
                 if payloads[recipient]?.groups.contains(index) == false { payloads[recipient]?.groups.append(index) }
             }
         }
@@ -106,12 +107,12 @@ struct WritePlan {
 
     private static let firstGroup = [0]
 
-    /// Of a write with one group.
+    /// Adds a target of a write with one group.
     private mutating func add(_ node: Int, _ mutations: [UInt8]) {
         targets.append(Target(node: node, keptFor: nil, mutations: mutations, groups: WritePlan.firstGroup))
     }
 
-    /// A target has applied, or keeps, what it got.
+    /// Records that a target has applied or stored its mutations.
     mutating func apply(_ target: Int, _ cluster: ClusterView) {
         targets[target].isSettled = true
         let node = targets[target].node

@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Platform
 
-/// The real files, through POSIX calls.
+/// The real file system, through POSIX calls.
 public struct PosixFileSystem: FileSystem {
     public init() {}
 
@@ -37,7 +37,7 @@ public struct PosixFileSystem: FileSystem {
         while true {
             errno = 0
             guard let entry = readdir(handle) else {
-                // Half a list would hide segments and tables.
+                // An incomplete list would hide segments and sstables.
                 if errno != 0 { throw PosixFileSystem.error("list", directory) }
                 break
             }
@@ -51,7 +51,7 @@ public struct PosixFileSystem: FileSystem {
     }
 
     public func exists(_ path: String) -> Bool {
-        // Where it cannot be told, what is tried next says why.
+        // If existence cannot be determined, return true: the next operation reports the reason.
         access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR)
     }
 
@@ -94,7 +94,7 @@ public struct PosixFileSystem: FileSystem {
         guard let posix = file as? PosixFile else { return file }
         if flock(posix.descriptor, LOCK_EX | LOCK_NB) != 0 {
             let number = errno
-            // A courtesy of the message only.
+            // The process id is only for the message.
             let holder = (try? readAll(path)).flatMap { Int32(String(decoding: $0, as: UTF8.self).filter(\.isNumber)) }
             file.close()
             guard number == EWOULDBLOCK else { throw PosixFileSystem.error("lock", path, number) }
@@ -115,7 +115,7 @@ public struct PosixFileSystem: FileSystem {
     }
 }
 
-/// One file descriptor.
+/// An open file descriptor.
 final class PosixFile: File {
     let path: String
     let descriptor: Int32
@@ -144,7 +144,7 @@ final class PosixFile: File {
             if got > 0 {
                 done += got
             } else if got == -Int(EOPNOTSUPP) {
-                // A file system without RWF_NOWAIT (tmpfs) has nothing to wait for.
+                // A file system without RWF_NOWAIT (tmpfs) does not wait for a disk.
                 return try readBlocking(at: offset, into: buffer, from: done)
             } else if got == -Int(EAGAIN) {
                 return try readOnThread(at: offset, into: buffer, from: done)
@@ -155,7 +155,7 @@ final class PosixFile: File {
         return done
     }
 
-    /// Lets a background thread wait for the disk.
+    /// Reads on a background thread, which may block on the disk, while the fiber waits.
     private func readOnThread(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, from done: Int) throws(FileError) -> Int {
         var outcome: Result<Int, FileError> = .success(0)
         Fiber.blocking(.read) {

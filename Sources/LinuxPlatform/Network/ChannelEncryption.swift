@@ -1,19 +1,19 @@
 import NIOCore
 import Platform
 
-/// What makes a channel encrypted: handlers that go before its own.
+/// The channel handlers that encrypt a connection.
 ///
-/// This room knows no TLS; whoever makes the network brings it.
+/// This target contains no TLS; the creator of the network supplies the handlers.
 public struct ChannelEncryption: Sendable {
-    /// What a handler calls, once, when the connection cannot go on; the channel then closes by itself.
+    /// Called once when the connection cannot continue; the channel then closes itself.
     public typealias Failed = (String) -> Void
 
     let accepting: @Sendable (@escaping Failed) throws -> [any ChannelHandler]
     let connecting: @Sendable (_ host: String, @escaping Failed) throws -> [any ChannelHandler]
 
     /// - Parameters:
-    ///   - accepting: makes the handlers of a connection that was accepted, in order from the network.
-    ///   - connecting: makes those of one that is opened to a name or address.
+    ///   - accepting: creates the handlers of an accepted connection, in order from the network.
+    ///   - connecting: creates the handlers of a connection opened to a host name or address.
     public init(
         accepting: @escaping @Sendable (@escaping Failed) throws -> [any ChannelHandler],
         connecting: @escaping @Sendable (_ host: String, @escaping Failed) throws -> [any ChannelHandler]
@@ -23,7 +23,8 @@ public struct ChannelEncryption: Sendable {
     }
 }
 
-/// Looks at the first byte of a connection that was accepted: TLS gets its handlers, plain bytes pass or are refused. Then it leaves.
+/// Checks the first byte of an accepted connection: adds the TLS handlers, or lets plain bytes pass, or rejects them.
+/// Then it removes itself.
 final class OpeningHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -54,7 +55,7 @@ final class OpeningHandler: ChannelInboundHandler, RemovableChannelHandler {
         } else if !takesPlain {
             isRefused = true
             connection.fail(
-                "the other end speaks plain where TLS is needed; turn encryption on there, or take both here with optional: true",
+                "the other end sent plain bytes, but TLS is required; enable encryption there, or accept both here with optional: true",
                 otherIsPlain: true)
             return
         }

@@ -3,7 +3,7 @@ import NIOPosix
 import Platform
 import Primitives
 
-/// Connections over SwiftNIO loops.
+/// Connections over SwiftNIO event loops.
 public final class LoopNetwork: Network {
     private let group: MultiThreadedEventLoopGroup
     private let ticks: [LoopTick]
@@ -12,9 +12,9 @@ public final class LoopNetwork: Network {
     private let nodes: ChannelEncryption?
 
     /// - Parameters:
-    ///   - loops: threads that serve connections; one per core is best.
-    ///   - clients: how connections of clients are encrypted; nil: they cannot be.
-    ///   - nodes: the same of connections between nodes.
+    ///   - loops: the number of threads that serve connections; best one per core.
+    ///   - clients: the encryption of client connections; nil: not available.
+    ///   - nodes: the encryption of internode connections; nil: not available.
     public init(loops: Int, clients: ChannelEncryption? = nil, nodes: ChannelEncryption? = nil) {
         self.loops = max(1, loops)
         self.clients = clients
@@ -31,7 +31,7 @@ public final class LoopNetwork: Network {
         func close() { channel.close(mode: .all, promise: nil) }
     }
 
-    /// What encrypts connections of a realm.
+    /// The encryption of a realm's connections.
     private func encryption(_ realm: Encryption.Realm) -> ChannelEncryption? {
         switch realm {
         case .clients: clients
@@ -56,7 +56,7 @@ public final class LoopNetwork: Network {
         case .none: opening = nil
         case .required(let realm), .optional(let realm):
             guard let tls = self.encryption(realm) else {
-                throw NetworkError("connections to \(host):\(port) are to be encrypted, and there are no certificates for it")
+                throw NetworkError("connections to \(host):\(port) require encryption, but no certificates are configured")
             }
             opening = (tls, encryption == .optional(realm))
         }
@@ -105,7 +105,7 @@ public final class LoopNetwork: Network {
         case .none: tls = nil
         case .required(let realm), .optional(let realm):
             tls = self.encryption(realm)
-            precondition(tls != nil, "whoever asks for encrypted connections gives the network certificates")
+            precondition(tls != nil, "an encrypted connection needs certificates, and this network has none")
         }
         let tick = ticks[loop]
         let made = MadeConnection()
@@ -127,16 +127,16 @@ public final class LoopNetwork: Network {
                     try channel.pipeline.syncOperations.addHandler(connection)
                 }
             }
-        // A channel that never became active ends without an event of its own.
+        // A channel that never became active gets no close event.
         bootstrap.connect(host: host, port: port).whenFailure { _ in made.connection?.end() }
     }
 
-    /// SAFETY: `@unchecked` because it is touched on the connection's loop only.
+    /// SAFETY: `@unchecked` because it is accessed on the connection's loop only.
     private final class MadeConnection: @unchecked Sendable {
         var connection: ChannelConnection?
     }
 
-    /// TCP_USER_TIMEOUT: milliseconds after which a connection is broken whose other end acknowledges nothing of what was sent.
+    /// TCP_USER_TIMEOUT, option 18: milliseconds after which a connection with unacknowledged data is closed.
     private static let userTimeout = NIOBSDSocket.Option(rawValue: 18)
 
     public func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void) { ticks[loop].loop.execute(work) }
@@ -152,14 +152,14 @@ public final class LoopNetwork: Network {
     public func stop() { group.shutdownGracefully { _ in } }
 }
 
-/// What one loop does at the end of a tick: flush the commit log once, then send the answers of all connections that have some.
+/// The end-of-tick work of one loop: flush the commit log once, then send the output of all connections that have some.
 ///
-/// SAFETY: `@unchecked` because everything but `index` and `loop` is touched on the loop only.
+/// SAFETY: `@unchecked` because everything except `index` and `loop` is accessed on the loop only.
 final class LoopTick: @unchecked Sendable {
     let index: Int
     let loop: any EventLoop
     private var ready: [ChannelConnection] = []
-    /// What waits for the end of the tick and the safety of what it wrote.
+    /// Work that runs after the tick's writes are safe.
     private var waiting: [@Sendable (String?) -> Void] = []
     private var waitingAcknowledgement: (any Acknowledgement)?
     private var isScheduled = false
@@ -171,7 +171,7 @@ final class LoopTick: @unchecked Sendable {
         self.loop = loop
     }
 
-    /// Runs after the events the loop is handling now.
+    /// Schedules the connection's output for after the events that the loop is handling now.
     func add(_ connection: ChannelConnection) {
         ready.append(connection)
         scheduleEnd()
@@ -195,14 +195,14 @@ final class LoopTick: @unchecked Sendable {
         swap(&connections, &ready)
         var works: [@Sendable (String?) -> Void] = []
         swap(&works, &waiting)
-        // What asks others acknowledges nothing.
+        // Outgoing connections acknowledge nothing, so they do not wait for the flush.
         for connection in connections where connection.acknowledgement == nil { connection.send(failure: nil) }
         connections.removeAll { $0.acknowledgement == nil }
         guard let acknowledgement = waitingAcknowledgement ?? connections.first?.acknowledgement else { return }
         waitingAcknowledgement = nil
         let mark = acknowledgement.mark
         var failure = acknowledgement.flush()
-        // Reads go on while the disk takes no writes.
+        // Without new writes a failed flush does not matter: reads continue while the disk accepts no writes.
         if mark == lastMark { failure = nil }
         lastMark = mark
         if failure == nil && acknowledgement.needsSync {
@@ -221,9 +221,9 @@ final class LoopTick: @unchecked Sendable {
     }
 }
 
-/// One connection: raw bytes to and from its handler.
+/// One connection: passes raw bytes to and from its handler.
 ///
-/// SAFETY: `@unchecked` because all state is touched on the channel's loop only.
+/// SAFETY: `@unchecked` because all state is accessed on the channel's loop only.
 final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -231,18 +231,19 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
     private let channel: any Channel
     private let tick: LoopTick
     let acknowledgement: (any Acknowledgement)?
-    /// Opened from here: what the other end answers is read also while it takes nothing, or both would wait for each other.
+    /// Whether this process opened the connection. Then input is read even while the output is blocked; otherwise both
+    /// ends could block each other.
     private let isOutgoing: Bool
     var handler: (any ConnectionHandler)?
     let peer: String
-    /// Input the handler has not consumed.
+    /// Input that the handler has not consumed.
     private var rest: ByteWriter?
     private var isReady = false
     private var isReading = true
     private var isClosing = false
     private var inputHasEnded = false
     private var endIsDelivered = false
-    /// Answers that wait for the disk, and those that wait behind them, in order.
+    /// Output that waits for a sync, and output behind it, in order.
     private var held: [HeldAnswers] = []
     private var heldBytes = 0
     private var nextTicket: UInt64 = 0
@@ -253,7 +254,7 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
         var isSafe: Bool
     }
 
-    /// Answers held beyond which nothing more is read from the client.
+    /// Bytes of held output at which reading from the client pauses.
     static let heldLimitBytes = 1 << 20
 
     init(channel: any Channel, tick: LoopTick, acknowledgement: (any Acknowledgement)?, isOutgoing: Bool = false) {
@@ -346,7 +347,7 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
         context.fireChannelInactive()
     }
 
-    /// Tells the handler, once, that the connection is gone.
+    /// Tells the handler, once, that the connection is closed.
     func end() {
         handler?.closed()
         handler = nil
@@ -355,7 +356,7 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-    /// Tells the handler that the connection is not encrypted as it should be.
+    /// Tells the handler that the connection is not encrypted as required.
     func fail(_ reason: String, otherIsPlain: Bool = false) {
         handler?.encryptionFailed(EncryptionFailure(reason, otherIsPlain: otherIsPlain))
         if otherIsPlain { closeAfterOutput() }
@@ -391,14 +392,14 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
         if held.isEmpty {
             write(buffer)
         } else {
-            // Not before the answers that wait for the disk: they came first.
+            // Keep the order: held output goes first.
             _ = hold(buffer, isSafe: true)
         }
     }
 
     private func write(_ buffer: ByteBuffer?) {
         if isClosing && held.isEmpty && !isReady {
-            // Not before the last answer has left.
+            // Close only after the last output has been sent.
             let channel = channel
             channel.writeAndFlush(buffer ?? ByteBuffer()).whenComplete { _ in channel.close(mode: .all, promise: nil) }
             return
@@ -410,8 +411,8 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
         }
     }
 
-    /// Takes the answers out and keeps them until the disk has what they acknowledge.
-    /// - Returns: what `release` wants.
+    /// Takes the output and holds it until the writes it acknowledges are synced.
+    /// - Returns: the ticket for `release`.
     func hold() -> UInt64 { hold(takeOutput(failure: nil), isSafe: false) }
 
     private func hold(_ buffer: ByteBuffer?, isSafe: Bool) -> UInt64 {
@@ -422,10 +423,10 @@ final class ChannelConnection: ChannelInboundHandler, Connection, @unchecked Sen
         return nextTicket
     }
 
-    /// Sends answers the disk has, and those that waited behind them.
+    /// Sends output whose writes are synced, and output held behind it.
     func release(_ ticket: UInt64, failure: String?) {
         if failure != nil {
-            // Not acknowledged: the client must not read this as success.
+            // The writes are not safe: the client must not see a success.
             channel.close(mode: .all, promise: nil)
             return
         }

@@ -4,11 +4,11 @@ import Messages
 import Primitives
 import Repair
 
-/// What may be asked of the cluster through any of its nodes.
+/// The admin commands about the cluster; any node can answer them.
 extension AdminCommands {
     private var cluster: ClusterService { node.cluster }
 
-    /// Two letters, as nodetool's: up or down; normal, leaving, joining, moving.
+    /// Two letters, as in nodetool: up or down; normal, leaving, joining or moving.
     private func letters(_ member: ClusterMetadata.Member) -> String {
         let state: String
         switch member.node.state {
@@ -46,7 +46,8 @@ extension AdminCommands {
         ])
     }
 
-    /// Every token with its owner and, of a keyspace, the replicas of the range that ends in it; or what a strategy would do.
+    /// Returns every token with its owner and, given a keyspace, the replicas of the range that ends at the token. With
+    /// `simulate`, compares token strategies instead.
     func ring(_ arguments: [String: String]) throws -> AdminValue {
         if arguments["simulate"] != nil { return try simulateRing(arguments) }
         guard let metadata = cluster.metadata.current else {
@@ -168,7 +169,7 @@ extension AdminCommands {
         return .object([("decommissioned", .string(node.hostID.description))])
     }
 
-    /// Compares the replicas of this node's ranges and makes them equal; `preview` only says what would move.
+    /// Repairs the ranges of this node; `preview` only reports what would be sent.
     func repair(_ arguments: [String: String]) throws -> AdminValue {
         var request = RepairRequest(keyspace: arguments["keyspace"], table: arguments["table"])
         request.isPreview = arguments["preview"] != nil
@@ -176,7 +177,7 @@ extension AdminCommands {
         request.isEverywhere = arguments["everywhere"] != nil
         if arguments["after"] != nil || arguments["through"] != nil {
             guard let after = arguments["after"].flatMap({ Int64($0) }), let through = arguments["through"].flatMap({ Int64($0) }) else {
-                throw AdminError(status: 400, message: "a range of tokens is after=TOKEN through=TOKEN")
+                throw AdminError(status: 400, message: "a token range needs both after=TOKEN and through=TOKEN")
             }
             request.tokens = TokenRange(after: after, through: through)
         }
@@ -207,7 +208,7 @@ extension AdminCommands {
 
     func removeNode(_ arguments: [String: String]) throws -> AdminValue {
         guard let text = arguments["host_id"] ?? arguments["keyspace"], let id = UUID(text) else {
-            throw AdminError(status: 400, message: "removenode wants the host id of a dead member; admin status shows them")
+            throw AdminError(status: 400, message: "removenode needs the host id of a dead member; admin status shows them")
         }
         do throws(ServerError) { try cluster.remove(id) } catch { throw AdminError(status: 409, message: error.message) }
         return .object([("removed", .string(id.description))])

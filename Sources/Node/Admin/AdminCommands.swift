@@ -3,15 +3,16 @@ import Primitives
 import Query
 import Storage
 
-/// Why an admin command was refused.
+/// The reason why an admin command was refused.
 struct AdminError: Error {
     var status: Int
     var message: String
 }
 
-/// What `auspex admin` and other HTTP clients may ask of a running node.
+/// The commands that `auspex admin` and other HTTP clients may send to a running node.
 ///
-/// Commands that change something want POST. All run on the I/O pool, so they may wait.
+/// Commands that change something need POST. All run on a background thread (`BackgroundKind.control`), so they may
+/// wait.
 struct AdminCommands: Sendable {
     let node: NodeServer
 
@@ -73,7 +74,7 @@ struct AdminCommands: Sendable {
         return found
     }
 
-    /// The tables named by `keyspace` and `table`; all without them.
+    /// The tables selected by `keyspace` and `table`; all tables without them.
     private func chosen(_ arguments: [String: String]) throws -> [(TableMetadata, TableStore)] {
         let keyspace = arguments["keyspace"]
         let table = arguments["table"]
@@ -167,7 +168,8 @@ struct AdminCommands: Sendable {
             })
     }
 
-    /// Snapshots of the tables that the arguments name, also of those that are dropped or emptied since, with the names of their tables.
+    /// The snapshots of the selected tables, including tables that have been dropped or truncated since, with their
+    /// table names.
     private func chosenSnapshots(
         _ arguments: [String: String]
     ) throws -> [(table: (keyspace: String, name: String), snapshot: SnapshotInfo)] {

@@ -1,7 +1,7 @@
 import DataModel
 import Primitives
 
-/// The answer of an admin command, before it is JSON.
+/// The answer of an admin command, before it is encoded as JSON.
 indirect enum AdminValue {
     case null
     case bool(Bool)
@@ -11,7 +11,7 @@ indirect enum AdminValue {
     case array([AdminValue])
     case object([(String, AdminValue)])
 
-    /// Compact JSON.
+    /// The value as compact JSON.
     var json: String {
         switch self {
         case .null: return "null"

@@ -2,24 +2,25 @@ import DataModel
 import Primitives
 import Storage
 
-/// Whether files made elsewhere fit a table: the same key, and every column of theirs with its type.
+/// Checks whether sstables made elsewhere fit a table: the keys must be equal, and the table must have every column of
+/// the sstables with the same type.
 ///
-/// Columns have numbers, by which cells are stored. A table made by a statement that names its columns in another order has other numbers:
-/// `renumbered` says which.
+/// Cells are stored by column id. A table created with its columns in another order has other ids; `renumbered` maps
+/// them.
 struct ImportCheck {
     private let table: TableMetadata
     private let staticColumns: [Int: ColumnMetadata]
     private let regularColumns: [Int: ColumnMetadata]
-    /// The table's own number of a column that has another in the files.
+    /// Maps a column id in the sstables to the table's own id, where they differ.
     let renumbered: [Int: Int]
 
-    /// - Throws: what does not fit.
+    /// - Throws: an error that says what does not fit.
     init(_ source: TableMetadata, into table: TableMetadata) throws(AdminError) {
         func refuse(_ why: String) -> AdminError {
             AdminError(status: 409, message: "the files are of \(source.qualifiedName), which does not fit \(table.qualifiedName): \(why)")
         }
-        guard source.keyspace == table.keyspace, source.name == table.name else { throw refuse("the name is another") }
-        guard !source.isCounter, !table.isCounter else { throw refuse("counters cannot be imported, they belong to the node that counted") }
+        guard source.keyspace == table.keyspace, source.name == table.name else { throw refuse("the names differ") }
+        guard !source.isCounter, !table.isCounter else { throw refuse("counters cannot be imported: their shards belong to the node that wrote them") }
         for (part, theirs, ours) in [
             ("partition key", source.partitionKey, table.partitionKey), ("clustering key", source.clustering, table.clustering),
         ] {
@@ -47,7 +48,7 @@ struct ImportCheck {
         regularColumns = byNumber(table.regulars)
     }
 
-    /// What is wrong with a row, its columns numbered as the table's; nil when nothing is.
+    /// Returns what is wrong with a row, whose columns have the table's ids; nil if nothing is.
     func complaint(_ key: UnsafeRawBufferPointer, _ row: RowView) -> String? {
         let view = KeyView(key)
         let serialized = view.serializedPartitionKey
@@ -64,27 +65,27 @@ struct ImportCheck {
                 }
                 guard offset == view.clustering.count else { return "a clustering key has too many bytes" }
             } else if !view.isStatic {
-                return "a key is of no kind that is known"
+                return "a key has an unknown kind"
             }
         } catch { return "a key does not parse: \(error)" }
         var cells = row.cells
         while cells.advance() {
             guard let column = view.isStatic ? staticColumns[cells.column] : regularColumns[cells.column] else {
-                return "there is no column with the number \(cells.column)"
+                return "there is no column with the id \(cells.column)"
             }
             guard column.type.isMultiCell == (cells.isComplexDeletion || cells.flags.contains(.hasPath)) || cells.isTombstone,
                 !cells.flags.contains(.counter)
-            else { return "a cell of \(column.name) is not of its kind" }
+            else { return "a cell of \(column.name) does not match the column's type" }
         }
         return nil
     }
 }
 
 extension AdminCommands {
-    /// Takes finished files into a table.
+    /// Imports finished sstables into a table.
     func importTables(_ arguments: [String: String]) throws -> AdminValue {
         guard let keyspace = arguments["keyspace"], let name = arguments["table"], let given = arguments["directory"] else {
-            throw AdminError(status: 400, message: "import wants keyspace=, table= and directory=")
+            throw AdminError(status: 400, message: "import needs keyspace=, table= and directory=")
         }
         guard given.hasPrefix("/") else {
             throw AdminError(status: 400, message: "the directory must be an absolute path on the node's machine, not \(given)")
@@ -94,13 +95,13 @@ extension AdminCommands {
         }
         let directory = OfflineDirectory(system: node.system, path: given)
         if directory.isUnfinished {
-            throw AdminError(status: 409, message: "the load into \(given) has not ended: run it again, then import")
+            throw AdminError(status: 409, message: "the load into \(given) is not complete: run it again, then import")
         }
         do {
             guard let source = try directory.table() else {
                 throw AdminError(
                     status: 409,
-                    message: "nothing in \(given) says which table its files are of; auspex load --to-sstables makes directories that do")
+                    message: "\(given) does not name the table of its files; use a directory made by auspex load --to-sstables")
             }
             let check = try ImportCheck(source.table, into: table)
             let report = try node.storage.importTables(

@@ -1,7 +1,7 @@
 import Query
 import Storage
 
-/// The node's counters as Prometheus reads them (text format 0.0.4).
+/// The node's metrics in the Prometheus text format 0.0.4.
 struct Metrics {
     let node: NodeServer
 
@@ -24,7 +24,7 @@ struct Metrics {
             "protocol_errors_total", "counter", "Connections closed over malformed frames.",
             services.counters.protocolErrors.load(ordering: .relaxed))
         metric(
-            "encryption_failures_total", "counter", "Client connections that were not encrypted as they should be.",
+            "encryption_failures_total", "counter", "Client connections not encrypted as required.",
             services.counters.encryptionFailures.load(ordering: .relaxed))
         metric("requests_total", "counter", "Requests received.", services.runner.requests.load(ordering: .relaxed))
         metric(
@@ -56,10 +56,10 @@ struct Metrics {
         let cluster = node.cluster
         let alive = cluster.view?.isAlive ?? []
         metric("members", "gauge", "Members of the cluster.", alive.count)
-        metric("members_alive", "gauge", "Members that count as alive here.", alive.count { $0 })
+        metric("members_alive", "gauge", "Members that this node considers alive.", alive.count { $0 })
         metric("metadata_epoch", "gauge", "Version of members and schema.", Int(clamping: cluster.epoch))
         metric(
-            "peer_requests_total", "counter", "Requests of other nodes carried out.",
+            "peer_requests_total", "counter", "Requests of other nodes executed.",
             cluster.counters.requestsCarriedOut.load(ordering: .relaxed))
         metric(
             "peer_requests_sent_total", "counter", "Requests sent to other nodes.", cluster.counters.requestsSent.load(ordering: .relaxed))
@@ -67,21 +67,21 @@ struct Metrics {
             "peer_bytes_sent_total", "counter", "Bytes of requests sent to other nodes.",
             cluster.counters.bytesSent.load(ordering: .relaxed))
         metric(
-            "peer_requests_stale_total", "counter", "Requests refused because their coordinator went by other members.",
+            "peer_requests_stale_total", "counter", "Requests refused because the coordinator had an older view of the members.",
             cluster.counters.staleRequests.load(ordering: .relaxed))
         metric(
-            "coordinator_steps_begun_anew_total", "counter", "Steps of requests begun again because the members had changed.",
+            "coordinator_steps_begun_anew_total", "counter", "Request steps started again because the members changed.",
             cluster.counters.begunAnew.load(ordering: .relaxed))
         metric(
             "peer_connections_refused_total", "counter", "Connections of other nodes refused.",
             cluster.counters.connectionsRefused.load(ordering: .relaxed))
         let hints = cluster.hints.store.counters
-        metric("hints_kept_total", "counter", "Hints kept for other nodes.", hints.kept)
-        metric("hints_replayed_total", "counter", "Hints that have arrived.", hints.replayed)
-        metric("hints_refused_total", "counter", "Hints that no limit had room for.", hints.refused)
-        metric("hints_bytes", "gauge", "Bytes of hints that wait.", cluster.hints.store.storedBytes)
+        metric("hints_kept_total", "counter", "Hints stored for other nodes.", hints.kept)
+        metric("hints_replayed_total", "counter", "Hints delivered to their nodes.", hints.replayed)
+        metric("hints_refused_total", "counter", "Hints not stored because a size limit was reached.", hints.refused)
+        metric("hints_bytes", "gauge", "Bytes of hints not yet delivered.", cluster.hints.store.storedBytes)
         let batches = cluster.batches
-        metric("batchlog_stored_total", "counter", "Logged batches kept for their coordinators.", batches.log.stored)
+        metric("batchlog_stored_total", "counter", "Logged batches stored for their coordinators.", batches.log.stored)
         metric("batchlog_replayed_total", "counter", "Logged batches applied from the batchlog.", batches.replayed.load(ordering: .relaxed))
         metric("batchlog_expired_total", "counter", "Logged batches too old to be applied.", batches.expired.load(ordering: .relaxed))
         metric("batchlog_pending", "gauge", "Logged batches the last look could not apply.", batches.pending.load(ordering: .relaxed))

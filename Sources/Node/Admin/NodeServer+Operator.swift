@@ -2,29 +2,30 @@ import Cluster
 import Primitives
 import Repair
 
-/// What an operator asks of a node, for those who run nodes in their own process. All but the properties wait; call them where that is allowed.
+/// Operations on a node, for code that runs nodes in its own process. All methods wait: call them on a thread that may
+/// block.
 extension NodeServer {
-    /// What a repair found and did.
+    /// The result of a repair.
     public struct RepairOutcome: Sendable {
-        /// Whether all was looked at, and sent where it was missing.
+        /// Whether everything was compared, and all missing data was sent.
         public var isComplete = true
-        /// Stretches in which replicas differed.
+        /// The number of ranges in which replicas differed.
         public var differing = 0
         public var rowsSent = 0
         public var failures: [String] = []
     }
 
-    /// Gives this node's data to the others, leaves the cluster and drains.
+    /// Streams this node's data to the other nodes, leaves the cluster and drains.
     public func leaveCluster() throws {
         try cluster.decommission()
         drain()
     }
 
-    /// Has the others take over what a dead member owned.
+    /// Removes a dead member; other nodes take over its ranges.
     public func removeMember(_ id: UUID) throws { try cluster.remove(id) }
 
-    /// Makes the replicas of everything equal.
-    /// - Parameter isPreview: only looks whether they are.
+    /// Repairs all ranges of all tables.
+    /// - Parameter isPreview: only compares the replicas.
     public func repairEverything(isPreview: Bool) throws -> RepairOutcome {
         var request = RepairRequest()
         request.isEverywhere = true
@@ -40,22 +41,22 @@ extension NodeServer {
         return outcome
     }
 
-    /// Writes out what all tables have in memory, and merges the files of each where that is wanted.
+    /// Flushes all tables and, if wanted, compacts each into one sstable.
     public func tidyTables(compacts: Bool) throws {
         for table in storage.allTables.sorted(by: { $0.directory < $1.directory }) {
             try compacts ? storage.compactAll(table) : storage.flush(table)
         }
     }
 
-    /// Members that this node does not hold for alive.
+    /// Members that this node considers down.
     public var deadMembers: [UUID] {
         (cluster.metadata.current?.members ?? []).map(\.node.id).filter { $0 != hostID && !cluster.isAlive($0) }
     }
 
-    /// The version of the members and the schema that this node knows.
+    /// The epoch of the cluster metadata that this node knows.
     public var metadataEpoch: UInt64 { cluster.metadata.epoch }
 
-    /// The members this node knows, and what each is doing, in words.
+    /// The members that this node knows, and their states as text.
     public var memberStates: [(id: UUID, state: String)] {
         (cluster.metadata.current?.members ?? []).map { member in
             let state =
@@ -71,7 +72,7 @@ extension NodeServer {
         }
     }
 
-    /// Whether no change of the ring is under way, and no owners of before are left, as far as this node knows.
+    /// Whether this node knows of no ring change in progress and of no previous owners that still get writes.
     public var isRingSettled: Bool {
         guard let metadata = cluster.metadata.current else { return false }
         return metadata.ring.changing.isEmpty && metadata.former.isEmpty

@@ -1,8 +1,8 @@
 import Glibc
 
-/// What the kernel says of this process.
+/// Memory figures of this process, from the kernel.
 enum ProcessMemory {
-    /// Bytes in physical memory; 0 where `/proc` is not there.
+    /// The resident memory in bytes; 0 without `/proc`.
     static func residentBytes() -> Int {
         guard let file = fopen("/proc/self/statm", "r") else { return 0 }
         defer { fclose(file) }

@@ -1,4 +1,4 @@
-/// Where a configured value came from, for the error message.
+/// The source of a configured value, for error messages.
 public enum ConfigurationSource: Sendable, Equatable, CustomStringConvertible {
     case file(String)
     case environment(String)
@@ -13,7 +13,7 @@ public enum ConfigurationSource: Sendable, Equatable, CustomStringConvertible {
     }
 }
 
-/// Why a configuration was refused; `description` says what to do.
+/// The reason why a configuration was rejected; `description` says how to fix it.
 public enum ConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
     case unreadableFile(String, reason: String)
     case malformedYAML(String, reason: String)
@@ -22,7 +22,7 @@ public enum ConfigurationError: Error, Sendable, Equatable, CustomStringConverti
     /// An override that is not `key=value`.
     case malformedOverride(String)
     case contradiction(String)
-    /// The file from which the snitch takes where this node stands.
+    /// The file with this node's data center and rack, as the snitch reads it.
     case snitchFile(String, snitch: String, reason: String)
 
     public var description: String {
@@ -39,7 +39,7 @@ public enum ConfigurationError: Error, Sendable, Equatable, CustomStringConverti
         case .malformedOverride(let text): "--set \(text): expected key=value"
         case .contradiction(let text): text
         case .snitchFile(let path, let snitch, let reason):
-            "endpoint_snitch \(snitch) cannot tell where this node stands from \(path): \(reason)"
+            "endpoint_snitch \(snitch) cannot determine this node's data center and rack from \(path): \(reason)"
         }
     }
 }

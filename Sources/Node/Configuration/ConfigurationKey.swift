@@ -1,19 +1,19 @@
 import Primitives
 
-/// One key of the configuration: its name in YAML, what its text means, and where the value goes.
+/// One configuration key: its YAML name, its type, and the field that it sets.
 public struct ConfigurationKey: Sendable {
-    /// Lower case with underscores; Cassandra's name where the meaning is Cassandra's. A dot separates the name of a group, which in YAML is a
-    /// mapping, from that in it.
+    /// Lower case with underscores; Cassandra's name if the meaning is Cassandra's. A dot separates the name of a
+    /// group, which is a mapping in YAML, from the key within it.
     public let name: String
     let place: Place
 
-    /// The kind of a value and its field.
+    /// The type of a value and its field.
     enum Place: Sendable {
         case text(WritableKeyPath<NodeConfiguration, String> & Sendable)
-        /// Addresses and ids, or nothing.
+        /// Addresses or ids; may be empty.
         case optionalText(WritableKeyPath<NodeConfiguration, String> & Sendable, isGood: @Sendable (String) -> Bool, expected: String)
         case choice(WritableKeyPath<NodeConfiguration, String> & Sendable, [String])
-        /// The name of one of Cassandra's classes, with its package or without.
+        /// The name of a Cassandra class, with or without its package.
         case className(WritableKeyPath<NodeConfiguration, String> & Sendable, [String])
         case boolean(WritableKeyPath<NodeConfiguration, Bool> & Sendable)
         case decimal(WritableKeyPath<NodeConfiguration, Double> & Sendable, ClosedRange<Double>)
@@ -28,10 +28,10 @@ public struct ConfigurationKey: Sendable {
     /// The environment variable that overrides the key.
     public var environmentName: String { "AUSPEX_" + underscored.uppercased() }
 
-    /// The name as one word.
+    /// The name with underscores in place of dots.
     private var underscored: String { String(name.map { $0 == "." ? "_" : $0 }) }
 
-    /// The path of a file, or nothing.
+    /// A file path; may be empty.
     private static func file(_ name: String, _ path: WritableKeyPath<NodeConfiguration, String> & Sendable) -> ConfigurationKey {
         ConfigurationKey(name: name, place: .optionalText(path, isGood: { _ in true }, expected: "a path"))
     }
@@ -40,7 +40,7 @@ public struct ConfigurationKey: Sendable {
         ConfigurationKey(name: name, place: .boolean(path))
     }
 
-    /// The keys of encryption, in the order of `conf/auspex.yaml`.
+    /// The encryption keys, in the order of `conf/auspex.yaml`.
     private static let encryption: [ConfigurationKey] = [
         ConfigurationKey(
             name: "server_encryption_options.internode_encryption",
@@ -75,7 +75,7 @@ public struct ConfigurationKey: Sendable {
         ConfigurationKey(name: name, place: .duration(path))
     }
 
-    /// Every key, in the order of `conf/auspex.yaml`.
+    /// All keys, in the order of `conf/auspex.yaml`.
     public static let all: [ConfigurationKey] = beforeEncryption + encryption + afterEncryption
 
     private static let beforeEncryption: [ConfigurationKey] = [
@@ -158,16 +158,16 @@ public struct ConfigurationKey: Sendable {
         bytes("line_max_length", \.lineMaxLength, 1 << 10...1 << 30),
     ]
 
-    /// The key of that name.
+    /// Returns the key with that name.
     /// - Throws: `unknownKey` with the nearest known name.
     static func named(_ name: String, source: ConfigurationSource) throws(ConfigurationError) -> ConfigurationKey {
         if let key = all.first(where: { $0.name == name }) { return key }
-        // The names of environment variables have no dots.
+        // Names of environment variables cannot contain dots.
         if case .environment = source, let key = all.first(where: { $0.underscored == name }) { return key }
         throw .unknownKey(name, nearest: NearestName.of(name, among: all.map(\.name)), source: source)
     }
 
-    /// The value of the key in `configuration`, as YAML would write it.
+    /// The key's value in `configuration`, as in YAML.
     public func text(in configuration: NodeConfiguration) -> String {
         switch place {
         case .text(let path), .optionalText(let path, _, _), .choice(let path, _), .className(let path, _):
@@ -183,7 +183,7 @@ public struct ConfigurationKey: Sendable {
         }
     }
 
-    /// Puts the value that `text` means into `configuration`.
+    /// Parses `text` and sets the key's value in `configuration`.
     func set(_ text: String, in configuration: inout NodeConfiguration, source: ConfigurationSource) throws(ConfigurationError) {
         func refuse(_ expected: String) -> ConfigurationError {
             .invalidValue(key: name, value: text, expected: expected, source: source)

@@ -1,6 +1,7 @@
-/// The known name that was probably meant.
+/// Suggests a known name for a misspelled one.
 enum NearestName {
-    /// The name with the smallest edit distance, or else the shortest that holds all the same words; nil when none can be what was meant.
+    /// Returns the name with the smallest edit distance or, failing that, the shortest that contains all the words; nil
+    /// if none is close.
     static func of(_ name: String, among known: [String]) -> String? {
         let wanted = Array(name.lowercased().utf8)
         var best: (name: String, distance: Int)?
@@ -13,7 +14,7 @@ enum NearestName {
         return known.filter { words.isSubset(of: Set($0.split(separator: "_"))) }.min { $0.utf8.count < $1.utf8.count }
     }
 
-    /// Levenshtein's distance in one row; O(a·b).
+    /// The Levenshtein distance, with a single row of memory; O(a·b).
     static func editDistance(_ a: [UInt8], _ b: [UInt8]) -> Int {
         var row = Array(0...b.count)
         for (i, left) in a.enumerated() {

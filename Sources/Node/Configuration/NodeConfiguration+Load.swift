@@ -3,11 +3,12 @@ import Glibc
 import Yams
 
 extension NodeConfiguration {
-    /// The configuration from its four sources, each overriding the one before: defaults, file, environment, `--set`.
+    /// Returns the configuration from four sources, each overriding the one before: defaults, file, environment,
+    /// `--set`.
     /// - Parameters:
     ///   - path: a YAML file; nil for none.
-    ///   - environment: `NAME=value`; only names that begin with `AUSPEX_` are looked at.
-    ///   - overrides: `key=value`, later ones win.
+    ///   - environment: variables by name; only names that begin with `AUSPEX_` are used.
+    ///   - overrides: `key=value`; later ones win.
     public static func load(
         path: String?, environment: [String: String], overrides: [String]
     ) throws(ConfigurationError) -> NodeConfiguration {
@@ -27,7 +28,7 @@ extension NodeConfiguration {
         return configuration
     }
 
-    /// Takes over every key of a YAML text; a key with no value keeps what it had.
+    /// Applies every key of a YAML text; a key without a value keeps its previous value.
     mutating func apply(yaml: String, path: String) throws(ConfigurationError) {
         let root: Yams.Node?
         do { root = try Yams.compose(yaml: yaml) } catch { throw .malformedYAML(path, reason: "\(error)") }
@@ -38,7 +39,7 @@ extension NodeConfiguration {
         try apply(mapping, group: nil, path, &seen)
     }
 
-    /// - Parameter group: the key whose value the mapping is; nil: the top level.
+    /// - Parameter group: the key whose value the mapping is; nil at the top level.
     private mutating func apply(
         _ mapping: Yams.Node.Mapping, group: String?, _ path: String, _ seen: inout Set<String>
     ) throws(ConfigurationError) {
@@ -56,7 +57,7 @@ extension NodeConfiguration {
                 continue
             }
             let key = try ConfigurationKey.named(name, source: .file(path))
-            guard seen.insert(name).inserted else { throw .malformedYAML(path, reason: "\(name) stands there twice") }
+            guard seen.insert(name).inserted else { throw .malformedYAML(path, reason: "\(name) is given twice") }
             guard let scalar = valueNode.scalar else {
                 throw .invalidValue(key: name, value: "a list or mapping", expected: "one value", source: .file(path))
             }
@@ -65,7 +66,7 @@ extension NodeConfiguration {
         }
     }
 
-    /// What no single key can check.
+    /// Checks what involves several keys.
     func validate() throws(ConfigurationError) {
         if tokenStrategy != "random", TokenGrid(count: ringPartitions) == nil {
             throw .contradiction("ring_partitions (\(ringPartitions)) must be a power of two: 64, 128, 256, ...")

@@ -5,8 +5,9 @@ extension NodeConfiguration {
     static let rackFile = "cassandra-rackdc.properties"
     static let topologyFile = "cassandra-topology.properties"
 
-    /// Has the snitch say in which data center and rack this node stands.
-    /// - Parameter path: of the configuration file, beside which the snitch's file stands; nil: it stands in the working directory.
+    /// Sets this node's data center and rack from the snitch.
+    /// - Parameter path: the configuration file; the snitch's file is in the same directory. Nil: the working
+    ///   directory.
     mutating func findPlace(beside path: String?) throws(ConfigurationError) {
         let directory = path.flatMap { path in path.lastIndex(of: "/").map { String(path[...$0]) } } ?? ""
         let location: Location
@@ -45,7 +46,7 @@ extension NodeConfiguration {
         }
     }
 
-    /// Takes a value over that nobody else has set to another one.
+    /// Sets a value, unless the configuration has set it to something else.
     private mutating func take(
         _ key: WritableKeyPath<NodeConfiguration, String>, _ name: String, _ value: String, from file: String
     ) throws(ConfigurationError) {

@@ -1,62 +1,65 @@
 import Messages
 
-/// What a node is told when it starts: every key of `conf/auspex.yaml`, typed, with its default.
+/// The configuration of a node: every key of `conf/auspex.yaml`, typed, with its default.
 ///
-/// Made by `NodeConfiguration.load`; the keys' names, kinds and places are in `ConfigurationKey.all`.
+/// Created by `NodeConfiguration.load`. `ConfigurationKey.all` lists the keys with their names, types and fields.
 public struct NodeConfiguration: Sendable, Equatable {
     // MARK: Identity
 
     public var clusterName = "Auspex"
     public var dataCenter = "datacenter1"
     public var rack = "rack1"
-    /// Who says where this node stands: SimpleSnitch (`dataCenter` and `rack`), GossipingPropertyFileSnitch or PropertyFileSnitch (their files).
+    /// The source of this node's location: SimpleSnitch (`dataCenter` and `rack`), GossipingPropertyFileSnitch or
+    /// PropertyFileSnitch (their files).
     public var endpointSnitch = "SimpleSnitch"
-    /// Whether replicas that answer slowly are asked after those that answer fast.
+    /// Whether slow replicas are asked after fast ones.
     public var dynamicSnitch = true
     public var dynamicSnitchUpdateInterval = Duration.milliseconds(100)
-    /// After which a replica that was not asked counts as unknown again; 0: never.
+    /// The time after which the latency of a replica that was not asked is forgotten; 0: never.
     public var dynamicSnitchResetInterval = Duration.seconds(600)
-    /// How much slower a nearer replica may be: 1.0 is twice as slow.
+    /// How much slower a nearer replica may be before a farther one is preferred: 1.0 means twice as slow.
     public var dynamicSnitchBadnessThreshold = 1.0
-    /// Tokens of this node, where the cluster's strategy chooses them at random.
+    /// The number of this node's tokens, if the token strategy is random.
     public var numTokens = 16
-    /// How the cluster that this node founds divides the ring: equal_partitions, random or random_over_partitions.
+    /// How a new cluster divides the ring: equal_partitions, random or random_over_partitions. Used by the node that
+    /// founds it.
     public var tokenStrategy = "equal_partitions"
-    /// Q of the strategies with partitions.
+    /// The number of partitions (Q) of the strategies with partitions.
     public var ringPartitions = 256
-    /// Nodes through which this one finds the cluster, `IP:PORT` with commas; a node whose only seed is itself founds it.
+    /// The nodes through which this node finds the cluster, as comma-separated `IP:PORT`. A node whose only seed is
+    /// itself founds the cluster.
     public var seeds = ""
-    /// The host id of a dead member whose place this node takes; empty: none's.
+    /// The host id of a dead member that this node replaces; empty: none.
     public var replaceNode = ""
 
     // MARK: Addresses
 
     public var listenAddress = "127.0.0.1"
-    /// Ports; 0 takes a free one.
+    /// Ports; 0: any free port.
     public var nativeTransportPort = 9042
     public var linePort = 9043
     public var storagePort = 7000
     public var httpAddress = "127.0.0.1"
     public var httpPort = 9180
-    /// Of clients that speak TLS, while the other ports stay plain; 0: none.
+    /// A port for TLS clients only, with the other ports plain; 0: none.
     public var nativeTransportPortSSL = 0
 
     // MARK: Between nodes
 
-    /// What is compressed between nodes: none, dc (what goes to other data centers), all.
+    /// Which internode traffic is compressed: none, dc (to other data centers), all.
     public var internodeCompression = "dc"
-    /// Bytes of requests to one node that wait for an answer, a connection.
+    /// The maximum bytes of unanswered requests, per connection to another node.
     public var internodeMaxRequestDataInFlight = 64 << 20
     public var phiConvictThreshold = 8.0
     public var hintedHandoffEnabled = true
     public var maxHintWindow = Duration.seconds(3 * 3600)
-    /// Bytes a second, of this node to all that come back.
+    /// Bytes per second, for this node's hints to all nodes together.
     public var hintedHandoffThrottle = 1 << 20
     public var maxHintsSizePerHost = 1 << 30
     public var hintsFlushPeriod = Duration.seconds(10)
-    /// Whether files all of whose rows move are moved as they stand.
+    /// Whether sstables are streamed whole when all their rows move.
     public var streamEntireSSTables = true
-    /// Bytes a second of what a node that joins or leaves moves; 0: unlimited.
+    /// Bytes per second of data streamed for a joining or leaving node; 0: unlimited.
     public var streamThroughputOutbound = 24 << 20
 
     // MARK: Encryption
@@ -69,11 +72,11 @@ public struct NodeConfiguration: Sendable, Equatable {
     public var dataDirectory = "./data"
     /// Event loops; 0: one per core.
     public var loops = 0
-    /// Threads for requests that wait for a disk; 0: four per core.
+    /// Background threads for reads that wait for a disk; 0: four per core.
     public var ioThreads = 0
-    /// Bytes that memtables may hold before the largest is flushed.
+    /// The bytes that memtables may use before the largest is flushed.
     public var memtableSpace = 256 << 20
-    /// Bytes of uncompressed blocks kept in memory.
+    /// The bytes of uncompressed blocks in the cache.
     public var cacheSpace = 256 << 20
 
     // MARK: Commit log
@@ -87,7 +90,7 @@ public struct NodeConfiguration: Sendable, Equatable {
 
     // MARK: Compaction
 
-    /// Bytes a second; 0: unlimited.
+    /// Bytes per second; 0: unlimited.
     public var compactionThroughput = 64 << 20
     public var concurrentCompactors = 1
 
@@ -123,7 +126,7 @@ public struct NodeConfiguration: Sendable, Equatable {
 
     public init() {}
 
-    /// `IP:PORT,...`; nil when one of them is none.
+    /// Parses `IP:PORT,...`; nil if any part is invalid.
     static func endpoints(_ text: String) -> [Endpoint]? {
         var found: [Endpoint] = []
         for part in text.split(separator: ",") {
@@ -133,24 +136,24 @@ public struct NodeConfiguration: Sendable, Equatable {
         return found
     }
 
-    /// The seeds.
+    /// The parsed seeds.
     var seedEndpoints: [Endpoint] { NodeConfiguration.endpoints(seeds) ?? [] }
 }
 
-/// When a commit-log write is made to survive the loss of power. Killing the process loses nothing in any mode.
+/// When commit log writes are made durable against power loss. Killing the process loses nothing in any mode.
 public enum CommitlogSync: String, Sendable, CaseIterable {
-    /// Acknowledged when the kernel has it; synced every `commitlog_sync_period`.
+    /// Acknowledged once the kernel has the write; synced every `commitlog_sync_period`.
     case periodic
-    /// Acknowledged when synced, writes of `commitlog_sync_group_window` together.
+    /// Acknowledged after a sync; writes within `commitlog_sync_group_window` share one.
     case group
-    /// Acknowledged when synced, as soon as the disk can.
+    /// Acknowledged after a sync, which starts as soon as possible.
     case batch
 }
 
-/// What a start does about a damaged commit-log record that is not the torn end of the last segment.
+/// The reaction of a start to a damaged commit log record that is not the torn end of the last segment.
 public enum CommitlogReplay: String, Sendable, CaseIterable {
-    /// Refuses to start and names file and offset.
+    /// Refuses to start; the error names the file and the offset.
     case strict
-    /// Leaves the damaged record and what follows it in that segment out, and says so.
+    /// Skips the damaged record and the rest of its segment, and reports it.
     case skip
 }

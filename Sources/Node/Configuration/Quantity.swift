@@ -1,4 +1,4 @@
-/// Sizes and durations with units, as the configuration writes them.
+/// Parses and prints sizes and durations with units, as in the configuration.
 enum Quantity {
     private static let sizes: [(String, Int)] = [
         ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000), ("B", 1),
@@ -7,7 +7,7 @@ enum Quantity {
         ("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1),
     ]
 
-    /// A number with at most six decimals times the unit's factor; nil when it is not one or does not fit.
+    /// Parses a number with at most six decimals and multiplies it by the unit's factor; nil if invalid or too large.
     private static func scaled(_ number: Substring, by factor: Int) -> Int? {
         let parts = number.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count <= 2, let first = parts.first, !first.isEmpty, first.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
@@ -33,7 +33,7 @@ enum Quantity {
         return (number, unit)
     }
 
-    /// Bytes; without a unit, bytes. Nil for anything else, negative sizes included.
+    /// Parses a size in bytes; the unit is optional. Nil if invalid or negative.
     static func bytes(_ text: String) -> Int? {
         let (number, unit) = split(text)
         if unit.isEmpty { return scaled(number, by: 1) }
@@ -41,7 +41,7 @@ enum Quantity {
         return scaled(number, by: factor)
     }
 
-    /// A duration; the unit is required, except for zero.
+    /// Parses a duration; the unit is required, except for zero.
     static func duration(_ text: String) -> Duration? {
         let (number, unit) = split(text)
         if unit.isEmpty { return scaled(number, by: 1) == 0 ? .zero : nil }
@@ -49,14 +49,14 @@ enum Quantity {
         return .microseconds(microseconds)
     }
 
-    /// The shortest exact form.
+    /// The shortest exact form of a size.
     static func text(bytes: Int) -> String {
         guard bytes > 0 else { return "0" }
         for (unit, factor) in sizes.prefix(3) where bytes % factor == 0 { return "\(bytes / factor)\(unit)" }
         return "\(bytes)B"
     }
 
-    /// The largest of s, ms and us that is exact.
+    /// A duration in the largest of s, ms and us that is exact.
     static func text(duration: Duration) -> String {
         let (seconds, attoseconds) = duration.components
         let microseconds = Int(seconds) * 1_000_000 + Int(attoseconds / 1_000_000_000_000)

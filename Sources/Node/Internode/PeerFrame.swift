@@ -3,14 +3,14 @@ import Messages
 import Platform
 import Primitives
 
-/// The frames of the internode protocol, version 2; `Node.docc/InternodeProtocol.md` is its grammar.
+/// The frames of the internode protocol, version 2. `Node.docc/InternodeProtocol.md` has the grammar.
 ///
 ///     frame   := length(4) checksum(8) payload          little-endian; the checksum is xxh3 of the payload
-///     payload := kind(1) flags(1) body                  flags 1: the body is a length(4) and that many bytes once LZ4 is undone
+///     payload := kind(1) flags(1) body                  flag 1: the body is the uncompressed length(4) and LZ4 data
 enum PeerFrame {
     static let version: UInt8 = 2
     static let headBytes = 12
-    /// Longer payloads are neither sent nor taken.
+    /// Longer payloads are neither sent nor accepted.
     static let largestPayload = 128 << 20
     /// The longest payload of a hello: a name, an address and two ids.
     static let largestHello = 4 << 10
@@ -19,11 +19,11 @@ enum PeerFrame {
 
     /// Part of the protocol; do not change.
     enum Kind: UInt8 {
-        /// The first frame of who connects.
+        /// The first frame from the connecting node.
         case hello = 1
-        /// The answer to it.
+        /// The reply to an accepted hello.
         case welcome = 2
-        /// The answer to a hello that is not welcome, and why; the connection ends.
+        /// The reply to a rejected hello, with the reason; the connection then ends.
         case refusal = 3
         case request = 4
         case reply = 5
@@ -33,9 +33,9 @@ enum PeerFrame {
 
     /// Appends a frame.
     /// - Parameters:
-    ///   - compressor: nil: the body goes as it is.
-    ///   - body: writes the payload behind kind and flags.
-    /// - Returns: false when the payload is too long; nothing was written then.
+    ///   - compressor: nil: the body is not compressed.
+    ///   - body: appends the body.
+    /// - Returns: false when the payload is too long; then nothing is appended.
     @discardableResult static func write(
         _ kind: Kind, compressor: BlockCompressor? = nil, into out: inout ByteWriter, _ body: (inout ByteWriter) -> Void
     ) -> Bool {
@@ -62,7 +62,7 @@ enum PeerFrame {
         var packed = ByteWriter(capacity: bodyCount)
         do throws(CompressionError) {
             try compressor.compress(UnsafeRawBufferPointer(rebasing: out.bytes[bodyStart...]), into: &packed)
-        } catch { return }  // it goes as it is
+        } catch { return }  // it is sent uncompressed
         guard packed.count + 4 < bodyCount else { return }
         out.truncate(to: bodyStart - 1)
         out.write(compressedFlag)
@@ -70,7 +70,8 @@ enum PeerFrame {
         out.write(packed.bytes)
     }
 
-    /// Tells a connection of TLS, which began at a node that takes plain ones only; its first bytes would read as a frame of many megabytes.
+    /// Throws if the input begins with TLS, which this node does not accept here. As a frame, its first bytes would
+    /// mean a length of many megabytes.
     static func checkOpening(_ input: UnsafeRawBufferPointer) throws(PeerError) {
         guard input.count >= 2, input[0] == FirstByte.tls, input[1] == 3 else { return }
         throw .refused(
@@ -78,12 +79,12 @@ enum PeerFrame {
         )
     }
 
-    /// A frame of the input.
+    /// The result of parsing the front of the input.
     enum Found {
         case needMore
-        /// `body` lies in the input; `count` bytes are consumed with it.
+        /// `body` points into the input; the frame takes `count` bytes.
         case frame(Kind, body: UnsafeRawBufferPointer, count: Int)
-        /// The same, its body undone.
+        /// The same, with an uncompressed copy of the body.
         case unpacked(Kind, body: [UInt8], count: Int)
     }
 
@@ -115,13 +116,13 @@ enum PeerFrame {
     }
 }
 
-/// What ends a connection between nodes.
+/// The reason why an internode connection ends.
 enum PeerError: Error, CustomStringConvertible {
-    /// What came makes no sense.
+    /// The input is not a valid frame or message.
     case malformed(String)
-    /// The other end does not want this node, or is not who was looked for.
+    /// The other end rejects this node, or is not the intended node.
     case refused(String)
-    /// It cannot be encrypted as it should be.
+    /// The connection is not encrypted as required.
     case encryption(String)
 
     var description: String {
@@ -133,13 +134,13 @@ enum PeerError: Error, CustomStringConvertible {
     }
 }
 
-/// Who connects, and to whom it means to.
+/// The first message on a connection: the connecting node and the node it expects.
 struct PeerHello: Equatable {
     var clusterName: String
     var hostID: UUID
-    /// Where the node is reached.
+    /// The address at which the connecting node accepts connections.
     var endpoint: Endpoint
-    /// The node it wants; nil when it does not know.
+    /// The expected node; nil if any node is acceptable.
     var wanted: UUID?
 
     private static let magic: [UInt8] = Array("AXIN".utf8)

@@ -3,26 +3,26 @@ import Messages
 import Platform
 import Primitives
 
-/// One connection to another node, on which this node asks and the other answers.
+/// An outgoing connection to another node: this node sends requests and the other replies.
 ///
-/// 1. Requests go out behind the hello without waiting for the welcome; they are answered in any order.
-/// 2. Bytes of requests without an answer are bounded: what comes beyond is refused at once, as overloaded.
-/// 3. When the connection ends, every request without an answer is told so; none is ever sent again, for it may have been carried out.
+/// 1. Requests follow the hello without waiting for the welcome. Replies come in any order.
+/// 2. The bytes of unanswered requests are limited; requests beyond the limit fail at once as overloaded.
+/// 3. When the connection ends, every unanswered request fails. None is sent again, because it may have been executed.
 ///
-/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only.
+/// SAFETY: `@unchecked Sendable` because all state is accessed on the connection's loop only.
 final class PeerLink: ConnectionHandler, @unchecked Sendable {
-    /// What is said to whoever sent a request.
+    /// Receives the reply to a request, or its failure.
     typealias Answer = (_ id: UInt64, PeerReply) -> Void
 
     let endpoint: Endpoint
-    /// nil until it is opened; what is sent before goes out then.
+    /// Nil until the connection is open; output written before is sent then.
     private var connection: (any Connection)?
     private let compressor: BlockCompressor?
     private let answer: Answer
     private let ended: (_ refusal: PeerError?, _ wasWelcome: Bool) -> Void
     private let byteLimit: Int
     private var out = ByteWriter(capacity: 4096)
-    /// Bytes of each request that has no answer.
+    /// The bytes of each unanswered request.
     private var outstanding: [UInt64: Int] = [:]
     private(set) var outstandingBytes = 0
     private(set) var isWelcome = false
@@ -30,8 +30,8 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
     private var refusal: PeerError?
 
     /// - Parameters:
-    ///   - byteLimit: of requests without an answer.
-    ///   - ended: called once, after the last answer; with the reason when the other end refused this node.
+    ///   - byteLimit: for the bytes of unanswered requests.
+    ///   - ended: called once, after the last reply; `refusal` is the reason if the other end refused this node.
     init(
         endpoint: Endpoint, hello: PeerHello, compresses: Bool, byteLimit: Int, answer: @escaping Answer,
         ended: @escaping (_ refusal: PeerError?, _ wasWelcome: Bool) -> Void
@@ -44,17 +44,17 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
         PeerFrame.write(.hello, into: &out) { hello.encode(into: &$0) }
     }
 
-    /// The connection is there, or on its way.
+    /// Sets the connection, which is open or about to open.
     func opened(_ connection: any Connection) {
         self.connection = connection
         if hasEnded { connection.closeAfterOutput() } else { connection.markReady() }
     }
 
-    /// Sends a request; its answer, or why there will be none, comes by `answer`, perhaps before this returns.
+    /// Sends a request. Its reply, or a failure, is passed to `answer`, possibly before this returns.
     /// - Parameters:
-    ///   - timeout: microseconds after which nobody waits for the answer.
-    ///   - epoch: of the metadata that this node knows.
-    /// - Returns: bytes of its frame; 0 when it was not sent.
+    ///   - timeout: microseconds after which the reply is no longer needed.
+    ///   - epoch: the metadata epoch that this node knows.
+    /// - Returns: the size of the frame in bytes; 0 if it was not sent.
     func send(_ request: PeerRequest, id: UInt64, timeout: Int64, epoch: UInt64) -> Int {
         func refuse(_ reason: FailureReason, _ why: String) -> Int {
             answer(id, .failed(reason, why))
@@ -80,7 +80,7 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
         return bytes
     }
 
-    /// Ends the connection: who waits for an answer is told.
+    /// Closes the connection; unanswered requests fail.
     func close() {
         connection?.closeAfterOutput()
         closed()
@@ -125,7 +125,7 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
             guard let bytes = outstanding.removeValue(forKey: id) else { return }
             outstandingBytes -= bytes
             answer(id, reply)
-        case .hello, .request: throw .malformed("the other end asks where it should answer")
+        case .hello, .request: throw .malformed("the other end sent a hello or a request on a connection where it should only reply")
         }
     }
 

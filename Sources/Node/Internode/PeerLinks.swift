@@ -2,17 +2,18 @@ import Messages
 import Platform
 import Primitives
 
-/// The connections of one loop to other nodes, opened when first needed.
+/// The outgoing connections of one loop to other nodes, opened when first needed.
 ///
-/// Urgent, small and large messages have connections of their own, so that a large one does not hold up the others.
-/// SAFETY: `@unchecked Sendable` because everything is touched on its loop only.
+/// Urgent, small and large messages have separate connections, so that a large message does not delay the others.
+///
+/// SAFETY: `@unchecked Sendable` because all state is accessed on its loop only.
 final class PeerLinks: @unchecked Sendable {
-    /// What a message waits behind.
+    /// The connection that a message uses.
     enum Lane: Int, CaseIterable, Hashable {
         /// Gossip and metadata.
         case urgent
         case small
-        /// Requests that are large, or ask for much.
+        /// Large requests, or requests for much data.
         case large
     }
 
@@ -28,9 +29,10 @@ final class PeerLinks: @unchecked Sendable {
     private let byteLimit: Int
     private let answer: PeerLink.Answer
     private var links: [Key: PeerLink] = [:]
-    /// Those for small messages, by who is there; some may have ended.
+    /// The connections for small messages by host id; some may have ended.
     private var members: [UUID: PeerLink] = [:]
-    /// When a connection to a node last failed before the node was met, in monotonic microseconds: it is not tried anew at once.
+    /// The monotonic time, in microseconds, of the last connection to an address that failed before its welcome. No new
+    /// attempt is made for a while.
     private var failedAt: [Endpoint: Int64] = [:]
 
     static let restAfterFailure: Int64 = 100_000
@@ -61,7 +63,7 @@ final class PeerLinks: @unchecked Sendable {
         }
     }
 
-    /// As below, to a member, whose connection for small messages is found by its id.
+    /// Like the method below, to a member: finds its connection for small messages by host id.
     func send(_ request: PeerRequest, to endpoint: Endpoint, of node: UUID, id: UInt64, timeout: Int64, epoch: UInt64) {
         guard PeerLinks.lane(of: request) == .small else {
             return send(request, to: endpoint, wanted: node, id: id, timeout: timeout, epoch: epoch)
@@ -71,8 +73,8 @@ final class PeerLinks: @unchecked Sendable {
         members[node] = links[Key(endpoint: endpoint, lane: .small)]
     }
 
-    /// Sends a request; the answer, or why there will be none, comes by `answer`, perhaps before this returns.
-    /// - Parameter wanted: the node that is meant to be there; nil: whoever is.
+    /// Sends a request. Its reply, or a failure, is passed to `answer`, possibly before this returns.
+    /// - Parameter wanted: the node expected at the address; nil: any node.
     func send(_ request: PeerRequest, to endpoint: Endpoint, wanted: UUID?, id: UInt64, timeout: Int64, epoch: UInt64) {
         let key = Key(endpoint: endpoint, lane: PeerLinks.lane(of: request))
         if let link = links[key], !link.hasEnded { return send(request, on: link, id, timeout, epoch) }
@@ -113,7 +115,7 @@ final class PeerLinks: @unchecked Sendable {
         if let refusal { cluster?.wasRefused(by: key.endpoint, refusal) }
     }
 
-    /// Ends all connections to a node that counts as dead: who waits for it learns so now.
+    /// Closes all connections to a node considered dead, so that waiting requests fail now.
     func close(_ endpoint: Endpoint) {
         members = members.filter { $0.value.endpoint != endpoint }
         for lane in Lane.allCases { links.removeValue(forKey: Key(endpoint: endpoint, lane: lane))?.close() }
@@ -126,6 +128,6 @@ final class PeerLinks: @unchecked Sendable {
         for link in all.values { link.close() }
     }
 
-    /// Bytes of requests without an answer.
+    /// The bytes of unanswered requests.
     var outstandingBytes: Int { links.values.reduce(0) { $0 + $1.outstandingBytes } }
 }

@@ -3,27 +3,29 @@ import Messages
 import Platform
 import Primitives
 
-/// One connection on which another node asks.
+/// An incoming connection, on which another node sends requests.
 ///
-/// 1. The first frame must be a hello that this node welcomes.
-/// 2. Requests are carried out as they come, on the loop where that needs no waiting, and answered in any order.
-/// 3. An answer leaves when what it rests on is as safe as the commit log's mode promises. If the log fails, the answers of the tick are failures.
+/// 1. The first frame must be a hello that this node accepts.
+/// 2. Each request is executed as it arrives, on a fiber of the connection's loop. Replies are sent in any order.
+/// 3. A reply is sent once the writes it depends on are as safe as the commit log mode promises. If the log fails, the
+///    replies of the tick become failures.
 ///
-/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only; closures that come from elsewhere hop there first.
+/// SAFETY: `@unchecked Sendable` because all state is accessed on the connection's loop only; closures from other
+/// threads switch to it first.
 final class PeerSession: ConnectionHandler, @unchecked Sendable {
     private let connection: any Connection
     private let host: any PeerHost
     private var compressor: BlockCompressor?
     private var peer: PeerHello?
     private var out = ByteWriter(capacity: 4096)
-    /// Requests answered this tick.
+    /// The ids of the requests answered in this tick.
     private var answered: [UInt64] = []
     private var waiting = 0
     private var waitingBytes = 0
     private var hasEnded = false
 
     static let pauseOutputBytes = 4 << 20
-    /// Requests of one connection that are being carried out, and their bytes, beyond which no more are read.
+    /// Limits on a connection's requests in progress, by number and bytes; beyond them no more are read.
     static let waitingLimit = 4096
     static let waitingBytesLimit = 64 << 20
 
@@ -64,7 +66,7 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
         return consumed
     }
 
-    /// Says why, here and there, and ends the connection.
+    /// Logs the reason, sends it to the other end, and ends the connection.
     private func refuse(_ why: String) {
         hasEnded = true
         host.peerRefused(name, why)
@@ -72,7 +74,7 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
         connection.closeAfterOutput()
     }
 
-    /// The other end, for people: its port says nothing before the hello, and would make every attempt another one.
+    /// The other end, for log lines. Before the hello, leaves out the port: it differs with every attempt.
     private var name: String {
         if let peer { return peer.endpoint.description }
         return connection.peer.lastIndex(of: ":").map { String(connection.peer[..<$0]) } ?? connection.peer
@@ -85,8 +87,8 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
     }
 
     static let plainRefusal =
-        "this node takes only TLS connections of other nodes, and this one is plain; set server_encryption_options on the node that connects, "
-        + "or optional: true in those of this one while they are changed over"
+        "this node takes only TLS connections of other nodes, and this one is plain; set server_encryption_options on the connecting node, "
+        + "or optional: true on this node during the change"
 
     private func handle(_ kind: PeerFrame.Kind, _ body: UnsafeRawBufferPointer) throws(PeerError) {
         var reader = ByteReader(body)
@@ -101,7 +103,7 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
         case .request:
             guard let peer else { throw .malformed("a request before the hello") }
             try execute(&reader, peer, bytes: body.count)
-        case .welcome, .refusal, .reply: throw .malformed("the other end answers where it should ask")
+        case .welcome, .refusal, .reply: throw .malformed("the other end sent a reply on a connection where it should only send requests")
         }
     }
 
@@ -163,16 +165,16 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
     }
 }
 
-/// What a session asks of its node; on the session's loop.
+/// The node's services for a session; called on the session's loop.
 protocol PeerHost: AnyObject, Sendable {
     var hostID: UUID { get }
-    /// - Throws: why the node is not welcome.
+    /// - Throws: the reason why the node is rejected.
     func welcome(_ hello: PeerHello) throws(PeerError)
     func compresses(_ endpoint: Endpoint) -> Bool
-    /// Carries a request out; `done` is called on the loop, once, perhaps before this returns.
+    /// Executes a request. Calls `done` on the loop, once, possibly before this returns.
     /// - Parameters:
-    ///   - epoch: of the metadata that the asking node knows.
-    ///   - timeout: microseconds after which nobody waits.
+    ///   - epoch: the metadata epoch that the requesting node knows.
+    ///   - timeout: microseconds after which the reply is no longer needed.
     func execute(
         _ request: PeerRequest, from peer: PeerHello, epoch: UInt64, timeout: Int64, loop: Int,
         _ done: @escaping @Sendable (PeerReply) -> Void)

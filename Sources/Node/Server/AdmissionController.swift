@@ -1,12 +1,12 @@
 import Query
 import Synchronization
 
-/// Decides whether a request may begin: limits how many requests of clients wait for a disk, other nodes or a lock, and the memory of those and of
-/// answers that have not been sent.
+/// Admission control for client requests: limits how many wait for a disk, other nodes or a lock, and the bytes of
+/// those requests.
 ///
 /// **Thread safety**: all methods, from any thread.
 final class AdmissionController: MemoryBudget {
-    /// Requests that may wait at once.
+    /// The maximum number of waiting requests.
     static let requestLimit = 4096
 
     private let requests = Atomic<Int>(0)
@@ -16,7 +16,7 @@ final class AdmissionController: MemoryBudget {
     /// - Parameter byteLimit: `native_transport_max_request_data_in_flight`.
     init(byteLimit: Int) { self.byteLimit = byteLimit }
 
-    /// Whether another request of so many bytes may begin; a single one however large it is.
+    /// Whether a request of this size may begin. If no bytes are in use, any size may.
     @inline(__always) func admits(bytes count: Int) -> Bool {
         let (present, waiting) = (bytes.load(ordering: .relaxed), requests.load(ordering: .relaxed))
         return waiting < AdmissionController.requestLimit && (present + count <= byteLimit || present == 0)
@@ -33,7 +33,7 @@ final class AdmissionController: MemoryBudget {
         bytes.subtract(count, ordering: .relaxed)
     }
 
-    /// Reserves memory for an answer; a single one however large it is.
+    /// Reserves memory for an answer; a single answer may exceed the limit.
     func reserve(_ count: Int) -> Bool {
         let present = bytes.add(count, ordering: .relaxed).newValue
         if present <= byteLimit || present == count { return true }
@@ -43,9 +43,9 @@ final class AdmissionController: MemoryBudget {
 
     func release(_ count: Int) { bytes.subtract(count, ordering: .relaxed) }
 
-    /// Bytes of requests that wait, and of answers that have not been sent.
+    /// The bytes of waiting requests and of answers that have not been sent.
     var bytesInUse: Int { bytes.load(ordering: .relaxed) }
 
-    /// Requests that wait now.
+    /// The number of waiting requests.
     var waiting: Int { requests.load(ordering: .sequentiallyConsistent) }
 }

@@ -3,18 +3,18 @@ import Primitives
 import Storage
 import Synchronization
 
-/// Makes writes safe to acknowledge, in the configured mode.
+/// Makes writes safe to acknowledge, in the configured commit log mode.
 ///
 /// **Thread safety**: all methods, from any thread.
 final class LogAcknowledgement: Acknowledgement {
     private let engine: StorageEngine
     private let background: any Background
     private let mode: CommitlogSync
-    /// How long `group` waits for more writes to share a sync.
+    /// How long `group` waits for more writes that share a sync.
     private let groupWindowNanoseconds: UInt64
-    /// The mark up to which the log must be on the disk before anything more is acknowledged, in any mode.
+    /// The log position that must be synced before anything more is acknowledged, in any mode.
     private let demanded = Atomic<UInt64>(0)
-    /// The mark up to which it is, as far as was asked for here.
+    /// The log position that syncs made here have reached.
     private let synced = Atomic<UInt64>(0)
 
     init(engine: StorageEngine, background: any Background, mode: CommitlogSync, groupWindowNanoseconds: UInt64) {
@@ -33,7 +33,8 @@ final class LogAcknowledgement: Acknowledgement {
         } catch { return error.description }
     }
 
-    /// What was written until now must be on the disk before it is acknowledged, whatever the mode: promises of Paxos hold after a loss of power.
+    /// Requires that all writes so far are synced before they are acknowledged, in any mode: Paxos promises must
+    /// survive a power loss.
     func demandSync() { demanded.max(mark, ordering: .acquiringAndReleasing) }
 
     var needsSync: Bool {

@@ -1,13 +1,13 @@
 import Platform
 import Storage
 
-/// Why a node does not start.
+/// The reason why a node does not start.
 public enum NodeError: Error, CustomStringConvertible {
     case file(FileError)
     case storage(StorageError)
     case network(NetworkError)
     case schema(String)
-    /// The data directory belongs to something else.
+    /// The data directory belongs to another cluster or is damaged.
     case identity(String)
 
     public var description: String {

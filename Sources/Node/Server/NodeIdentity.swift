@@ -1,13 +1,13 @@
 import Platform
 import Primitives
 
-/// Who a data directory belongs to: made once, kept for ever.
+/// The identity of a data directory: created once and kept for ever.
 ///
 ///     identity := "auspex node 1\n" "host UUID\n" "cluster NAME\n"
 enum NodeIdentity {
     static let fileName = "identity"
 
-    /// The host id of a data directory, made when there is none.
+    /// Returns the host id of a data directory; creates one if there is none.
     /// - Throws: `identity` when the directory belongs to another cluster.
     static func read(_ system: any FileSystem, directory: String, clusterName: String, seed: UInt64) throws(NodeError) -> UUID {
         let path = directory + "/" + fileName
@@ -23,7 +23,7 @@ enum NodeIdentity {
             lines = String(decoding: try system.readAll(path), as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
         } catch { throw .file(error) }
         guard lines.count >= 3, lines[0] == "auspex node 1", let host = UUID(lines[1].dropFirst(5)) else {
-            throw .identity("\(path) does not say which node this is; restore it from a copy")
+            throw .identity("\(path) does not contain this node's identity; restore it from a backup")
         }
         let cluster = lines[2].dropFirst(8)
         guard cluster == clusterName else {

@@ -1,9 +1,9 @@
 import Glibc
 import Synchronization
 
-/// Lines on standard error: what an operator should see.
+/// Writes log lines for operators to standard error.
 public enum NodeLog {
-    /// Writes one line, at once.
+    /// Writes one line immediately.
     public static func line(_ text: String) {
         var line = text + "\n"
         line.withUTF8 { bytes in
@@ -17,7 +17,8 @@ public enum NodeLog {
     }
 }
 
-/// Reports slow requests, a few a second at most, so that a slow disk is not made slower by talking about it.
+/// Formats log lines for slow requests, with a limit per second, so that logging does not add to the load of a slow
+/// disk.
 ///
 /// **Thread safety**: any thread.
 final class SlowRequestLog: Sendable {
@@ -30,8 +31,8 @@ final class SlowRequestLog: Sendable {
     private let state = Mutex(State())
     static let linesPerSecond = 10
 
-    /// - Parameter second: now, in seconds of any clock.
-    /// - Returns: the line to write; nil when enough were written this second.
+    /// - Parameter second: the current time in seconds, of any clock.
+    /// - Returns: the line to write; nil when this second's limit is reached.
     func line(_ statement: String, milliseconds: Int, second: Int64) -> String? {
         state.withLock { state in
             if state.second != second {
@@ -45,7 +46,7 @@ final class SlowRequestLog: Sendable {
             state.told += 1
             let left = state.untold > 0 ? " (\(state.untold) more were slow before it)" : ""
             state.untold = 0
-            // One line, whatever the statement holds.
+            // Keep it on one line, whatever the statement contains.
             let flat = statement.map { $0.isNewline ? " " : String($0) }.joined()
             return "slow request, \(milliseconds) ms: \(flat)\(left)"
         }

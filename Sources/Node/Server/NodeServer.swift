@@ -10,23 +10,23 @@ import Replica
 import Storage
 import Synchronization
 
-/// Ports a node listens on.
+/// The ports on which a node listens.
 public struct NodePorts: Sendable {
     public var native: Int
     public var line: Int
     public var http: Int
-    /// Of other nodes; 0 when none can connect.
+    /// The internode port; 0 when other nodes cannot connect.
     public var internode: Int
-    /// Of clients that speak TLS, where that is a port of its own; 0: it is not.
+    /// The separate port for TLS clients; 0 if there is none.
     public var nativeSSL = 0
 }
 
-/// One node: storage, queries and the ports they are reached through.
+/// One node: its storage, its query engine and its ports.
 ///
-/// 1. Lock the data directory, read who this node is and the schema.
-/// 2. Open all tables, replay the commit log.
-/// 3. Listen. From here on every request runs on the loop it arrived on.
-/// 4. `drain`: stop accepting, let requests finish, flush everything, close.
+/// 1. Lock the data directory; read the node's identity and the schema.
+/// 2. Open all tables and replay the commit log.
+/// 3. Listen. From then on each request runs on a fiber of the loop on which it arrived.
+/// 4. `drain`: stop accepting connections, let requests finish, flush everything, close.
 ///
 /// **Thread safety**: all methods, from any thread.
 public final class NodeServer: Sendable {
@@ -56,10 +56,10 @@ public final class NodeServer: Sendable {
     public var ports: NodePorts { portState.withLock { $0 } }
     public var isDraining: Bool { services.isDraining }
 
-    /// Opens the data directory and everything in it; does not listen yet.
+    /// Opens the data directory and everything in it. Does not listen yet.
     /// - Parameters:
-    ///   - boot: identifies the run of the machine (`CommitLogOptions.boot`).
-    ///   - log: what the node does is said here; nothing by default.
+    ///   - boot: identifies the machine's boot (`CommitLogOptions.boot`).
+    ///   - log: the node's log; the default discards it.
     public init(
         configuration: NodeConfiguration, system: any FileSystem, time: any TimeSource, background: any Background, network: any Network,
         boot: UInt64, seed: UInt64, log: Logger = Logger(label: "auspex", factory: { _ in SwiftLogNoOpLogHandler() })
@@ -81,7 +81,7 @@ public final class NodeServer: Sendable {
         let own = Endpoint(address: configuration.listenAddress, port: configuration.storagePort)
         if metadata.current == nil, configuration.seedEndpoints.allSatisfy({ $0 == own }) {
             let founded = try ClusterService.founding(configuration, hostID: hostID, seed: seed)
-            do { try metadata.begin(founded) } catch { throw .schema("the cluster's metadata cannot be kept: \(error)") }
+            do { try metadata.begin(founded) } catch { throw .schema("the cluster's metadata cannot be stored: \(error)") }
         }
         let schema: Schema
         do throws(SchemaDecodingError) {
@@ -176,10 +176,10 @@ public final class NodeServer: Sendable {
         return limits
     }
 
-    /// What happens when a version of the metadata comes into force.
+    /// The actions to take when a version of the metadata comes into force.
     private static func effects(_ cluster: ClusterService, _ tables: TableStorage) -> MetadataStore.Effects {
         let schemas = DecodedSchemas()
-        // The store belongs to the service: the one must not keep the other alive.
+        // Weak: the service owns the store, so the store must not keep the service alive.
         @Sendable func difference(_ before: ClusterMetadata?, _ next: ClusterMetadata) throws -> (
             schema: Schema, difference: SchemaDifference
         ) {
@@ -190,7 +190,7 @@ public final class NodeServer: Sendable {
         return MetadataStore.Effects(
             prepare: { before, next in try tables.create(try difference(before, next).difference.created) },
             refused: { before, next in
-                do { tables.takeBack(try difference(before, next).difference.created) } catch { return }  // nothing was made
+                do { tables.takeBack(try difference(before, next).difference.created) } catch { return }  // nothing was created
             },
             took: { [weak cluster] before, next in
                 do {
@@ -200,16 +200,17 @@ public final class NodeServer: Sendable {
             })
     }
 
-    /// Begins to accept clients and other nodes; returns when the node has its place in the cluster, which may take long where it joins one.
+    /// Starts to accept clients and other nodes. Returns when the node has its place in the cluster, which may take
+    /// long if it joins one.
     ///
-    /// May wait: call it on a thread that may.
+    /// Waits: call it on a thread that may block.
     public func listen() throws(NodeError) {
         let services = services
         let host = configuration.listenAddress
         do throws(NetworkError) {
             let clients = configuration.clientEncryption.listening
             let native = try listenNative(configuration.nativeTransportPort, configuration.nativeTransportPortSSL > 0 ? .none : clients)
-            // A port for TLS of its own leaves the others as they are.
+            // A separate TLS port leaves the other ports plain.
             let secure = configuration.nativeTransportPortSSL > 0 ? try listenNative(configuration.nativeTransportPortSSL, clients) : nil
             let line = try network.listen(
                 host: host, port: configuration.linePort, encryption: secure == nil ? clients : .none, acknowledgement: acknowledgement
@@ -254,7 +255,7 @@ public final class NodeServer: Sendable {
             cluster.endpointBox.withLock { $0 = Endpoint(address: host, port: listener.port) }
             return listener
         } catch {
-            // A node that is alone and was not told of others needs none.
+            // A single node without seeds does not need the internode port.
             guard configuration.seeds.isEmpty, cluster.metadata.current?.members.count == 1 else { throw error }
             log.warning("\(error); this node serves, but no other can join it")
             return nil
@@ -268,7 +269,7 @@ public final class NodeServer: Sendable {
         return RefusedSession(connection: connection, server: services)
     }
 
-    /// One line of JSON that says where the node serves.
+    /// One line of JSON with the ports on which the node serves.
     /// - Parameter milliseconds: since the process began.
     public func readyLine(milliseconds: Int) -> String {
         let ports = ports
@@ -281,7 +282,7 @@ public final class NodeServer: Sendable {
         return AdminValue.object(facts).json
     }
 
-    /// Syncs the log now and then, so that a loss of power costs at most the period.
+    /// Syncs the log periodically, so that a power loss costs at most one period.
     private func syncPeriodically(nanoseconds: UInt64) {
         background.run(.sync) { [weak self, background] in
             background.sleep(nanoseconds: nanoseconds)
@@ -291,12 +292,12 @@ public final class NodeServer: Sendable {
         }
     }
 
-    /// Ends the node's service; the process may end then. A second call waits for the first and does nothing.
+    /// Ends the node's service; afterwards the process may exit. A second call waits for the first and does nothing.
     ///
-    /// 1. No new connection is accepted, and a request that comes now is refused.
-    /// 2. Requests under way are answered, for at most `drainLimitMilliseconds`; other nodes are told.
-    /// 3. Everything is flushed and the log closed.
-    /// 4. Connections close when their answers have gone out, or after `closeLimitMilliseconds`.
+    /// 1. New connections and new requests are refused.
+    /// 2. Requests in progress are answered, within `drainLimitMilliseconds`. Other nodes are told.
+    /// 3. Everything is flushed and the log is closed.
+    /// 4. Connections close when their output has been sent, or after `closeLimitMilliseconds`.
     public func drain() {
         if hasBegunDraining.exchange(true, ordering: .acquiringAndReleasing) {
             while !hasDrained.load(ordering: .acquiring) { background.sleep(nanoseconds: 1_000_000) }
@@ -312,7 +313,7 @@ public final class NodeServer: Sendable {
         do { try storage.close() } catch { storage.report("closing: \(error)") }
         services.closeConnections()
         wait(atMostMilliseconds: NodeServer.closeLimitMilliseconds) { !services.hasConnections }
-        // Nothing is written any more: whoever takes the directory over need not wait for the process to end.
+        // No more writes follow: another process may use the directory before this one exits.
         lock.close()
         hasDrained.store(true, ordering: .releasing)
     }
@@ -328,7 +329,7 @@ public final class NodeServer: Sendable {
     }
 }
 
-/// A client beyond the limit of connections: told so, and closed.
+/// The session of a connection that is refused: it is closed without an answer.
 final class RefusedSession: ConnectionHandler {
     private let connection: any Connection
     private let server: NodeServices

@@ -16,7 +16,7 @@ final class NodeCounters: Sendable {
     let encryptionFailures = Atomic<Int>(0)
 }
 
-/// What the sessions of a node share.
+/// The services that a node's sessions share.
 final class NodeServices: Sendable {
     let configuration: NodeConfiguration
     let time: any TimeSource
@@ -26,7 +26,7 @@ final class NodeServices: Sendable {
     let cluster: ClusterService
     private let serving = Atomic<Bool>(false)
     let counters = NodeCounters()
-    /// Connections with their numbers, in the order they were accepted.
+    /// Client connections with their numbers, which follow the order of acceptance.
     private let clients = Mutex<[ObjectIdentifier: (number: Int, connection: any Connection)]>([:])
     private let draining = Atomic<Bool>(false)
     let startedNanoseconds: UInt64
@@ -44,54 +44,55 @@ final class NodeServices: Sendable {
         startedNanoseconds = time.monotonicNanoseconds()
     }
 
-    /// What a request reads and writes through; nil when this node is alone. On the loop.
+    /// The port for a request's reads and writes; nil when this node is alone. Call it on the loop.
     @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? { cluster.port(options, loop: loop) }
 
-    /// Hands the log to the kernel for a request that has written here and then waited: the end of the tick in which it wrote may have failed to.
-    /// - Throws: what the client is told when the log takes no writes.
+    /// Flushes the commit log for a request that wrote locally and then waited: the flush at the end of the tick in
+    /// which it wrote may have failed.
+    /// - Throws: the client's error when the flush fails.
     @inline(__always) func makeSafe(_ context: RequestContext, _ options: Query.QueryOptions) throws(ServerError) {
         guard context.hasWritten, let fiber = Fiber.current, fiber.hasWaited, options.port == nil else { return }
         if let failure = cluster.acknowledgement.flush() { throw RequestRunner.notLogged(failure) }
     }
 
-    /// Whether the node has its place in the cluster: before that, clients' connections are closed.
+    /// Whether the node has its place in the cluster. Before that, client connections are closed.
     var isServing: Bool { serving.load(ordering: .acquiring) }
 
     func beginServing() { serving.store(true, ordering: .releasing) }
 
-    /// Whether the node is about to end: new requests are refused.
+    /// Whether the node is shutting down: new requests are refused.
     var isDraining: Bool { draining.load(ordering: .relaxed) || cluster.hasLeft }
 
     func beginDraining() { draining.store(true, ordering: .sequentiallyConsistent) }
 
-    /// What a request is told that comes too late; drivers try another node.
+    /// The error for requests that arrive during shutdown; drivers then try another node.
     static let drainingError = ServerError(.overloaded, "the server is shutting down; try another node, or again when it is back")
 
-    /// Closes every client's connection when its answers have gone out.
+    /// Closes every client connection after its output has been sent.
     func closeConnections() {
-        // In the order they came: the order of a table of addresses would differ from run to run.
+        // In order of acceptance: the order of a hash table would differ from run to run.
         let clients = clients.withLock { $0.values.sorted { $0.number < $1.number } }
         for (_, connection) in clients { connection.onLoop { connection.closeAfterOutput() } }
     }
 
-    /// A client's connection is not encrypted as it should be: counts it, and says so once a minute for each machine.
+    /// Counts a client connection that is not encrypted as required, and logs it at most once a minute per machine.
     func encryptionFailed(_ connection: any Connection, _ why: String) {
         counters.encryptionFailures.add(1, ordering: .relaxed)
         let machine = connection.peer.lastIndex(of: ":").map { String(connection.peer[..<$0]) } ?? connection.peer
         cluster.tell("client at \(machine): \(why)")
     }
 
-    /// What a client is told whose bytes are plain.
+    /// The error for a client that sends plain bytes to a TLS port.
     static let plainError = ServerError(
         .protocolError, "this port takes only TLS connections, and this one is plain; connect with TLS (cqlsh --ssl, auspex shell --ssl)")
     static let plainSeen =
-        "it speaks plain where TLS is needed; turn TLS on there, or take both here with optional: true in client_encryption_options"
+        "it sent plain bytes, but this port requires TLS; enable TLS there, or accept both here with optional: true in client_encryption_options"
     static let secureSeen =
         "it speaks TLS, and this port is plain; turn TLS off there, or on here with enabled: true and certificates in client_encryption_options"
 
     var hasConnections: Bool { clients.withLock { !$0.isEmpty } }
 
-    /// Counts a new connection; false when there are as many as may be.
+    /// Counts a new connection. Returns false when the limit is exceeded.
     func connectionOpened(_ connection: any Connection) -> Bool {
         let number = counters.connectionsAccepted.add(1, ordering: .relaxed).newValue
         clients.withLock { $0[ObjectIdentifier(connection)] = (number, connection) }
@@ -107,7 +108,7 @@ final class NodeServices: Sendable {
     }
 }
 
-/// The sessions that want to hear of events.
+/// The sessions that receive server events.
 ///
 /// **Thread safety**: all methods, from any thread.
 final class EventHub: Sendable {

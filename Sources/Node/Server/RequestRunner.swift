@@ -7,7 +7,7 @@ import Primitives
 import Query
 import Synchronization
 
-/// Runs the requests of clients: each on a fiber of the loop it arrived on.
+/// Runs client requests, each on a fiber of the loop on which it arrived.
 ///
 /// **Thread safety**: all methods, from any thread; `fibers(loop:)` from that loop only.
 final class RequestRunner: Sendable {
@@ -31,16 +31,16 @@ final class RequestRunner: Sendable {
         }
     }
 
-    /// The fibers of clients' requests on a loop.
+    /// The fibers for client requests on a loop.
     @inline(__always) func fibers(loop: Int) -> FiberPool { pools[loop] }
 
     /// The context of the request that runs on a fiber of `fibers(loop:)`.
     @inline(__always) static func context(of fiber: Fiber) -> RequestContext {
-        guard let context = fiber.attachment as? RequestContext else { preconditionFailure("a request runs on a foreign fiber") }
+        guard let context = fiber.attachment as? RequestContext else { preconditionFailure("a request runs on a fiber of another pool") }
         return context
     }
 
-    /// What clients whose write could not be logged are told.
+    /// The client's error for a write that could not be logged.
     static func notLogged(_ failure: String) -> ServerError {
         ServerError(.serverError, "the write could not be logged and is not acknowledged: \(failure)")
     }

@@ -7,8 +7,8 @@ import Storage
 
 /// Keeps the storage engine in step with the schema.
 ///
-/// A table's storage is made before a version that names it is kept, and removed after one that does not is: a crash between leaves a directory that
-/// nothing names, which the next start removes.
+/// A table's storage is created before the metadata version that adds the table is stored, and removed after a version
+/// without it is stored. A crash in between leaves an unused directory, which the next start removes.
 struct TableStorage: Sendable {
     let engine: StorageEngine
 
@@ -16,14 +16,14 @@ struct TableStorage: Sendable {
         table.keyspace + "/" + table.name + "-" + table.id.description.filter { $0 != "-" }
     }
 
-    /// Keyspace and table from the name of its directory.
+    /// The keyspace and the table from a directory name.
     static func tableName(ofDirectory name: String) -> (keyspace: String, name: String) {
         let parts = name.split(separator: "/", maxSplits: 1)
         let table = parts.last ?? ""
         return (String(parts.first ?? ""), String(table[..<(table.lastIndex(of: "-") ?? table.endIndex)]))
     }
 
-    /// Opens the storage of every table of a schema, and the node's own.
+    /// Opens the storage of every table in a schema, and of the node's own tables.
     func open(_ schema: Schema) throws(StorageError) {
         try PaxosAcceptor.open(engine)
         try BatchLog.open(engine)
@@ -36,7 +36,7 @@ struct TableStorage: Sendable {
         schema.sortedKeyspaces.flatMap { $0.sortedTables.filter { !$0.isVirtual } }
     }
 
-    /// Removes what a crash left of tables that are not in the schema.
+    /// Removes the directories that a crash left of tables not in the schema.
     func removeLeftovers(_ schema: Schema) {
         engine.removeLeftovers(
             tables: Set(
@@ -44,7 +44,7 @@ struct TableStorage: Sendable {
             keyspaces: Set(schema.sortedKeyspaces.map(\.name) + ["system"]))
     }
 
-    /// Makes storage for new tables: for all, or for none with an error.
+    /// Creates storage for new tables: for all of them, or for none and throws.
     func create(_ tables: [TableMetadata]) throws {
         do {
             for table in tables where engine.table(table.id) == nil {
@@ -58,7 +58,7 @@ struct TableStorage: Sendable {
 
     func takeBack(_ tables: [TableMetadata]) {
         for table in tables where engine.table(table.id) != nil {
-            do { try engine.dropTable(table.id) } catch { engine.report("files of a table that was not made remain: \(error)") }
+            do { try engine.dropTable(table.id) } catch { engine.report("files of a table that was not created remain: \(error)") }
         }
     }
 }

@@ -3,9 +3,10 @@ import Platform
 import Primitives
 import Storage
 
-/// One client of the HTTP port: `/health`, `/metrics`, `/admin/COMMAND`. HTTP/1.1, one request at a time.
+/// A connection to the HTTP port: `/health`, `/metrics`, `/admin/COMMAND`. HTTP/1.1, one request at a time.
 ///
-/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only; closures that come back from the pool hop there first.
+/// SAFETY: `@unchecked Sendable` because all state is accessed on the connection's loop only; closures from background
+/// threads switch to it first.
 final class HTTPSession: ConnectionHandler, @unchecked Sendable {
     private let connection: any Connection
     private let node: NodeServer
@@ -108,7 +109,7 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
 
     private static func problem(_ message: String) -> String { AdminValue.object([("error", .string(message))]).json + "\n" }
 
-    /// `a=b&c=d`, percent-decoded.
+    /// Parses `a=b&c=d`, percent-decoded.
     static func arguments(_ query: String) -> [String: String] {
         var found: [String: String] = [:]
         for pair in query.split(separator: "&") {

@@ -7,20 +7,20 @@ import Platform
 import Primitives
 import Query
 
-/// One client of the line protocol: requests are answered in order, one at a time.
+/// A connection of the line protocol: requests are answered in order, one at a time.
 ///
-/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only.
+/// SAFETY: `@unchecked Sendable` because all state is accessed on the connection's loop only.
 final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     private let connection: any Connection
     private let server: NodeServices
     private let runner: RequestRunner
     private let fibers: FiberPool
-    /// The line that is handed to a fiber.
+    /// The line to be handled by a fiber that is about to start.
     private var current: UnsafeRawBufferPointer?
     private var splitter: LineSplitter
     private var writer = LineResponseWriter()
     private var out = ByteWriter(capacity: 4096)
-    /// Answers of this tick, to be replaced if the log fails.
+    /// The number of answers in this tick, to be replaced by errors if the log fails.
     private var answers = 0
     private var isWaiting = false
     /// Reserved for answers that have not been sent.
@@ -37,7 +37,7 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     private var pageSize = 0
     private var isTracing = false
     private var prepared: [String: PreparedStatement] = [:]
-    /// What `\next` continues.
+    /// The answer that `\next` continues.
     private var open: (statement: PreparedStatement, values: ValueList, state: [UInt8])?
 
     static let pauseOutputBytes = 1 << 20
@@ -95,7 +95,7 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         answers += 1
     }
 
-    /// Handles a line on a fiber; when this returns it has been answered, or waits.
+    /// Handles a line on a fiber. When this returns, the line has been answered or its fiber waits.
     private func handle(_ line: UnsafeRawBufferPointer) {
         runner.requests.add(1, ordering: .relaxed)
         guard runner.admission.admits(bytes: line.count) else { return fail(RequestRunner.overloaded) }
@@ -111,7 +111,7 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         }
     }
 
-    /// Handles the line. Its bytes are lent until the fiber waits for the first time.
+    /// Handles the line. Its bytes are valid until the fiber waits for the first time.
     func run(on fiber: Fiber) {
         guard let line = current else { return }
         current = nil

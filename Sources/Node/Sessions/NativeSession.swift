@@ -7,31 +7,33 @@ import Platform
 import Primitives
 import Query
 
-/// One client of the native protocol.
+/// A connection of the native protocol.
 ///
-/// 1. Each frame is handled on a fiber. All that need not wait are answered into one buffer; the others are answered later, in any order.
-/// 2. At the end of the tick the commit log is flushed, then the buffer goes out. If the log could not be flushed, every answer of the tick is replaced by an error.
-/// 3. When answers or waiting requests pile up, nothing more is read from the client until they have gone.
+/// 1. Each frame is handled on a fiber. Requests that do not wait are answered at once into one buffer, the others
+///    later, in any order.
+/// 2. At the end of the tick the commit log is flushed, then the buffer is sent. If the flush fails, every answer of
+///    the tick is replaced by an error.
+/// 3. When answers or waiting requests accumulate, reading from the client pauses.
 ///
-/// SAFETY: `@unchecked Sendable` because everything is touched on the connection's loop only.
+/// SAFETY: `@unchecked Sendable` because all state is accessed on the connection's loop only.
 final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     private let connection: any Connection
     private let server: NodeServices
     private let runner: RequestRunner
     private let fibers: FiberPool
-    /// The frame that is handed to a fiber.
+    /// The frame to be handled by a fiber that is about to start.
     private var current: Frame?
     private var decoder: FrameDecoder
     private var requests = RequestDecoder()
     private var encoder = ResponseEncoder(version: .v4)
     private var segments: SegmentEncoder?
-    /// Frames answered and not taken; the first `plainCount` bytes go out without segments.
+    /// Encoded answers; the first `plainCount` bytes are sent without segments.
     private var frames = ByteWriter(capacity: 4096)
     private var plainCount = 0
     private var wire = ByteWriter(capacity: 16)
-    /// Streams answered this tick, to be answered with an error if the log fails.
+    /// The streams answered in this tick, to be answered with an error if the log fails.
     private var answered: [Int16] = []
-    /// Whether there is output of this tick that no error can stand for.
+    /// Whether this tick has output that an error answer cannot replace.
     private var hasOtherOutput = false
     private var waiting = 0
     private var waitingBytes = 0
@@ -69,7 +71,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         if isClosing { return input.count }
         do throws(ProtocolError) {
             while !isPaused && !isClosing, let frame = try decoder.next(input, consumed: &consumed) { handle(frame) }
-            // Whoever has not said yet what it speaks is not listened to for long.
+            // Before STARTUP, refuse an oversized frame at its header.
             if let header = decoder.skipped, !isStarted {
                 throw .frameTooLarge(length: header.length, limit: decoder.maxFrameBytes, stream: header.stream)
             }
@@ -87,7 +89,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         return consumed
     }
 
-    /// Handles a frame on a fiber; when this returns it has been answered, or waits.
+    /// Handles a frame on a fiber. When this returns, the frame has been answered or its fiber waits.
     @inline(__always) private func handle(_ frame: Frame) {
         encoder.version = frame.header.version
         runner.requests.add(1, ordering: .relaxed)
@@ -105,7 +107,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         }
     }
 
-    /// Handles the frame. Its bytes are lent until the fiber waits for the first time.
+    /// Handles the frame. Its bytes are valid until the fiber waits for the first time.
     func run(on fiber: Fiber) {
         guard let frame = current else { return }
         current = nil
@@ -127,7 +129,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         if inputHasEnded {
             closeIfDone()
         } else if wasPaused {
-            // Not at once: another request that is being handled may have let this one go on.
+            // Later, because this may run inside the handling of another frame, which resumed this fiber.
             connection.onLoop { [connection] in connection.resumeInput() }
         }
     }
@@ -300,7 +302,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         answered.append(stream)
     }
 
-    /// Sends an event the client registered for; from any thread.
+    /// Sends an event that the client registered for. Call from any thread.
     func push(_ event: ServerEvent) {
         connection.onLoop { [self] in
             guard eventKinds.contains(event.kind), !isClosing else { return }
@@ -317,7 +319,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             let error = RequestRunner.notLogged(failure)
             for stream in answered { encoder.error(error, ResponseHead(stream: stream), into: &frames) }
             if hasOtherOutput {
-                // A handshake without its answer would hang: the client connects again.
+                // A handshake without an answer would hang, so close the connection: the client reconnects.
                 isClosing = true
                 connection.closeAfterOutput()
             }
@@ -334,7 +336,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             body(frames.bytes)
         }
         plainCount = 0
-        // A large answer must not keep its memory for ever.
+        // Release the memory of a large answer.
         if frames.count > NativeSession.pauseOutputBytes { frames = ByteWriter(capacity: 4096) } else { frames.removeAll() }
     }
 

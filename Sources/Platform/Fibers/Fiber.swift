@@ -1,26 +1,26 @@
 import CLinux
 
-/// Work for a fiber.
+/// A task to run on a fiber.
 public protocol FiberTask: AnyObject {
-    /// Runs on the fiber, and may wait there.
+    /// Runs the task on the fiber; may wait there.
     func run(on fiber: Fiber)
 }
 
-/// A stack on which straight code runs that may wait: while it waits, the thread that ran it does other things.
+/// A stack for straight code that may wait. While it waits, its thread does other work.
 ///
-/// 1. `FiberPool.run` begins a task on a free fiber and returns when the task waits or is done.
-/// 2. `wait` and its like, called on the fiber, return to whoever began or resumed it.
-/// 3. What the fiber waits for has it resumed on its loop. It always runs on the thread of that loop.
+/// 1. `FiberPool.run` starts a task on an idle fiber and returns when the task waits or is done.
+/// 2. `wait` and similar methods, called on the fiber, return to the code that started or resumed it.
+/// 3. The event waited for resumes the fiber on its loop. A fiber always runs on the thread of its loop.
 ///
-/// No lock of a thread may be held while a fiber waits: another fiber of the thread would wait for it for ever.
+/// No thread lock may be held while a fiber waits: another fiber of the same thread could block on it for ever.
 ///
-/// **Thread safety**: its loop only, except the closures that `wait` hands out.
+/// **Thread safety**: its loop only, except the closures that `wait` passes out.
 /// SAFETY: `@unchecked Sendable` for that reason.
 public final class Fiber: @unchecked Sendable {
     public unowned let pool: FiberPool
-    /// What the owner of the pool keeps with each fiber, made with it.
+    /// An object that the pool's owner keeps with each fiber; created with the fiber.
     public let attachment: AnyObject?
-    /// Whether the task has waited since it began: pointers that its caller lent it are gone.
+    /// Whether the task has waited since it began. Pointers borrowed from its caller are then invalid.
     public private(set) var hasWaited = false
 
     private var stack: FiberStack?
@@ -28,7 +28,7 @@ public final class Fiber: @unchecked Sendable {
     private var isDone = true
     private var isEnding = false
     private var isWaiting = false
-    /// Counts waits that have ended: a resumption that was meant for one of them does nothing.
+    /// The number of waits that have ended. A resumption meant for an earlier wait is ignored.
     private var waits: UInt64 = 0
     #if DEBUG
         /// The accesses to variables that the fiber has under way, while it waits (`auspex_accesses_enter`).
@@ -46,7 +46,7 @@ public final class Fiber: @unchecked Sendable {
         stack = FiberStack(
             bytes: stackBytes,
             entry: { argument in
-                // `argument` is the fiber, passed below, which its pool keeps alive until the code has returned.
+                // `argument` is the fiber, passed below; its pool keeps it alive until the code has returned.
                 let fiber = Unmanaged<Fiber>.fromOpaque(argument.unsafelyUnwrapped)
                 fiber._withUnsafeGuaranteedRef { $0.loop() }
                 return fiber._withUnsafeGuaranteedRef { $0.stack?.returnPointer }
@@ -62,10 +62,10 @@ public final class Fiber: @unchecked Sendable {
         auspex_fiber_current().map { Unmanaged<Fiber>.fromOpaque($0).takeUnretainedValue() }
     }
 
-    /// Whether a fiber runs on this thread: then what would block the thread waits on the fiber instead.
+    /// Whether a fiber runs on this thread. If so, an operation that would block the thread waits on the fiber instead.
     @inline(__always) public static var isRunning: Bool { auspex_fiber_current() != nil }
 
-    /// Forgets the fiber that runs on this thread: for a simulator that leaves its stack for ever.
+    /// Clears the current fiber of this thread, for a simulator that never returns to its stack.
     public static func abandonCurrent() { auspex_fiber_set_current(nil) }
 
     // MARK: Turns
@@ -77,12 +77,12 @@ public final class Fiber: @unchecked Sendable {
                 self.task = nil
             }
             isDone = true
-            stack.unsafelyUnwrapped.leave()  // the code runs on it
+            stack.unsafelyUnwrapped.leave()  // this code runs on the stack
         }
     }
 
     /// Runs `task` until it waits or is done.
-    /// - Returns: whether it is done.
+    /// - Returns: whether the task is done.
     @inline(__always) func begin(_ task: any FiberTask) -> Bool {
         self.task = task
         isDone = false
@@ -105,35 +105,36 @@ public final class Fiber: @unchecked Sendable {
         return isDone
     }
 
-    /// Lets the code return and frees the stack; only when no task is on it.
+    /// Lets the stack's code return and frees the stack. Only when no task runs on it.
     func end() {
-        precondition(isDone, "a fiber ends with a task on it")
+        precondition(isDone, "cannot end a fiber that runs a task")
         isEnding = true
         stack?.enter()
         stack = nil
     }
 
-    /// Leaves the stack until `resume`; on the fiber.
+    /// Leaves the stack until `resume`. Call it on the fiber.
     public func suspend() {
         hasWaited = true
         isWaiting = true
-        // A fiber that nobody resumes is never freed: there is code on its stack.
+        // A fiber that is never resumed is never freed: its stack still has active frames.
         let kept = Unmanaged.passRetained(self)
-        stack.unsafelyUnwrapped.leave()  // the code runs on it
+        stack.unsafelyUnwrapped.leave()  // this code runs on the stack
         kept.release()
         waits += 1
     }
 
-    /// Goes on behind `suspend`; on the fiber's loop, not on the fiber itself.
+    /// Continues after `suspend`. Call it on the fiber's loop, not on the fiber.
     public func resume() {
-        precondition(isWaiting, "a fiber is resumed that does not wait")
+        precondition(isWaiting, "resumed a fiber that is not waiting")
         isWaiting = false
         if turn() { pool.put(self) }
     }
 
     // MARK: Waiting, on the fiber
 
-    /// Waits until `resume` is called, from any thread, perhaps before `register` has returned. Later calls do nothing.
+    /// Waits until `resume` is called, from any thread, possibly before `register` has returned. Further calls have no
+    /// effect.
     public func wait(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void) {
         let number = waits
         register { [self] in pool.network.onLoop(pool.loop) { [self] in resume(wait: number) } }
@@ -164,7 +165,7 @@ public final class Fiber: @unchecked Sendable {
         }
     }
 
-    /// A closure that is let go of before the fiber is resumed, because it must not outlive the call that lent it.
+    /// A closure that is released before the fiber is resumed, because it must not outlive the call that passed it.
     ///
     /// SAFETY: `@unchecked Sendable` because one thread at a time touches it: the one that runs the closure, while the fiber waits.
     private final class Job: @unchecked Sendable {
@@ -178,15 +179,15 @@ public final class Fiber: @unchecked Sendable {
         }
     }
 
-    /// Lets the loop serve others when the fiber has run for `FiberPool.turnNanoseconds` since it was begun or resumed. Costs a look at the clock: call it
-    /// every few microseconds of work.
+    /// Yields when the fiber has run for `FiberPool.turnNanoseconds` since it was started or resumed. Reads the clock:
+    /// call it once per few microseconds of work.
     public func yieldIfNeeded() {
         let now = pool.time.monotonicNanoseconds()
         if turnBegan == 0 { turnBegan = now }
         if now &- turnBegan >= FiberPool.turnNanoseconds || pool.network.yieldsNow() { yield() }
     }
 
-    /// Lets the loop serve others, and goes on after that.
+    /// Lets the loop serve other work, then continues.
     public func yield() {
         pool.queue(self)
         suspend()
@@ -194,13 +195,14 @@ public final class Fiber: @unchecked Sendable {
 }
 
 extension Fiber {
-    /// Runs `body` where it may block: here, or, when a fiber runs here, on a background thread while the fiber waits.
+    /// Runs `body`, which may block: directly when no fiber runs here, otherwise on a background thread while the fiber
+    /// waits.
     @inline(__always) public static func blocking(_ kind: BackgroundKind, _ body: () -> Void) {
         guard isRunning, let fiber = current else { return body() }
         fiber.offload(kind, body)
     }
 
-    /// `yieldIfNeeded` of the fiber that runs here, if one does.
+    /// Calls `yieldIfNeeded` of the current fiber, if there is one.
     @inline(__always) public static func yieldIfNeeded() {
         guard isRunning else { return }
         current?.yieldIfNeeded()

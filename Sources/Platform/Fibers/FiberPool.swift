@@ -1,7 +1,7 @@
 /// The fibers of one loop.
 ///
-/// A fiber that has done its task is used again, the last one first, so that its stack is in the processor's cache. Those that were not needed for a while
-/// are freed by `trim`.
+/// A fiber that has finished its task is reused, the most recent first, so that its stack is in the processor's cache.
+/// `trim` frees fibers that have been idle for a while.
 ///
 /// **Thread safety**: its loop only.
 /// SAFETY: `@unchecked Sendable` for that reason.
@@ -10,26 +10,26 @@ public final class FiberPool: @unchecked Sendable {
     let network: any EventLoops
     let background: any Background
     let time: any TimeSource
-    /// The most fibers at once; beyond it `run` refuses.
+    /// The maximum number of fibers; beyond it `run` refuses tasks.
     public let limit: Int
     private let makeAttachment: () -> AnyObject?
     private let stackBytes: Int
     private var idle: [Fiber] = []
-    /// The fewest that were idle since the last `trim`.
+    /// The minimum number of idle fibers since the last `trim`.
     private var leastIdle = 0
-    /// Fibers that were made and not freed.
+    /// Fibers that exist, busy or idle.
     public private(set) var count = 0
-    /// Fibers that let others go first.
+    /// Fibers that have yielded, in order.
     private var yielded: [Fiber] = []
     private var isServingYielded = false
     let comparesAccesses: Bool
 
-    /// After which a fiber lets others go first.
+    /// The time after which a fiber yields.
     static let turnNanoseconds: UInt64 = 500_000
-    /// The loop looks at its sockets before it goes on with fibers that yielded: those must not be due at once.
+    /// The delay before a yielded fiber resumes: long enough for the loop to check its sockets first.
     private static let pauseNanoseconds: UInt64 = 20_000
 
-    /// - Parameter makeAttachment: makes what is kept with a fiber.
+    /// - Parameter makeAttachment: creates the object to keep with a fiber.
     public init(
         loop: Int, network: any EventLoops, background: any Background, time: any TimeSource, limit: Int = 8192, stackBytes: Int = 256 << 10,
         makeAttachment: @escaping () -> AnyObject? = { nil }
@@ -46,16 +46,16 @@ public final class FiberPool: @unchecked Sendable {
 
     deinit { for fiber in idle { fiber.end() } }
 
-    /// What became of a task.
+    /// The state of a task after `run` returns.
     public enum Turn: Sendable {
         case done
-        /// It goes on when what it waits for has happened.
+        /// The task waits and continues later.
         case waiting
-        /// It was not begun: all fibers are in use.
+        /// The task was not started: all fibers are in use.
         case refused
     }
 
-    /// Fibers with a task.
+    /// Fibers that run a task.
     public var busy: Int { count - idle.count }
 
     /// Runs a task until it waits or is done.
@@ -66,7 +66,7 @@ public final class FiberPool: @unchecked Sendable {
         return .done
     }
 
-    /// The same with a closure.
+    /// Like the method above, with a closure.
     public func run(_ work: @escaping () -> Void) -> Turn { run(ClosureTask(work)) }
 
     private final class ClosureTask: FiberTask {
@@ -92,9 +92,9 @@ public final class FiberPool: @unchecked Sendable {
 
     @inline(__always) func put(_ fiber: Fiber) { idle.append(fiber) }
 
-    /// Frees the fibers that were idle ever since the last call; call it every few seconds.
+    /// Frees the fibers that were idle ever since the last call. Call it every few seconds.
     public func trim() {
-        // The first in the list are those that were used longest ago.
+        // The fibers at the front were used least recently.
         let spare = max(0, min(leastIdle, idle.count - 1))
         for fiber in idle.prefix(spare) { fiber.end() }
         idle.removeFirst(spare)
@@ -109,7 +109,7 @@ public final class FiberPool: @unchecked Sendable {
         serveYielded()
     }
 
-    /// One after the other, each after the loop has looked at its sockets.
+    /// Resumes one fiber after the other, with a check of the loop's sockets between them.
     private func serveYielded() {
         if isServingYielded || yielded.isEmpty { return }
         isServingYielded = true
@@ -117,7 +117,7 @@ public final class FiberPool: @unchecked Sendable {
             isServingYielded = false
             guard !yielded.isEmpty else { return }
             let fiber = yielded.removeFirst()
-            // The next is due after this one's turn.
+            // The next fiber is scheduled after this one's turn.
             fiber.resume()
             serveYielded()
         }

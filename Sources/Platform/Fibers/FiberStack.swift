@@ -1,27 +1,28 @@
 import CLinux
 import Glibc
 
-/// A stack with code on it that a thread can leave and come back to.
+/// A stack whose code a thread can leave and re-enter.
 ///
-/// 1. `enter` runs the code until it calls `leave` or returns; `enter` returns then.
-/// 2. `enter` again goes on behind `leave`. Stacks nest: code on one stack may enter another.
-/// 3. Below the stack lies a page that cannot be touched, so that an overflow ends the process instead of writing over other memory.
+/// 1. `enter` runs the code until it calls `leave` or returns; then `enter` returns.
+/// 2. The next `enter` continues after `leave`. Stacks nest: code on one stack may enter another.
+/// 3. An inaccessible page lies below the stack, so that an overflow ends the process instead of overwriting other
+///    memory.
 ///
-/// **Thread safety**: none. Code that left must be entered on the same thread again, because thread-local state goes with it.
-/// SAFETY: `@unchecked Sendable` for its owners, which keep it on one thread. The mapping and the two stack pointers are made by `init` and freed
-/// by `deinit`; freeing a stack with code on it is the owner's mistake.
+/// **Thread safety**: none. Code that left must be re-entered on the same thread, because it uses thread-local state.
+/// SAFETY: `@unchecked Sendable` for its owners, which keep it on one thread. `init` creates the mapping and the two
+/// stack pointers, `deinit` frees them. The owner must not free a stack whose code is still active.
 public final class FiberStack: @unchecked Sendable {
     private let mapping: UnsafeMutableRawPointer
     private let mappedBytes: Int
-    /// The stack pointers of the code on this stack, and of the code that entered it.
+    /// The stack pointer of the code on this stack, and that of the code that entered it.
     private let pointers: UnsafeMutablePointer<UnsafeMutableRawPointer?>
 
     private static let guardBytes = 4096
 
     /// - Parameters:
-    ///   - bytes: of the stack; pages that are never touched take no memory.
-    ///   - entry: the code. It must return `returnPointer` of this stack.
-    ///   - argument: for `entry`; its memory must outlive the code.
+    ///   - bytes: the size of the stack; untouched pages use no memory.
+    ///   - entry: the code. It must return this stack's `returnPointer`.
+    ///   - argument: passed to `entry`; its memory must outlive the code.
     public init(bytes: Int, entry: @escaping @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?, argument: UnsafeMutableRawPointer) {
         mappedBytes = FiberStack.guardBytes + bytes
         let protection = PROT_READ | PROT_WRITE
@@ -39,16 +40,16 @@ public final class FiberStack: @unchecked Sendable {
         pointers.deallocate()
     }
 
-    /// What the code's entry function returns.
+    /// The value that the code's entry function must return.
     public var returnPointer: UnsafeMutableRawPointer? { pointers[1] }
 
     /// Runs the code on this stack until it leaves or returns.
     @inline(__always) public func enter() { auspex_fiber_switch(pointers + 1, pointers[0]) }
 
-    /// Called on this stack: goes back to whoever entered it.
+    /// Returns to the code that entered this stack. Call it on this stack.
     @inline(__always) public func leave() { auspex_fiber_switch(pointers, pointers[1]) }
 
-    /// Bytes of the stack that have memory, at page granularity: the deepest use so far, unless pages were given back.
+    /// The resident bytes of the stack, in whole pages: its deepest use so far, unless the kernel has reclaimed pages.
     public var residentBytes: Int {
         let page = 4096
         var resident = [UInt8](repeating: 0, count: mappedBytes / page)

@@ -1,19 +1,19 @@
 import Glibc
 
-/// What the file system could not do, to which path, and why.
+/// A failed file operation: the operation, the path, the reason.
 public struct FileError: Error, Sendable, Equatable, CustomStringConvertible {
     public enum Reason: Sendable, Equatable {
         case notFound
         case alreadyExists
         case noSpace
         case permissionDenied
-        /// Another process holds the lock; its process id where it is known.
+        /// Another process holds the lock; its process id, if known.
         case locked(by: Int32?)
         /// Any other failure, with errno.
         case failed(errno: Int32)
     }
 
-    /// What was being done: `open`, `read`, `write`, `sync`, ...
+    /// The operation: `open`, `read`, `write`, `sync`, ...
     public var operation: String
     public var path: String
     public var reason: Reason

@@ -1,58 +1,59 @@
-/// How a file is opened.
+/// The mode in which a file is opened.
 public enum OpenMode: Sendable {
     case read
-    /// Reads and writes; made when missing, kept when there.
+    /// Reads and writes; creates the file if it does not exist.
     case readWrite
-    /// Reads and writes; made anew, empty.
+    /// Reads and writes; creates the file, or empties an existing one.
     case create
 }
 
 /// An open file.
 ///
-/// **Thread safety**: reads from any thread; writes from one at a time.
+/// **Thread safety**: reads from any thread; writes from one thread at a time.
 public protocol File: AnyObject, Sendable {
     var path: String { get }
-    /// Bytes in the file.
+    /// The size of the file in bytes.
     func size() throws(FileError) -> Int
-    /// Fills `buffer` from `offset`; fewer bytes only at the end of the file. Where the disk has to be waited for, a fiber waits and its thread goes on.
+    /// Fills `buffer` from `offset`; reads fewer bytes only at the end of the file. If the disk must be waited for, the
+    /// calling fiber waits without blocking its thread.
     func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(FileError) -> Int
     /// Writes all of `bytes` at `offset`.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError)
-    /// Returns when what was written is on the disk (fdatasync).
+    /// Returns when all written data is on the disk (fdatasync).
     func sync() throws(FileError)
-    /// Sets aside room, so that later writes neither grow the file nor run out of space.
+    /// Reserves disk space, so that later writes neither grow the file nor run out of space.
     func preallocate(_ count: Int) throws(FileError)
     func truncate(to count: Int) throws(FileError)
-    /// Tells the system that the file's pages are not needed soon.
+    /// Tells the kernel that it may drop the file's cached pages.
     func forgetCached(from offset: Int, count: Int)
     func close()
 }
 
-/// Files and directories. Paths are absolute, or relative to where the process started.
+/// Files and directories. Paths are absolute or relative to the working directory.
 public protocol FileSystem: Sendable {
     func open(_ path: String, _ mode: OpenMode) throws(FileError) -> any File
-    /// Names in a directory, in no order.
+    /// The names in a directory, in no particular order.
     func list(_ directory: String) throws(FileError) -> [String]
     func exists(_ path: String) -> Bool
-    /// Makes a directory and those above it, for the owner only, so that they last when it returns.
+    /// Creates a directory and its parents, accessible to the owner only. They are durable when it returns.
     func createDirectory(_ path: String) throws(FileError)
-    /// Makes what was created, renamed or removed in a directory last.
+    /// Makes the creations, renames and removals in a directory durable.
     func syncDirectory(_ path: String) throws(FileError)
-    /// Replaces `to` in one step.
+    /// Renames a file and atomically replaces `to`.
     func rename(_ from: String, to: String) throws(FileError)
     func remove(_ path: String) throws(FileError)
     /// Removes an empty directory.
     func removeDirectory(_ path: String) throws(FileError)
-    /// A second name for the same file: what a snapshot is made of.
+    /// Creates a hard link, as snapshots do.
     func link(_ from: String, to: String) throws(FileError)
-    /// Holds a lock on a file until `close`; `locked` when another process holds it.
+    /// Locks a file until `close`. Throws `locked` when another process holds the lock.
     func lock(_ path: String) throws(FileError) -> any File
-    /// Bytes free for this user on the file system of `path`.
+    /// The free bytes for this user on the file system of `path`.
     func freeSpace(_ path: String) throws(FileError) -> Int
 }
 
 extension FileSystem {
-    /// The whole of a file.
+    /// Reads a whole file.
     public func readAll(_ path: String) throws(FileError) -> [UInt8] {
         let file = try open(path, .read)
         defer { file.close() }
@@ -65,7 +66,7 @@ extension FileSystem {
         return bytes
     }
 
-    /// Replaces a file so that after a crash it holds either what it held or all of `bytes`.
+    /// Replaces a file so that after a crash it has either its old contents or all of `bytes`.
     public func replace(_ path: String, with bytes: [UInt8], directory: String) throws(FileError) {
         let temporary = path + ".tmp"
         let file = try open(temporary, .create)

@@ -1,21 +1,23 @@
 import Primitives
 import Synchronization
 
-/// A file system in memory that knows what was synced, so that a test can crash the machine.
+/// A file system in memory that tracks what was synced, so that tests can simulate a crash of the machine.
 ///
-/// A crash forgets every byte not synced and every name not made last by `syncDirectory`; with a seed, some of the unsynced writes
-/// survive, as pages do on a real machine. **Thread safety**: all methods, from any thread.
+/// A crash drops every unsynced byte and every name that `syncDirectory` has not made durable. Some unsynced writes
+/// survive, chosen at random, as pages do on a real machine.
+///
+/// **Thread safety**: all methods, from any thread.
 public final class MemoryFileSystem: FileSystem {
-    /// Faults to inject: asked before each operation; an answer is thrown.
+    /// A fault hook, called before each operation; a returned reason is thrown.
     public typealias Fault = @Sendable (_ operation: String, _ path: String) -> FileError.Reason?
 
     final class Content: Sendable {
         struct State {
             var bytes: [UInt8] = []
             var synced: [UInt8] = []
-            /// Writes since the last sync, in order.
+            /// The writes since the last sync, in order.
             var unsynced: [(offset: Int, bytes: [UInt8])] = []
-            /// Whether it became shorter since the last sync.
+            /// Whether the file has been shortened since the last sync.
             var isShorter = false
         }
         let state = Mutex(State())
@@ -23,7 +25,7 @@ public final class MemoryFileSystem: FileSystem {
 
     private struct State {
         var names: [String: Content] = [:]
-        /// What a crash leaves of `names`.
+        /// The names that survive a crash.
         var lasting: [String: Content] = [:]
         var directories: Set<String> = []
         var locks: Set<String> = []
@@ -39,7 +41,7 @@ public final class MemoryFileSystem: FileSystem {
         if let reason = fault(operation, path) { throw FileError(operation, path: path, reason: reason) }
     }
 
-    /// Loses what was not synced; with `random`, each unsynced write survives whole, torn or not at all.
+    /// Drops what was not synced; each unsynced write survives whole, torn or not at all.
     public func crash(random: inout SeededRandom) {
         state.withLock { state in
             state.names = state.lasting
@@ -65,14 +67,14 @@ public final class MemoryFileSystem: FileSystem {
         }
     }
 
-    /// Lets go of all locks: the process that held them is gone, and the machine runs on.
+    /// Releases all locks, as when the process ends while the machine keeps running.
     public func releaseLocks() { state.withLock { $0.locks = [] } }
 
-    /// Every file's path, in no order.
+    /// The paths of all files, in no particular order.
     public var paths: [String] { state.withLock { Array($0.names.keys) } }
 
-    /// Turns one bit of a file, also of what a crash leaves.
-    /// - Parameter place: which bit, modulo those the file has.
+    /// Flips one bit of a file, including in its synced contents.
+    /// - Parameter place: the bit's index, modulo the number of bits in the file.
     /// - Returns: false when the file is missing or empty.
     public func flipBit(_ path: String, at place: UInt64) -> Bool {
         guard let content = state.withLock({ $0.names[path] }) else { return false }
@@ -192,7 +194,7 @@ public final class MemoryFileSystem: FileSystem {
 
     public func freeSpace(_ path: String) throws(FileError) -> Int { state.withLock { $0.freeBytes } }
 
-    /// Sets what `freeSpace` says; writes succeed all the same.
+    /// Sets the result of `freeSpace`. Writes still succeed.
     public func setFreeSpace(_ bytes: Int) { state.withLock { $0.freeBytes = bytes } }
 
     fileprivate func unlock(_ path: String) {
@@ -237,7 +239,7 @@ private final class MemoryFile: File {
     func sync() throws(FileError) {
         try system.check("sync", path)
         content.state.withLock { state in
-            // Large files are synced often: only what changed is copied.
+            // Large files are synced often, so copy only the changes.
             if state.isShorter {
                 state.synced = state.bytes
                 state.isShorter = false

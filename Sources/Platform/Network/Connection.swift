@@ -1,43 +1,44 @@
-/// One client's connection, as its protocol sees it.
+/// A connection, as its protocol handler sees it.
 ///
-/// A connection belongs to one loop; everything but `onLoop` is called there.
+/// A connection belongs to one loop; every method except `onLoop` is called there.
 public protocol Connection: AnyObject, Sendable {
-    /// Address and port of the other end, for logs and traces.
+    /// The address and port of the other end, for logs and traces.
     var peer: String { get }
-    /// Which loop, from 0.
+    /// The index of the connection's loop, from 0.
     var loop: Int { get }
     /// Runs `work` on the connection's loop; from any thread.
     func onLoop(_ work: @escaping @Sendable () -> Void)
-    /// Answers are ready: `takeOutput` is called at the end of the tick, after the commit log was flushed.
+    /// Schedules a call of `takeOutput` at the end of the tick, after the commit log flush.
     func markReady()
-    /// Presents the input that was not consumed once more: the handler has room again.
+    /// Presents unconsumed input again, when the handler has space again.
     func resumeInput()
-    /// Closes when what was taken as output has gone out.
+    /// Closes the connection after all taken output has been sent.
     func closeAfterOutput()
 }
 
-/// The protocol spoken on one connection: bytes in, bytes out, no I/O of its own.
+/// The protocol handler of a connection: bytes in, bytes out, no I/O of its own.
 ///
 /// All methods are called on the connection's loop.
 public protocol ConnectionHandler: AnyObject {
-    /// Takes what it can from the front of `input`; the rest is presented again, followed by more.
+    /// Consumes what it can from the front of `input`; the rest is presented again, followed by more.
     /// - Returns: bytes consumed.
     func receive(_ input: UnsafeRawBufferPointer) -> Int
-    /// Whether to stop reading from the client for now: there are enough answers waiting. `resumeInput` ends it.
+    /// Whether to stop reading from the other end, because enough output is waiting. `resumeInput` resumes reading.
     var isPaused: Bool { get }
-    /// Hands over the answers that are ready.
+    /// Passes on the output that is ready.
     /// - Parameters:
-    ///   - failure: why the commit log could not be flushed; then no write of this tick may be acknowledged.
-    ///   - body: gets the bytes.
+    ///   - failure: the reason why the commit log flush failed; then no write of this tick may be acknowledged. Nil if
+    ///     it succeeded.
+    ///   - body: receives the bytes.
     func takeOutput(failure: String?, _ body: (UnsafeRawBufferPointer) -> Void)
     /// What was handed over so far has left the process, up to a bounded rest: its memory need not be counted any more.
     func outputSent()
     /// The client sends no more; `rest` was not consumed.
     func inputEnded(_ rest: UnsafeRawBufferPointer)
-    /// The connection is not encrypted as it should be, and nothing it sent is presented. When the other end is plain, what is written now reaches
-    /// it; otherwise the connection is about to close.
+    /// The connection is not encrypted as required, and none of its input is presented. If the other end sent plain
+    /// bytes, output written now reaches it; otherwise the connection is about to close.
     func encryptionFailed(_ failure: EncryptionFailure)
-    /// The connection is gone.
+    /// The connection is closed.
     func closed()
 }
 
@@ -47,28 +48,29 @@ extension ConnectionHandler {
 
 /// Makes what a tick wrote durable enough to acknowledge.
 public protocol Acknowledgement: Sendable {
-    /// Rises with every write: when it has not since the last tick, this tick has nothing to acknowledge that a failed flush could lose.
+    /// Increases with every write. If it is unchanged since the last tick, a failed flush cannot lose anything of this
+    /// tick.
     var mark: UInt64 { get }
-    /// Called at the end of a tick: hands the commit log to the kernel. Returns why it could not; nil when all is well.
+    /// Called at the end of a tick: passes the commit log to the kernel. Returns the reason of a failure, or nil.
     func flush() -> String?
-    /// Whether what was flushed must reach the disk before it is acknowledged.
+    /// Whether flushed writes must be synced to disk before they are acknowledged.
     var needsSync: Bool { get }
-    /// Waits for the disk, on a background thread, then calls `done` with why it failed, or nil.
+    /// Waits for the sync on a background thread, then calls `done` with the reason of a failure, or nil.
     func sync(_ done: @escaping @Sendable (String?) -> Void)
 }
 
-/// A port that accepts connections.
+/// A listening port.
 public protocol Listener: Sendable {
-    /// The port it got.
+    /// The port number in use.
     var port: Int { get }
     func close()
 }
 
-/// The loops of a process, as those see them that only need a turn on one.
+/// The event loops of a process, for code that only schedules work on them.
 public protocol EventLoops: Sendable {
-    /// Runs `work` on a loop; from any thread.
+    /// Runs `work` on a loop. Call from any thread.
     func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void)
-    /// Runs `work` on a loop after a time; from any thread.
+    /// Runs `work` on a loop after a delay. Call from any thread.
     func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void)
     /// Asked at each place where a fiber might yield, whether it does although its time is not up: for the simulator.
     func yieldsNow() -> Bool
@@ -82,35 +84,35 @@ extension EventLoops {
     public var comparesAccessesOfFibers: Bool { false }
 }
 
-/// Where connections come from.
+/// Opens and accepts connections.
 public protocol Network: EventLoops {
-    /// Loops that serve connections.
+    /// The number of loops that serve connections.
     var loops: Int { get }
-    /// Accepts connections at `host` and `port` (0: a free one); each gets a handler, made on its loop.
-    /// - Throws: `NetworkError` when the address cannot be had.
+    /// Accepts connections at `host` and `port` (0: any free port). Each gets a handler, created on its loop.
+    /// - Throws: `NetworkError` when the address cannot be used.
     func listen(
         host: String, port: Int, acknowledgement: (any Acknowledgement)?,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
     ) throws(NetworkError) -> any Listener
-    /// The same, encrypted or not.
+    /// Like the method above, with encryption.
     func listen(
         host: String, port: Int, encryption: Encryption, acknowledgement: (any Acknowledgement)?,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
     ) throws(NetworkError) -> any Listener
-    /// Opens a connection that belongs to `loop`; call it there. The handler is made soon. When there is no way to the other end, or it
-    /// ends, the handler is `closed`.
+    /// Opens a connection that belongs to `loop`; call it on that loop. The handler is created soon after. When the
+    /// connection cannot be opened, or ends, the handler's `closed` is called.
     func connect(host: String, port: Int, loop: Int, _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler)
-    /// The same, encrypted or not.
+    /// Like the method above, with encryption.
     func connect(
         host: String, port: Int, loop: Int, encryption: Encryption,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler)
-    /// Runs `work` on its loop when what was written until now is as safe as an acknowledgement needs, or with the reason why it is not;
-    /// call it on the loop.
+    /// Runs `work` on the loop once everything written so far is safe to acknowledge, or with the reason why it is not.
+    /// Call it on the loop.
     func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void)
     func stop()
 }
 
-/// Why an address cannot be listened on.
+/// The reason why an address cannot be listened on.
 public struct NetworkError: Error, Sendable, CustomStringConvertible {
     public var description: String
     public init(_ description: String) { self.description = description }

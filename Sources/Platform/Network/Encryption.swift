@@ -1,21 +1,21 @@
-/// Whether what goes over a connection is encrypted, and with whose certificates.
+/// Whether a connection is encrypted, and with which certificates.
 public enum Encryption: Sendable, Equatable {
-    /// Bytes go as they are.
+    /// No encryption.
     case none
-    /// TLS, and nothing else.
+    /// TLS only.
     case required(Realm)
-    /// TLS or plain bytes, as the other end begins; only where connections are accepted.
+    /// TLS or plain bytes, as the other end begins; only for accepted connections.
     case optional(Realm)
 
-    /// Between whom: each realm may have certificates of its own.
+    /// The use of a connection; each realm may have its own certificates.
     public enum Realm: Sendable { case clients, nodes }
 }
 
-/// Why a connection that should be encrypted is not.
+/// The reason why a connection that should be encrypted is not.
 public struct EncryptionFailure: Sendable, Equatable {
-    /// What is wrong and what to do about it.
+    /// What is wrong and how to fix it.
     public var reason: String
-    /// Whether the other end began with plain bytes: it can be told why in the words of its protocol.
+    /// Whether the other end sent plain bytes, so that it can be told the reason in its protocol.
     public var otherIsPlain: Bool
 
     public init(_ reason: String, otherIsPlain: Bool) {
@@ -24,10 +24,10 @@ public struct EncryptionFailure: Sendable, Equatable {
     }
 }
 
-/// How a connection begins, told from its first byte.
+/// The first byte of a connection, which identifies TLS.
 public enum FirstByte {
-    /// What every TLS connection begins with: a record of its handshake. Neither a frame of the native protocol, nor a frame between nodes of a
-    /// sensible length, nor text begins so.
+    /// The first byte of every TLS connection: a handshake record. No frame of the native protocol, no internode frame
+    /// of a sensible length, and no text begins with it.
     public static let tls: UInt8 = 0x16
 }
 
@@ -36,7 +36,7 @@ extension ConnectionHandler {
 }
 
 extension Network {
-    /// A network that knows no encryption refuses it.
+    /// A network without encryption rejects it.
     public func listen(
         host: String, port: Int, encryption: Encryption, acknowledgement: (any Acknowledgement)?,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
@@ -49,7 +49,7 @@ extension Network {
         host: String, port: Int, loop: Int, encryption: Encryption,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
     ) {
-        precondition(encryption == .none, "this network does not encrypt; nobody could listen encrypted on it either")
+        precondition(encryption == .none, "this network does not support encryption")
         connect(host: host, port: port, loop: loop, makeHandler)
     }
 }

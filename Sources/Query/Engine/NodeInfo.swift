@@ -1,15 +1,15 @@
 import DataModel
 import Primitives
 
-/// What the system tables say of this node.
+/// This node as the system tables show it.
 public struct NodeInfo: Sendable {
     public var clusterName: String
     public var dataCenter: String
     public var rack: String
-    /// The name of what says where nodes stand.
+    /// The snitch's name, as the system tables show it.
     public var snitch = "SimpleSnitch"
     public var hostID: UUID
-    /// As text: IPv4 or IPv6.
+    /// IPv4 or IPv6, as text.
     public var address: String
     public var nativePort: Int
     public var storagePort: Int
@@ -17,7 +17,7 @@ public struct NodeInfo: Sendable {
     public var tokens: [Int64]
     /// Data centers of the cluster, ascending.
     public var dataCenters: [String]
-    /// When this run of the node began, in the numbers of gossip.
+    /// The generation of this node in gossip: it grows with every start.
     public var generation: Int64 = 1
     /// The other nodes.
     public var peers: [PeerInfo] = []
@@ -47,10 +47,10 @@ public struct NodeInfo: Sendable {
 
 }
 
-/// What the system tables say of another node.
+/// Another node as the system tables show it.
 public struct PeerInfo: Sendable {
     public var hostID: UUID
-    /// As text: IPv4 or IPv6.
+    /// IPv4 or IPv6, as text.
     public var address: String
     public var nativePort: Int
     public var storagePort: Int
@@ -74,26 +74,28 @@ public struct PeerInfo: Sendable {
     }
 }
 
-/// What the node does for its queries.
+/// The services a query engine needs from its node.
 public protocol SchemaHost: Sendable {
-    /// Makes a change of the schema, in one order with those of all other nodes. When it returns, the changed schema survives a restart and is in
-    /// force (`QueryEngine.install`). May wait.
-    /// - Parameter change: the next schema from the present one; nil when there is nothing to change. May be called more than once, on any thread.
-    /// - Throws: what the client gets.
+    /// Makes a schema change, in one order with the changes of all other nodes. When it returns, the new schema is
+    /// durable and in force on this node (`QueryEngine.install`). Waits.
+    /// - Parameter change: computes the next schema from the current one; nil when nothing changes. It may be called
+    ///   more than once, on any thread.
+    /// - Throws: the error for the client.
     func change(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError)
-    /// As `change`, and when it returns the changed schema is in force on every node.
-    /// - Throws: also, with nothing done, when a node is down; and when not all have confirmed it in time, in which case they will go by it all the same.
+    /// As `change`, and when it returns the new schema is in force on every node.
+    /// - Throws: with nothing done, when a node is down. Also when not every node confirmed the change in time; the
+    ///   change stays in force then.
     func changeEverywhere(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError)
-    /// A request took longer than `QueryLimits.slowQuery`; from any thread.
+    /// Reports a request that took longer than `QueryLimits.slowQuery`. Called from any thread.
     func slow(_ statement: String, milliseconds: Int)
 }
 
 extension SchemaHost {
-    /// Where there are no other nodes.
+    /// Without other nodes, `change` is enough.
     public func changeEverywhere(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError) {
         try self.change(engine, change)
     }
 }
 
-/// The schema that follows one; nil: nothing changes.
+/// Computes the next schema from a given one; nil when nothing changes.
 public typealias SchemaStep = @Sendable (Schema) throws(ServerError) -> Schema?

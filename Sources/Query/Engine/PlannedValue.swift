@@ -2,16 +2,17 @@ import CQL
 import DataModel
 import Primitives
 
-/// A term with what was found out about it beforehand, so that a marker of fixed width, the most frequent kind, is copied and no more.
+/// A term, analyzed ahead: the value of a fixed-width bind marker, the most frequent kind, is only copied.
 struct PlannedValue: Sendable {
-    /// The marker's index; -1 when the term is none of fixed width.
+    /// The marker's index; -1 when the term is not a fixed-width marker.
     private let bindIndex: Int
     private let width: Int
     let term: Term
 
     init(_ term: Term) {
         self.term = term
-        // A time-based identifier's version is checked, and a date or time has no empty value: those go the long way.
+        // `timeuuid` needs a version check, and dates and times reject the empty value: these types take the general
+        // path.
         switch term.type {
         case .int, .bigint, .float, .double, .timestamp, .uuid:
             bindIndex = term.bindIndex ?? -1
@@ -34,7 +35,7 @@ struct PlannedValue: Sendable {
     }
 }
 
-/// The key of the one row, or the one partition, that a statement names.
+/// The key of the one row, or of the one partition, that a statement names.
 struct PlannedKey: Sendable {
     struct Part: Sendable {
         let value: PlannedValue
@@ -44,10 +45,10 @@ struct PlannedKey: Sendable {
 
     let partition: [PlannedValue]
     let clustering: [Part]
-    /// For the messages.
+    /// For error messages.
     private let table: TableMetadata
 
-    /// Nil when the restrictions name more than one.
+    /// Returns nil when the restrictions can name more than one row or partition.
     init?(_ table: TableMetadata, partition: [KeyRestriction], clustering: ClusteringSelection) {
         var values: [PlannedValue] = []
         for restriction in partition {
@@ -65,7 +66,7 @@ struct PlannedKey: Sendable {
         self.table = table
     }
 
-    /// Leaves the partition in `key`.
+    /// Writes the partition key into `key`, replacing its contents.
     @inline(__always) func writePartition(
         _ values: ValueList, _ context: inout EvaluationContext, value: inout ByteWriter, key: inout ByteWriter
     ) throws(ServerError) {
@@ -82,7 +83,7 @@ struct PlannedKey: Sendable {
         do throws(KeyError) { try KeyEncoding.endPartition(of: &key) } catch { throw ServerError(error) }
     }
 
-    /// Appends kind and clustering components to `key`, which holds the partition.
+    /// Appends the kind and the clustering components to `key`, which holds the partition.
     @inline(__always) func appendClustering(
         _ values: ValueList, _ context: inout EvaluationContext, value: inout ByteWriter, key: inout ByteWriter
     ) throws(ServerError) {

@@ -3,14 +3,14 @@ import DataModel
 import Primitives
 import Synchronization
 
-/// A statement's text, checked and compiled; again whenever the schema has changed since.
+/// A statement's text, checked and compiled. It is compiled again after every schema change.
 ///
-/// **Thread safety**: shared by all that execute it.
+/// **Thread safety**: any thread.
 public final class PreparedStatement: Sendable {
-    /// Names a prepared statement in the protocol: 16 bytes computed from keyspace and text.
+    /// The statement's id in the protocol: 16 bytes computed from keyspace and text.
     public let id: StatementID
     public let text: String
-    /// The keyspace of unqualified names.
+    /// The keyspace for unqualified names.
     public let keyspace: String?
     private let state: Mutex<Compiled>
 
@@ -21,11 +21,11 @@ public final class PreparedStatement: Sendable {
         state = Mutex(compiled)
     }
 
-    /// What is sent in PREPARED: markers, partition key markers, result columns.
+    /// The contents of PREPARED: bind markers, partition key markers, result columns.
     public var planned: PlannedStatement { compiled.planned }
-    /// Identifies the result columns (v5); another value means that they changed.
+    /// Identifies the result columns (v5); a different value means that they changed.
     public var resultMetadataID: [UInt8] { compiled.resultMetadataID }
-    /// The statement changes data: a batch may hold it.
+    /// Whether the statement changes data, so that a batch may contain it.
     public var isModification: Bool { if case .modification = compiled.plan { true } else { false } }
 
     var compiled: Compiled {
@@ -34,25 +34,25 @@ public final class PreparedStatement: Sendable {
     }
 }
 
-/// 16 bytes that name a prepared statement.
+/// The id of a prepared statement: 16 bytes.
 public struct StatementID: Hashable, Sendable {
     public let high: UInt64
     public let low: UInt64
 
-    /// Two XXH3 with different seeds over keyspace and text.
+    /// Hashes keyspace and text twice with XXH3, with different seeds.
     public init(keyspace: String?, text: String) {
         let bytes = Array((keyspace ?? "").utf8) + [0] + Array(text.utf8)
         high = Checksum.xxh3(bytes, seed: 0x5155_4552)
         low = Checksum.xxh3(bytes, seed: 0x4944)
     }
 
-    /// From its halves, most significant first.
+    /// Makes an id from its two halves, most significant first.
     @inlinable public init(high: UInt64, low: UInt64) {
         self.high = high
         self.low = low
     }
 
-    /// As it came from a client; nil unless 16 bytes.
+    /// Makes an id from the bytes a client sent; nil unless there are 16.
     public init?(_ bytes: [UInt8]) {
         guard let id = UUID(bytes: bytes) else { return nil }
         high = id.high
@@ -62,7 +62,7 @@ public struct StatementID: Hashable, Sendable {
     public var bytes: [UInt8] { UUID(high: high, low: low).bytes }
 }
 
-/// A plan with what its executions share, for one version of the schema.
+/// A plan with the data its executions share, for one version of the schema.
 final class Compiled: Sendable {
     enum Action: Sendable {
         case select(CompiledSelect)
@@ -73,14 +73,14 @@ final class Compiled: Sendable {
 
     let planned: PlannedStatement
     let plan: Action
-    /// The engine's schema generation it was compiled for.
+    /// The engine's schema generation for which it was compiled.
     let generation: UInt64
     let resultMetadataID: [UInt8]
-    /// The tables that it reads or writes.
+    /// The tables that the statement reads or writes.
     let tables: [UUID]
 
-    /// The tables of which one may be truncated while the statement is executed, which then goes on with the new one: none where that might count
-    /// twice in another.
+    /// The tables that may be truncated while the statement runs: it then continues with the new table id. Empty for a
+    /// counter batch of several tables, where running again could count twice in a table that was not truncated.
     var replaceableTables: [UUID] {
         if case .batch(let batch, _) = plan { return Compiled.replaceable(batch.kind, tables) }
         return tables

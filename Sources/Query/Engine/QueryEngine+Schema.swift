@@ -6,7 +6,7 @@ import Primitives
 import Synchronization
 
 extension QueryEngine {
-    /// Everything but reading and writing rows.
+    /// Executes every plan except reads and writes of rows.
     func other(_ plan: Plan, _ options: QueryOptions, _ context: RequestContext) throws(ServerError) -> Answer {
         switch plan {
         case .use(let keyspace):
@@ -29,17 +29,18 @@ extension QueryEngine {
         }
     }
 
-    /// Changes of the schema write files and wait for other nodes: a background thread does.
+    /// Runs a schema change on a background thread: it writes files and waits for other nodes.
     private func onThread<R>(_ body: () throws(ServerError) -> R) throws(ServerError) -> R {
         var outcome: Result<R, ServerError>?
         Fiber.blocking(.control) {
             do throws(ServerError) { outcome = .success(try body()) } catch { outcome = .failure(error) }
         }
-        guard let outcome else { throw ServerError(.serverError, "the change was not made") }
+        guard let outcome else { throw ServerError(.serverError, "the schema change did not run") }
         return try outcome.get()
     }
 
-    /// Gives the table another id: what has the old one is of no table any more, wherever it is, in hints, logged batches and messages on their way as well.
+    /// Gives the table a new id. Data with the old id then belongs to no table, also in hints, logged batches and
+    /// messages in flight.
     private func truncate(_ table: TableMetadata, newTableID: UUID) throws(ServerError) {
         try host.changeEverywhere(self) { (before) throws(ServerError) in
             guard let present = before.table(table.keyspace, table.name) else {
@@ -49,7 +50,7 @@ extension QueryEngine {
         }
     }
 
-    /// Changes the schema through the host, which orders changes and keeps them before anybody sees them.
+    /// Changes the schema through the host, which orders changes and makes them durable before anyone sees them.
     private func apply(_ plan: SchemaPlan, newTableID: UUID) throws(ServerError) -> Answer {
         let outcome = Mutex<SchemaOutcome?>(nil)
         try host.change(self) { [self] (before) throws(ServerError) in

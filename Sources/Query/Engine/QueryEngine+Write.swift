@@ -5,7 +5,7 @@ import Messages
 import Primitives
 
 extension QueryEngine {
-    /// One INSERT, UPDATE or DELETE.
+    /// Executes one INSERT, UPDATE or DELETE.
     @inline(__always) func write(
         _ compiled: CompiledModification, _ values: ValueList, _ options: QueryOptions, _ context: RequestContext
     ) throws(ServerError) -> StatementResult {
@@ -53,7 +53,7 @@ extension QueryEngine {
 
     // MARK: Batches
 
-    /// Executes a batch as the protocol's BATCH message brings it.
+    /// Executes the batch of a BATCH message.
     public func executeBatch(
         _ kind: BatchPlan.Kind, _ statements: [(statement: PreparedStatement, values: ValueList)], options: QueryOptions,
         context: RequestContext
@@ -120,7 +120,7 @@ extension QueryEngine {
         guard kind == .counter && BatchShape.countsAndDeletes(items) else {
             return try writeTogether(kind, items, timestamp: writeTime, options, context)
         }
-        // Deletions are plain writes and go first, of the same timestamp.
+        // Deletions are plain writes. They go first, with the same timestamp.
         var answer = try writeTogether(
             kind, items.filter { $0.compiled.plan.kind == .delete }, timestamp: writeTime, options, context)
         answer.warnings += try writeTogether(
@@ -129,13 +129,13 @@ extension QueryEngine {
         return answer
     }
 
-    /// The statements of a batch as one mutation.
+    /// Writes the statements of a batch as one mutation.
     @inline(never) private func writeTogether(
         _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64, _ options: QueryOptions,
         _ context: RequestContext
     ) throws(ServerError) -> Answer {
         context.workspace.beginMutations()
-        // By index and without closures: over the elements in place the optimizer of Swift 6.3.1 fails.
+        // An index loop without closures: the optimizer of Swift 6.3.1 fails on a loop over the elements.
         var index = 0
         while index < items.count {
             context.workspace.context.statement = index
@@ -150,13 +150,13 @@ extension QueryEngine {
             case .counter: .counter
             }
         context.hasWritten = true
-        // Either all of them delete or none does.
+        // At this point either all statements delete or none does.
         try apply(
             context.workspace.mutations, isCounter: kind == .counter && !BatchShape.deletesFirst(items), type: type, options)
         return Answer(result: .void, warnings: warnings + (options.port?.warnings ?? []))
     }
 
-    // Not inlined, like the other parts of a batch: with one inside the other the optimizer of Swift 6.3.1 fails.
+    // Not inlined, like the other parts of a batch: the optimizer of Swift 6.3.1 fails on nested inlining here.
     @inline(never) private func encode(
         _ item: (compiled: CompiledModification, values: ValueList), _ kind: BatchPlan.Kind, timestamp: Int64, _ options: QueryOptions,
         _ now: UInt32, _ space: inout Workspace
@@ -181,6 +181,7 @@ extension QueryEngine {
         }
     }
 
+    /// Returns the warnings for a large batch.
     /// - Throws: when the batch is too large.
     @inline(never) private func verifySize(
         _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], _ mutations: borrowing MutationWriter
@@ -196,7 +197,7 @@ extension QueryEngine {
         }
         let tables = names.joined(separator: ", ")
         var warnings: [String] = []
-        // A batch of one partition is one write, whatever its size.
+        // A batch of one partition is a single write, whatever its size.
         if isLarge && partitions > 1 {
             if size > limits.batchSizeFailThreshold { throw .invalid("Batch too large") }
             warnings.append(
@@ -212,7 +213,7 @@ extension QueryEngine {
     }
 }
 
-/// What a batch's mutations look like, for its warnings.
+/// The shape of a batch, for its execution and its warnings.
 enum BatchShape {
     @inline(never) static func deletesFirst(_ items: [(compiled: CompiledModification, values: ValueList)]) -> Bool {
         items.first.map { $0.compiled.plan.kind == .delete } ?? false
@@ -225,7 +226,7 @@ enum BatchShape {
         return deletes > 0 && deletes < items.count
     }
 
-    /// How many partitions the mutations touch.
+    /// The number of partitions the mutations touch.
     static func distinctPartitions(_ mutations: UnsafeRawBufferPointer) -> Int {
         var seen: Set<UUID> = []
         var reader = MutationReader(mutations)
@@ -240,7 +241,7 @@ enum BatchShape {
         return seen.count
     }
 
-    /// `6.250KiB`.
+    /// A size with its unit, for example `6.250KiB`.
     static func text(_ bytes: Int) -> String {
         if bytes < 1024 { return "\(bytes)B" }
         let thousandths = bytes < 1 << 20 ? bytes * 1000 / 1024 : bytes * 1000 / (1 << 20)

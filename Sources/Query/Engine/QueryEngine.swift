@@ -6,27 +6,29 @@ import Platform
 import Primitives
 import Synchronization
 
-/// Executes CQL on this node: plans statements, keeps prepared ones, reads and writes through the replica, changes the schema.
+/// Executes CQL on this node: plans statements, caches prepared ones, reads and writes through a port, changes the
+/// schema.
 ///
-/// A request runs as straight code on a fiber, and waits there for disks, other nodes and locks (`Platform.Fiber`).
+/// A request runs once, as straight code on a fiber, and waits there for disks, other nodes and locks
+/// (`Platform.Fiber`).
 ///
-/// **Thread safety**: any number of fibers and threads, each with a context of its own.
+/// **Thread safety**: any number of fibers and threads, each with its own context.
 public final class QueryEngine: Sendable {
     let replica: any ReplicaPort
     let virtual: VirtualReplica
     let host: any SchemaHost
     public let clock: HybridClock
-    /// What the system tables say of this node.
+    /// This node as the system tables show it.
     public var node: NodeInfo { virtual.node }
     public let limits: QueryLimits
     public let traces: TraceStore
     let cache: StatementCache
-    /// `Int64.max` when no request is slow.
+    /// `Int64.max` when slow requests are not reported.
     private let slowMicroseconds: Int64
     private let snapshots: Mutex<SchemaSnapshot>
     private let generation = Atomic<UInt64>(1)
 
-    /// - Parameter schema: the user's keyspaces; those of the server are added.
+    /// - Parameter schema: the user's keyspaces; the system keyspaces are added.
     public init(
         replica: any ReplicaPort, host: any SchemaHost, clock: HybridClock = HybridClock(), node: NodeInfo, schema: Schema,
         limits: QueryLimits = QueryLimits()
@@ -45,18 +47,18 @@ public final class QueryEngine: Sendable {
         virtual.show(complete)
     }
 
-    /// Takes over what has become known of this node and the others.
+    /// Updates what the system tables show of this node and the others.
     public func update(_ change: (inout NodeInfo) -> Void) { virtual.update(change) }
 
-    /// The schema of this moment, with the server's own keyspaces.
+    /// The schema in force, with the system keyspaces.
     public var schema: Schema { snapshot.schema }
 
     var snapshot: SchemaSnapshot { snapshots.withLock { $0 } }
 
-    /// Puts a changed schema in force; one call at a time.
+    /// Puts a new schema in force. One call at a time.
     /// - Parameters:
-    ///   - schema: the user's keyspaces; those of the server are added.
-    ///   - difference: from the schema in force.
+    ///   - schema: the user's keyspaces; the system keyspaces are added.
+    ///   - difference: from the schema in force to the new one.
     public func install(_ schema: Schema, _ difference: SchemaDifference) {
         let complete = SystemKeyspaces.added(to: schema)
         let next = snapshots.withLock { current in
@@ -67,7 +69,8 @@ public final class QueryEngine: Sendable {
         }
         virtual.show(complete)
         generation.store(next.generation, ordering: .releasing)
-        // Drivers of protocol version 4 keep a statement's result columns until they prepare it again. Those of a table that was emptied are the same.
+        // Drivers of protocol version 4 keep a statement's result columns until they prepare it again, so forget the
+        // statements of changed tables. A truncated table keeps its columns.
         let changed = Set((difference.altered + difference.dropped).map(\.id)).subtracting(difference.emptied)
         if !changed.isEmpty { cache.remove { !changed.isDisjoint(with: $0.compiled.tables) } }
     }
@@ -75,13 +78,13 @@ public final class QueryEngine: Sendable {
     // MARK: Statements
 
     /// Checks and compiles a statement that is executed once.
-    /// - Parameter keyspace: of unqualified names.
+    /// - Parameter keyspace: for unqualified names.
     public func statement(_ text: String, keyspace: String?) throws(ServerError) -> PreparedStatement {
         let id = StatementID(keyspace: keyspace, text: text)
         return PreparedStatement(id: id, text: text, keyspace: keyspace, compiled: try compile(text, keyspace, id))
     }
 
-    /// Checks and compiles a statement and keeps it for `prepared`.
+    /// Checks and compiles a statement and caches it for `prepared`.
     public func prepare(_ text: String, keyspace: String?) throws(ServerError) -> PreparedStatement {
         let id = StatementID(keyspace: keyspace, text: text)
         if let known = cache.find(id) {
@@ -91,10 +94,11 @@ public final class QueryEngine: Sendable {
         return cache.insert(PreparedStatement(id: id, text: text, keyspace: keyspace, compiled: try compile(text, keyspace, id)))
     }
 
-    /// The prepared statement of that id; nil when it was never prepared, or forgotten since: answer with `unprepared`.
+    /// The prepared statement with that id; nil when it was never prepared or has been evicted: answer with
+    /// `unprepared`.
     public func prepared(_ id: StatementID) -> PreparedStatement? { cache.find(id) }
 
-    /// Prepared statements kept and forgotten so far.
+    /// The number of prepared statements cached, and of those evicted since the start.
     public var preparedCounts: (kept: Int, forgotten: Int) { cache.counts }
 
     private func compile(_ text: String, _ keyspace: String?, _ id: StatementID) throws(ServerError) -> Compiled {
@@ -114,7 +118,8 @@ public final class QueryEngine: Sendable {
         return try Compiled(planned: planned, snapshot: snapshot, fingerprint: id.low, textBytes: text.utf8.count)
     }
 
-    /// Texts and values from this size on are worked on by a background thread, where that takes longer than a request should keep its loop.
+    /// Statement texts and values of this size or more are processed by a background thread: it takes longer than a
+    /// request may keep its loop.
     static let largeStatementBytes = 16 << 10
 
     /// The statement's plan for the schema of this moment.
@@ -126,7 +131,7 @@ public final class QueryEngine: Sendable {
         return fresh
     }
 
-    /// The port that holds a table's rows.
+    /// The port to a table's rows.
     @inline(__always) func port(of table: TableMetadata, _ options: QueryOptions) -> any ReplicaPort {
         table.isVirtual ? virtual : port(options)
     }
@@ -136,7 +141,7 @@ public final class QueryEngine: Sendable {
 
     // MARK: Execution
 
-    /// Executes a statement, once, from its first step to its last. Waits on the fiber that calls, or on the thread where there is none.
+    /// Executes a statement, once. Waits on the calling fiber, or blocks the thread when there is none.
     /// - Parameter context: of the fiber or thread.
     public func execute(
         _ statement: PreparedStatement, values: ValueList = ValueList(), options: QueryOptions, context: RequestContext
@@ -167,9 +172,10 @@ public final class QueryEngine: Sendable {
         }
     }
 
-    /// Rethrows `error`, unless a table of the request has got another id meanwhile, by TRUNCATE: nothing that the request has done is left then, and it
-    /// is executed on the new table.
-    /// - Parameter tables: those it reads or writes; none when a part of it may be left in another table.
+    /// Rethrows `error`, unless TRUNCATE has given a table of the request a new id meanwhile. In that case nothing the
+    /// request wrote survives, and the caller executes it again on the new table.
+    /// - Parameter tables: the tables that the request reads or writes; empty when a partial write could survive in
+    ///   another table.
     @inline(never) func throwUnlessReplaced(
         _ tables: [UUID], _ error: ServerError, _ options: QueryOptions, _ context: RequestContext
     ) throws(ServerError) {
@@ -180,7 +186,7 @@ public final class QueryEngine: Sendable {
         options.port?.refresh()
     }
 
-    /// Microseconds for which a request may go on by newer schemas: as long as a write may take by default.
+    /// How long a request may be repeated on newer schemas, in microseconds: the default write timeout.
     private static let longestReplacement: Int64 = 2_000_000
 
     private static func describe(_ result: StatementResult) -> String {
@@ -192,7 +198,7 @@ public final class QueryEngine: Sendable {
         }
     }
 
-    /// Reports a request that began at `started`, when it was slow.
+    /// Reports a request that began at `started`, if it was slow.
     func noteDuration(_ text: @autoclosure () -> String, since started: Int64) {
         let elapsed = clock.nowMicroseconds - started
         if elapsed > slowMicroseconds { host.slow(String(text().prefix(1024)), milliseconds: Int(elapsed / 1000)) }
@@ -224,7 +230,7 @@ public final class QueryEngine: Sendable {
         }
     }
 
-    /// The values in the order of the markers.
+    /// Returns the values in the order of the markers.
     @inline(__always) private func bind(_ values: ValueList, _ planned: PlannedStatement) throws(ServerError) -> ValueList {
         if !values.names.isEmpty { return try reorder(values, planned.bindVariables) }
         guard values.count == planned.bindVariables.count else {
@@ -254,7 +260,8 @@ public final class QueryEngine: Sendable {
         try ConsistencyCheck.check(options.consistency, replication, alive: alive(options), for: request)
     }
 
-    /// Live replicas as far as the engine knows: itself, or as many as the coordinator will find.
+    /// The number of live replicas as far as the engine knows: one without a coordinator; with one, the coordinator
+    /// checks.
     @inline(__always) func alive(_ options: QueryOptions) -> Int {
         options.port?.isCoordinated ?? false ? .max : 1
     }

@@ -2,24 +2,24 @@ import DataModel
 import Messages
 import Primitives
 
-/// What a request says beside its statement and values (native_protocol_v5.spec, 4.1.4).
+/// The options of a request (native_protocol_v5.spec, 4.1.4).
 public struct QueryOptions: Sendable {
     public var consistency: Consistency
     public var serialConsistency: Consistency
-    /// Rows a page; 0 or less: no paging.
+    /// Rows per page; 0 or less: no paging.
     public var pageSize: Int
-    /// As the previous page gave it.
+    /// The paging state that the previous page returned.
     public var pagingState: [UInt8]?
-    /// The write timestamp, microseconds, when the client brings its own.
+    /// The client's write timestamp, in microseconds; nil: the server chooses.
     public var timestamp: Int64?
-    /// Seconds since 1970 that stand for now, when the client says so (v5).
+    /// The client's current time, in seconds since 1970 (v5); nil: the server's clock.
     public var nowInSeconds: Int32?
-    /// The keyspace of unqualified names.
+    /// The keyspace for unqualified names.
     public var keyspace: String?
     public var isTracing: Bool
-    /// Where the client is, for traces.
+    /// The client's address, for traces.
     public var clientAddress: String
-    /// Reads and writes through a coordinator; nil: the replica in this process is all there is.
+    /// The port to the coordinator; nil: the replica in this process is the only one.
     public var port: (any ReplicaPort)?
 
     public init(
@@ -40,7 +40,7 @@ public struct QueryOptions: Sendable {
 }
 
 extension ServerError {
-    /// What the client is told of it.
+    /// Converts a replica's error into the client's.
     init(_ error: ReplicaError) {
         switch error {
         case .server(let error): self = error
@@ -55,7 +55,7 @@ extension ServerError {
 public struct Answer: Sendable {
     public var result: StatementResult
     public var warnings: [String]
-    /// Names the request in `system_traces`, when it was traced.
+    /// The id of the trace in `system_traces`, if the request was traced.
     public var tracingID: UUID?
 
     public init(result: StatementResult, warnings: [String] = [], tracingID: UUID? = nil) {
@@ -65,7 +65,7 @@ public struct Answer: Sendable {
     }
 }
 
-/// The numbers at which requests warn or fail; the node's configuration sets them.
+/// The thresholds for warnings and errors; the node's configuration sets them.
 public struct QueryLimits: Sendable {
     public var tombstoneWarnThreshold = 1000
     public var tombstoneFailureThreshold = 100_000
@@ -73,17 +73,17 @@ public struct QueryLimits: Sendable {
     public var batchSizeFailThreshold = 50 << 10
     public var unloggedBatchAcrossPartitionsWarnThreshold = 10
     public var maxMutationSize = 16 << 20
-    /// Bytes of one answer; a page that grows past it ends early, an answer that cannot be paged fails.
+    /// Bytes of one answer. A page ends early at a quarter of this; an answer that exceeds it fails.
     public var maxResultSize = 64 << 20
-    /// Partitions or rows that one statement may name (the product of its INs).
+    /// Partitions or rows that one statement may name (the product of its IN lists).
     public var maxCartesianProduct = 65_536
-    /// Bytes of statement texts, about, that stay prepared.
+    /// The approximate number of bytes that cached prepared statements may use.
     public var preparedStatementsCacheSize = 10 << 20
     public var readTimeout = Duration.seconds(5)
     public var rangeTimeout = Duration.seconds(10)
-    /// The largest value that may be written into one column.
+    /// The largest value, in bytes, that may be written into one column.
     public var maxValueSize = 256 << 20
-    /// Requests that take longer are reported to the host; zero: none are.
+    /// Requests that take longer are reported to the host; zero: none.
     public var slowQuery = Duration.milliseconds(500)
 
     public init() {}

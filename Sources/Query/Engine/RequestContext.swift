@@ -3,21 +3,22 @@ import DataModel
 import Platform
 import Primitives
 
-/// What goes with a request from its first step to its last: its clock reading, its deadline, its identifiers, its trace, and the memory it works in.
+/// The state of one request: its clock reading, deadline, identifiers, trace and working memory.
 ///
-/// A fiber has one, which all its requests use one after the other.
+/// Each fiber has one and reuses it for all its requests.
 ///
 /// **Thread safety**: one request at a time.
 public final class RequestContext {
     var workspace: Workspace
-    /// The one look at the wall clock, microseconds since 1970.
+    /// The wall clock at the start of the request, microseconds since 1970: read once.
     private(set) var startedMicroseconds: Int64 = 0
-    /// Seconds since 1970 at which times to live are judged, and deletions made.
+    /// The request's current time, in seconds since 1970: for TTL checks and deletion times.
     private(set) var nowSeconds: UInt32 = 0
     private(set) var deadline = Deadline.none
     var trace: Trace?
     let memory: MemoryAccount
-    /// Whether the request may have written to the replica of this process, by itself: its log must be flushed before the client is told.
+    /// Whether the request may have written to the replica of this process directly, without a coordinator. The commit
+    /// log must then be flushed before the client gets its answer.
     public internal(set) var hasWritten = false
 
     /// - Parameters:
@@ -38,17 +39,17 @@ public final class RequestContext {
         hasWritten = false
     }
 
-    /// Ends a request: what it has reserved and nobody has taken over is released.
+    /// Ends a request: releases what it has reserved and nobody has taken over.
     public func end() { memory.releaseAll() }
 
-    /// Hands the reservation for the request's answer over to whoever keeps the answer until it has been sent, who releases it.
+    /// Returns the bytes reserved for the answer. The caller releases them when the answer has been sent.
     public func takeReservation() -> Int { memory.take() }
 
-    /// From now on the request may take as long as `timeout`, counted from here.
+    /// Sets the deadline to `timeout` from now.
     func limit(to timeout: Duration) { deadline = Deadline(after: timeout) }
 }
 
-/// Until when a request may go on.
+/// The time at which a request gives up.
 struct Deadline {
     /// Monotonic nanoseconds.
     private let at: UInt64
@@ -63,9 +64,9 @@ struct Deadline {
             &+ UInt64(max(0, attoseconds) / 1_000_000_000)
     }
 
-    /// Lets other requests of the loop go first when this one has run for long, and looks at the time. Costs two looks at the clock: for every few
-    /// microseconds of work.
-    /// - Throws: a read timeout.
+    /// Yields to other requests of the loop when this one has run for long, and checks the time. Reads the clock twice:
+    /// call it only once per few microseconds of work.
+    /// - Throws: a read timeout after the deadline.
     func check() throws(ServerError) {
         Fiber.yieldIfNeeded()
         guard at != .max, RowProjector.monotonicNanoseconds() > at else { return }
@@ -75,7 +76,7 @@ struct Deadline {
     }
 }
 
-/// Calls `Deadline.check` now and then in a loop of short steps.
+/// Calls `Deadline.check` every so many steps of a tight loop.
 struct DeadlineLoop {
     private let deadline: Deadline
     private let every: Int
@@ -96,20 +97,20 @@ struct DeadlineLoop {
     }
 }
 
-/// The buffers that a request works in; passed down as `inout`, its parts apart where they are used together.
+/// The buffers a request works in. Passed down as `inout`; single fields are passed where several are needed at once.
 struct Workspace: ~Copyable {
     var mutations = MutationWriter()
     var key = ByteWriter()
-    /// A path, a bound or a second key.
+    /// Holds a path, a bound or a second key.
     var path = ByteWriter()
-    /// The value evaluated last.
+    /// The last evaluated value.
     var value = ByteWriter()
     var projector = RowProjector()
     var context: EvaluationContext
 
     init(context: EvaluationContext) { self.context = context }
 
-    /// Empties `mutations`; after an unusually large write its memory goes too.
+    /// Empties `mutations`; releases its memory after a write of more than 1 MiB.
     mutating func beginMutations() {
         if mutations.count > 1 << 20 { mutations = MutationWriter() } else { mutations.removeAll() }
     }

@@ -1,10 +1,10 @@
 import Coordinator
 import DataModel
 
-/// The schema and what is computed from it, at one generation.
+/// The schema of one generation and the data computed from it.
 final class SchemaSnapshot: Sendable {
     let schema: Schema
-    /// Grows with every change.
+    /// Grows with every schema change.
     let generation: UInt64
     private let replications: [String: Replication]
 

@@ -1,13 +1,14 @@
 import Synchronization
 
-/// The prepared statements, by id, within a budget of bytes: beyond it the least recently used are forgotten, and clients prepare them again.
+/// The cache of prepared statements, by id, with a budget in bytes. It evicts the least recently used; clients then
+/// prepare them again.
 ///
-/// **Thread safety**: any thread; a short lock a call.
+/// **Thread safety**: any thread; each call holds a lock briefly.
 final class StatementCache: Sendable {
     private struct Entry {
         var statement: PreparedStatement
         var weight: Int
-        /// Neighbours in order of use; -1 at the ends.
+        /// The neighbors in order of use; -1 at the ends.
         var older: Int
         var newer: Int
     }
@@ -24,7 +25,7 @@ final class StatementCache: Sendable {
 
     private let state = Mutex(State())
     let budget: Int
-    /// What a statement weighs beside its text, about: plan, metadata, tables.
+    /// The approximate weight of a statement besides its text: plan, metadata, tables.
     private static let overhead = 1024
 
     init(budget: Int) { self.budget = budget }
@@ -38,7 +39,7 @@ final class StatementCache: Sendable {
         }
     }
 
-    /// Keeps the statement; the one that was there under its id, when there was one, is returned instead.
+    /// Inserts a statement. If its id is cached already, returns the cached statement instead.
     func insert(_ statement: PreparedStatement) -> PreparedStatement {
         state.withLock { state in
             if let place = state.places[statement.id], let entry = state.entries[place] { return entry.statement }
@@ -60,10 +61,10 @@ final class StatementCache: Sendable {
         }
     }
 
-    /// Statements kept, and forgotten so far.
+    /// The number of statements cached, and of those evicted since the start.
     var counts: (kept: Int, forgotten: Int) { state.withLock { ($0.places.count, $0.forgotten) } }
 
-    /// Forgets the statements that fulfil the predicate.
+    /// Evicts the statements that match the predicate.
     func remove(where predicate: (PreparedStatement) -> Bool) {
         state.withLock { state in
             for place in state.entries.indices {

@@ -19,8 +19,8 @@ extension Term {
 }
 
 extension TermList {
-    /// The elements' values.
-    /// - Parameter column: for the messages.
+    /// The values of the elements.
+    /// - Parameter column: for error messages.
     func arrays(
         _ values: ValueList, _ context: inout EvaluationContext, column: String
     ) throws(ServerError) -> [[UInt8]] {
@@ -29,7 +29,7 @@ extension TermList {
 }
 
 extension ServerError {
-    /// A value that cannot be a key, or a stored key that is damaged.
+    /// Converts an invalid key value, or a damaged stored key, into the client's error.
     init(_ error: KeyError) {
         switch error {
         case .malformedValue(let type, let count): self = .invalid("a value of \(count) bytes is no \(type)")

@@ -2,9 +2,9 @@ import CQL
 import DataModel
 import Primitives
 
-/// Builds the clustering keys and ranges of them that a statement names, as what follows a partition in an engine key.
+/// Builds the clustering keys and key ranges that a statement names: the part of an engine key after the partition.
 enum ClusteringKeys {
-    /// What every key that the parts admit begins with, after the partition: in stored order, each once.
+    /// All key prefixes after the partition that the restrictions allow, in stored order, without duplicates.
     static func prefixes(
         _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
     ) throws(ServerError) -> [[UInt8]] {
@@ -39,7 +39,7 @@ enum ClusteringKeys {
         return distinct
     }
 
-    /// The ranges of keys after the partition, in stored order.
+    /// The key ranges after the partition, in stored order.
     static func ranges(
         _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
     ) throws(ServerError) -> [KeyRange] {
@@ -48,7 +48,7 @@ enum ClusteringKeys {
         let position = selection.prefixCount
         var start: (suffix: [UInt8], after: Bool)?
         var end: (suffix: [UInt8], after: Bool)?
-        // A descending column stores its greatest value first, so that bounds change sides.
+        // A descending column stores its greatest value first, so its bounds swap sides.
         let descending = table.clustering[position].isDescending
         if let lower = selection.lower {
             let suffix = try bound(lower, from: position, table: table, values: values, context: &context)
@@ -111,7 +111,7 @@ enum ClusteringKeys {
         return result
     }
 
-    /// - Throws: when a component of a clustering key is missing.
+    /// - Throws: when a component of a clustering key is null or unset.
     static func check(_ presence: ValuePresence, _ column: String) throws(ServerError) {
         switch presence {
         case .value: return
@@ -120,7 +120,7 @@ enum ClusteringKeys {
         }
     }
 
-    /// - Throws: when the components together are too long.
+    /// - Throws: when the components together are longer than 65,535 bytes.
     static func checkTotal(_ total: Int) throws(ServerError) {
         if total > 65_535 {
             throw .invalid("The sum of all clustering columns is too long (\(total) > 65535)")

@@ -1,7 +1,7 @@
 import DataModel
 import Primitives
 
-/// Native-protocol bytes of values that the server makes itself.
+/// Native-protocol bytes of values that the server creates.
 enum NativeValue {
     static func int(_ value: Int32) -> [UInt8] { bigEndian(value) }
     static func bigint(_ value: Int64) -> [UInt8] { bigEndian(value) }
@@ -10,7 +10,7 @@ enum NativeValue {
     static func double(_ value: Double) -> [UInt8] { bigEndian(value.bitPattern) }
     static func uuid(_ value: UUID) -> [UInt8] { value.bytes }
 
-    /// Values in order; a map's keys and values alternate.
+    /// Serializes values in order; the keys and values of a map alternate.
     static func collection(_ values: [[UInt8]], valuesPerElement: Int = 1) -> [UInt8] {
         var writer = ByteWriter(capacity: 64)
         writer.writeBE(Int32(values.count / valuesPerElement))
@@ -34,9 +34,10 @@ enum NativeValue {
     }
 }
 
-/// Elements and slices of a serialized collection.
+/// Reads elements and slices of a serialized collection.
 enum CollectionAccess {
-    /// A map's value under the key; of a set the element itself when it is in there.
+    /// Returns a map's value for the key, a set's element equal to the key, or a list's element at the index; nil if
+    /// there is none.
     static func element(of collection: [UInt8], key: [UInt8], type: CQLType) throws(ServerError) -> [UInt8]? {
         switch type.unfrozen {
         case .map(let keyType, _):
@@ -56,7 +57,7 @@ enum CollectionAccess {
         }
     }
 
-    /// The elements or entries between the bounds, both inclusive.
+    /// Returns the elements or entries between the bounds, both inclusive.
     static func slice(of collection: [UInt8], from: [UInt8]?, to: [UInt8]?, type: CQLType) throws(ServerError) -> [UInt8]? {
         func isInside(_ key: [UInt8], _ type: CQLType) -> Bool {
             if let from, type.compare(key, from) < 0 { return false }
@@ -77,7 +78,7 @@ enum CollectionAccess {
         }
     }
 
-    /// All values in order.
+    /// All values in order; the keys and values of a map alternate.
     static func values(_ collection: [UInt8], perElement: Int) throws(ServerError) -> [[UInt8]] {
         var result: [[UInt8]] = []
         do throws(ValueError) {

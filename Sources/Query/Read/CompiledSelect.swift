@@ -2,7 +2,7 @@ import CQL
 import Coordinator
 import DataModel
 
-/// A SELECT with all that its executions share.
+/// A SELECT with the data its executions share.
 final class CompiledSelect: Sendable {
     let plan: SelectPlan
     let layout: SlotLayout
@@ -13,17 +13,17 @@ final class CompiledSelect: Sendable {
     let isLarge: Bool
     /// For each filter the slots of its columns.
     let filterSlots: [[Int]]
-    /// A partition without rows but with a static row gives a row.
+    /// Whether a partition without rows but with a static row yields a result row.
     let givesStaticOnlyRows: Bool
-    /// The static row must be read.
+    /// Whether the static row must be read.
     let readsStatics: Bool
-    /// `count(*)` that needs nothing of a row but whether it is live.
+    /// Whether the statement is a `count(*)` that needs only the liveness of each row.
     let countsOnly: Bool
-    /// The key, when one row is read by its whole key.
+    /// The key, when the statement reads one row by its full primary key; else nil.
     let point: PlannedKey?
-    /// Every partition is named, so that there is one get or one scan for each.
+    /// Whether every partition is named, so that each takes gets or a scan of its own.
     let isByKey: Bool
-    /// All clustering columns are restricted to values, so that rows are got by their whole keys.
+    /// Whether all clustering columns are restricted to values, so that each row is read by its full key.
     let namesRows: Bool
 
     init(plan: SelectPlan, replication: Replication, fingerprint: UInt64, isLarge: Bool) throws(ServerError) {
@@ -64,12 +64,12 @@ final class CompiledSelect: Sendable {
     }
 }
 
-/// The numbers of one execution of a SELECT.
+/// The parameters of one execution of a SELECT.
 struct SelectRun {
     /// Seconds since 1970.
     var now: UInt32
     var values: ValueList
-    /// Rows (groups) a page; `Int.max` without paging.
+    /// Rows (groups) per page; `Int.max` without paging.
     var pageSize: Int
     /// Rows (groups) that LIMIT still allows.
     var limit: Int

@@ -2,7 +2,7 @@ import CQL
 import DataModel
 import Primitives
 
-/// The filters of one execution, their terms evaluated.
+/// The filters of one execution, with evaluated terms.
 struct FilterSet {
     private enum Demand {
         case compare(ComparisonOperator, [UInt8])
@@ -52,7 +52,7 @@ struct FilterSet {
         }
     }
 
-    /// Whether the row in `slots` fulfils all filters. A null fulfils none.
+    /// Whether the row in `slots` passes all filters. A null passes none.
     func pass(_ slots: borrowing RowSlots) throws(ServerError) -> Bool {
         for filter in filters {
             if filter.slots.count > 1 {
@@ -96,7 +96,7 @@ struct FilterSet {
         }
     }
 
-    /// Whether one of a collection's values, counted from `offset` in steps of `every`, fulfils the predicate.
+    /// Whether any of a collection's values at `offset`, `offset + every`, ... matches the predicate.
     private static func any(
         _ collection: UnsafeRawBufferPointer, every: Int, offset: Int, valuesPerElement: Int? = nil,
         _ predicate: (UnsafeRawBufferPointer) -> Bool
@@ -112,7 +112,7 @@ struct FilterSet {
         } catch { throw error.serverError }
     }
 
-    /// Compares several columns with a tuple, the first difference deciding.
+    /// Compares several columns with a tuple; the first difference decides.
     private func passesTuple(_ filter: Filter, _ slots: borrowing RowSlots) throws(ServerError) -> Bool {
         func order(_ tuple: [UInt8]) throws(ServerError) -> Int? {
             do throws(ValueError) {

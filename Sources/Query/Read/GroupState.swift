@@ -2,7 +2,7 @@ import CQL
 import DataModel
 import Primitives
 
-/// The group that a SELECT with aggregates is adding rows to.
+/// The current group of a SELECT with aggregates.
 struct GroupState: ~Copyable {
     private(set) var isOpen = false
     private var key = ByteWriter(capacity: 64)
@@ -16,7 +16,7 @@ struct GroupState: ~Copyable {
 
     mutating func reset() { isOpen = false }
 
-    /// How many bytes of the key decide its group.
+    /// The length of the key prefix that identifies the key's group.
     mutating func prefixCount(of engineKey: UnsafeRawBufferPointer, _ plan: SelectPlan) throws(ServerError) -> Int {
         let partition = KeyView.partitionCount(of: engineKey)
         let components = plan.groupByPrefixCount - plan.table.partitionKey.count
@@ -55,7 +55,7 @@ struct GroupState: ~Copyable {
         for aggregate in aggregates { accumulators.append(AggregateState(aggregate.function)) }
     }
 
-    /// Keeps what the group's first row holds: the value of columns outside aggregates.
+    /// Stores the group's first row: it supplies the columns outside aggregates.
     mutating func keep(_ slots: borrowing RowSlots, columns: Int, now: UInt32) {
         keepNothing(columns: columns)
         for slot in 0..<columns {

@@ -1,22 +1,23 @@
 import DataModel
 import Primitives
 
-/// Where the next page of a SELECT begins. Opaque to clients, checked when it comes back.
+/// The position at which the next page of a SELECT begins. Opaque to clients; checked when it comes back.
 ///
-///     state := version (1) fingerprint (8) range (varint) remaining (varint) inPartition (varint) keyLength (varint) key checksum (8)
+///     state := version (1) fingerprint (8) range (varint) remaining (varint) inPartition (varint)
+///              keyLength (varint) key checksum (8)
 ///
-/// The fingerprint is the statement's, the checksum XXH3 over all before it.
+/// The fingerprint identifies the statement. The checksum is XXH3 over all bytes before it.
 struct PagingState: Equatable {
     static let version: UInt8 = 1
 
     var fingerprint: UInt64
-    /// Which of the statement's partitions (IN) the page begins in; 0 for scans.
+    /// The index of the statement's partition (IN) in which the page begins; 0 for scans.
     var range: Int
-    /// Rows (groups) still allowed by LIMIT; nil without one.
+    /// Rows (groups) that LIMIT still allows; nil without LIMIT.
     var remaining: Int?
-    /// Rows (groups) of the key's partition that earlier pages gave.
+    /// Rows (groups) of the key's partition that earlier pages returned.
     var inPartition: Int
-    /// The first row of the page has this engine key, or follows it.
+    /// The page begins at this engine key: with its row, or with the next one.
     var key: [UInt8]
 
     func encode() -> [UInt8] {
@@ -32,7 +33,7 @@ struct PagingState: Equatable {
         return writer.toArray()
     }
 
-    /// - Throws: when the bytes are not a state of this statement.
+    /// - Throws: when the bytes are not a paging state of this statement.
     static func decode(_ bytes: [UInt8], fingerprint: UInt64) throws(ServerError) -> PagingState {
         let refused = ServerError.invalid("Invalid value for the paging state")
         let state: PagingState?

@@ -2,9 +2,9 @@ import CQL
 import DataModel
 import Primitives
 
-/// Builds the partitions that a statement's key restrictions name.
+/// Builds the partition keys that a statement's restrictions name.
 enum PartitionKeys {
-    /// All partitions that the restrictions' product names, in the order of their values, each once.
+    /// All partitions in the product of the restrictions, ordered by value, without duplicates.
     static func all(
         _ restrictions: [KeyRestriction], table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
     ) throws(ServerError) -> [[UInt8]] {
@@ -48,7 +48,7 @@ enum PartitionKeys {
         return partitions
     }
 
-    /// - Throws: when a component of a partition key is missing, empty or too long.
+    /// - Throws: when a component of a partition key is null, unset, empty or too long.
     static func check(
         _ presence: ValuePresence, _ count: Int, _ column: String, isOnly: Bool
     ) throws(ServerError) {

@@ -24,7 +24,7 @@ extension RowProjector {
         }
     }
 
-    /// The selector's value for the row in `slots`, or for the group that is being closed; nil for null.
+    /// The selector's value for the row in `slots`, or for the group being closed; nil for null.
     mutating func evaluate(_ selector: Selector, inGroup: Bool) throws(ServerError) -> [UInt8]? {
         switch selector {
         case .column(let slot): return inGroup ? groups.value(slot) : slots.array(slot)

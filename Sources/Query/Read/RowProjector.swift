@@ -6,13 +6,13 @@ import Primitives
 
 /// Turns the rows that a replica visits, in key order, into the cells of a result.
 ///
-/// 1. `begin`; then, for partitions that are named, `enterPartition` and `loadStatic`; `visit` for each row; `finish`.
-/// 2. A change of partition ends the one before, which gives a row of its own when it had none but a live static row.
-/// 3. A row that lives and passes the filters becomes a result row, or is added to its group.
-/// 4. When the page is full, the first row that would have followed is remembered as `resumeKey`, and the visit stops.
+/// 1. Call `begin`; for named partitions `enterPartition` and `loadStatic`; `visit` for each row; then `finish`.
+/// 2. A change of partition ends the previous one. If that had no rows but a live static row, it yields one result row.
+/// 3. A live row that passes the filters becomes a result row or is added to its group.
+/// 4. When the page is full, the key of the next row is stored in `resumeKey` and the visit stops.
 struct RowProjector: ~Copyable {
     var slots = RowSlots()
-    /// The cells so far.
+    /// The result cells so far.
     var output = ByteWriter(capacity: 4096)
     private(set) var rowCount = 0
     var groups = GroupState()
@@ -23,15 +23,15 @@ struct RowProjector: ~Copyable {
     private(set) var select: CompiledSelect?
     var run = SelectRun(
         now: 0, values: ValueList(), pageSize: .max, limit: .max, perPartitionLimit: .max, limits: QueryLimits(), deadline: .none)
-    /// Why the visit was stopped, when it failed.
+    /// The error that stopped the visit.
     private(set) var failure: ServerError?
-    /// Where the next page begins.
+    /// The key at which the next page begins.
     private(set) var resumeKey: [UInt8]?
-    /// Where the scan is to be begun again, to jump over the rest of a partition.
+    /// The key at which the scan must restart, to skip the rest of a partition.
     private(set) var seekKey: [UInt8]?
-    /// LIMIT is reached: nothing follows.
+    /// LIMIT is reached: there is no next page.
     private(set) var isComplete = false
-    /// Rows (groups) of the current partition given, in this page and before.
+    /// Rows (groups) of the current partition returned, in this page and earlier ones.
     private(set) var givenInPartition = 0
 
     private var isPlain = false
@@ -40,18 +40,19 @@ struct RowProjector: ~Copyable {
     private var skipped = 0
     private var visited = 0
     private var counted: Int64 = 0
-    /// Dead rows that `countsOnly` met.
+    /// Dead rows seen by `countsOnly`.
     private var deadRows = 0
     private(set) var liveRows = 0
-    /// Tombstones met before the stretch of rows that the threshold is counted in.
+    /// Tombstones seen before the current stretch of rows; the failure threshold applies per stretch.
     private var tombstonesBefore = 0
 
     init() {}
 
-    /// A read without pages, of a whole table perhaps, is judged by stretches of so many live rows.
+    /// Live rows per stretch: the tombstone failure threshold applies to each stretch, because a read without pages may
+    /// cover a whole table.
     private static let rowsPerTombstoneLimit = 10_000
 
-    /// Rows of a partition passed over before the scan is begun again behind it.
+    /// Rows of a partition to skip one by one before the scan restarts behind the partition.
     private static let rowsBeforeSeek = 64
 
     mutating func begin(_ select: CompiledSelect, run: SelectRun) throws(ServerError) {
@@ -83,7 +84,7 @@ struct RowProjector: ~Copyable {
     // MARK: Partitions
 
     /// Begins a named partition.
-    /// - Parameter given: rows of it that earlier pages gave; then it has had rows.
+    /// - Parameter given: rows of it that earlier pages returned; more than zero means the partition has rows.
     mutating func enterPartition(_ key: UnsafeRawBufferPointer, given: Int = 0) throws(ServerError) {
         do throws(KeyError) { try slots.enterPartition(key) } catch { throw ServerError(error) }
         partitionHadRows = given > 0
@@ -97,7 +98,7 @@ struct RowProjector: ~Copyable {
     }
 
     /// Ends the current partition.
-    /// - Returns: `stop` when the row it gives belongs to the next page, or nothing may follow.
+    /// - Returns: `stop` when its row belongs to the next page, or when LIMIT is reached.
     mutating func leavePartition() throws(ServerError) -> ScanStep {
         guard slots.partition.count > 0, !partitionHadRows, slots.hasLiveStatic, select?.givesStaticOnlyRows == true else {
             return isComplete ? .stop : .next
@@ -110,7 +111,7 @@ struct RowProjector: ~Copyable {
 
     // MARK: Rows
 
-    /// Takes a row of the scan. A failure is kept in `failure` and stops the visit.
+    /// Processes a row of the scan. Stores an error in `failure` and stops the visit.
     mutating func visit(_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep {
         do throws(ServerError) {
             return try take(key, row)
@@ -152,7 +153,7 @@ struct RowProjector: ~Copyable {
         if liveRows % RowProjector.rowsPerTombstoneLimit == 0 { tombstonesBefore = slots.tombstones }
         partitionHadRows = true
         if !filters.isEmpty {
-            // What follows a full page may lie far away: let the next page look for it.
+            // The next match may be far away: leave the search to the next page.
             if isPageFull && !select.plan.isAggregated {
                 resumeKey = [UInt8](key)
                 return .stop
@@ -162,14 +163,14 @@ struct RowProjector: ~Copyable {
         return try accept(key: key)
     }
 
-    /// Dead cells and rows met.
+    /// Tombstones seen: dead cells and rows.
     var tombstones: Int { slots.tombstones + deadRows }
 
     private var isPageFull: Bool {
         rowCount >= run.pageSize || (run.pageSize != .max && output.count >= run.limits.maxResultSize / 4)
     }
 
-    /// Gives the row in `slots`, or adds it to its group.
+    /// Adds the row in `slots` to the result or to its group.
     private mutating func accept(key: UnsafeRawBufferPointer) throws(ServerError) -> ScanStep {
         guard let select else { return .stop }
         if select.plan.isAggregated { return try acceptIntoGroup(key, select) }
@@ -187,7 +188,7 @@ struct RowProjector: ~Copyable {
         return .next
     }
 
-    /// Writes the row in `slots` as a result row.
+    /// Appends the row in `slots` to the result.
     @inline(__always) private mutating func give(_ select: CompiledSelect) throws(ServerError) {
         if isPlain {
             for index in 0..<select.plan.selection.selectors.count { slots.write(index, to: &output) }
@@ -246,7 +247,7 @@ struct RowProjector: ~Copyable {
         }
     }
 
-    /// Writes the open group's row.
+    /// Appends the open group's row to the result.
     private mutating func closeGroup(_ select: CompiledSelect) throws(ServerError) -> ScanStep {
         guard groups.isOpen else { return .next }
         let start = output.count
@@ -264,7 +265,7 @@ struct RowProjector: ~Copyable {
 
     // MARK: End
 
-    /// Ends the visit: the last partition, the last group, the one row of an ungrouped aggregate.
+    /// Ends the visit: closes the last partition and the last group, and adds the single row of an ungrouped aggregate.
     mutating func finish() throws(ServerError) {
         guard let select, failure == nil else { return }
         if select.countsOnly {
@@ -285,7 +286,7 @@ struct RowProjector: ~Copyable {
         if !select.plan.postSort.isEmpty { rowCount = sorting.apply(to: &output, limit: run.limit) }
     }
 
-    /// Gives back the memory of an unusually large answer.
+    /// Releases the output buffer after an answer of more than 1 MiB.
     mutating func releaseLargeBuffers() {
         if output.count > 1 << 20 { output = ByteWriter(capacity: 4096) }
     }

@@ -1,20 +1,21 @@
 import DataModel
 import Primitives
 
-/// The values of one row's columns, as native-protocol bytes, borrowed from the row, its key and buffers of its own.
+/// The values of one row's columns as native-protocol bytes, borrowed from the row, from its key, or from internal
+/// buffers.
 ///
-/// `enterPartition`, `loadStatic` where there is a static row, then `load` for each row. A slot's value is valid until the next `load`;
-/// for partition key and static columns until the next `enterPartition`.
+/// Call `enterPartition`, then `loadStatic` if there is a static row, then `load` for each row. A slot's value is valid
+/// until the next `load`; values of the partition key and of static columns until the next `enterPartition`.
 struct RowSlots: ~Copyable {
     private struct Slot {
-        /// Bytes of the row, the static row or the partition key.
+        /// Points into the row, the static row or the partition key.
         var borrowed = UnsafeRawBufferPointer(start: nil, count: 0)
-        /// Where the value stands in a buffer, when it had to be built.
+        /// The value's position in a buffer, if it had to be built.
         var start = 0
         var count = 0
         var place = Place.null
         var timestamp: Int64 = .min
-        /// Seconds since 1970; `UInt32.max` when it does not expire.
+        /// Seconds since 1970; `UInt32.max`: does not expire.
         var expires: UInt32 = .max
     }
 
@@ -24,12 +25,12 @@ struct RowSlots: ~Copyable {
     private var slots: [Slot] = []
     private var built = ByteWriter(capacity: 256)
     private var builtStatic = ByteWriter(capacity: 64)
-    /// The engine key's partition, copied.
+    /// A copy of the engine key's partition.
     private(set) var partition = ByteWriter(capacity: 64)
     private var staticRow = ByteWriter(capacity: 64)
-    /// The partition has a static row that a reader sees.
+    /// Whether the partition has a live static row.
     private(set) var hasLiveStatic = false
-    /// Dead cells and rows met since `configure`.
+    /// Dead cells and rows seen since `configure`.
     private(set) var tombstones = 0
 
     init() {}
@@ -50,8 +51,8 @@ struct RowSlots: ~Copyable {
         return compareBytes(partition.bytes, UnsafeRawBufferPointer(rebasing: key[..<count])) == 0
     }
 
-    /// Begins a partition: fills its key's slots, forgets static values.
-    /// - Parameter key: an engine key, or a partition's bytes.
+    /// Begins a partition: fills the slots of its key and clears the static values.
+    /// - Parameter key: an engine key, or only its partition.
     mutating func enterPartition(_ key: UnsafeRawBufferPointer) throws(KeyError) {
         guard let layout else { return }
         partition.removeAll()
@@ -76,7 +77,7 @@ struct RowSlots: ~Copyable {
         }
     }
 
-    /// Takes over the partition's static row.
+    /// Copies the partition's static row and fills the static slots.
     mutating func loadStatic(_ row: RowView, now: UInt32) throws(KeyError) {
         guard let layout else { return }
         staticRow.removeAll()
@@ -88,8 +89,8 @@ struct RowSlots: ~Copyable {
             tombstones: &tombstones)
     }
 
-    /// Takes over a row.
-    /// - Returns: whether a reader sees it.
+    /// Fills the slots from a row.
+    /// - Returns: whether the row is live.
     mutating func load(key: UnsafeRawBufferPointer, row: RowView, now: UInt32) throws(KeyError) -> Bool {
         guard let layout else { return false }
         for slot in layout.rowSlots { slots[slot].place = .null }
@@ -100,7 +101,7 @@ struct RowSlots: ~Copyable {
         return live
     }
 
-    /// The slots of a row that is not there: all null but the partition key's and the statics.
+    /// Clears the row's slots: all are null except those of the partition key and the static columns.
     mutating func loadNothing() {
         guard let layout else { return }
         for slot in layout.rowSlots { slots[slot].place = .null }
@@ -130,7 +131,7 @@ struct RowSlots: ~Copyable {
         var live = row.hasLiveness && row.livenessExpires > now
         var cells = row.cells
         var dead = 0
-        // The collection being put together: its slot, where it stands, its elements.
+        // The collection being built: its slot, its start in the buffer, its number of elements.
         var collection = -1
         var start = 0
         var elements = 0
@@ -207,7 +208,7 @@ struct RowSlots: ~Copyable {
         slot.place = place
     }
 
-    /// The value; nil when null.
+    /// The slot's value; nil when null.
     @inline(__always) func value(_ slot: Int) -> UnsafeRawBufferPointer? {
         let entry = slots[slot]
         switch entry.place {
@@ -220,19 +221,19 @@ struct RowSlots: ~Copyable {
 
     func array(_ slot: Int) -> [UInt8]? { value(slot).map { [UInt8]($0) } }
 
-    /// Microseconds; nil when the value is null or has none of its own (keys).
+    /// Microseconds; nil when the value is null or a key column.
     func writeTime(_ slot: Int) -> Int64? {
         guard slots[slot].place != .null, layout?.shapes[slot] != .key else { return nil }
         return slots[slot].timestamp
     }
 
-    /// Seconds left; nil when the value is null or does not expire.
+    /// Remaining seconds; nil when the value is null or does not expire.
     func timeToLive(_ slot: Int, now: UInt32) -> Int32? {
         guard slots[slot].place != .null, slots[slot].expires != .max, slots[slot].expires > now else { return nil }
         return Int32(truncatingIfNeeded: slots[slot].expires - now)
     }
 
-    /// Appends the value as a result cell: length, bytes.
+    /// Appends the slot's value as a result cell: length and bytes.
     @inline(__always) func write(_ slot: Int, to output: inout ByteWriter) {
         guard let value = value(slot) else {
             output.writeBE(Int32(-1))

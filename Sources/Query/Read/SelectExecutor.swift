@@ -5,18 +5,18 @@ import Messages
 import Platform
 import Primitives
 
-/// Runs a SELECT: values to keys and ranges, ranges through the replica, rows through the projector.
+/// Runs a SELECT: evaluates keys and ranges, reads them through the port, and projects the rows.
 struct SelectExecutor {
     let select: CompiledSelect
     let port: any ReplicaPort
     let limits: QueryLimits
 
-    /// - Parameter text: the statement, for warnings.
+    /// - Parameter text: the statement's text, for warnings.
     func run(
         _ values: ValueList, _ options: QueryOptions, _ context: RequestContext, text: String, warnings: inout [String]
     ) throws(ServerError) -> ResultRows {
         context.limit(to: select.isByKey ? limits.readTimeout : limits.rangeTimeout)
-        // A scan of the whole table in this process is better off on a thread of its own than in turns on the loop.
+        // A local scan of a whole table gets a background thread instead of many slices of the loop.
         guard select.point == nil, !select.isByKey, !select.plan.table.isVirtual, !port.isCoordinated else {
             return try run(values, options, context, text, &context.workspace, &warnings)
         }
@@ -27,7 +27,7 @@ struct SelectExecutor {
                     try run(values, options, context, text, &context.workspace, &warnings))
             } catch { outcome = .failure(error) }
         }
-        guard let outcome else { throw ServerError(.serverError, "the scan was not made") }
+        guard let outcome else { throw ServerError(.serverError, "the scan did not run") }
         return try outcome.get()
     }
 
@@ -115,7 +115,7 @@ struct SelectExecutor {
         try get(space.key, &space.projector)
     }
 
-    /// Visits the row of exactly this key.
+    /// Visits the row with exactly this key.
     private func get(_ key: borrowing ByteWriter, _ projector: inout RowProjector) throws(ServerError) {
         let bytes = key.bytes
         do throws(ReplicaError) {
@@ -161,7 +161,8 @@ struct SelectExecutor {
                 var range = KeyRange(start: partition + suffix.start, end: partition + suffix.end)
                 if let resumeKey {
                     if plan.isReversed {
-                        // Up to and including the key where the page begins; a key without a kind begins the partition.
+                        // The range ends with the key at which the page begins. A resume key without a kind means the
+                        // start of the partition.
                         let end = resumeKey.count == partition.count ? range.end : resumeKey + [0]
                         if compareBytes(end, range.end) < 0 { range.end = end }
                     } else if compareBytes(resumeKey, range.start) > 0 {
@@ -176,7 +177,7 @@ struct SelectExecutor {
         return max(0, partitions.count - 1)
     }
 
-    /// The partitions that the statement names, and the ranges of clustering keys in each, in stored order.
+    /// Returns the partitions that the statement names and the ranges of clustering keys in each, in stored order.
     private func keys(
         _ restrictions: [KeyRestriction], _ run: SelectRun, _ space: inout Workspace
     ) throws(ServerError) -> (partitions: [[UInt8]], ranges: [KeyRange]) {
@@ -203,8 +204,8 @@ struct SelectExecutor {
         return (partitions, ranges)
     }
 
-    /// Has the reads of the next partitions begun together.
-    /// - Returns: the first partition whose reads are not.
+    /// Announces the reads of the next partitions to the port, so that a coordinator starts them together.
+    /// - Returns: the index of the first partition that is not announced.
     private func announce(_ partitions: [[UInt8]], _ ranges: [KeyRange], from first: Int, isResumed: Bool) -> Int {
         if isResumed { return first + 1 }
         let count = max(1, SelectExecutor.readsAtOnce / max(1, ranges.count + (select.readsStatics ? 1 : 0)))
@@ -227,11 +228,12 @@ struct SelectExecutor {
         return end
     }
 
-    /// Reads of a statement that are begun together.
+    /// The number of reads of a statement that are started together.
     private static let readsAtOnce = 128
 
-    /// Visits one row of a list of them.
-    /// - Parameter resumeKey: where the page begins; rows before it, in the order of the read, were given.
+    /// Visits one row of a list.
+    /// - Parameter resumeKey: the page begins here; rows before it, in the direction of the read, were returned
+    ///   earlier.
     private func visitRow(_ key: [UInt8], after resumeKey: [UInt8]?, _ space: inout Workspace) throws(ServerError) {
         if let resumeKey {
             let order = compareBytes(key, resumeKey)
@@ -244,7 +246,7 @@ struct SelectExecutor {
 
     private func isOver(_ projector: borrowing RowProjector) -> Bool { projector.isComplete || projector.resumeKey != nil }
 
-    /// Hands the partition's static row to the projector.
+    /// Passes the partition's static row to the projector.
     private func readStatic(_ partition: [UInt8], _ space: inout Workspace) throws(ServerError) {
         space.path.removeAll()
         space.path.write(partition)
@@ -273,7 +275,7 @@ struct SelectExecutor {
         return 0
     }
 
-    /// Puts the projector into the partition in which a page begins, behind its static row.
+    /// Puts the projector back into the partition in which the page begins, after its static row.
     private func enterAgain(_ resume: PagingState, _ space: inout Workspace) throws(ServerError) {
         let count = resume.key.withUnsafeBytes { KeyView.partitionCount(of: $0) }
         guard resume.key.count > count else { return }
@@ -299,7 +301,7 @@ struct SelectExecutor {
         if let lower, let value = try token(lower, &context) {
             after = lower.isInclusive && value > .min ? value - 1 : value
         }
-        // The minimum token as an upper bound is the ring's end.
+        // The minimum token as an upper bound means the end of the ring.
         if let upper, let value = try token(upper, &context), value != .min {
             guard upper.isInclusive || value > .min + 1 else { return nil }
             through = upper.isInclusive ? value : value - 1
@@ -307,7 +309,7 @@ struct SelectExecutor {
         return after < through ? KeyRange.tokens(after: after, through: through) : nil
     }
 
-    /// Visits a range, beginning again where the projector wants to jump over the rest of a partition.
+    /// Visits a range; restarts the scan where the projector skips the rest of a partition.
     private func visit(_ range: KeyRange, _ space: inout Workspace) throws(ServerError) {
         var range = range
         while true {

@@ -1,8 +1,8 @@
 import DataModel
 
-/// Where the columns that a statement needs of a row are found: computed once for a plan.
+/// Maps the columns that a statement fetches to slots. Computed once per plan.
 final class SlotLayout: Sendable {
-    /// What a slot is filled with; without payload, so that looking at it for each cell costs nothing.
+    /// The kind of a slot's source; without payload, so that testing it for each cell is free.
     enum Shape: UInt8, Sendable { case key, plain, counter, collection }
 
     enum Source: Sendable, Equatable {
@@ -25,21 +25,21 @@ final class SlotLayout: Sendable {
     }
 
     let table: TableMetadata
-    /// One slot each.
+    /// One slot per column.
     let columns: [ColumnMetadata]
     let sources: [Source]
     let shapes: [Shape]
-    /// By column id: the slot, or `known` for a column that is not fetched, or `unknown` for one that was dropped.
+    /// The slot by column id; `known` for an existing column that is not fetched, `unknown` for a dropped column.
     let slotByColumnID: [Int16]
     static let known: Int16 = -1
     static let unknown: Int16 = -2
-    /// Slots filled when the partition begins, from its static row, from each row.
+    /// The slots filled from the partition key, from the static row, and from each row.
     let partitionSlots: [Int]
     let staticSlots: [Int]
     let rowSlots: [Int]
-    /// How many clustering components must be decoded.
+    /// The number of clustering components to decode.
     let clusteringDepth: Int
-    /// By clustering position: the slot, -1 for none.
+    /// The slot by clustering position; -1 for none.
     let slotByClustering: [Int]
 
     init(table: TableMetadata, columns: [ColumnMetadata]) {

@@ -8,7 +8,7 @@ struct SortState {
 
     mutating func reset() { rows.removeAll(keepingCapacity: true) }
 
-    /// Remembers where a row's cells stand and what it is sorted by.
+    /// Records the position of a row's cells and its sort key.
     mutating func add(_ cells: Range<Int>, _ plan: SelectPlan, _ slots: borrowing RowSlots) throws(ServerError) {
         var key = ByteWriter(capacity: 64)
         for (slot, isDescending) in plan.postSort {
@@ -21,8 +21,8 @@ struct SortState {
         rows.append((key.toArray(), cells))
     }
 
-    /// Puts the cells in order, the first `limit` rows only.
-    /// - Returns: the rows left.
+    /// Sorts the cells and keeps the first `limit` rows.
+    /// - Returns: the number of rows kept.
     mutating func apply(to output: inout ByteWriter, limit: Int) -> Int {
         let order = rows.indices.sorted {
             let difference = compareBytes(rows[$0].key, rows[$1].key)

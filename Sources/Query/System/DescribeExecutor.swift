@@ -2,7 +2,7 @@ import CQL
 import DataModel
 import Primitives
 
-/// Answers DESCRIBE in the shapes that cqlsh prints.
+/// Answers DESCRIBE with the rows that cqlsh prints.
 struct DescribeExecutor {
     let schema: Schema
     let node: NodeInfo

@@ -1,11 +1,11 @@
 import DataModel
 import Primitives
 
-/// The keyspaces that the server brings, shaped as Cassandra 5.0's. Their rows are computed when read (`VirtualReplica`).
+/// The system keyspaces, shaped as in Cassandra 5.0. Their rows are computed when read (`VirtualReplica`).
 enum SystemKeyspaces {
     static let all: [KeyspaceMetadata] = [system, schema, traces, virtualSchema, views]
 
-    /// A schema of the user's keyspaces with these beside them.
+    /// Returns the user's schema with the system keyspaces added.
     static func added(to schema: Schema) -> Schema {
         var complete = schema
         for keyspace in all where complete.keyspaces[keyspace.name] !== keyspace { complete = complete.setting(keyspace) }
@@ -118,7 +118,7 @@ enum SystemKeyspaces {
         KeyspaceMetadata(name: name, replication: ["class": "org.apache.cassandra.locator.LocalStrategy"], holding: tables)
     }
 
-    /// A table from `name type` lists.
+    /// Builds a table from lists of `name type`.
     private static func table(
         _ keyspace: String, _ name: String, key: String, clustering: String = "", _ columns: String
     ) -> TableMetadata {
@@ -127,7 +127,7 @@ enum SystemKeyspaces {
             for (position, definition) in split(list).enumerated() {
                 guard let space = definition.firstIndex(of: " "),
                     let type = CQLType.parse(String(definition[definition.index(after: space)...]))
-                else { preconditionFailure("the definition '\(definition)' of \(keyspace).\(name) does not read") }
+                else { preconditionFailure("the definition '\(definition)' of \(keyspace).\(name) does not parse") }
                 all.append(
                     ColumnMetadata(
                         name: String(definition[..<space]), type: type, kind: kind, position: kind == .regular ? -1 : position,
@@ -140,7 +140,7 @@ enum SystemKeyspaces {
         return TableMetadata(keyspace: keyspace, name: name, id: id, columns: all, isVirtual: true)
     }
 
-    /// The parts between commas that stand outside angle brackets.
+    /// Splits a list at the commas outside angle brackets.
     private static func split(_ list: String) -> [String] {
         var parts: [String] = []
         var part = ""

@@ -1,7 +1,7 @@
 import DataModel
 import Primitives
 
-/// Computes the rows of the server's own tables.
+/// Computes the rows of the system tables.
 struct SystemRows {
     let schema: Schema
     let node: NodeInfo
@@ -127,7 +127,7 @@ struct SystemRows {
         ]
     }
 
-    /// An address as the 4 or 16 bytes of `inet`; 127.0.0.1 when the text is none.
+    /// The 4 or 16 bytes of an `inet`; 127.0.0.1 when the text is not an address.
     static func inet(_ text: String) -> [UInt8] {
         InternetAddress.parse(text) ?? [127, 0, 0, 1]
     }

@@ -3,9 +3,9 @@ import Glibc
 import Primitives
 import Synchronization
 
-/// One traced request while it runs.
+/// A traced request in progress.
 ///
-/// **Thread safety**: the thread that runs the request.
+/// **Thread safety**: only the fiber that runs the request.
 final class Trace {
     let id: UUID
     let startedMicroseconds: Int64
@@ -34,7 +34,7 @@ final class Trace {
     }
 }
 
-/// A traced request that has ended: the rows of `system_traces`.
+/// A finished trace: the rows of `system_traces`.
 public struct TraceSession: Sendable {
     public let id: UUID
     public let startedMicroseconds: Int64
@@ -69,7 +69,7 @@ public struct TraceSession: Sendable {
     }
 }
 
-/// The last traced requests, in memory: a ring of bounded size.
+/// The most recent traces, in memory: a ring of bounded size.
 ///
 /// **Thread safety**: any thread.
 public final class TraceStore: Sendable {
@@ -80,7 +80,7 @@ public final class TraceStore: Sendable {
     }
 
     private let state = Mutex(State())
-    /// How many sessions are kept.
+    /// The number of sessions kept.
     public static let capacity = 256
 
     init() {}
@@ -115,9 +115,9 @@ public final class TraceStore: Sendable {
         }
     }
 
-    /// The sessions kept, in no order.
+    /// The sessions kept, in no particular order.
     public var sessions: [TraceSession] { state.withLock { $0.ring } }
 
-    /// One session, for those that show traces themselves.
+    /// Returns one session, for clients that display traces themselves.
     public func session(_ id: UUID) -> TraceSession? { state.withLock { $0.ring.first { $0.id == id } } }
 }

@@ -3,7 +3,7 @@ import Messages
 import Primitives
 import Synchronization
 
-/// Answers reads of the server's own tables with rows computed on the spot, so that they go through the same SELECT as all others.
+/// Answers reads of the system tables with computed rows, so that they run through the same SELECT code as all others.
 ///
 /// **Thread safety**: any thread.
 final class VirtualReplica: ReplicaPort {
@@ -20,7 +20,7 @@ final class VirtualReplica: ReplicaPort {
 
     func update(_ change: (inout NodeInfo) -> Void) { nodeState.withLock { change(&$0) } }
 
-    /// Takes over the schema that the tables describe.
+    /// Sets the schema that the system tables describe.
     func show(_ schema: Schema) { self.schema.withLock { $0 = schema } }
 
     private func rows(of id: UUID) throws(ReplicaError) -> [(key: [UInt8], row: [UInt8])] {

@@ -1,7 +1,7 @@
 import DataModel
 import Primitives
 
-/// The rows of one computed table, encoded as a replica would hold them.
+/// The rows of one computed table, encoded as on a replica.
 struct VirtualRows {
     let table: TableMetadata
     private(set) var entries: [(key: [UInt8], row: [UInt8])] = []
@@ -9,7 +9,8 @@ struct VirtualRows {
     init(_ table: TableMetadata) { self.table = table }
 
     /// Adds a row.
-    /// - Parameter values: native-protocol bytes by column name; all key columns, and of the others those that are not null.
+    /// - Parameter values: native-protocol bytes by column name: all key columns, and the other columns that are not
+    ///   null.
     mutating func add(_ values: [String: [UInt8]]) {
         var key = ByteWriter(capacity: 64)
         KeyEncoding.beginPartition(into: &key)

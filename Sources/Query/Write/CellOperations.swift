@@ -4,7 +4,7 @@ import Primitives
 
 /// Encodes operations on single columns: collections, counters, deletions.
 enum CellOperations {
-    /// - Parameter lists: the lists' contents, when an operation of the row needs them.
+    /// - Parameter lists: the contents of the row's lists, if an operation needs them.
     static func encode(
         _ operation: ColumnOperation, _ values: ValueList, _ times: WriteTimes, lists: ListContents?, space: inout Workspace
     ) throws(ServerError) {
@@ -32,7 +32,7 @@ enum CellOperations {
         }
     }
 
-    /// The value, or nil when null or unset: adding nothing and removing nothing do nothing.
+    /// The value, or nil when null or unset: adding or removing null has no effect.
     private static func evaluate(
         _ term: Term, _ values: ValueList, _ context: inout EvaluationContext
     ) throws(ServerError) -> [UInt8]? {
@@ -40,7 +40,7 @@ enum CellOperations {
         return presence == .value ? bytes : nil
     }
 
-    /// Everything the collection held goes, just before its new elements come.
+    /// Deletes the old collection at the timestamp just before the write, then adds the new elements.
     private static func replaceCollection(
         _ column: ColumnMetadata, _ term: Term, _ values: ValueList, _ times: WriteTimes, _ space: inout Workspace
     ) throws(ServerError) {
@@ -164,7 +164,7 @@ enum CellOperations {
         }
     }
 
-    /// The path of the list's cell at an index.
+    /// Returns the path of the list cell at an index.
     private static func listPlace(
         _ column: ColumnMetadata, _ presence: ValuePresence, _ bytes: [UInt8], _ lists: ListContents?, _ verb: String
     ) throws(ServerError) -> [UInt8] {
@@ -191,7 +191,7 @@ enum CellOperations {
         case .null: throw .invalid("Invalid null value for counter increment")
         case .value: break
         }
-        guard bytes.count == 8 else { throw .invalid("Invalid counter increment: a bigint is wanted") }
+        guard bytes.count == 8 else { throw .invalid("Invalid counter increment: a bigint is expected") }
         var delta = Int64(bitPattern: bytes.reduce(0) { $0 << 8 | UInt64($1) })
         if negated {
             guard delta != .min else {
@@ -206,6 +206,6 @@ enum CellOperations {
 }
 
 extension CQLType {
-    /// A map, frozen or not.
+    /// Whether the type is a map, frozen or not.
     var isMap: Bool { if case .map = unfrozen { true } else { false } }
 }

@@ -2,22 +2,22 @@ import CQL
 import Coordinator
 import DataModel
 
-/// An INSERT, UPDATE or DELETE with all that its executions share.
+/// An INSERT, UPDATE or DELETE with the data its executions share.
 final class CompiledModification: Sendable {
     let plan: ModificationPlan
     let replication: Replication
-    /// The key, when the write goes to one row of one partition, or to one partition's static row.
+    /// The key, when the write affects one row of one partition, or one partition's static row; else nil.
     let single: PlannedKey?
-    /// The row's operations, when each replaces the value of a column that is no collection.
+    /// The row's cells, when every operation sets a column that is not a multi-cell collection; else nil.
     let cells: [Cell]?
 
-    /// A column's new value.
+    /// A column and its new value.
     struct Cell: Sendable {
         let column: Int
         let value: PlannedValue
     }
 
-    /// Operations on statics and on regular columns, which go to rows of their own.
+    /// The operations on static and on regular columns, which go into separate rows.
     let staticOperations: [ColumnOperation]
     let rowOperations: [ColumnOperation]
     let defaultTimeToLive: UInt32
@@ -43,17 +43,17 @@ final class CompiledModification: Sendable {
     }
 }
 
-/// The times of one write.
+/// The times of one write: timestamp, current time, TTL.
 struct WriteTimes {
     /// Microseconds since 1970.
     var timestamp: Int64
     /// Seconds since 1970.
     var now: UInt32
-    /// Seconds; 0: for ever.
+    /// Seconds; 0: does not expire.
     var ttl: UInt32 = 0
 
     var expires: UInt32 { ttl == 0 ? .max : UInt32(min(UInt64(now) + UInt64(ttl), UInt64(UInt32.max - 1))) }
     var deletion: DeletionTime { DeletionTime(timestamp: timestamp, localDeletion: now) }
-    /// Just before the write: what a replaced collection held, but not what it is replaced with.
+    /// A deletion just before the write: deletes a collection's old contents but not its replacement.
     var before: DeletionTime { DeletionTime(timestamp: timestamp - 1, localDeletion: now) }
 }

@@ -2,7 +2,7 @@ import CQL
 import DataModel
 import Primitives
 
-/// Decides the IF of a lightweight transaction against a row.
+/// Evaluates the IF of a lightweight transaction on a row.
 struct ConditionCheck {
     let table: TableMetadata
     /// Fetches all columns of the table, in order.
@@ -14,7 +14,7 @@ struct ConditionCheck {
     }
 
     /// - Parameters:
-    ///   - exists: whether the row (or the static row, when that is what is written) is there.
+    ///   - exists: whether the row (or the static row, if the statement writes that) exists.
     ///   - cells: the values of all columns of the table, in order.
     func holds(
         _ condition: Condition, exists: Bool, _ cells: [[UInt8]?], _ values: ValueList, _ context: inout EvaluationContext
@@ -69,7 +69,7 @@ struct ConditionCheck {
     ) throws(ServerError) -> Bool {
         let (presence, bytes) = try term.array(values, &context)
         if presence == .unset { throw .invalid("Invalid 'unset' value in condition") }
-        // A collection that is not frozen has no empty value: it is null.
+        // A multi-cell collection has no empty value: empty means null.
         let isNull = presence == .null || (type.isMultiCell && bytes.allSatisfy { $0 == 0 })
         if isNull {
             switch comparison {
@@ -82,7 +82,7 @@ struct ConditionCheck {
         return comparison.holds(type.compare(held, bytes))
     }
 
-    /// The columns that a refusal shows: those of the conditions, in order; nil for all.
+    /// The columns shown when the condition fails: those of the conditions, in order; nil for all.
     static func shownColumns(_ condition: Condition) -> [ColumnMetadata]? {
         guard case .columns(let conditions) = condition else { return nil }
         var columns: [ColumnMetadata] = []

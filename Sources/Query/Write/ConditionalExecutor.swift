@@ -3,11 +3,11 @@ import DataModel
 import Messages
 import Primitives
 
-/// Runs lightweight transactions: no other transaction of the partition comes between what it reads and what it writes.
+/// Runs a lightweight transaction: no other transaction of the partition runs between its read and its write.
 ///
-/// 1. All statements name one partition; it is locked.
-/// 2. Each conditional statement's row is read, with the partition's static row, and its condition decided.
-/// 3. When all hold, every statement is written with one new timestamp. Else the rows that were found are shown.
+/// 1. All statements name one partition; `ReplicaPort.withTransaction` isolates it.
+/// 2. For each conditional statement, read its row and the partition's static row, and evaluate its condition.
+/// 3. If all conditions hold, write every statement with one new timestamp. Otherwise return the rows found.
 struct ConditionalExecutor {
     let items: [(compiled: CompiledModification, values: ValueList)]
     let isBatch: Bool
@@ -19,11 +19,11 @@ struct ConditionalExecutor {
         var exists: Bool
         /// The values of all columns of the table.
         var cells: [[UInt8]?]
-        /// The newest timestamp of what was read.
+        /// The newest timestamp among the cells read.
         var newest: Int64
     }
 
-    /// - Parameter nextTimestamp: called under the lock, so that the write is newer than what was read.
+    /// - Parameter nextTimestamp: called inside the transaction, so that the write is newer than the rows read.
     func run(now: UInt32, nextTimestamp: () -> Int64, space: inout Workspace) throws(ServerError) -> StatementResult {
         guard let first = items.first else { return .void }
         let table = first.compiled.plan.table
@@ -43,7 +43,7 @@ struct ConditionalExecutor {
         return try outcome.get()
     }
 
-    /// The partition that all statements name.
+    /// Returns the one partition that all statements name.
     private func partition(_ table: TableMetadata, _ space: inout Workspace) throws(ServerError) -> [UInt8] {
         var found: [UInt8]?
         for (index, item) in items.enumerated() {
@@ -62,7 +62,7 @@ struct ConditionalExecutor {
         return found ?? []
     }
 
-    /// The key that is read first.
+    /// Returns the key that `decide` reads first; nil when it is not known in advance.
     private func firstKey(_ partition: [UInt8], _ table: TableMetadata, _ space: inout Workspace) -> [UInt8]? {
         guard let index = items.firstIndex(where: { $0.compiled.plan.isConditional }) else { return nil }
         space.key.removeAll()
@@ -73,7 +73,7 @@ struct ConditionalExecutor {
         }
         guard let single = items[index].compiled.single else { return nil }
         space.context.statement = index
-        // A value that is not one is reported where the row is read.
+        // An invalid value is reported later, when the row is read.
         do throws(ServerError) {
             try single.appendClustering(items[index].values, &space.context, value: &space.value, key: &space.key)
         } catch { return nil }
@@ -97,7 +97,7 @@ struct ConditionalExecutor {
             }
         }
         guard applies else { return .rows(refusal(table, rows)) }
-        // Also after a clock that went back while the node was down the write is newer than what it was decided upon.
+        // Even if the clock went back while the node was down, the write is newer than the rows it depends on.
         let newest = rows.reduce(Int64.min) { max($0, $1.newest) }
         let timestamp = port.transactionTimestamp ?? max(nextTimestamp(), newest == .max ? newest : newest + 1)
         space.mutations.removeAll()
@@ -140,7 +140,7 @@ struct ConditionalExecutor {
             } catch { throw ServerError(error) }
             if let failure { throw failure }
         }
-        // The slots borrow the row, which is gone when the visit ends: what is decided on is copied before.
+        // The slots borrow the row, which is valid only during the visit, so copy the values.
         func copy(_ slots: borrowing RowSlots) -> [[UInt8]?] {
             var cells: [[UInt8]?] = []
             for index in table.columns.indices { cells.append(slots.array(index)) }
@@ -169,7 +169,7 @@ struct ConditionalExecutor {
         return Row(key: space.key.toArray(), exists: exists, cells: cells, newest: newest)
     }
 
-    /// `[applied]` false and what stands there instead.
+    /// Returns `[applied]` false with the current rows.
     private func refusal(_ table: TableMetadata, _ rows: [Row]) -> ResultRows {
         var shown: [ColumnMetadata]? = []
         for item in items where item.compiled.plan.isConditional {
@@ -183,7 +183,7 @@ struct ConditionalExecutor {
         if isBatch { columns = table.primaryKey + columns.filter { !$0.isPrimaryKey } }
         var found = rows.filter(\.exists)
         if found.isEmpty, let row = rows.first, columns.contains(where: { !$0.isPrimaryKey && value(of: $0, in: row, table) != nil }) {
-            // No row, but the partition's static row.
+            // There is no row, but the partition has a static row.
             found = [row]
         }
         var specs = [ConditionalExecutor.appliedColumn(table)]

@@ -3,10 +3,10 @@ import DataModel
 import Messages
 import Primitives
 
-/// The live cells of a row's lists, for operations that go by index or by value.
+/// The live cells of a row's lists, for operations by index or by value.
 struct ListContents {
     struct Cell {
-        /// The encoded path, as it is stored.
+        /// The encoded path, as stored.
         var path: [UInt8]
         var value: [UInt8]
     }
@@ -15,7 +15,7 @@ struct ListContents {
 
     func cells(of column: Int) -> [Cell] { byColumn[column] ?? [] }
 
-    /// Reads the lists that the operations touch.
+    /// Reads the lists that the operations need.
     static func read(
         _ operations: [ColumnOperation], table: TableMetadata, key: borrowing ByteWriter, port: any ReplicaPort, now: UInt32
     ) throws(ServerError) -> ListContents {
@@ -34,12 +34,12 @@ struct ListContents {
     }
 }
 
-/// Paths for elements put before all others of a list.
+/// Creates paths for elements prepended to a list.
 enum ListPaths {
-    /// 2010-01-01 in 100 ns ticks since 1582: times are mirrored at it, so that later elements come earlier.
+    /// 2010-01-01 in 100 ns ticks since 1582. Times are mirrored at this point, so that later elements sort first.
     private static let mirrorTicks = UUID.unixEpochTicks + 1_262_304_000 * 10_000_000
 
-    /// Time-based identifiers in ascending order, all before those of earlier calls.
+    /// Returns ascending time-based identifiers, all smaller than those of earlier calls.
     static func before(_ count: Int, _ context: inout EvaluationContext) -> [UUID] {
         var paths: [UUID] = []
         for _ in 0..<count {

@@ -3,19 +3,19 @@ import DataModel
 import Messages
 import Primitives
 
-/// Encodes what one INSERT, UPDATE or DELETE writes into the workspace's mutations.
+/// Encodes an INSERT, UPDATE or DELETE into the workspace's mutations.
 struct ModificationEncoder {
     let compiled: CompiledModification
-    /// For operations that must know a list's contents.
+    /// Reads lists for operations that need their contents.
     let port: any ReplicaPort
     let limits: QueryLimits
 
     private var plan: ModificationPlan { compiled.plan }
     private var table: TableMetadata { compiled.plan.table }
 
-    /// The timestamp and time to live of the write.
+    /// Returns the timestamp and time to live of the write.
     /// - Parameters:
-    ///   - timestamp: what holds unless the statement says its own.
+    ///   - timestamp: used unless the statement has USING TIMESTAMP.
     func times(
         _ values: ValueList, timestamp: Int64, now: UInt32, _ context: inout EvaluationContext
     ) throws(ServerError) -> WriteTimes {
@@ -28,7 +28,7 @@ struct ModificationEncoder {
         return times
     }
 
-    /// Appends the statement's mutations, one for each partition it names.
+    /// Appends the statement's mutations, one per partition.
     @inline(__always) func encode(
         _ values: ValueList, _ times: WriteTimes, space: inout Workspace
     ) throws(ServerError) {
@@ -45,7 +45,7 @@ struct ModificationEncoder {
         }
     }
 
-    /// One row; its partition is in `key`.
+    /// Encodes a write to one row; its partition is in `key`.
     private func encodeSingle(
         _ single: PlannedKey, _ values: ValueList, _ times: WriteTimes, space: inout Workspace
     ) throws(ServerError) {
@@ -73,12 +73,12 @@ struct ModificationEncoder {
         endTable(start: start, empty: empty, &space)
     }
 
-    /// Ends the mutation; takes it back when nothing was written into it.
+    /// Ends the mutation, or removes it if it is empty.
     private func endTable(start: Int, empty: Int, _ space: inout Workspace) {
         if space.mutations.count == empty { space.mutations.out.truncate(to: start) } else { space.mutations.endTable() }
     }
 
-    /// Deletes the partition in `key`; one without clustering columns is one row.
+    /// Deletes the partition in `key`; without clustering columns that is a single row.
     private func deletePartition(_ times: WriteTimes, _ space: inout Workspace) {
         if table.clustering.isEmpty {
             KeyEncoding.beginRow(into: &space.key)
@@ -142,7 +142,7 @@ struct ModificationEncoder {
         }
     }
 
-    /// Appends the regular row whose key is in `key`; nothing when no operation has an effect.
+    /// Appends the regular row whose key is in `key`; appends nothing when no operation has an effect.
     @inline(__always) private func encodeRow(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(ServerError) {
         guard let cells = compiled.cells else {
             return try encodeRow(compiled.rowOperations, liveness: plan.writesRowMarker, values, times, space: &space)
@@ -172,7 +172,7 @@ struct ModificationEncoder {
         .invalid("A value of \(count) bytes is larger than \(limits.maxValueSize) (max_value_size)")
     }
 
-    /// Appends a row by its operations, one after another.
+    /// Appends a row by encoding its operations one by one.
     private func encodeRow(
         _ operations: [ColumnOperation], liveness: Bool, _ values: ValueList, _ times: WriteTimes, space: inout Workspace
     ) throws(ServerError) {
@@ -207,9 +207,9 @@ struct ModificationEncoder {
     }
 }
 
-/// USING TIMESTAMP and USING TTL.
+/// Evaluates USING TIMESTAMP and USING TTL.
 enum WriteTerms {
-    /// - Returns: nil when the marker was left unset.
+    /// - Returns: nil when the marker is unset.
     static func timestamp(_ term: Term, _ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> Int64? {
         let (presence, bytes) = try term.array(values, &context)
         switch presence {

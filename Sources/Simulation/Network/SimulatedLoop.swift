@@ -1,8 +1,11 @@
 import Platform
 
-/// One loop: runs what is put to it in order, and at the end of a tick flushes the commit log once, then sends the answers of all connections that have some.
+/// One simulated event loop: runs its tasks in order. At the end of a tick it flushes the commit log once, then sends
+/// the output of all connections that have some.
 ///
-/// A tick is everything that waits when the loop gets its turn. SAFETY: `@unchecked Sendable` as `SimulatedNetwork`.
+/// A tick runs all tasks that are waiting when the loop gets its turn.
+///
+/// SAFETY: `@unchecked Sendable`, see `SimulatedNetwork`.
 final class SimulatedLoop: @unchecked Sendable {
     let index: Int
     private let incarnation: Incarnation
@@ -10,7 +13,7 @@ final class SimulatedLoop: @unchecked Sendable {
     private var tasks: [() -> Void] = []
     private var hasTurn = false
     private var ready: [SimulatedConnection] = []
-    /// What waits for the end of the tick and the safety of what it wrote.
+    /// Work that runs after the tick's writes are safe.
     private var waiting: [@Sendable (String?) -> Void] = []
     private var waitingAcknowledgement: (any Acknowledgement)?
     private var endIsQueued = false
@@ -23,7 +26,7 @@ final class SimulatedLoop: @unchecked Sendable {
         self.onThreads = onThreads
     }
 
-    /// Runs `work` in the next tick, after what was put there before.
+    /// Runs `work` in the next tick, after earlier tasks.
     func execute(_ work: @escaping () -> Void) {
         tasks.append(work)
         if hasTurn { return }
@@ -44,7 +47,7 @@ final class SimulatedLoop: @unchecked Sendable {
         for task in now { task() }
     }
 
-    /// Sends what a connection has after the events the loop is handling now.
+    /// Schedules the connection's output for after the events that the loop is handling now.
     func add(_ connection: SimulatedConnection) {
         ready.append(connection)
         queueEnd()
@@ -68,14 +71,14 @@ final class SimulatedLoop: @unchecked Sendable {
         swap(&connections, &ready)
         var works: [@Sendable (String?) -> Void] = []
         swap(&works, &waiting)
-        // What asks others acknowledges nothing.
+        // Outgoing connections acknowledge nothing, so they do not wait for the flush.
         for connection in connections where connection.acknowledgement == nil { connection.send(failure: nil) }
         connections.removeAll { $0.acknowledgement == nil }
         guard let acknowledgement = waitingAcknowledgement ?? connections.first?.acknowledgement else { return }
         waitingAcknowledgement = nil
         let mark = acknowledgement.mark
         var failure = acknowledgement.flush()
-        // Reads go on while the disk takes no writes.
+        // Without new writes a failed flush does not matter: reads continue while the disk accepts no writes.
         if mark == lastMark { failure = nil }
         lastMark = mark
         if failure == nil && acknowledgement.needsSync {

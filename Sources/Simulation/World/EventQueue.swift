@@ -1,11 +1,11 @@
 /// An action scheduled for a time, on behalf of a process.
 struct Event {
     enum Action {
-        /// On no thread.
+        /// Runs without a simulated thread.
         case call(() -> Void)
-        /// On a thread.
+        /// Runs on a simulated thread.
         case begin(ThreadRole, () -> Void)
-        /// Goes on with a thread that waits.
+        /// Resumes a waiting thread.
         case resume(SimulatedThread)
     }
 

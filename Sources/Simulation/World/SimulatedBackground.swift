@@ -1,6 +1,7 @@
 import Platform
 
-/// Background work of one process, on simulated threads; as many at once for each kind as `ThreadPools` has threads.
+/// The background work of one process, on simulated threads: for each kind as many at once as `ThreadPools` has threads
+/// by default.
 ///
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 public final class SimulatedBackground: Background, @unchecked Sendable {
@@ -14,7 +15,7 @@ public final class SimulatedBackground: Background, @unchecked Sendable {
         running = BackgroundKind.allCases.map { _ in 0 }
     }
 
-    /// Threads of a kind.
+    /// The number of threads of a kind.
     static func limit(_ kind: BackgroundKind) -> Int {
         switch kind {
         case .flush, .compaction: 1

@@ -1,32 +1,32 @@
 import Platform
 
-/// A thread of a simulated node: code with a stack of its own, to which the world gives turns.
+/// A thread of a simulated node: a stack that the world switches to.
 ///
-/// 1. `begin` hands over work and the turn; `resume` the turn alone, to code that waits.
-/// 2. Both return when the code waits (`park`), is done, or belongs to a node that crashed (`abandon`).
-/// 3. What is abandoned never runs again. Its stack stays until the process ends, and with it what the code held.
+/// 1. `begin` starts work on the thread; `resume` continues work that waits.
+/// 2. Both return when the work waits (`park`), is done, or belongs to a node that crashed (`abandon`).
+/// 3. Abandoned work never runs again. Its stack, and everything it references, stays until the process ends.
 ///
-/// All of them run on the thread that runs the world; a turn is a change of stacks. The node's own fibers (`Platform.Fiber`) run on top of them, as they
-/// run on a loop's thread.
+/// All simulated threads run on the OS thread that runs the world, which switches between their stacks. The node's own
+/// fibers (`Platform.Fiber`) run on top of them, as they run on a loop's thread in a real node.
 ///
 /// **Thread safety**: none; one thread uses it.
 /// SAFETY: `@unchecked Sendable` because it belongs to a world, which one thread runs.
 final class SimulatedThread: @unchecked Sendable {
-    /// What became of the turn that was handed over.
+    /// The reason why a turn ended.
     enum Turn { case finished, parked, abandoned }
 
     private var stack: FiberStack?
     private var work: (() -> Void)?
     private var isEnding = false
     private var turn = Turn.finished
-    /// The process whose code it runs.
+    /// The process whose code the thread runs.
     private(set) var incarnation: Incarnation?
     private(set) var role = ThreadRole.loop
 
     private static let stackBytes = 2 << 20
 
     init() {
-        // Retained by the code that runs on the stack, until `end`: an abandoned stack must never be freed.
+        // The code on the stack retains the thread until `end`: an abandoned stack must never be freed.
         let context = Unmanaged.passRetained(self).toOpaque()
         stack = FiberStack(
             bytes: SimulatedThread.stackBytes,
@@ -55,27 +55,27 @@ final class SimulatedThread: @unchecked Sendable {
         return resume()
     }
 
-    /// Goes on with what waits.
+    /// Resumes work that waits.
     func resume() -> Turn {
         stack?.enter()
         if turn == .abandoned { Fiber.abandonCurrent() }
         return turn
     }
 
-    /// Called on the thread: hands the turn back and returns when it is resumed.
+    /// Ends the turn; returns when the thread is resumed. Call it on the thread.
     func park() {
         turn = .parked
         stack?.leave()
     }
 
-    /// Called on the thread, or on a fiber on top of it: hands the turn back for ever.
+    /// Ends the turn for ever. Call it on the thread, or on a fiber on top of it.
     func abandon() -> Never {
         turn = .abandoned
         stack?.leave()
         preconditionFailure("an abandoned thread was resumed")
     }
 
-    /// Lets the code on the stack return; call it when the thread is idle.
+    /// Lets the code on the stack return. Call it when the thread is idle.
     func end() {
         isEnding = true
         stack?.enter()
@@ -84,5 +84,5 @@ final class SimulatedThread: @unchecked Sendable {
     }
 }
 
-/// What a simulated thread runs: a loop, which must not block, or background work.
+/// The kind of code that a simulated thread runs: a loop, which must not block, or background work.
 enum ThreadRole: Equatable { case loop, background }

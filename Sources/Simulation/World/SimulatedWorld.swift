@@ -7,18 +7,19 @@ enum Nanoseconds {
     static let second: UInt64 = 1_000_000_000
 }
 
-/// Simulated time, chance, and everything that happens, one thing after the other: all of it follows from the seed.
+/// Simulated time, random choices and an event queue; the whole course of events follows from the seed.
 ///
-/// 1. What will happen stands in a queue, by time and, at one time, by the order it was put there.
-/// 2. `run` takes the first event, sets the time to its, and lets it happen: directly, or on a thread, whose code is a node's.
-/// 3. The code of a thread takes no simulated time. It ends its turn by being done, or by waiting, which puts an event into the queue.
+/// 1. Events are queued by time, and by insertion order at equal times.
+/// 2. `run` takes the first event, sets the time to the event's, and runs it: directly, or on a simulated thread that
+///    executes a node's code.
+/// 3. Code on a thread takes no simulated time. Its turn ends when it is done or when it waits, which queues an event.
 ///
-/// **Thread safety**: none; one thread runs a world and its fibers, so nothing here is locked.
+/// **Thread safety**: none; one OS thread runs a world and its simulated threads, so nothing here is locked.
 /// SAFETY: `@unchecked` for that reason.
 public final class SimulatedWorld: @unchecked Sendable {
     public let seed: UInt64
     public var random: Chance
-    /// Nanoseconds since the beginning.
+    /// Nanoseconds since the world began.
     public private(set) var now: UInt64 = 0
     public private(set) var eventCount = 0
     public let log: SimulationLog
@@ -26,7 +27,7 @@ public final class SimulatedWorld: @unchecked Sendable {
     private var order: UInt64 = 0
     private var idle: [SimulatedThread] = []
     private var running: SimulatedThread?
-    /// Fibers of nodes that crashed while they waited or ran.
+    /// Simulated threads of nodes that crashed while the threads waited or ran.
     public private(set) var abandonedThreads = 0
     private var parked: Set<ObjectIdentifier> = []
 
@@ -43,7 +44,7 @@ public final class SimulatedWorld: @unchecked Sendable {
         order += 1
     }
 
-    /// Lets what was held back happen now, in the order in which it would have.
+    /// Queues deferred events for now, in their original order.
     func release(_ events: [Event]) {
         for var event in events {
             event.time = now
@@ -51,11 +52,11 @@ public final class SimulatedWorld: @unchecked Sendable {
         }
     }
 
-    /// Lets `work` happen after a time.
+    /// Runs `work` after a delay.
     func after(_ delay: UInt64, _ work: @escaping () -> Void) { add(after: delay, on: nil, .call(work)) }
 
-    /// Runs until `isDone`, which is asked after every event.
-    /// - Returns: false when the time is up, or nothing is left to happen.
+    /// Runs until `isDone`, which is called after every event.
+    /// - Returns: false when the time limit is reached or no event is left.
     @discardableResult public func run(atMost limit: UInt64, until isDone: () -> Bool = { false }) -> Bool {
         let end = now &+ limit
         while !isDone() {
@@ -79,7 +80,7 @@ public final class SimulatedWorld: @unchecked Sendable {
         switch event.action {
         case .call(let work): work()
         case .begin(let role, let work):
-            guard let incarnation = event.incarnation else { preconditionFailure("a thread runs on behalf of somebody") }
+            guard let incarnation = event.incarnation else { preconditionFailure("an event that runs on a thread needs a process") }
             let thread = idle.popLast() ?? SimulatedThread()
             give(thread) { thread.begin(incarnation, role, work) }
         case .resume(let thread):
@@ -93,7 +94,7 @@ public final class SimulatedWorld: @unchecked Sendable {
     }
 
     private func give(_ thread: SimulatedThread, _ turn: () -> SimulatedThread.Turn) {
-        precondition(running == nil, "two fibers at once")
+        precondition(running == nil, "two threads at once")
         running = thread
         let outcome = turn()
         running = nil
@@ -104,15 +105,15 @@ public final class SimulatedWorld: @unchecked Sendable {
         }
     }
 
-    // MARK: Called on a fiber
+    // MARK: Called on a simulated thread
 
     /// The thread that runs now.
     var current: SimulatedThread? { running }
 
-    /// Lets the running thread wait until `register` has it resumed.
+    /// Makes the running thread wait until it is resumed through `register`.
     func park(_ register: (_ resume: @escaping @Sendable () -> Void) -> Void) {
         guard let thread = running, let incarnation = thread.incarnation else {
-            preconditionFailure("only background work may wait, and this is no fiber")
+            preconditionFailure("only a simulated background thread may wait")
         }
         precondition(thread.role == .background, "a loop must not wait")
         let once = Once()
@@ -123,7 +124,7 @@ public final class SimulatedWorld: @unchecked Sendable {
         thread.park()
     }
 
-    /// Lets the running thread wait for a time.
+    /// Makes the running thread wait for a time.
     func sleep(_ nanoseconds: UInt64) {
         guard let thread = running, let incarnation = thread.incarnation else { preconditionFailure("only background work may sleep") }
         precondition(thread.role == .background, "a loop must not sleep")
@@ -131,22 +132,22 @@ public final class SimulatedWorld: @unchecked Sendable {
         thread.park()
     }
 
-    /// Ends the running thread for ever, when its node is dead.
+    /// Abandons the running thread if its node is dead.
     func abandonIfDead() {
         guard let thread = running, let incarnation = thread.incarnation, !incarnation.isAlive else { return }
         thread.abandon()
     }
 
-    /// Ends the fibers that wait for work; nothing may run after it.
+    /// Ends the idle threads; nothing may run afterwards.
     public func end() {
         for thread in idle { thread.end() }
         idle = []
         queue = EventQueue()
     }
 
-    /// True the first time.
+    /// Returns true on the first call only.
     private final class Once: @unchecked Sendable {
-        // SAFETY: touched by the world's thread.
+        // SAFETY: accessed by the world's thread only.
         private var isSpent = false
         func isFirst() -> Bool {
             defer { isSpent = true }
