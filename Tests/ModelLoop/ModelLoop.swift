@@ -14,7 +14,7 @@ public final class ModelLoop: EventLoops, Background, TimeSource, @unchecked Sen
     /// What a fiber has when it is made.
     private let makeAttachment: () -> AnyObject?
 
-    public init(seed: UInt64 = 1, stackBytes: Int = 256 << 10, makeAttachment: @escaping () -> AnyObject? = { nil }) {
+    public init(seed: UInt64 = 1, stackBytes: Int = FiberPool.defaultStackBytes, makeAttachment: @escaping () -> AnyObject? = { nil }) {
         random = SeededRandom(seed: seed)
         self.makeAttachment = makeAttachment
         pool = FiberPool(loop: 0, network: self, background: self, time: self, stackBytes: stackBytes, makeAttachment: makeAttachment)

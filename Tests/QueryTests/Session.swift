@@ -46,6 +46,8 @@ final class Session {
     /// For requests on the test's own stack.
     let context: RequestContext
     private let loop: ModelLoop
+    /// The deepest use of a fiber's stack so far.
+    private(set) var deepestStackBytes = 0
     private let wall: Wall
     var options = QueryOptions()
 
@@ -68,7 +70,7 @@ final class Session {
         host = TestHost(replica)
         let identifiers = IdentifierSource(seed: 7, clockSequenceAndNode: 0x0102_0304_0506_0708)
         context = RequestContext(identifiers: identifiers)
-        loop = ModelLoop(seed: seed, stackBytes: 1 << 20) { RequestContext(identifiers: identifiers) }
+        loop = ModelLoop(seed: seed) { RequestContext(identifiers: identifiers) }
         let wall = Wall()
         self.wall = wall
         engine = QueryEngine(
@@ -89,7 +91,13 @@ final class Session {
 
     /// Executes as the node does: first without blocking.
     func execute(_ text: String, _ values: ValueList = ValueList()) throws(ServerError) -> Answer {
-        try execute(try engine.statement(text, keyspace: options.keyspace), values)
+        do {
+            let statement = try loop.run { [self] fiber in
+                defer { deepestStackBytes = max(deepestStackBytes, fiber.deepestStackBytes) }
+                return try engine.statement(text, keyspace: options.keyspace)
+            }
+            return try execute(statement, values)
+        } catch let error as ServerError { throw error } catch { throw ServerError(.serverError, "\(error)") }
     }
 
     func execute(_ statement: PreparedStatement, _ values: ValueList = ValueList()) throws(ServerError) -> Answer {
@@ -97,6 +105,7 @@ final class Session {
         do {
             return try loop.run { [self] fiber in
                 guard let context = fiber.attachment as? RequestContext else { throw ModelLoop.Stuck() }
+                defer { deepestStackBytes = max(deepestStackBytes, fiber.deepestStackBytes) }
                 return try engine.execute(statement, values: values, options: options, context: context)
             }
         } catch let error as ServerError { throw error } catch { throw ServerError(.serverError, "the request never ended: \(error)") }

@@ -64,6 +64,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         self.platform = platform
         self.service = service
         fibers = FiberPool(loop: loop, network: platform.network, background: platform.background, time: platform.time)
+        fibers.keepTrimmed()
     }
 
     /// Monotonic microseconds.

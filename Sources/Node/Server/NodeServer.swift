@@ -171,6 +171,7 @@ public final class NodeServer: Sendable {
         limits.preparedStatementsCacheSize = configuration.preparedStatementsCacheSize
         limits.readTimeout = configuration.readRequestTimeout
         limits.rangeTimeout = configuration.rangeRequestTimeout
+        limits.requestTimeout = configuration.requestTimeout
         limits.maxValueSize = configuration.maxValueSize
         limits.slowQuery = configuration.slowQueryLogTimeout
         return limits

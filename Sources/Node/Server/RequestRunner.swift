@@ -29,6 +29,7 @@ final class RequestRunner: Sendable {
                 RequestContext(identifiers: identifiers, budget: admission)
             }
         }
+        for pool in pools { pool.keepTrimmed() }
     }
 
     /// The fibers for client requests on a loop.

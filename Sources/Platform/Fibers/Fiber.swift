@@ -68,6 +68,9 @@ public final class Fiber: @unchecked Sendable {
     /// Clears the current fiber of this thread, for a simulator that never returns to its stack.
     public static func abandonCurrent() { auspex_fiber_set_current(nil) }
 
+    /// The deepest use of the stack so far, in bytes, rounded up to whole pages.
+    public var deepestStackBytes: Int { stack?.residentBytes ?? 0 }
+
     // MARK: Turns
 
     private func loop() {

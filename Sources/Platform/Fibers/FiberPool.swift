@@ -29,9 +29,17 @@ public final class FiberPool: @unchecked Sendable {
     /// The delay before a yielded fiber resumes: long enough for the loop to check its sockets first.
     private static let pauseNanoseconds: UInt64 = 20_000
 
+    #if DEBUG
+        /// Frames of unoptimized code are several times as large.
+        public static let defaultStackBytes = 1 << 20
+    #else
+        /// The stack of a fiber. Pages that are never touched take no memory.
+        public static let defaultStackBytes = 256 << 10
+    #endif
+
     /// - Parameter makeAttachment: creates the object to keep with a fiber.
     public init(
-        loop: Int, network: any EventLoops, background: any Background, time: any TimeSource, limit: Int = 8192, stackBytes: Int = 256 << 10,
+        loop: Int, network: any EventLoops, background: any Background, time: any TimeSource, limit: Int = 8192, stackBytes: Int = FiberPool.defaultStackBytes,
         makeAttachment: @escaping () -> AnyObject? = { nil }
     ) {
         self.loop = loop
@@ -100,6 +108,14 @@ public final class FiberPool: @unchecked Sendable {
         idle.removeFirst(spare)
         count -= spare
         leastIdle = idle.count
+    }
+
+    /// Calls `trim` every ten seconds from now on, as long as the pool exists.
+    public func keepTrimmed() {
+        network.schedule(loop: loop, nanoseconds: 10_000_000_000) { [weak self] in
+            self?.trim()
+            self?.keepTrimmed()
+        }
     }
 
     // MARK: Fibers that let others go first

@@ -81,6 +81,8 @@ public struct QueryLimits: Sendable {
     public var preparedStatementsCacheSize = 10 << 20
     public var readTimeout = Duration.seconds(5)
     public var rangeTimeout = Duration.seconds(10)
+    /// Of everything but reads, as far as it does not wait for other nodes.
+    public var requestTimeout = Duration.seconds(10)
     /// The largest value, in bytes, that may be written into one column.
     public var maxValueSize = 256 << 20
     /// Requests that take longer are reported to the host; zero: none.

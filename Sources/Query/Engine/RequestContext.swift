@@ -46,19 +46,24 @@ public final class RequestContext {
     public func takeReservation() -> Int { memory.take() }
 
     /// Sets the deadline to `timeout` from now.
-    func limit(to timeout: Duration) { deadline = Deadline(after: timeout) }
+    func limit(to timeout: Duration, isRead: Bool) { deadline = Deadline(after: timeout, isRead: isRead) }
 }
 
 /// The time at which a request gives up.
 struct Deadline {
     /// Monotonic nanoseconds.
     private let at: UInt64
+    private let isRead: Bool
 
-    static let none = Deadline(at: .max)
+    static let none = Deadline(at: .max, isRead: true)
 
-    private init(at: UInt64) { self.at = at }
+    private init(at: UInt64, isRead: Bool) {
+        self.at = at
+        self.isRead = isRead
+    }
 
-    init(after timeout: Duration) {
+    init(after timeout: Duration, isRead: Bool) {
+        self.isRead = isRead
         let (seconds, attoseconds) = timeout.components
         at = RowProjector.monotonicNanoseconds() &+ UInt64(max(0, seconds)) &* 1_000_000_000
             &+ UInt64(max(0, attoseconds) / 1_000_000_000)
@@ -70,6 +75,11 @@ struct Deadline {
     func check() throws(ServerError) {
         Fiber.yieldIfNeeded()
         guard at != .max, RowProjector.monotonicNanoseconds() > at else { return }
+        guard isRead else {
+            throw ServerError(
+                .writeTimeout, "Operation timed out before anything was written.",
+                detail: .writeTimeout(consistency: .one, received: 0, required: 1, writeType: "SIMPLE"))
+        }
         throw ServerError(
             .readTimeout, "Operation timed out - received only 0 responses.",
             detail: .readTimeout(consistency: .one, received: 0, required: 1, dataPresent: false))

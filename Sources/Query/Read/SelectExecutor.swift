@@ -15,7 +15,7 @@ struct SelectExecutor {
     func run(
         _ values: ValueList, _ options: QueryOptions, _ context: RequestContext, text: String, warnings: inout [String]
     ) throws(ServerError) -> ResultRows {
-        context.limit(to: select.isByKey ? limits.readTimeout : limits.rangeTimeout)
+        context.limit(to: select.isByKey ? limits.readTimeout : limits.rangeTimeout, isRead: true)
         // A local scan of a whole table gets a background thread instead of many slices of the loop.
         guard select.point == nil, !select.isByKey, !select.plan.table.isVirtual, !port.isCoordinated else {
             return try run(values, options, context, text, &context.workspace, &warnings)

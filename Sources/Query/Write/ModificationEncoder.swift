@@ -106,9 +106,9 @@ struct ModificationEncoder {
             throw .invalid(
                 "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs.")
         }
-        var yields = DeadlineLoop(.none, every: 64)
+        var deadline = DeadlineLoop(Deadline(after: limits.requestTimeout, isRead: false), every: 64)
         for partition in partitions {
-            try yields.step()
+            try deadline.step()
             let start = space.mutations.count
             space.mutations.beginTable(table.id)
             let empty = space.mutations.count
@@ -127,7 +127,7 @@ struct ModificationEncoder {
                 }
             case .rows, .cells:
                 for range in ranges {
-                    try yields.step()
+                    try deadline.step()
                     space.key.removeAll()
                     space.key.write(partition)
                     space.key.write(range.start)
