@@ -51,34 +51,35 @@ struct Metrics {
 
     private func renderCluster(_ metric: (_ name: String, _ type: String, _ help: String, _ value: Int) -> Void) {
         let cluster = node.cluster
-        let alive = cluster.view?.isAlive ?? []
+        let alive = cluster.views.current?.isAlive ?? []
         metric("members", "gauge", "Members of the cluster.", alive.count)
         metric("members_alive", "gauge", "Members that count as alive here.", alive.count { $0 })
-        metric("metadata_epoch", "gauge", "Version of members and schema.", Int(clamping: cluster.epoch))
+        metric("metadata_epoch", "gauge", "Version of members and schema.", Int(clamping: cluster.metadata.epoch))
         metric(
             "peer_requests_total", "counter", "Requests of other nodes carried out.",
-            cluster.counters.requestsCarriedOut.load(ordering: .relaxed))
+            cluster.policy.counters.requestsCarriedOut.load(ordering: .relaxed))
         metric(
-            "peer_requests_sent_total", "counter", "Requests sent to other nodes.", cluster.counters.requestsSent.load(ordering: .relaxed))
+            "peer_requests_sent_total", "counter", "Requests sent to other nodes.",
+            cluster.policy.counters.requestsSent.load(ordering: .relaxed))
         metric(
             "peer_bytes_sent_total", "counter", "Bytes of requests sent to other nodes.",
-            cluster.counters.bytesSent.load(ordering: .relaxed))
+            cluster.policy.counters.bytesSent.load(ordering: .relaxed))
         metric(
             "peer_requests_stale_total", "counter", "Requests refused because their coordinator went by other members.",
-            cluster.counters.staleRequests.load(ordering: .relaxed))
+            cluster.policy.counters.staleRequests.load(ordering: .relaxed))
         metric(
             "coordinator_steps_begun_anew_total", "counter", "Steps of requests begun again because the members had changed.",
-            cluster.counters.begunAnew.load(ordering: .relaxed))
+            cluster.policy.counters.begunAnew.load(ordering: .relaxed))
         metric(
             "peer_connections_refused_total", "counter", "Connections of other nodes refused.",
-            cluster.counters.connectionsRefused.load(ordering: .relaxed))
+            cluster.policy.counters.connectionsRefused.load(ordering: .relaxed))
         let hints = cluster.hints.store.counters
         metric("hints_kept_total", "counter", "Hints kept for other nodes.", hints.kept)
         metric("hints_replayed_total", "counter", "Hints that have arrived.", hints.replayed)
         metric("hints_refused_total", "counter", "Hints that no limit had room for.", hints.refused)
         metric("hints_bytes", "gauge", "Bytes of hints that wait.", cluster.hints.store.storedBytes)
         let batches = cluster.batches
-        metric("batchlog_stored_total", "counter", "Logged batches kept for their coordinators.", batches.log.stored)
+        metric("batchlog_stored_total", "counter", "Logged batches kept for their coordinators.", batches.batchLog.stored)
         metric("batchlog_replayed_total", "counter", "Logged batches applied from the batchlog.", batches.replayed.load(ordering: .relaxed))
         metric("batchlog_expired_total", "counter", "Logged batches too old to be applied.", batches.expired.load(ordering: .relaxed))
         metric("batchlog_pending", "gauge", "Logged batches the last look could not apply.", batches.pending.load(ordering: .relaxed))

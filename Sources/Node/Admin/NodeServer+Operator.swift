@@ -16,12 +16,12 @@ extension NodeServer {
 
     /// Gives this node's data to the others, leaves the cluster and drains.
     public func leaveCluster() throws {
-        try cluster.decommission()
+        try cluster.leaving.decommission()
         drain()
     }
 
     /// Has the others take over what a dead member owned.
-    public func removeMember(_ id: UUID) throws { try cluster.remove(id) }
+    public func removeMember(_ id: UUID) throws { try cluster.leaving.remove(id) }
 
     /// Makes the replicas of everything equal.
     /// - Parameter isPreview: only looks whether they are.
@@ -31,7 +31,7 @@ extension NodeServer {
         request.isPreview = isPreview
         request.isFresh = true
         var outcome = RepairOutcome()
-        for (keyspace, report) in try cluster.repair(request) {
+        for (keyspace, report) in try cluster.repair.run(request) {
             outcome.isComplete = outcome.isComplete && (isPreview ? report.failed == 0 : report.isComplete)
             outcome.differing += report.differing
             outcome.rowsSent += report.sent.rows
@@ -49,7 +49,7 @@ extension NodeServer {
 
     /// Members that this node does not hold for alive.
     public var deadMembers: [UUID] {
-        (cluster.metadata.current?.members ?? []).map(\.node.id).filter { $0 != hostID && !cluster.isAlive($0) }
+        (cluster.metadata.current?.members ?? []).map(\.node.id).filter { $0 != hostID && !cluster.liveness.isAlive($0) }
     }
 
     /// The version of the members and the schema that this node knows.

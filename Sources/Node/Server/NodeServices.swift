@@ -24,6 +24,7 @@ final class NodeServices: Sendable {
     let runner: RequestRunner
     let events: EventHub
     let cluster: ClusterService
+    private let acknowledgement: LogAcknowledgement
     private let serving = Atomic<Bool>(false)
     let counters = NodeCounters()
     /// Connections with their numbers, in the order they were accepted.
@@ -33,9 +34,10 @@ final class NodeServices: Sendable {
 
     init(
         configuration: NodeConfiguration, time: any TimeSource, storage: StorageEngine, runner: RequestRunner, events: EventHub,
-        cluster: ClusterService
+        cluster: ClusterService, acknowledgement: LogAcknowledgement
     ) {
         self.cluster = cluster
+        self.acknowledgement = acknowledgement
         self.configuration = configuration
         self.time = time
         self.storage = storage
@@ -45,13 +47,13 @@ final class NodeServices: Sendable {
     }
 
     /// What a request reads and writes through; nil when this node is alone. On the loop.
-    @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? { cluster.port(options, loop: loop) }
+    @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? { cluster.ports.port(options, loop: loop) }
 
     /// Hands the log to the kernel for a request that has written here and then waited: the end of the tick in which it wrote may have failed to.
     /// - Throws: what the client is told when the log takes no writes.
     @inline(__always) func makeSafe(_ context: RequestContext, _ options: Query.QueryOptions) throws(ServerError) {
         guard context.hasWritten, let fiber = Fiber.current, fiber.hasWaited, options.port == nil else { return }
-        if let failure = cluster.acknowledgement.flush() { throw RequestRunner.notLogged(failure) }
+        if let failure = acknowledgement.flush() { throw RequestRunner.notLogged(failure) }
     }
 
     /// Whether the node has its place in the cluster: before that, clients' connections are closed.
@@ -60,7 +62,7 @@ final class NodeServices: Sendable {
     func beginServing() { serving.store(true, ordering: .releasing) }
 
     /// Whether the node is about to end: new requests are refused.
-    var isDraining: Bool { draining.load(ordering: .relaxed) || cluster.hasLeft }
+    var isDraining: Bool { draining.load(ordering: .relaxed) || cluster.local.hasLeft }
 
     func beginDraining() { draining.store(true, ordering: .sequentiallyConsistent) }
 
@@ -78,7 +80,7 @@ final class NodeServices: Sendable {
     func encryptionFailed(_ connection: any Connection, _ why: String) {
         counters.encryptionFailures.add(1, ordering: .relaxed)
         let machine = connection.peer.lastIndex(of: ":").map { String(connection.peer[..<$0]) } ?? connection.peer
-        cluster.tell("client at \(machine): \(why)")
+        cluster.log.report("client at \(machine): \(why)")
     }
 
     /// What a client is told whose bytes are plain.

@@ -62,7 +62,9 @@ final class MetadataStore: Sendable {
             if system.exists(firstPath) { return }
             let data = directory + "/data"
             let tables: [String]
-            do { tables = system.exists(data) ? try system.list(data).filter { $0 != "system" } : [] } catch { throw .file(error) }
+            do { tables = system.exists(data) ? try system.list(data).filter { $0 != "system" } : [] } catch {
+                throw .file(error)
+            }
             if let name = tables.first {
                 throw .schema(
                     "\(path) is missing, though there are tables in \(data)/\(name); restore it from a copy that names all of them: "
@@ -153,7 +155,9 @@ final class MetadataStore: Sendable {
 
     /// Makes a change where this node alone decides.
     /// - Returns: false when others vote as well; nothing was done.
-    func changeAlone(_ voter: UUID, _ step: (ClusterMetadata) throws(ServerError) -> ClusterMetadata?) throws(ServerError) -> Bool {
+    func changeAlone(_ voter: UUID, _ step: (ClusterMetadata) throws(ServerError) -> ClusterMetadata?)
+        throws(ServerError) -> Bool
+    {
         let outcome: Result<Bool, ServerError> = held.withLock { held in
             guard var acceptor = held, acceptor.current.voters == [voter] else { return .success(false) }
             do throws(ServerError) {
@@ -177,6 +181,8 @@ final class MetadataStore: Sendable {
         guard let held else { return }
         do throws(FileError) {
             if try system.readAll(path) != held.encode() { try write(held) }
-        } catch { log.error("\(path) may hold a change that was refused; change the schema again to write it: \(error)") }
+        } catch {
+            log.error("\(path) may hold a change that was refused; change the schema again to write it: \(error)")
+        }
     }
 }

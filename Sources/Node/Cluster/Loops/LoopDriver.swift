@@ -27,10 +27,10 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     let coordinator: Coordinator
     private let platform: DriverPlatform
     private let service: ReplicaService
-    /// Set before anything begins.
-    unowned var cluster: (any DriverCluster)?
+    /// Set by `ClusterService` before anything begins.
+    weak var parts: DriverParts?
     private(set) lazy var links = PeerLinks(
-        loop: loop, network: platform.network, time: platform.time, cluster: cluster, byteLimit: platform.byteLimit
+        loop: loop, network: platform.network, time: platform.time, policy: platform.policy, byteLimit: platform.byteLimit
     ) { [unowned self] id, reply in answered(id, reply) }
     /// The cluster as requests see it that begin now; nil before the node belongs to one.
     var view: ClusterView? {
@@ -130,7 +130,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             case .failure(let error):
                 guard let refusal = started.refusal, mayBeginAgain(started, refusal) else { throw error }
                 try waitForNews(started, refusal, for: request, otherwise: error)
-                cluster?.counters.begunAnew.add(1, ordering: .relaxed)
+                platform.policy.counters.begunAnew.add(1, ordering: .relaxed)
                 begin(started, for: request)
             }
         }
@@ -160,7 +160,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     /// Returns when the hints, which are all there is of a write, are on the disk.
     private func syncHints() throws(ServerError) {
         var failure: String?
-        Fiber.blocking(.sync) { failure = cluster?.syncHints() }
+        Fiber.blocking(.sync) { failure = parts?.hints.write() }
         if let failure { throw LoopDriver.notHinted(failure) }
     }
 
@@ -215,7 +215,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         if wanted == coordinator.local {
             executeHere(request, id: id)
         } else {
-            links.send(request, to: endpoint, wanted: wanted, id: id, timeout: timeout, epoch: epoch ?? cluster?.epoch ?? 0)
+            links.send(request, to: endpoint, wanted: wanted, id: id, timeout: timeout, epoch: epoch ?? platform.metadata.epoch)
         }
         guard asks[id] != nil else { return }
         platform.network.schedule(loop: loop, nanoseconds: UInt64(timeout) * 1000) { [self] in
@@ -263,19 +263,19 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         switch effect {
         case .send(let request, let node, let id, let timeout, let epoch):
             if node == coordinator.local {
-                if let epoch, let cluster, epoch < cluster.ringEpoch {
+                if let epoch, epoch < platform.metadata.ringEpoch {
                     return answered(id, .failed(.ringChanged, "the members have changed since the request began"))
                 }
                 return executeHere(request, id: id)
             }
-            guard let endpoint = endpoints[node] ?? cluster?.endpoint(of: node) else {
+            guard let endpoint = endpoints[node] ?? platform.metadata.endpoint(of: node) else {
                 return answered(id, .failed(.connectionLost, "\(node) is no longer a member"))
             }
-            links.send(request, to: endpoint, of: node, id: id, timeout: timeout, epoch: epoch ?? cluster?.epoch ?? 0)
+            links.send(request, to: endpoint, of: node, id: id, timeout: timeout, epoch: epoch ?? platform.metadata.epoch)
         case .hint(let node, let mutations, let writtenAt, let operation):
-            let isKept = cluster?.keepHint(for: node, mutations, writtenAt: writtenAt) ?? false
+            let isKept = parts?.hints.keep(for: node, mutations, writtenAt: writtenAt) ?? false
             if !isKept && (operation == beginning || waiting[operation] != nil) { lackingHints.insert(operation) }
-        case .latencies(let latencies): cluster?.answered(latencies)
+        case .latencies(let latencies): parts?.views.record(latencies)
         case .finished(let operation, var result, let refusal):
             if !lackingHints.isEmpty, lackingHints.remove(operation) != nil, case .success(.hinted) = result {
                 result = .failure(LoopDriver.notHinted("hints are limited, or the node has been down for longer than max_hint_window"))
@@ -302,7 +302,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             asks.removeValue(forKey: id)?(reply)
             return
         }
-        if case .failed(let reason, _) = reply, reason == .ringChanged || reason == .unknownTable { cluster?.isBehind() }
+        if case .failed(let reason, _) = reply, reason == .ringChanged || reason == .unknownTable { parts?.fetcher.membersAreNewer() }
         coordinator.receive(reply, id: id, now: now)
         pump()
     }
@@ -311,9 +311,15 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     ///
     /// - Parameter done: called on the loop when what the reply rests on is safe, perhaps before this returns.
     func execute(_ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
-        if case .metadata(let question) = request, let cluster { return cluster.answer(question, loop: loop, done) }
-        if case .keepHint(let node, let mutations) = request, let cluster { return cluster.keep(mutations, for: node, loop: loop, done) }
-        if case .stream(let request) = request, case .pull = request, let cluster { return cluster.pull(request, loop: loop, done) }
+        switch request {
+        case .metadata(let question):
+            if let parts { return parts.answers.answer(question, loop: loop, done) }
+        case .keepHint(let node, let mutations):
+            if let parts { return parts.hints.keep(mutations, for: node, loop: loop, done) }
+        case .stream(let request):
+            if case .pull = request, let parts { return parts.files.pull(request, loop: loop, done) }
+        default: break
+        }
         switch request {
         case .tree, .stream:
             // These may take minutes.
@@ -382,42 +388,10 @@ struct DriverPlatform: Sendable {
     let background: any Background
     let time: any TimeSource
     let acknowledgement: LogAcknowledgement
+    let metadata: MetadataStore
+    let policy: PeerPolicy
     /// Of the transactions of all loops.
     let turns = PartitionTurns()
     /// Of requests without an answer, a connection.
     let byteLimit: Int
-}
-
-/// What a driver wants of its node.
-protocol DriverCluster: AnyObject, Sendable {
-    var counters: ClusterCounters { get }
-    /// What this node says of itself when it connects.
-    var hello: PeerHello { get }
-    func compresses(_ endpoint: Endpoint) -> Bool
-    /// How a connection to a node is encrypted.
-    func encryption(_ endpoint: Endpoint) -> Encryption
-    /// The node there does not want this one, or cannot be spoken to.
-    func wasRefused(by endpoint: Endpoint, _ why: PeerError)
-    /// The version of the metadata that this node knows.
-    var epoch: UInt64 { get }
-    /// Whoever knows only versions below this one goes by other members.
-    var ringEpoch: UInt64 { get }
-    func endpoint(of node: UUID) -> Endpoint?
-    /// Keeps mutations for a node that missed them.
-    /// - Parameter writtenAt: seconds since 1970; nil: now.
-    /// - Returns: false when a limit stands against it.
-    func keepHint(for node: UUID, _ mutations: [UInt8], writtenAt: UInt32?) -> Bool
-    /// Waits until what is kept is on the disk.
-    /// - Returns: why it is not.
-    func syncHints() -> String?
-    /// Keeps mutations for a node that is down, for a coordinator that counts on it; `done` is called on the loop when they are on the disk.
-    func keep(_ mutations: [UInt8], for node: UUID, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
-    /// Nodes answered reads of a loop so fast.
-    func answered(_ latencies: [ReadLatency])
-    /// Others know newer members.
-    func isBehind()
-    /// Fetches a file from another node; `done` is called on the loop.
-    func pull(_ request: StreamRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
-    /// Answers a question about the metadata; `done` is called on the loop.
-    func answer(_ question: MetadataRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
 }
