@@ -8,17 +8,21 @@ import Replica
 import Storage
 import Synchronization
 
-/// Applies the logged batches that this node keeps and whose coordinators have not had them removed.
+/// Applies the logged batches kept on this node that their coordinators have not removed.
 ///
-/// 1. At the start and every `period` it looks for batches older than `minimumAge`: their coordinators have given up or died by then.
-/// 2. Each goes to all its replicas through the coordinator of loop 0 (`ReplayOperation`), some at a time, at most `bytesPerSecond`.
-/// 3. It is removed when that succeeded and the hints that were made for it are on the disk. One that could not be applied is left for the next look.
-/// 4. One that is older than its tables keep deletions is removed without being applied: it could bring deleted rows back.
+/// 1. At the start and every `period` it reads the batches older than `minimumAge`: their coordinators have given up or
+///    died by then.
+/// 2. The coordinator of loop 0 writes each batch to all its replicas (`ReplayOperation`), a page of batches at a time, at
+///    most `bytesPerSecond`.
+/// 3. A batch is removed when that succeeded and the hints written for it are on the disk. One that could not be applied
+///    is tried again at the next pass.
+/// 4. A batch older than `gc_grace_seconds` of its tables is removed without being applied: it could bring deleted rows
+///    back.
 ///
 /// **Thread safety**: all methods, from any thread.
 final class BatchReplay: Sendable {
     let batchLog: BatchLog
-    /// Microseconds.
+    /// Microseconds; a coordinator takes at most this long.
     private let minimumAge: Int64
     private let views: ClusterViews
     private let hints: HintHandoff
@@ -30,10 +34,10 @@ final class BatchReplay: Sendable {
     private let time: any TimeSource
     private let log: OperatorLog
     private let stop: StopSignal
-    private let isLooking = Atomic<Bool>(false)
+    private let isPassing = Atomic<Bool>(false)
     let replayed = Atomic<Int>(0)
     let expired = Atomic<Int>(0)
-    /// Batches the last look left.
+    /// Batches that the last pass left.
     let pending = Atomic<Int>(0)
 
     /// In nanoseconds.
@@ -64,11 +68,11 @@ final class BatchReplay: Sendable {
         self.stop = stop
     }
 
-    /// Begins to look, now and then.
+    /// Begins passes over the log: one now, the next `period` after each.
     func start() {
         background.run(.control) { [weak self] in
             guard let self, !self.stop.isSet else { return }
-            self.lookNow(before: self.time.wallMicroseconds() - self.minimumAge)
+            self.makePass(before: self.time.wallMicroseconds() - self.minimumAge)
             self.network.schedule(loop: 0, nanoseconds: BatchReplay.period) { [weak self] in
                 guard let self, !self.stop.isSet else { return }
                 self.start()
@@ -76,16 +80,17 @@ final class BatchReplay: Sendable {
         }
     }
 
-    /// Applies what is kept, whatever its age, and gives what cannot be applied to others: this node leaves. On a background thread.
+    /// Applies all batches, whatever their age, and gives those that cannot be applied to other nodes, because this node
+    /// leaves; on a background thread.
     ///
-    /// Nobody asks a node that leaves to keep a batch.
+    /// No coordinator asks a leaving node to keep a batch.
     func handOver() throws(ServerError) {
         for attempt in 0..<10 {
             if attempt > 0 { background.sleep(nanoseconds: 1_000_000_000) }
-            if lookNow(before: .max) == 0 { return }
+            if makePass(before: .max) == 0 { return }
         }
         waitForTurn()
-        defer { isLooking.store(false, ordering: .releasing) }
+        defer { isPassing.store(false, ordering: .releasing) }
         do throws(ReplicaError) {
             try batchLog.look(before: .max, pageBytes: BatchReplay.pageBytes, pageCount: BatchReplay.pageCount) {
                 page throws(ReplicaError) in
@@ -118,14 +123,14 @@ final class BatchReplay: Sendable {
     }
 
     private func waitForTurn() {
-        while isLooking.exchange(true, ordering: .acquiring) { background.sleep(nanoseconds: 10_000_000) }
+        while isPassing.exchange(true, ordering: .acquiring) { background.sleep(nanoseconds: 10_000_000) }
     }
 
-    /// Applies what was created before `limit`.
-    /// - Returns: batches that are left.
-    @discardableResult private func lookNow(before limit: Int64) -> Int {
+    /// Applies the batches created before `limit`.
+    /// - Returns: the number of batches left.
+    @discardableResult private func makePass(before limit: Int64) -> Int {
         waitForTurn()
-        defer { isLooking.store(false, ordering: .releasing) }
+        defer { isPassing.store(false, ordering: .releasing) }
         var left = 0
         do throws(ReplicaError) {
             try batchLog.look(before: limit, pageBytes: BatchReplay.pageBytes, pageCount: BatchReplay.pageCount) {
@@ -148,7 +153,7 @@ final class BatchReplay: Sendable {
         return left
     }
 
-    /// - Returns: batches of the page that are left.
+    /// - Returns: the number of batches of the page that are left.
     private func replay(_ page: [LoggedBatch]) throws(ReplicaError) -> Int {
         let now = time.wallMicroseconds()
         var current: [LoggedBatch] = []
@@ -164,14 +169,14 @@ final class BatchReplay: Sendable {
         }
         let applied = apply(current)
         if applied.isEmpty { return current.count }
-        // Without its hints on the disk the stored batch is all that a replica will get it from.
+        // Until its hints are on the disk, the stored batch is the only copy for replicas that are down.
         if hints.store.bufferedBytes > 0 { hints.write() }
         for index in applied { try batchLog.remove(current[index].key) }
         replayed.add(applied.count, ordering: .relaxed)
         return current.count - applied.count
     }
 
-    /// - Returns: places of those that were applied.
+    /// - Returns: the indices of the batches that were applied, in the order in which they were.
     private func apply(_ batches: [LoggedBatch]) -> [Int] {
         guard !batches.isEmpty, let view = views.current else { return [] }
         let outcomes = Gathering<(index: Int, isApplied: Bool)>(count: batches.count)

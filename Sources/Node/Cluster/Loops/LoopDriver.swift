@@ -6,18 +6,20 @@ import Platform
 import Primitives
 import Replica
 
-/// Connects the coordinator of one loop with its surroundings: sends requests to other nodes, executes those for this node, and tells the time.
+/// Drives the coordinator of one loop: sends its requests to other nodes, executes those for this node, and advances its
+/// time.
 ///
-/// 1. A request of a client starts a step (`start`), which begins an operation of the coordinator, and waits on its fiber (`finish`).
-/// 2. The coordinator's effects are performed after every event. What it asks of this node runs on a fiber of its own.
-/// 3. When an operation has its result, the fiber that waits for it is resumed, or its callback called.
+/// 1. A client's request starts a step (`start`), which begins an operation of the coordinator, and waits for it on the
+///    request's fiber (`finish`).
+/// 2. The coordinator's effects are performed after every event. Requests to this node run on fibers of their own.
+/// 3. When an operation has its result, the fiber that waits for it is resumed, or its callback is called.
 ///
 /// **Thread safety**: its loop only.
 /// SAFETY: `@unchecked Sendable` for that reason.
 final class LoopDriver: StepRunner, @unchecked Sendable {
     typealias Completion = @Sendable (Result<Outcome, ServerError>) -> Void
 
-    /// Who waits for the result of an operation.
+    /// What waits for the result of an operation.
     private enum Waiting {
         case step(StartedStep)
         case call(Completion)
@@ -32,30 +34,30 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     private(set) lazy var links = PeerLinks(
         loop: loop, network: platform.network, time: platform.time, policy: platform.policy, byteLimit: platform.byteLimit
     ) { [unowned self] id, reply in answered(id, reply) }
-    /// The cluster as requests see it that begin now; nil before the node belongs to one.
+    /// The cluster as new requests see it; nil before the node belongs to one.
     var view: ClusterView? {
         didSet {
             guard let view, view.epoch != oldValue?.epoch else { return }
             endpoints = Dictionary(view.ring.nodes.map { ($0.id, $0.endpoint) }, uniquingKeysWith: { first, _ in first })
         }
     }
-    /// Of the members of the view.
+    /// Addresses of the members of the view.
     private var endpoints: [UUID: Endpoint] = [:]
     private var waiting: [UInt64: Waiting] = [:]
-    /// Requests of this node's own, which no operation of the coordinator asks.
+    /// Callbacks of requests sent by `ask`, by request id; the ids begin where those of the coordinator never get.
     private var asks: [UInt64: (PeerReply) -> Void] = [:]
     private var nextAsk: UInt64 = 1 << 62
     private var isPumping = false
-    /// Spare capacity for the next effects.
+    /// An empty array whose capacity is reused for the next effects.
     private var spareEffects: [Coordinator.Effect] = []
-    /// Operations of which a hint was not kept.
+    /// Operations one of whose hints was not kept.
     private var lackingHints: Set<UInt64> = []
-    /// Results whose takers may begin new operations: delivered when all effects have been performed.
+    /// Results to deliver when all effects have been performed: whoever gets one may begin new operations.
     private var finished: [(Waiting, Result<Outcome, ServerError>)] = []
     private var timerAt = Int64.max
-    /// The operation of a step that begins now.
+    /// The operation of the step that `begin` begins now; 0 otherwise.
     private var beginning: UInt64 = 0
-    /// Runs what other nodes and this one ask of this node's replica.
+    /// Fibers for the requests of other nodes, and of this one, to this node's replica.
     let fibers: FiberPool
 
     init(loop: Int, coordinator: Coordinator, platform: DriverPlatform, service: ReplicaService) {
@@ -87,10 +89,10 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             beginning = id
             performEffects()
             beginning = 0
-            // The request is being executed: others must not go on inside it.
+            // This runs inside a request: resuming other fibers here would run them inside it too.
             if !finished.isEmpty { platform.network.onLoop(loop) { [self] in deliverResults() } }
         } catch {
-            // The one reason is a table that the view lacks.
+            // The only reason is a table that the view does not have.
             started.refusal = .unknownTable
             started.result = .failure(error)
         }
@@ -140,7 +142,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         guard let fiber = Fiber.current else { preconditionFailure("a transaction runs outside a fiber") }
         var taken: PartitionTurn?
         let limit = UInt64(coordinator.limits.casContentionTimeout) * 500
-        // The first of turn and timer resumes the fiber.
+        // The fiber is resumed by its turn or by the timer, whichever comes first.
         fiber.wait { resume in
             let (turn, isFirst) = platform.turns.take(key, resume)
             taken = turn
@@ -155,9 +157,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         platform.background.sleep(nanoseconds: 1 + coordinator.randomNumber(below: most))
     }
 
-    // MARK: Steps that replicas refused
+    // MARK: Hints, and steps that replicas refused
 
-    /// Returns when the hints, which are all there is of a write, are on the disk.
+    /// Returns when the hints, which are the only copy of a write, are on the disk.
     private func syncHints() throws(ServerError) {
         var failure: String?
         Fiber.blocking(.sync) { failure = parts?.hints.write() }
@@ -172,28 +174,29 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     private func mayBeginAgain(_ started: StartedStep, _ refusal: Coordinator.Refusal) -> Bool {
         guard started.step.mayBeginAgain, now - started.began < coordinator.limits.writeTimeout else { return false }
-        // Of a table that this node does not have either there is nothing to wait for.
+        // When this node does not have the table either, waiting does not help.
         return refusal == .newerMembers || started.step.tables.allSatisfy { service.replica.hasTable($0) }
     }
 
-    /// Waits until this node knows newer members too; or a while, in which nodes learn of a new table.
+    /// Waits until this node knows newer members; after a refusal because of an unknown table, waits once, so that the
+    /// other node can learn of the table.
     private func waitForNews(
         _ started: StartedStep, _ refusal: Coordinator.Refusal, for request: CoordinatedRequest, otherwise error: ServerError
     ) throws(ServerError) {
         repeat {
-            // A table's news takes a round of gossip: look less often.
+            // A node learns of a new table by a round of gossip, which takes longer.
             platform.background.sleep(nanoseconds: refusal == .unknownTable ? LoopDriver.pause * 5 : LoopDriver.pause)
             guard mayBeginAgain(started, refusal) else { throw error }
         } while refusal == .newerMembers && (view?.epoch ?? 0) <= request.cluster.epoch
         if let view { request.cluster = view }
     }
 
-    /// Nanoseconds between looks at whether newer members are known.
+    /// Nanoseconds between two checks for newer members.
     private static let pause: UInt64 = 5_000_000
 
-    // MARK: Operations of the node's own
+    // MARK: Operations for the node itself
 
-    /// Begins an operation; `done` gets its result.
+    /// Begins an operation; `done` is called with its result.
     func run(_ begin: (Coordinator) throws(ServerError) -> UInt64, _ done: @escaping Completion) {
         do throws(ServerError) {
             waiting[try begin(coordinator)] = .call(done)
@@ -201,10 +204,13 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         } catch { done(.failure(error)) }
     }
 
-    // MARK: Requests of the node's own
+    // MARK: Requests for the node itself
 
-    /// Asks a node, once; `done` gets its answer, or `.failed` when there is none in time.
-    /// - Parameter epoch: the version of the metadata by which it was chosen; nil when it does not matter.
+    /// Sends a request to a node; `done` is called once, with its answer, or with `.failed` when there is none in time.
+    /// - Parameters:
+    ///   - wanted: the host id of the node that must be there; nil: whichever is.
+    ///   - timeout: microseconds.
+    ///   - epoch: the version of the metadata by which the node was chosen; nil: the newest known.
     func ask(
         _ request: PeerRequest, at endpoint: Endpoint, wanted: UUID?, timeout: Int64, epoch: UInt64? = nil,
         _ done: @escaping (PeerReply) -> Void
@@ -225,7 +231,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     // MARK: Effects
 
-    /// Performs effects until there are none, then delivers results; not while a request is being executed.
+    /// Performs effects until there are none, then delivers results; does nothing inside itself.
     private func pump() {
         if isPumping { return }
         performEffects()
@@ -292,7 +298,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         }
     }
 
-    /// Executes a request of this node to itself.
+    /// Executes a request that this node sent to itself.
     private func executeHere(_ request: PeerRequest, id: UInt64) {
         execute(request) { [self] reply in answered(id, reply) }
     }
@@ -307,9 +313,10 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         pump()
     }
 
-    /// Has this node's replica execute a request, for this node or another; on the loop.
+    /// Executes a request of this node or another on this node's replica; on the loop.
     ///
-    /// - Parameter done: called on the loop when what the reply rests on is safe, perhaps before this returns.
+    /// - Parameter done: called once, on the loop, when what the reply acknowledges is as safe as the commit log's mode
+    ///   promises; perhaps before this returns.
     func execute(_ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
         switch request {
         case .metadata(let question):
@@ -335,14 +342,15 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     private func finish(_ result: ReplicaService.Result, _ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
         if let counted = result.counted, let view {
-            // Others must not hold a shard that this node may forget: it would count on from what it had before, and one of the two be lost.
+            // The other replicas get this node's shard of the counter only when it is safe here. If this node forgot it
+            // and counted on from an older value, one of the two increments would be lost.
             return platform.network.whenSafe(loop: loop, platform.acknowledgement) { [self] failure in
                 if let failure { return done(.failed(.storage, "the commit log failed: \(failure)")) }
                 replicate(counted, view, done)
             }
         }
         switch request {
-        // A removal that is lost with the power only has the batch applied again.
+        // If a power failure undoes the removal of a batch, the batch is applied again, which is harmless.
         case .read, .digest, .gossip, .metadata, .tree, .removeBatch, .stream, .keepHint: return done(result.reply)
         case .write, .hint, .repair, .count, .prepare, .propose, .commit, .storeBatch: break
         }
@@ -353,7 +361,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         }
     }
 
-    /// Brings what this node has added to a counter to the other replicas.
+    /// Writes this node's shard of a counter to the other replicas.
     private func replicate(
         _ counted: (mutations: [UInt8], consistency: Consistency), _ view: ClusterView, _ done: @escaping @Sendable (PeerReply) -> Void
     ) {
@@ -382,7 +390,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     }
 }
 
-/// What the drivers of all loops share of the platform.
+/// What the drivers of all loops share.
 struct DriverPlatform: Sendable {
     let network: any Network
     let background: any Background
@@ -390,8 +398,8 @@ struct DriverPlatform: Sendable {
     let acknowledgement: LogAcknowledgement
     let metadata: MetadataStore
     let policy: PeerPolicy
-    /// Of the transactions of all loops.
+    /// The queues of the transactions of all loops, one for each partition.
     let turns = PartitionTurns()
-    /// Of requests without an answer, a connection.
+    /// The most bytes of unanswered requests on one connection.
     let byteLimit: Int
 }
