@@ -102,7 +102,7 @@ final class GossipDriver: Sendable {
         if stop.isSet { return }
         let message: GossipMessage
         do throws(GossipError) { message = try GossipMessage(decoding: bytes) } catch {
-            return log.report("gossip of \(sender) does not parse: \(error)")
+            return log.report("a gossip message of \(sender) does not parse: \(error)")
         }
         let now = { [time] in time.monotonicMicroseconds() }
         let answers = shadow.withLock { $0?.receive(message, from: sender, now: now()) }

@@ -71,10 +71,10 @@ final class GossipEvents: Sendable {
             raiseGeneration(above: generation)
             return false
         case .addressChanged(let id, let from, let to):
-            log.info("\(id) is reached at \(to) now, not at \(from)")
+            log.info("the address of node \(id) has changed from \(from) to \(to)")
             return true
         case .pausedLocally(let microseconds):
-            log.report("this process did not run for \(microseconds / 1000) ms; nobody is judged for a while")
+            log.report("this process did not run for \(microseconds / 1000) ms; no node is marked down for a while")
             return false
         case .joined, .nodeRestarted, .left, .removed: return true
         }
@@ -112,7 +112,7 @@ final class GossipEvents: Sendable {
             do {
                 let next = try generations.next(above: generation)
                 liveness.gossiper.withLock { $0?.raiseGeneration(to: next) }
-            } catch { log.report("a greater generation cannot be kept: \(error)", level: .error) }
+            } catch { log.report("a greater gossip generation cannot be saved: \(error)", level: .error) }
         }
     }
 
@@ -121,7 +121,7 @@ final class GossipEvents: Sendable {
         case .convicted(let why): why.description
         case .shutdown: "it was stopped"
         case .gone: "it has left"
-        case .refused: "its identity is another's"
+        case .refused: "another node has its identity"
         }
     }
 

@@ -110,7 +110,7 @@ final class BatchReplay: Sendable {
     private func give(_ batch: LoggedBatch) throws(ReplicaError) {
         guard let view = views.current else { return }
         var random = SeededRandom(seed: batch.key.id.low)
-        var last = "no other node lives"
+        var last = "no other node is alive"
         for node in view.chooseLogNodes(random: &random) {
             let other = view.ring.nodes[node]
             switch peers.ask(.storeBatch(batch), at: other.endpoint, wanted: other.id, timeout: 10_000_000) {
@@ -163,7 +163,7 @@ final class BatchReplay: Sendable {
                 current.append(batch)
                 continue
             }
-            log.report("a logged batch is older than gc_grace_seconds of its tables (\(grace) s) and is not applied")
+            log.report("discarding a logged batch older than gc_grace_seconds of its tables (\(grace) s)")
             expired.add(1, ordering: .relaxed)
             try batchLog.remove(batch.key)
         }

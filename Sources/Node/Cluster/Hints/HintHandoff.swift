@@ -147,7 +147,7 @@ final class HintHandoff: @unchecked Sendable {
             if isKept && downSince == nil { sendInASecond(to: node) }
             return isKept
         } catch {
-            log.report("hints are not kept: \(error)")
+            log.report("hints cannot be kept: \(error)")
             return false
         }
     }
@@ -158,7 +158,7 @@ final class HintHandoff: @unchecked Sendable {
         _ mutations: [UInt8], for node: UUID, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void
     ) {
         guard metadata.current?.member(node) != nil else {
-            return done(.failed(.unknown, "\(node) is no member that is known here"))
+            return done(.failed(.unknown, "this node knows no member \(node)"))
         }
         guard keep(for: node, mutations, writtenAt: nil) else {
             return done(
@@ -247,7 +247,9 @@ final class HintHandoff: @unchecked Sendable {
             if store.targets().contains(where: { $0.id == node }) { return sendSoon(to: node) }
             guard metadata.endpoint(of: node) == nil else { return }
             background.run(.sync) { [self] in
-                do { try store.remove(node) } catch { log.report("hints of a node that has left remain: \(error)") }
+                do { try store.remove(node) } catch {
+                    log.report("hints for a node that has left cannot be removed: \(error)")
+                }
             }
         }
     }

@@ -85,13 +85,13 @@ final class Joining: Sendable {
             let endpoint = local.endpoint
             do throws(ServerError) { try ring.make(.move(local.hostID, endpoint, nativePort: nativePort)) } catch {
                 // Until a majority is alive, the others reach this node at the address that gossip tells them.
-                log.report("the new address \(endpoint) is not in the members' list yet: \(error.message)")
+                log.report("the new address \(endpoint) is not in the list of members yet: \(error.message)")
             }
         }
         switch own.node.state {
         case .joining, .replacing: try finish()
         case .leaving:
-            log.report("this node was leaving when it was stopped; run auspex admin decommission again, or it stays")
+            log.report("this node stopped while it was leaving; run auspex admin decommission again to finish")
         case .normal, .left, .moving: break
         }
         if let metadata = metadata.current { systemPeers.update(metadata, queries.schema) }
@@ -166,7 +166,7 @@ final class Joining: Sendable {
     private func found() throws(NodeError) -> ClusterMetadata.Member {
         let founded = try ClusterMetadata.founding(configuration, hostID: local.hostID, seed: seed)
         do { try metadata.begin(founded) } catch {
-            throw .identity("the cluster's metadata cannot be kept: \(error)")
+            throw .identity("the cluster's metadata cannot be written: \(error)")
         }
         guard let own = metadata.current?.member(local.hostID) else {
             throw .identity("this node is not in the cluster it founded")
@@ -190,10 +190,10 @@ final class Joining: Sendable {
             switch reply {
             case .metadata(.current(_, let value)):
                 guard let entered = ClusterMetadata.readable(value), entered.member(local.hostID) != nil else {
-                    throw .identity("\(contact) let this node in and does not know it")
+                    throw .identity("\(contact) let this node in but does not list it as a member")
                 }
                 do { try metadata.begin(entered) } catch {
-                    throw .identity("the cluster's metadata cannot be kept: \(error)")
+                    throw .identity("the cluster's metadata cannot be written: \(error)")
                 }
                 return
             case .failed(let reason, let text):

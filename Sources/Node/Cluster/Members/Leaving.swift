@@ -43,7 +43,7 @@ final class Leaving: Sendable {
             try batches.handOver()
         } catch {
             do throws(ServerError) { try ring.make(.abort(local.hostID)) } catch {
-                log.report("leaving could not be given up: \(error.message)")
+                log.report("a failed decommission cannot be undone: \(error.message)")
             }
             gossip.announce(.normal)
             throw error

@@ -75,7 +75,7 @@ final class RingChanges: Sendable {
         do throws(ServerError) {
             try waitUntilKnown(without: dead, attempts: attempts)
             try make(.settle)
-        } catch { log.report("the owners of before get writes for a while yet: \(error.message)") }
+        } catch { log.report("still writing to the previous owners: \(error.message)") }
     }
 
     /// Ends writes to the previous owners after a change whose maker has died: the live voter that comes first does so.
@@ -124,7 +124,7 @@ final class RingChanges: Sendable {
             if !isLate && isMajority(aware) { return }
         }
         throw ServerError(
-            .unavailable, "too few members have taken the change of the ring over within \(attempts) seconds")
+            .unavailable, "too few members have learned of the change of the ring within \(attempts) seconds")
     }
 
     /// Whether these nodes are a majority of the replicas of every range, by its present and by its previous owners.

@@ -39,9 +39,9 @@ extension ClusterMetadata {
         guard let known = member(hostID)?.node.location else { return }
         func refuse(_ what: String, _ now: String, _ before: String) -> NodeError {
             .identity(
-                "Cannot start node if snitch's \(what) (\(now)) differs from previous \(what) (\(before)): the data of "
-                    + "its ranges would be looked for elsewhere. Set \(before) again, or decommission this node and let "
-                    + "it join anew with an empty data directory")
+                "Cannot start node if snitch's \(what) (\(now)) differs from previous \(what) (\(before)): its "
+                    + "replicas were placed by the previous one. Set \(before) again, or decommission this node and let "
+                    + "it join again with an empty data directory")
         }
         if known.dataCenter != configuration.dataCenter {
             throw refuse("data center", configuration.dataCenter, known.dataCenter)

@@ -34,7 +34,7 @@ final class MetadataAnswers: Sendable {
     private func answer(_ question: MetadataRequest) -> PeerReply {
         if case .change(let bytes) = question { return ring.make(encoded: bytes) }
         do { return .metadata(try metadata.handle(question)) } catch {
-            log.report("the cluster's metadata cannot be kept: \(error)", level: .error)
+            log.report("the cluster's metadata cannot be written: \(error)", level: .error)
             return .failed(.storage, "\(error)")
         }
     }

@@ -62,7 +62,7 @@ final class MetadataChanges: @unchecked Sendable {
                 return outcome.fulfil(
                     .failure(
                         ServerError(
-                            .overloaded, "too many changes of the schema wait; slow down and try again")))
+                            .overloaded, "too many changes of the schema are waiting; slow down and try again")))
             }
             waiting.append(Waiting(step: step, outcome: outcome))
             beginNext()
@@ -106,9 +106,10 @@ final class MetadataChanges: @unchecked Sendable {
         for value in versions {
             do { try metadata.install(value) } catch {
                 // The version is chosen all the same; this node fetches it when it can.
-                log.report("a version of the metadata cannot be taken: \(error)", level: .error)
+                log.report("a version of the metadata cannot be installed: \(error)", level: .error)
                 if case .success = outcome {
-                    outcome = .failure(ServerError(.serverError, "the change was made, but not here: \(error)"))
+                    outcome = .failure(
+                        ServerError(.serverError, "the change was made, but this node cannot install it: \(error)"))
                 }
             }
         }

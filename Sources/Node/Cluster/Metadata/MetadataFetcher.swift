@@ -65,7 +65,7 @@ final class MetadataFetcher: Sendable {
             try metadata.install(value)
             return true
         } catch {
-            log.report("version \(epoch) of the metadata cannot be taken: \(error)", level: .error)
+            log.report("version \(epoch) of the metadata cannot be installed: \(error)", level: .error)
             return false
         }
     }

@@ -188,7 +188,7 @@ final class MetadataStore: Sendable {
         do throws(FileError) {
             if try system.readAll(path) != held.encode() { try write(held) }
         } catch {
-            log.error("\(path) may hold a change that was refused; change the schema again to write it: \(error)")
+            log.error("\(path) may hold a change that was refused; any change of the schema writes it anew: \(error)")
         }
     }
 }

@@ -71,8 +71,8 @@ struct SchemaChanges: SchemaHost {
                 let who = waiting.count == 1 ? "the node at \(late.endpoint) has" : "\(waiting.count) nodes have"
                 throw ServerError(
                     .truncateError,
-                    "The rows are removed, but \(who) not confirmed it: what is written there before they have may be "
-                        + "removed as well. Try again when all nodes are up")
+                    "The rows are removed, but \(who) not confirmed it: rows written there until then may be removed too. "
+                        + "Try again when all nodes are up")
             }
             background.sleep(nanoseconds: 100_000_000)
         }

@@ -57,7 +57,8 @@ final class VersionEffects: Sendable {
                     let (schema, changes) = try difference(before, next)
                     self?.apply(before, next, schema, changes)
                 } catch {
-                    self?.log.report("version \(next.epoch) of the schema cannot be read: \(error)", level: .error)
+                    self?.log.report(
+                        "the schema in version \(next.epoch) of the metadata cannot be read: \(error)", level: .error)
                 }
             })
     }
@@ -72,7 +73,7 @@ final class VersionEffects: Sendable {
         views.refresh(queries.schema)
         for table in difference.dropped {
             do { try storage.dropTable(table.id) } catch {
-                storage.report("files of the dropped table \(table.qualifiedName) remain: \(error)")
+                storage.report("files of the dropped table \(table.qualifiedName) cannot be removed: \(error)")
             }
         }
         for change in difference.changes { events.announce(.schema(change)) }

@@ -29,10 +29,10 @@ struct RepairProgressFiles: Sendable {
                 return nil
             }
             let progress = try RepairProgress(Array(bytes.dropFirst(8)))
-            log.info("goes on with an interrupted repair")
+            log.info("continuing an interrupted repair")
             return progress
         } catch {
-            log.report("what an interrupted repair had done cannot be read, it begins anew: \(error)")
+            log.report("the progress of an interrupted repair cannot be read, starting over: \(error)")
             return nil
         }
     }
@@ -44,11 +44,13 @@ struct RepairProgressFiles: Sendable {
         do throws(FileError) {
             if !system.exists(directory) { try system.createDirectory(directory) }
             try system.replace(path(file), with: out.toArray(), directory: directory)
-        } catch { log.report("what the repair has done cannot be kept: \(error)") }
+        } catch { log.report("the progress of the repair cannot be saved: \(error)") }
     }
 
     func remove(_ file: String) {
         guard system.exists(path(file)) else { return }
-        do throws(FileError) { try system.remove(path(file)) } catch { log.report("\(error)") }
+        do throws(FileError) { try system.remove(path(file)) } catch {
+            log.report("the progress of a finished repair cannot be removed: \(error)")
+        }
     }
 }

@@ -123,14 +123,14 @@ final class FileTransfers: Sendable {
             guard case .stream(.pulled) = reply else {
                 // The rows of files that have arrived are read once more.
                 if !stop.isSet {
-                    log.warn("files of \(move.table) do not move from \(move.source), its rows do: \(reply)")
+                    log.warn("files of table \(move.table) cannot be moved from \(move.source), copying rows: \(reply)")
                 }
                 close(session, at: move.source)
                 return bytes
             }
             bytes += file.bytes
         }
-        log.info("\(files.count) files of table \(move.table) with \(bytes) bytes came from \(move.source)")
+        log.info("moved \(files.count) files of table \(move.table), \(bytes) bytes, from \(move.source)")
         streams.add(session, for: move)
         return bytes
     }

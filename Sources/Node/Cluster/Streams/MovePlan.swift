@@ -71,17 +71,17 @@ struct MovePlan {
         if !isCovered, let lost = dead.first(where: { !departing.contains($0) }) {
             throw ServerError(
                 .unavailable,
-                "\(lost) is down, and what it alone may hold would be lost when it gives up a range; bring it back or "
-                    + "remove it, then try again")
+                "\(lost) is down, and may hold the only copy of writes to a range that it would give up; bring it back "
+                    + "or remove it, then try again")
         }
         if living.isEmpty {
             log.report(
-                "keyspace \(keyspace): no replica of a range that changes hands lives; its rows are lost",
+                "keyspace \(keyspace): no replica of a range that gets a new owner is alive; its rows are lost",
                 level: .error)
         } else if !dead.allSatisfy(departing.contains) {
             log.report(
-                "keyspace \(keyspace): a replica of ranges that change hands is down; what was written at less than "
-                    + "QUORUM may be on it alone: bring it back and run auspex admin repair")
+                "keyspace \(keyspace): a replica of ranges that get new owners is down, and may hold the only copy of "
+                    + "writes below QUORUM: bring it back and run auspex admin repair")
         }
         return living
     }

@@ -53,9 +53,9 @@ final class RangeMoves: Sendable {
     /// Rows come with their timestamps and tombstones, beside the writes that go to previous and new owners meanwhile.
     func move(for id: UUID) throws(ServerError) {
         let moves = try plan(for: id)
-        activity.begin("moving \(moves.count) stretches")
+        activity.begin("moving \(moves.count) ranges of tables")
         defer { activity.end() }
-        log.info("\(moves.count) stretches change hands")
+        log.info("moving \(moves.count) ranges of tables to their new owners")
         let failure = Mutex<ServerError?>(nil)
         let bytes = Mutex((files: 0, rows: 0))
         let streams = FileStreams()
@@ -75,7 +75,7 @@ final class RangeMoves: Sendable {
         files.close(streams)
         if let failure = failure.withLock({ $0 }) { throw failure }
         let (files, rows) = bytes.withLock { $0 }
-        log.info("\(moves.count) stretches with \(rows) bytes of rows and \(files) bytes of files have changed hands")
+        log.info("moved \(moves.count) ranges of tables: \(rows) bytes of rows, \(files) bytes of files")
     }
 
     private func plan(for id: UUID) throws(ServerError) -> [TableMove] {
