@@ -17,7 +17,7 @@ extension AdminCommands {
         case .leaving, .left: state = "L"
         case .moving: state = "M"
         }
-        return (cluster.isAlive(member.node.id) ? "U" : "D") + state
+        return (cluster.liveness.isAlive(member.node.id) ? "U" : "D") + state
     }
 
     func status() -> AdminValue {
@@ -26,7 +26,7 @@ extension AdminCommands {
         let shares = ReplicaTable(ring: ring, strategy: .simple(factor: 1)).shares
         let members = (metadata?.members ?? []).map { member -> AdminValue in
             let isHere = member.node.id == node.hostID
-            let load = isHere ? cluster.load : cluster.said(.load, by: member.node.endpoint).flatMap { Int($0) }
+            let load = isHere ? node.storage.sstableBytes : cluster.liveness.value(of: .load, at: member.node.endpoint).flatMap { Int($0) }
             return .object([
                 ("status", .string(letters(member))), ("address", .string(member.node.endpoint.address)),
                 ("load_bytes", load.map { .int($0) } ?? .null),
@@ -37,10 +37,10 @@ extension AdminCommands {
                 ("storage_port", .int(member.node.endpoint.port)),
             ])
         }
-        let activity = cluster.activity.withLock { $0 }
+        let activity = cluster.activity.text
         return .object([
             ("state", .string(node.isDraining ? "draining" : node.services.isServing ? "normal" : "joining")),
-            ("cluster", .string(node.configuration.clusterName)), ("metadata_epoch", .int(Int(clamping: cluster.epoch))),
+            ("cluster", .string(node.configuration.clusterName)), ("metadata_epoch", .int(Int(clamping: cluster.metadata.epoch))),
             ("activity", activity.isEmpty ? .null : .string(activity)), ("nodes", .array(members)),
             ("failure", node.storage.failure.map { .string($0) } ?? .null),
         ])
@@ -115,9 +115,9 @@ extension AdminCommands {
     }
 
     func gossipInfo() -> AdminValue {
-        let now = cluster.now
+        let now = node.services.time.monotonicMicroseconds()
         return .array(
-            cluster.gossip.withLock { gossiper in
+            cluster.liveness.gossiper.withLock { gossiper in
                 guard let gossiper else { return [] }
                 return (gossiper.endpoints + [gossiper.configuration.endpoint]).sorted().map { endpoint in
                     let state = gossiper.state(of: endpoint)
@@ -134,9 +134,9 @@ extension AdminCommands {
     }
 
     func failureDetector() -> AdminValue {
-        let now = cluster.now
+        let now = node.services.time.monotonicMicroseconds()
         return .array(
-            cluster.gossip.withLock { gossiper in
+            cluster.liveness.gossiper.withLock { gossiper in
                 guard let gossiper else { return [] }
                 return gossiper.endpoints.compactMap { endpoint in
                     guard let why = gossiper.explain(endpoint, now: now) else { return nil }
@@ -157,14 +157,15 @@ extension AdminCommands {
             cluster.hints.store.targets().map { target in
                 .object([
                     ("host_id", .string(target.id.description)),
-                    ("address", (cluster.endpoint(of: target.id)?.address).map { .string($0) } ?? .null), ("bytes", .int(target.bytes)),
+                    ("address", (cluster.metadata.endpoint(of: target.id)?.address).map { .string($0) } ?? .null),
+                    ("bytes", .int(target.bytes)),
                     ("oldest_seconds", .int(Int(target.oldest))), ("needs_repair", .bool(cluster.hints.store.needsRepair(target.id))),
                 ])
             })
     }
 
     func decommission() throws -> AdminValue {
-        do throws(ServerError) { try cluster.decommission() } catch { throw AdminError(status: 409, message: error.message) }
+        do throws(ServerError) { try cluster.leaving.decommission() } catch { throw AdminError(status: 409, message: error.message) }
         node.drain()
         return .object([("decommissioned", .string(node.hostID.description))])
     }
@@ -182,7 +183,7 @@ extension AdminCommands {
             request.tokens = TokenRange(after: after, through: through)
         }
         let reports: [(keyspace: String, report: RepairReport)]
-        do throws(ServerError) { reports = try cluster.repair(request) } catch { throw AdminError(status: 409, message: error.message) }
+        do throws(ServerError) { reports = try cluster.repair.run(request) } catch { throw AdminError(status: 409, message: error.message) }
         let schema = node.queries.schema
         return .array(
             reports.map { keyspace, report in
@@ -210,7 +211,7 @@ extension AdminCommands {
         guard let text = arguments["host_id"] ?? arguments["keyspace"], let id = UUID(text) else {
             throw AdminError(status: 400, message: "removenode needs the host id of a dead member; admin status shows them")
         }
-        do throws(ServerError) { try cluster.remove(id) } catch { throw AdminError(status: 409, message: error.message) }
+        do throws(ServerError) { try cluster.leaving.remove(id) } catch { throw AdminError(status: 409, message: error.message) }
         return .object([("removed", .string(id.description))])
     }
 }

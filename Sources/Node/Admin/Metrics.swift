@@ -54,34 +54,35 @@ struct Metrics {
 
     private func renderCluster(_ metric: (_ name: String, _ type: String, _ help: String, _ value: Int) -> Void) {
         let cluster = node.cluster
-        let alive = cluster.view?.isAlive ?? []
+        let alive = cluster.views.current?.isAlive ?? []
         metric("members", "gauge", "Members of the cluster.", alive.count)
         metric("members_alive", "gauge", "Members that this node considers alive.", alive.count { $0 })
-        metric("metadata_epoch", "gauge", "Version of members and schema.", Int(clamping: cluster.epoch))
+        metric("metadata_epoch", "gauge", "Version of members and schema.", Int(clamping: cluster.metadata.epoch))
         metric(
             "peer_requests_total", "counter", "Requests of other nodes executed.",
-            cluster.counters.requestsCarriedOut.load(ordering: .relaxed))
+            cluster.policy.counters.requestsCarriedOut.load(ordering: .relaxed))
         metric(
-            "peer_requests_sent_total", "counter", "Requests sent to other nodes.", cluster.counters.requestsSent.load(ordering: .relaxed))
+            "peer_requests_sent_total", "counter", "Requests sent to other nodes.",
+            cluster.policy.counters.requestsSent.load(ordering: .relaxed))
         metric(
             "peer_bytes_sent_total", "counter", "Bytes of requests sent to other nodes.",
-            cluster.counters.bytesSent.load(ordering: .relaxed))
+            cluster.policy.counters.bytesSent.load(ordering: .relaxed))
         metric(
             "peer_requests_stale_total", "counter", "Requests refused because the coordinator had an older view of the members.",
-            cluster.counters.staleRequests.load(ordering: .relaxed))
+            cluster.policy.counters.staleRequests.load(ordering: .relaxed))
         metric(
             "coordinator_steps_begun_anew_total", "counter", "Request steps started again because the members changed.",
-            cluster.counters.begunAnew.load(ordering: .relaxed))
+            cluster.policy.counters.begunAnew.load(ordering: .relaxed))
         metric(
             "peer_connections_refused_total", "counter", "Connections of other nodes refused.",
-            cluster.counters.connectionsRefused.load(ordering: .relaxed))
+            cluster.policy.counters.connectionsRefused.load(ordering: .relaxed))
         let hints = cluster.hints.store.counters
         metric("hints_kept_total", "counter", "Hints stored for other nodes.", hints.kept)
         metric("hints_replayed_total", "counter", "Hints delivered to their nodes.", hints.replayed)
         metric("hints_refused_total", "counter", "Hints not stored because a size limit was reached.", hints.refused)
         metric("hints_bytes", "gauge", "Bytes of hints not yet delivered.", cluster.hints.store.storedBytes)
         let batches = cluster.batches
-        metric("batchlog_stored_total", "counter", "Logged batches stored for their coordinators.", batches.log.stored)
+        metric("batchlog_stored_total", "counter", "Logged batches stored for their coordinators.", batches.batchLog.stored)
         metric("batchlog_replayed_total", "counter", "Logged batches applied from the batchlog.", batches.replayed.load(ordering: .relaxed))
         metric("batchlog_expired_total", "counter", "Logged batches too old to be applied.", batches.expired.load(ordering: .relaxed))
         metric("batchlog_pending", "gauge", "Logged batches the last look could not apply.", batches.pending.load(ordering: .relaxed))

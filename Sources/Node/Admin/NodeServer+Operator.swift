@@ -17,12 +17,12 @@ extension NodeServer {
 
     /// Streams this node's data to the other nodes, leaves the cluster and drains.
     public func leaveCluster() throws {
-        try cluster.decommission()
+        try cluster.leaving.decommission()
         drain()
     }
 
     /// Removes a dead member; other nodes take over its ranges.
-    public func removeMember(_ id: UUID) throws { try cluster.remove(id) }
+    public func removeMember(_ id: UUID) throws { try cluster.leaving.remove(id) }
 
     /// Repairs all ranges of all tables.
     /// - Parameter isPreview: only compares the replicas.
@@ -32,7 +32,7 @@ extension NodeServer {
         request.isPreview = isPreview
         request.isFresh = true
         var outcome = RepairOutcome()
-        for (keyspace, report) in try cluster.repair(request) {
+        for (keyspace, report) in try cluster.repair.run(request) {
             outcome.isComplete = outcome.isComplete && (isPreview ? report.failed == 0 : report.isComplete)
             outcome.differing += report.differing
             outcome.rowsSent += report.sent.rows
@@ -50,7 +50,7 @@ extension NodeServer {
 
     /// Members that this node considers down.
     public var deadMembers: [UUID] {
-        (cluster.metadata.current?.members ?? []).map(\.node.id).filter { $0 != hostID && !cluster.isAlive($0) }
+        (cluster.metadata.current?.members ?? []).map(\.node.id).filter { $0 != hostID && !cluster.liveness.isAlive($0) }
     }
 
     /// The epoch of the cluster metadata that this node knows.

@@ -25,7 +25,7 @@ final class PeerLinks: @unchecked Sendable {
     private let loop: Int
     private let network: any Network
     private let time: any TimeSource
-    private unowned let cluster: (any DriverCluster)?
+    private let policy: PeerPolicy
     private let byteLimit: Int
     private let answer: PeerLink.Answer
     private var links: [Key: PeerLink] = [:]
@@ -39,13 +39,13 @@ final class PeerLinks: @unchecked Sendable {
     static let largeFrom = 64 << 10
 
     init(
-        loop: Int, network: any Network, time: any TimeSource, cluster: (any DriverCluster)?, byteLimit: Int,
+        loop: Int, network: any Network, time: any TimeSource, policy: PeerPolicy, byteLimit: Int,
         answer: @escaping PeerLink.Answer
     ) {
         self.loop = loop
         self.network = network
         self.time = time
-        self.cluster = cluster
+        self.policy = policy
         self.byteLimit = byteLimit
         self.answer = answer
     }
@@ -89,18 +89,18 @@ final class PeerLinks: @unchecked Sendable {
 
     private func send(_ request: PeerRequest, on link: PeerLink, _ id: UInt64, _ timeout: Int64, _ epoch: UInt64) {
         let bytes = link.send(request, id: id, timeout: timeout, epoch: epoch)
-        guard let counters = cluster?.counters else { return }
+        let counters = policy.counters
         counters.requestsSent.add(1, ordering: .relaxed)
         counters.bytesSent.add(bytes, ordering: .relaxed)
     }
 
     private func open(_ key: Key, _ wanted: UUID?) {
-        guard var hello = cluster?.hello else { return }
+        var hello = policy.local.hello
         hello.wanted = wanted
-        let (sent, compresses) = (hello, cluster?.compresses(key.endpoint) ?? false)
-        let encryption = cluster?.encryption(key.endpoint) ?? Encryption.none
+        let compresses = policy.compresses(key.endpoint)
+        let encryption = policy.encryption(key.endpoint)
         let link = PeerLink(
-            endpoint: key.endpoint, hello: sent, compresses: compresses, byteLimit: byteLimit, answer: answer
+            endpoint: key.endpoint, hello: hello, compresses: compresses, byteLimit: byteLimit, answer: answer
         ) { [weak self] refusal, isWelcome in self?.ended(key, refusal, isWelcome) }
         links[key] = link
         network.connect(host: key.endpoint.address, port: key.endpoint.port, loop: loop, encryption: encryption) { connection in
@@ -112,7 +112,7 @@ final class PeerLinks: @unchecked Sendable {
     private func ended(_ key: Key, _ refusal: PeerError?, _ isWelcome: Bool) {
         if links[key]?.hasEnded ?? false { links[key] = nil }
         if !isWelcome { failedAt[key.endpoint] = Int64(time.monotonicNanoseconds() / 1000) }
-        if let refusal { cluster?.wasRefused(by: key.endpoint, refusal) }
+        if let refusal { policy.noteRefusal(by: key.endpoint, refusal) }
     }
 
     /// Closes all connections to a node considered dead, so that waiting requests fail now.

@@ -77,10 +77,10 @@ public final class NodeServer: Sendable {
         hostID = try NodeIdentity.read(system, directory: directory, clusterName: configuration.clusterName, seed: seed)
         let metadata = MetadataStore(system: system, directory: directory, log: log)
         try metadata.open()
-        try ClusterService.checkPlace(configuration, hostID: hostID, metadata.current)
+        try metadata.current?.checkPlace(of: hostID, configuration)
         let own = Endpoint(address: configuration.listenAddress, port: configuration.storagePort)
         if metadata.current == nil, configuration.seedEndpoints.allSatisfy({ $0 == own }) {
-            let founded = try ClusterService.founding(configuration, hostID: hostID, seed: seed)
+            let founded = try ClusterMetadata.founding(configuration, hostID: hostID, seed: seed)
             do { try metadata.begin(founded) } catch { throw .schema("the cluster's metadata cannot be stored: \(error)") }
         }
         let schema: Schema
@@ -90,7 +90,7 @@ public final class NodeServer: Sendable {
             throw .schema("the schema cannot be read: \(error)")
         }
         let tables: TableStorage
-        let hints: HintHandoff
+        let hints: HintStore
         do {
             storage = try StorageEngine(
                 system: system, time: time, background: background, directory: directory,
@@ -102,9 +102,7 @@ public final class NodeServer: Sendable {
             try tables.open(schema)
             replay = try storage.start()
             tables.removeLeftovers(schema)
-            hints = HintHandoff(
-                store: try NodeServer.openHints(configuration, system: system, time: time, log: log), configuration: configuration,
-                network: network, background: background, time: time)
+            hints = try NodeServer.openHints(configuration, system: system, time: time, log: log)
         } catch { throw .storage(error) }
         let clock = HybridClock(wallClock: { time.wallMicroseconds() })
         let replica = LocalReplica(engine: storage, node: hostID)
@@ -112,25 +110,27 @@ public final class NodeServer: Sendable {
             engine: storage, background: background, mode: configuration.commitlogSync,
             groupWindowNanoseconds: UInt64(configuration.commitlogSyncGroupWindow.microseconds) * 1000)
         let events = EventHub()
-        cluster = ClusterService(
-            configuration: configuration, hostID: hostID, system: system, time: time, background: background, network: network,
-            storage: storage, metadata: metadata, replica: replica, clock: clock, acknowledgement: acknowledgement, hints: hints,
-            events: events, log: log, seed: seed)
         var node = NodeInfo(
             clusterName: configuration.clusterName, dataCenter: configuration.dataCenter, rack: configuration.rack, hostID: hostID,
             address: configuration.listenAddress, nativePort: configuration.nativeTransportPort, storagePort: configuration.storagePort,
             tokens: [], settings: ConfigurationKey.all.map { ($0.name, $0.text(in: configuration)) })
         node.snitch = configuration.endpointSnitch
-        queries = QueryEngine(
-            replica: replica, host: ClusterSchemaHost(cluster: cluster), clock: clock, node: node, schema: schema,
-            limits: NodeServer.queryLimits(configuration))
-        cluster.queries = queries
-        metadata.onChange(NodeServer.effects(cluster, tables))
+        cluster = ClusterService(
+            configuration: configuration, hostID: hostID, system: system, time: time, background: background,
+            network: network, storage: storage, tables: tables, metadata: metadata, replica: replica, clock: clock,
+            acknowledgement: acknowledgement, hints: hints, events: events, log: log, seed: seed
+        ) { host in
+            QueryEngine(
+                replica: replica, host: host, clock: clock, node: node, schema: schema,
+                limits: NodeServer.queryLimits(configuration))
+        }
+        queries = cluster.queries
         let runner = RequestRunner(
             engine: queries, background: background, network: network, time: time, seed: seed, node: hostID,
             admission: AdmissionController(byteLimit: configuration.nativeTransportMaxRequestDataInFlight))
         services = NodeServices(
-            configuration: configuration, time: time, storage: storage, runner: runner, events: events, cluster: cluster)
+            configuration: configuration, time: time, storage: storage, runner: runner, events: events, cluster: cluster,
+            acknowledgement: acknowledgement)
         if configuration.commitlogSync == .periodic {
             syncPeriodically(nanoseconds: max(1_000_000, UInt64(configuration.commitlogSyncPeriod.microseconds) * 1000))
         }
@@ -177,30 +177,6 @@ public final class NodeServer: Sendable {
         return limits
     }
 
-    /// The actions to take when a version of the metadata comes into force.
-    private static func effects(_ cluster: ClusterService, _ tables: TableStorage) -> MetadataStore.Effects {
-        let schemas = DecodedSchemas()
-        // Weak: the service owns the store, so the store must not keep the service alive.
-        @Sendable func difference(_ before: ClusterMetadata?, _ next: ClusterMetadata) throws -> (
-            schema: Schema, difference: SchemaDifference
-        ) {
-            let old = try before.map { try schemas.schema(of: $0) } ?? Schema()
-            let schema = try schemas.schema(of: next)
-            return (schema, SchemaDifference(from: old, to: schema))
-        }
-        return MetadataStore.Effects(
-            prepare: { before, next in try tables.create(try difference(before, next).difference.created) },
-            refused: { before, next in
-                do { tables.takeBack(try difference(before, next).difference.created) } catch { return }  // nothing was created
-            },
-            took: { [weak cluster] before, next in
-                do {
-                    let (schema, changes) = try difference(before, next)
-                    cluster?.took(before, next, schema, changes)
-                } catch { cluster?.tell("version \(next.epoch) of the schema cannot be read: \(error)", level: .error) }
-            })
-    }
-
     /// Starts to accept clients and other nodes. Returns when the node has its place in the cluster, which may take
     /// long if it joins one.
     ///
@@ -228,7 +204,7 @@ public final class NodeServer: Sendable {
                 $0 = NodePorts(
                     native: native.port, line: line.port, http: http.port, internode: internode?.port ?? 0, nativeSSL: secure?.port ?? 0)
             }
-            cluster.nativePort.store(native.port, ordering: .relaxed)
+            cluster.local.nativePort.store(native.port, ordering: .relaxed)
         } catch { throw .network(error) }
         try cluster.start()
         services.beginServing()
@@ -250,10 +226,9 @@ public final class NodeServer: Sendable {
                 host: host, port: configuration.storagePort, encryption: configuration.serverEncryption.listening,
                 acknowledgement: acknowledgement
             ) { connection in
-                cluster.opened(connection)
-                return PeerSession(connection: connection, host: cluster)
+                cluster.server.accept(connection)
             }
-            cluster.endpointBox.withLock { $0 = Endpoint(address: host, port: listener.port) }
+            cluster.local.listens(at: Endpoint(address: host, port: listener.port))
             return listener
         } catch {
             // A single node without seeds does not need the internode port.

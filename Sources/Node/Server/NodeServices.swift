@@ -24,6 +24,7 @@ final class NodeServices: Sendable {
     let runner: RequestRunner
     let events: EventHub
     let cluster: ClusterService
+    private let acknowledgement: LogAcknowledgement
     private let serving = Atomic<Bool>(false)
     let counters = NodeCounters()
     /// Client connections with their numbers, which follow the order of acceptance.
@@ -33,9 +34,10 @@ final class NodeServices: Sendable {
 
     init(
         configuration: NodeConfiguration, time: any TimeSource, storage: StorageEngine, runner: RequestRunner, events: EventHub,
-        cluster: ClusterService
+        cluster: ClusterService, acknowledgement: LogAcknowledgement
     ) {
         self.cluster = cluster
+        self.acknowledgement = acknowledgement
         self.configuration = configuration
         self.time = time
         self.storage = storage
@@ -45,14 +47,14 @@ final class NodeServices: Sendable {
     }
 
     /// The port for a request's reads and writes; nil when this node is alone. Call it on the loop.
-    @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? { cluster.port(options, loop: loop) }
+    @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? { cluster.ports.port(options, loop: loop) }
 
     /// Flushes the commit log for a request that wrote locally and then waited: the flush at the end of the tick in
     /// which it wrote may have failed.
     /// - Throws: the client's error when the flush fails.
     @inline(__always) func makeSafe(_ context: RequestContext, _ options: Query.QueryOptions) throws(ServerError) {
         guard context.hasWritten, let fiber = Fiber.current, fiber.hasWaited, options.port == nil else { return }
-        if let failure = cluster.acknowledgement.flush() { throw RequestRunner.notLogged(failure) }
+        if let failure = acknowledgement.flush() { throw RequestRunner.notLogged(failure) }
     }
 
     /// Whether the node has its place in the cluster. Before that, client connections are closed.
@@ -61,7 +63,7 @@ final class NodeServices: Sendable {
     func beginServing() { serving.store(true, ordering: .releasing) }
 
     /// Whether the node is shutting down: new requests are refused.
-    var isDraining: Bool { draining.load(ordering: .relaxed) || cluster.hasLeft }
+    var isDraining: Bool { draining.load(ordering: .relaxed) || cluster.local.hasLeft }
 
     func beginDraining() { draining.store(true, ordering: .sequentiallyConsistent) }
 
@@ -79,7 +81,7 @@ final class NodeServices: Sendable {
     func encryptionFailed(_ connection: any Connection, _ why: String) {
         counters.encryptionFailures.add(1, ordering: .relaxed)
         let machine = connection.peer.lastIndex(of: ":").map { String(connection.peer[..<$0]) } ?? connection.peer
-        cluster.tell("client at \(machine): \(why)")
+        cluster.log.report("client at \(machine): \(why)")
     }
 
     /// The error for a client that sends plain bytes to a TLS port.

@@ -2,14 +2,16 @@ import Cluster
 import DataModel
 import Synchronization
 
-/// The schemas of the last versions of the metadata: most changes of members leave the schema as it is, and one that was decoded to prepare a change is
-/// asked for again to carry it out.
+/// A cache of the schemas of the last two versions of the metadata.
+///
+/// Most changes of members leave the schema as it is, and a schema that was decoded to prepare a change is needed again
+/// to apply it.
 ///
 /// **Thread safety**: all methods, from any thread.
 final class DecodedSchemas: Sendable {
     private let last = Mutex<[(bytes: [UInt8], schema: Schema)]>([])
 
-    /// Of the version before, and of the one that follows.
+    /// The version before a change and the one after it.
     private static let count = 2
 
     func schema(of metadata: ClusterMetadata) throws(SchemaDecodingError) -> Schema {

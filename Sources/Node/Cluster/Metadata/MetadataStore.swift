@@ -6,22 +6,24 @@ import Platform
 import Primitives
 import Synchronization
 
-/// Keeps the cluster's metadata on the disk, and the node's part in choosing its versions.
+/// Keeps the cluster's metadata on the disk, with what this node has promised and accepted while versions are chosen.
 ///
-/// 1. Whatever a reply rests on is in the file `metadata`, synced, before the reply is given.
-/// 2. While the first version is being taken there is a file `metadata.first`: a start that finds it without `metadata` finds tables that never held anything.
-/// 3. Versions take effect one after another, in their order: storage is made ready (`prepare`), the file is written, then all else learns of it (`took`).
+/// 1. Everything that a reply depends on is in the file `metadata`, synced, before the reply is sent.
+/// 2. The file `metadata.first` exists while the first version is installed. A start that finds it without `metadata`
+///    knows that the tables on the disk never held anything.
+/// 3. Versions take effect one after another, in their order: storage is prepared (`prepare`), the file is written, then
+///    the rest of the node is told (`took`).
 ///
-/// **Thread safety**: all methods, from any thread; all but `current` and `epoch` wait for the disk.
+/// **Thread safety**: all methods, from any thread; all but `current`, `epoch` and `ringEpoch` wait for the disk.
 final class MetadataStore: Sendable {
     /// What the node does when a version comes into force.
     struct Effects: Sendable {
-        /// Makes storage for tables that are new.
-        /// - Throws: why it cannot; the version is not taken then.
+        /// Makes storage for new tables.
+        /// - Throws: why it cannot; the version is not installed then.
         var prepare: @Sendable (_ before: ClusterMetadata?, _ next: ClusterMetadata) throws -> Void = { _, _ in }
-        /// After `prepare`, when the version cannot be kept.
+        /// Undoes `prepare`: the version could not be written.
         var refused: @Sendable (_ before: ClusterMetadata?, _ next: ClusterMetadata) -> Void = { _, _ in }
-        /// The version is in the file.
+        /// Applies the version, which is in the file.
         var took: @Sendable (_ before: ClusterMetadata?, _ next: ClusterMetadata) -> Void = { _, _ in }
     }
 
@@ -35,7 +37,7 @@ final class MetadataStore: Sendable {
     private let known = Mutex<ClusterMetadata?>(nil)
     private let effects = Mutex(Effects())
     private let knownEpoch = Atomic<UInt64>(0)
-    /// The first version of which this node knows that it has the present members.
+    /// The first version known here that has the present members.
     private let membersSince = Atomic<UInt64>(0)
 
     init(system: any FileSystem, directory: String, log: Logger) {
@@ -50,19 +52,23 @@ final class MetadataStore: Sendable {
     /// The newest version known; nil before the node belongs to a cluster.
     var current: ClusterMetadata? { known.withLock { $0 } }
     var epoch: UInt64 { knownEpoch.load(ordering: .relaxed) }
-    /// Whoever knows only versions below this one goes by other members.
+    /// Nodes that know only versions below this one know other members.
     var ringEpoch: UInt64 { membersSince.load(ordering: .relaxed) }
 
+    /// Sets what is called when a version comes into force.
     func onChange(_ effects: Effects) { self.effects.withLock { $0 = effects } }
 
     /// Reads the file, when there is one.
-    /// - Throws: `schema` when it cannot be read, or is missing beside tables: an empty one would forget them, and what the log has of them.
+    /// - Throws: `schema` when it cannot be read, or is missing although there are tables: with an empty schema the node
+    ///   would remove them, and ignore their records in the commit log.
     func open() throws(NodeError) {
         guard system.exists(path) else {
             if system.exists(firstPath) { return }
             let data = directory + "/data"
             let tables: [String]
-            do { tables = system.exists(data) ? try system.list(data).filter { $0 != "system" } : [] } catch { throw .file(error) }
+            do { tables = system.exists(data) ? try system.list(data).filter { $0 != "system" } : [] } catch {
+                throw .file(error)
+            }
             if let name = tables.first {
                 throw .schema(
                     "\(path) is missing, though there are tables in \(data)/\(name); restore it from a copy that names all of them: "
@@ -80,7 +86,7 @@ final class MetadataStore: Sendable {
         endFirst()
     }
 
-    /// From now on tables without `metadata` are a loss.
+    /// Removes `metadata.first`: tables without `metadata` are a loss from now on.
     private func endFirst() {
         guard system.exists(firstPath) else { return }
         do throws(FileError) {
@@ -106,7 +112,7 @@ final class MetadataStore: Sendable {
         try system.replace(path, with: acceptor.encode(), directory: directory)
     }
 
-    /// Takes the first version that this node knows: of a cluster it founds, or has been let into.
+    /// Installs the first version this node knows: that of a cluster it founds or has been let into.
     func begin(_ metadata: ClusterMetadata) throws {
         try held.withLock { held in
             if let known = held, known.current.epoch >= metadata.epoch { return }
@@ -130,8 +136,8 @@ final class MetadataStore: Sendable {
         effects.took(before, next.current)
     }
 
-    /// Answers what a node asks about the metadata.
-    /// - Throws: when the answer cannot be kept; then it must not be given.
+    /// Answers a request about the metadata.
+    /// - Throws: when what the answer promises cannot be written; then it must not be sent.
     func handle(_ request: MetadataRequest) throws -> MetadataReply {
         try held.withLock { held in
             guard var acceptor = held else { return .behind(epoch: 0) }
@@ -148,12 +154,14 @@ final class MetadataStore: Sendable {
         }
     }
 
-    /// Takes a version that was chosen, when it is newer.
+    /// Installs a version that was chosen, when it is newer than the one known.
     func install(_ value: [UInt8]) throws { _ = try handle(.chosen(epoch: 0, value: value)) }
 
-    /// Makes a change where this node alone decides.
-    /// - Returns: false when others vote as well; nothing was done.
-    func changeAlone(_ voter: UUID, _ step: (ClusterMetadata) throws(ServerError) -> ClusterMetadata?) throws(ServerError) -> Bool {
+    /// Makes a change when this node is the only voter.
+    /// - Returns: false when others vote too; nothing was done then.
+    func changeAlone(_ voter: UUID, _ step: (ClusterMetadata) throws(ServerError) -> ClusterMetadata?)
+        throws(ServerError) -> Bool
+    {
         let outcome: Result<Bool, ServerError> = held.withLock { held in
             guard var acceptor = held, acceptor.current.voters == [voter] else { return .success(false) }
             do throws(ServerError) {
@@ -171,12 +179,16 @@ final class MetadataStore: Sendable {
         return try outcome.get()
     }
 
-    /// After a change was refused: the file may have been replaced all the same, when only its directory could not be synced. A start that found there what
-    /// was refused would lack a table that goes on being written, and remove its files.
+    /// Writes the file anew after a change was refused.
+    ///
+    /// The file may have been replaced all the same, when only the sync of its directory failed. If the change dropped a
+    /// table, the next start would remove the files of a table that is still in use.
     private func repair(_ held: MetadataAcceptor?) {
         guard let held else { return }
         do throws(FileError) {
             if try system.readAll(path) != held.encode() { try write(held) }
-        } catch { log.error("\(path) may hold a change that was refused; change the schema again to write it: \(error)") }
+        } catch {
+            log.error("\(path) may hold a change that was refused; any change of the schema writes it anew: \(error)")
+        }
     }
 }

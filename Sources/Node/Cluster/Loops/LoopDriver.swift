@@ -6,18 +6,20 @@ import Platform
 import Primitives
 import Replica
 
-/// Connects the coordinator of one loop with its surroundings: sends requests to other nodes, executes those for this node, and tells the time.
+/// Drives the coordinator of one loop: sends its requests to other nodes, executes those for this node, and advances its
+/// time.
 ///
-/// 1. A request of a client starts a step (`start`), which begins an operation of the coordinator, and waits on its fiber (`finish`).
-/// 2. The coordinator's effects are performed after every event. What it asks of this node runs on a fiber of its own.
-/// 3. When an operation has its result, the fiber that waits for it is resumed, or its callback called.
+/// 1. A client's request starts a step (`start`), which begins an operation of the coordinator, and waits for it on the
+///    request's fiber (`finish`).
+/// 2. The coordinator's effects are performed after every event. Requests to this node run on fibers of their own.
+/// 3. When an operation has its result, the fiber that waits for it is resumed, or its callback is called.
 ///
 /// **Thread safety**: its loop only.
 /// SAFETY: `@unchecked Sendable` for that reason.
 final class LoopDriver: StepRunner, @unchecked Sendable {
     typealias Completion = @Sendable (Result<Outcome, ServerError>) -> Void
 
-    /// Who waits for the result of an operation.
+    /// What waits for the result of an operation.
     private enum Waiting {
         case step(StartedStep)
         case call(Completion)
@@ -27,35 +29,35 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     let coordinator: Coordinator
     private let platform: DriverPlatform
     private let service: ReplicaService
-    /// Set before anything begins.
-    unowned var cluster: (any DriverCluster)?
+    /// Set by `ClusterService` before anything begins.
+    weak var parts: DriverParts?
     private(set) lazy var links = PeerLinks(
-        loop: loop, network: platform.network, time: platform.time, cluster: cluster, byteLimit: platform.byteLimit
+        loop: loop, network: platform.network, time: platform.time, policy: platform.policy, byteLimit: platform.byteLimit
     ) { [unowned self] id, reply in answered(id, reply) }
-    /// The cluster as requests see it that begin now; nil before the node belongs to one.
+    /// The cluster as new requests see it; nil before the node belongs to one.
     var view: ClusterView? {
         didSet {
             guard let view, view.epoch != oldValue?.epoch else { return }
             endpoints = Dictionary(view.ring.nodes.map { ($0.id, $0.endpoint) }, uniquingKeysWith: { first, _ in first })
         }
     }
-    /// Of the members of the view.
+    /// Addresses of the members of the view.
     private var endpoints: [UUID: Endpoint] = [:]
     private var waiting: [UInt64: Waiting] = [:]
-    /// Requests of this node's own, which no operation of the coordinator asks.
+    /// Callbacks of requests sent by `ask`, by request id; the ids begin where those of the coordinator never get.
     private var asks: [UInt64: (PeerReply) -> Void] = [:]
     private var nextAsk: UInt64 = 1 << 62
     private var isPumping = false
-    /// Spare capacity for the next effects.
+    /// An empty array whose capacity is reused for the next effects.
     private var spareEffects: [Coordinator.Effect] = []
-    /// Operations of which a hint was not kept.
+    /// Operations one of whose hints was not kept.
     private var lackingHints: Set<UInt64> = []
-    /// Results whose takers may begin new operations: delivered when all effects have been performed.
+    /// Results to deliver when all effects have been performed: whoever gets one may begin new operations.
     private var finished: [(Waiting, Result<Outcome, ServerError>)] = []
     private var timerAt = Int64.max
-    /// The operation of a step that begins now.
+    /// The operation of the step that `begin` begins now; 0 otherwise.
     private var beginning: UInt64 = 0
-    /// Runs what other nodes and this one ask of this node's replica.
+    /// Fibers for the requests of other nodes, and of this one, to this node's replica.
     let fibers: FiberPool
 
     init(loop: Int, coordinator: Coordinator, platform: DriverPlatform, service: ReplicaService) {
@@ -88,10 +90,10 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             beginning = id
             performEffects()
             beginning = 0
-            // The request is being executed: others must not go on inside it.
+            // This runs inside a request: resuming other fibers here would run them inside it too.
             if !finished.isEmpty { platform.network.onLoop(loop) { [self] in deliverResults() } }
         } catch {
-            // The one reason is a table that the view lacks.
+            // The only reason is a table that the view does not have.
             started.refusal = .viewLacksTable
             started.result = .failure(error)
         }
@@ -131,7 +133,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             case .failure(let error):
                 guard let refusal = started.refusal, mayBeginAgain(started, refusal) else { throw error }
                 try waitForNews(started, refusal, for: request, otherwise: error)
-                cluster?.counters.begunAnew.add(1, ordering: .relaxed)
+                platform.policy.counters.begunAnew.add(1, ordering: .relaxed)
                 begin(started, for: request)
             }
         }
@@ -141,7 +143,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         guard let fiber = Fiber.current else { preconditionFailure("a transaction runs outside a fiber") }
         var taken: PartitionTurn?
         let limit = UInt64(coordinator.limits.casContentionTimeout) * 500
-        // The first of turn and timer resumes the fiber.
+        // The fiber is resumed by its turn or by the timer, whichever comes first.
         fiber.wait { resume in
             let (turn, isFirst) = platform.turns.take(key, resume)
             taken = turn
@@ -156,12 +158,12 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         platform.background.sleep(nanoseconds: 1 + coordinator.randomNumber(below: most))
     }
 
-    // MARK: Steps that replicas refused
+    // MARK: Hints, and steps that replicas refused
 
-    /// Returns when the hints, which are all there is of a write, are on the disk.
+    /// Returns when the hints, which are the only copy of a write, are on the disk.
     private func syncHints() throws(ServerError) {
         var failure: String?
-        Fiber.blocking(.sync) { failure = cluster?.syncHints() }
+        Fiber.blocking(.sync) { failure = parts?.hints.write() }
         if let failure { throw LoopDriver.notHinted(failure) }
     }
 
@@ -175,28 +177,29 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         guard started.step.mayBeginAgain || refusal == .viewLacksTable, now - started.began < coordinator.limits.writeTimeout else {
             return false
         }
-        // Of a table that this node does not have either there is nothing to wait for.
+        // When this node does not have the table either, waiting does not help.
         return refusal == .newerMembers || started.step.tables.allSatisfy { service.replica.hasTable($0) }
     }
 
-    /// Waits until this node knows newer members too; or a while, in which nodes learn of a new table.
+    /// Waits until this node knows newer members; after a refusal because of an unknown table, waits once, so that the
+    /// other node can learn of the table.
     private func waitForNews(
         _ started: StartedStep, _ refusal: Coordinator.Refusal, for request: CoordinatedRequest, otherwise error: ServerError
     ) throws(ServerError) {
         repeat {
-            // A table's news takes a round of gossip: look less often.
+            // A node learns of a new table by a round of gossip, which takes longer.
             platform.background.sleep(nanoseconds: refusal == .unknownTable ? LoopDriver.pause * 5 : LoopDriver.pause)
             guard mayBeginAgain(started, refusal) else { throw error }
         } while refusal == .newerMembers && (view?.epoch ?? 0) <= request.cluster.epoch
         if let view { request.cluster = view }
     }
 
-    /// Nanoseconds between looks at whether newer members are known.
+    /// Nanoseconds between two checks for newer members.
     private static let pause: UInt64 = 5_000_000
 
-    // MARK: Operations of the node's own
+    // MARK: Operations for the node itself
 
-    /// Begins an operation; `done` gets its result.
+    /// Begins an operation; `done` is called with its result.
     func run(_ begin: (Coordinator) throws(ServerError) -> UInt64, _ done: @escaping Completion) {
         do throws(ServerError) {
             waiting[try begin(coordinator)] = .call(done)
@@ -204,10 +207,13 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         } catch { done(.failure(error)) }
     }
 
-    // MARK: Requests of the node's own
+    // MARK: Requests for the node itself
 
-    /// Asks a node, once; `done` gets its answer, or `.failed` when there is none in time.
-    /// - Parameter epoch: the version of the metadata by which it was chosen; nil when it does not matter.
+    /// Sends a request to a node; `done` is called once, with its answer, or with `.failed` when there is none in time.
+    /// - Parameters:
+    ///   - wanted: the host id of the node that must be there; nil: whichever is.
+    ///   - timeout: microseconds.
+    ///   - epoch: the version of the metadata by which the node was chosen; nil: the newest known.
     func ask(
         _ request: PeerRequest, at endpoint: Endpoint, wanted: UUID?, timeout: Int64, epoch: UInt64? = nil,
         _ done: @escaping (PeerReply) -> Void
@@ -218,7 +224,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         if wanted == coordinator.local {
             executeHere(request, id: id)
         } else {
-            links.send(request, to: endpoint, wanted: wanted, id: id, timeout: timeout, epoch: epoch ?? cluster?.epoch ?? 0)
+            links.send(request, to: endpoint, wanted: wanted, id: id, timeout: timeout, epoch: epoch ?? platform.metadata.epoch)
         }
         guard asks[id] != nil else { return }
         platform.network.schedule(loop: loop, nanoseconds: UInt64(timeout) * 1000) { [self] in
@@ -228,7 +234,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     // MARK: Effects
 
-    /// Performs effects until there are none, then delivers results; not while a request is being executed.
+    /// Performs effects until there are none, then delivers results; does nothing inside itself.
     private func pump() {
         if isPumping { return }
         performEffects()
@@ -266,19 +272,19 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         switch effect {
         case .send(let request, let node, let id, let timeout, let epoch):
             if node == coordinator.local {
-                if let epoch, let cluster, epoch < cluster.ringEpoch {
+                if let epoch, epoch < platform.metadata.ringEpoch {
                     return answered(id, .failed(.ringChanged, "the members have changed since the request began"))
                 }
                 return executeHere(request, id: id)
             }
-            guard let endpoint = endpoints[node] ?? cluster?.endpoint(of: node) else {
+            guard let endpoint = endpoints[node] ?? platform.metadata.endpoint(of: node) else {
                 return answered(id, .failed(.connectionLost, "\(node) is no longer a member"))
             }
-            links.send(request, to: endpoint, of: node, id: id, timeout: timeout, epoch: epoch ?? cluster?.epoch ?? 0)
+            links.send(request, to: endpoint, of: node, id: id, timeout: timeout, epoch: epoch ?? platform.metadata.epoch)
         case .hint(let node, let mutations, let writtenAt, let operation):
-            let isKept = cluster?.keepHint(for: node, mutations, writtenAt: writtenAt) ?? false
+            let isKept = parts?.hints.keep(for: node, mutations, writtenAt: writtenAt) ?? false
             if !isKept && (operation == beginning || waiting[operation] != nil) { lackingHints.insert(operation) }
-        case .latencies(let latencies): cluster?.answered(latencies)
+        case .latencies(let latencies): parts?.views.record(latencies)
         case .finished(let operation, var result, let refusal):
             if !lackingHints.isEmpty, lackingHints.remove(operation) != nil, case .success(.hinted) = result {
                 result = .failure(LoopDriver.notHinted("hints are limited, or the node has been down for longer than max_hint_window"))
@@ -295,7 +301,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         }
     }
 
-    /// Executes a request of this node to itself.
+    /// Executes a request that this node sent to itself.
     private func executeHere(_ request: PeerRequest, id: UInt64) {
         execute(request) { [self] reply in answered(id, reply) }
     }
@@ -305,18 +311,25 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             asks.removeValue(forKey: id)?(reply)
             return
         }
-        if case .failed(let reason, _) = reply, reason == .ringChanged || reason == .unknownTable { cluster?.isBehind() }
+        if case .failed(let reason, _) = reply, reason == .ringChanged || reason == .unknownTable { parts?.fetcher.membersAreNewer() }
         coordinator.receive(reply, id: id, now: now)
         pump()
     }
 
-    /// Has this node's replica execute a request, for this node or another; on the loop.
+    /// Executes a request of this node or another on this node's replica; on the loop.
     ///
-    /// - Parameter done: called on the loop when what the reply rests on is safe, perhaps before this returns.
+    /// - Parameter done: called once, on the loop, when what the reply acknowledges is as safe as the commit log's mode
+    ///   promises; perhaps before this returns.
     func execute(_ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
-        if case .metadata(let question) = request, let cluster { return cluster.answer(question, loop: loop, done) }
-        if case .keepHint(let node, let mutations) = request, let cluster { return cluster.keep(mutations, for: node, loop: loop, done) }
-        if case .stream(let request) = request, case .pull = request, let cluster { return cluster.pull(request, loop: loop, done) }
+        switch request {
+        case .metadata(let question):
+            if let parts { return parts.answers.answer(question, loop: loop, done) }
+        case .keepHint(let node, let mutations):
+            if let parts { return parts.hints.keep(mutations, for: node, loop: loop, done) }
+        case .stream(let request):
+            if case .pull = request, let parts { return parts.files.pull(request, loop: loop, done) }
+        default: break
+        }
         switch request {
         case .tree, .stream:
             // These may take minutes.
@@ -332,14 +345,15 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     private func finish(_ result: ReplicaService.Result, _ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
         if let counted = result.counted, let view {
-            // Others must not hold a shard that this node may forget: it would count on from what it had before, and one of the two be lost.
+            // The other replicas get this node's shard of the counter only when it is safe here. If this node forgot it
+            // and counted on from an older value, one of the two increments would be lost.
             return platform.network.whenSafe(loop: loop, platform.acknowledgement) { [self] failure in
                 if let failure { return done(.failed(.storage, "the commit log failed: \(failure)")) }
                 replicate(counted, view, done)
             }
         }
         switch request {
-        // A removal that is lost with the power only has the batch applied again.
+        // If a power failure undoes the removal of a batch, the batch is applied again, which is harmless.
         case .read, .digest, .gossip, .metadata, .tree, .removeBatch, .stream, .keepHint: return done(result.reply)
         case .write, .hint, .repair, .count, .prepare, .propose, .commit, .storeBatch: break
         }
@@ -350,7 +364,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         }
     }
 
-    /// Brings what this node has added to a counter to the other replicas.
+    /// Writes this node's shard of a counter to the other replicas.
     private func replicate(
         _ counted: (mutations: [UInt8], consistency: Consistency), _ view: ClusterView, _ done: @escaping @Sendable (PeerReply) -> Void
     ) {
@@ -379,48 +393,16 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     }
 }
 
-/// What the drivers of all loops share of the platform.
+/// What the drivers of all loops share.
 struct DriverPlatform: Sendable {
     let network: any Network
     let background: any Background
     let time: any TimeSource
     let acknowledgement: LogAcknowledgement
-    /// Of the transactions of all loops.
+    let metadata: MetadataStore
+    let policy: PeerPolicy
+    /// The queues of the transactions of all loops, one for each partition.
     let turns = PartitionTurns()
-    /// Of requests without an answer, a connection.
+    /// The most bytes of unanswered requests on one connection.
     let byteLimit: Int
-}
-
-/// What a driver wants of its node.
-protocol DriverCluster: AnyObject, Sendable {
-    var counters: ClusterCounters { get }
-    /// What this node says of itself when it connects.
-    var hello: PeerHello { get }
-    func compresses(_ endpoint: Endpoint) -> Bool
-    /// How a connection to a node is encrypted.
-    func encryption(_ endpoint: Endpoint) -> Encryption
-    /// The node there does not want this one, or cannot be spoken to.
-    func wasRefused(by endpoint: Endpoint, _ why: PeerError)
-    /// The version of the metadata that this node knows.
-    var epoch: UInt64 { get }
-    /// Whoever knows only versions below this one goes by other members.
-    var ringEpoch: UInt64 { get }
-    func endpoint(of node: UUID) -> Endpoint?
-    /// Keeps mutations for a node that missed them.
-    /// - Parameter writtenAt: seconds since 1970; nil: now.
-    /// - Returns: false when a limit stands against it.
-    func keepHint(for node: UUID, _ mutations: [UInt8], writtenAt: UInt32?) -> Bool
-    /// Waits until what is kept is on the disk.
-    /// - Returns: why it is not.
-    func syncHints() -> String?
-    /// Keeps mutations for a node that is down, for a coordinator that counts on it; `done` is called on the loop when they are on the disk.
-    func keep(_ mutations: [UInt8], for node: UUID, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
-    /// Nodes answered reads of a loop so fast.
-    func answered(_ latencies: [ReadLatency])
-    /// Others know newer members.
-    func isBehind()
-    /// Fetches a file from another node; `done` is called on the loop.
-    func pull(_ request: StreamRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
-    /// Answers a question about the metadata; `done` is called on the loop.
-    func answer(_ question: MetadataRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void)
 }
