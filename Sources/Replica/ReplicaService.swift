@@ -37,12 +37,31 @@ public struct ReplicaService: Sendable {
     /// Executes a request. Waits on the calling fiber, or blocks the thread when there is none.
     public func execute(_ request: PeerRequest) -> Result {
         do throws(ReplicaError) { return try attempt(request) } catch {
-            switch error {
-            case .unknownTable(let id): return Result(reply: .failed(.unknownTable, "table \(id) is not known here"))
-            case .overloaded(let why): return Result(reply: .failed(.overloaded, why))
-            case .storage(let why): return Result(reply: .failed(.storage, why))
-            case .server(let error): return Result(reply: .failed(.unknown, error.message))
-            }
+            return Result(reply: ReplicaService.failure(error))
+        }
+    }
+
+    /// Executes a write that does not have to wait.
+    /// - Returns: nil, with nothing done, for other requests and when a wait is necessary.
+    public func executeAtOnce(_ request: PeerRequest) -> Result? {
+        switch request {
+        case .write(let mutations), .hint(let mutations), .repair(let mutations):
+            do throws(StorageError) {
+                let isDone = try mutations.withUnsafeBytesTyped { (bytes) throws(StorageError) in
+                    try replica.engine.applyAtOnce(bytes)
+                }
+                return isDone ? Result(reply: .done) : nil
+            } catch { return Result(reply: ReplicaService.failure(LocalReplica.convert(error))) }
+        default: return nil
+        }
+    }
+
+    private static func failure(_ error: ReplicaError) -> PeerReply {
+        switch error {
+        case .unknownTable(let id): .failed(.unknownTable, "table \(id) is not known here")
+        case .overloaded(let why): .failed(.overloaded, why)
+        case .storage(let why): .failed(.storage, why)
+        case .server(let error): .failed(.unknown, error.message)
         }
     }
 

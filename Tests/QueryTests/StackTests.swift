@@ -48,6 +48,7 @@ import Testing
         let session = Session()
         session.options.keyspace = "k"
         for text in StackTests.kinds.prefix(4) { _ = try session.execute(text) }
+        _ = try session.execute("INSERT INTO t (p, c) VALUES (1, 1)")
         func nested(_ depth: Int, _ open: String, _ inner: String, _ close: String) -> String {
             String(repeating: open, count: depth) + inner + String(repeating: close, count: depth)
         }
@@ -56,6 +57,9 @@ import Testing
             { "SELECT * FROM t WHERE p = \(nested($0, "-(", "1", ")"))" },
             { "INSERT INTO t (p, c, l) VALUES (1, 1, \(nested($0, "[", "1", "]")))" },
             { "SELECT * FROM t WHERE p = 1" + String(repeating: " + 1", count: $0) },
+            { "SELECT c" + String(repeating: " + c", count: $0) + " FROM t" },
+            { "SELECT \(nested($0, "-(", "c", ")")) FROM t" }, { "SELECT \(nested($0, "CAST(", "c", " AS int)")) FROM t" },
+            { "UPDATE t SET l = \(nested($0, "[", "now()", "]")) WHERE p = 1 AND c = 1" },
             { "SELECT \(nested($0, "abs(", "c", ")")) FROM t" },
             { "SELECT \(nested($0, "toJson(", "c", ")")) FROM t" },
             { "CREATE TABLE d\($0) (p int PRIMARY KEY, v \(nested($0, "frozen<list<", "int", ">>")))" },
@@ -63,7 +67,7 @@ import Testing
             { "INSERT INTO t JSON '{\"p\": 1, \"c\": 1, \"m\": \(nested($0, "{\"a\":", "1", "}"))}'" },
         ]
         for text in texts {
-            for depth in [8, 31, 32, 62, 63, 64, 97, 98, 99, 100, 101, 5000] {
+            for depth in [8, 31, 32, 47, 48, 49, 50, 51, 63, 64, 100, 5000] {
                 // Whether it is accepted or refused, it must not overflow the stack.
                 do { _ = try session.execute(text(depth)) } catch { #expect(error.code != .serverError, "\(error.message)") }
                 limit(session, text(depth))

@@ -2,6 +2,9 @@ import DataModel
 import Primitives
 
 extension ScalarFunction {
+    /// The longest value, in bytes, that `toJson` takes.
+    static let largestJSONArgument = 16 << 20
+
     /// Calls the function on native bytes; nil is null. If an argument is null the result is null, except for `toJson`.
     /// - Throws: Invalid or FunctionFailure, naming the argument that does not fit.
     public func call(_ arguments: [[UInt8]?], _ context: inout EvaluationContext) throws(ServerError) -> [UInt8]? {
@@ -16,6 +19,10 @@ extension ScalarFunction {
             return CQLType.bigEndian(((context.nowMicroseconds % day) + day) % day * 1000)
         case .token: return try token(arguments)
         case .toJSON:
+            // Each level of toJson(toJson(...)) escapes the one before, which may double its length.
+            if let argument = arguments[0], argument.count > ScalarFunction.largestJSONArgument {
+                throw .invalid("\(name): a value of \(argument.count) bytes is larger than \(ScalarFunction.largestJSONArgument)")
+            }
             var writer = ByteWriter(capacity: 64)
             if let value = arguments[0] {
                 value.withUnsafeBytes { argumentTypes[0].appendJSON($0, to: &writer) }

@@ -6,7 +6,7 @@ import DataModel
 public struct Parser {
     /// The maximum size of a statement, in bytes.
     public static let maximumBytes = 256 << 20
-    static let maximumDepth = 100
+    static let maximumDepth = 50
     /// The maximum number of bind markers: counts in the native protocol have 16 bits.
     static let maximumMarkers = 65_535
 

@@ -71,6 +71,9 @@ public final class Fiber: @unchecked Sendable {
     /// The deepest use of the stack so far, in bytes, rounded up to whole pages.
     public var deepestStackBytes: Int { stack?.residentBytes ?? 0 }
 
+    /// Calls `resume`: one closure for all waits of the fiber.
+    public private(set) lazy var resumer: () -> Void = { [unowned self] in resume() }
+
     // MARK: Turns
 
     private func loop() {

@@ -34,7 +34,7 @@ public final class FiberPool: @unchecked Sendable {
         public static let defaultStackBytes = 1 << 20
     #else
         /// The stack of a fiber. Pages that are never touched take no memory.
-        public static let defaultStackBytes = 256 << 10
+        public static let defaultStackBytes = 512 << 10
     #endif
 
     /// - Parameter makeAttachment: creates the object to keep with a fiber.

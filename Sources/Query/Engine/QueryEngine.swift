@@ -102,7 +102,9 @@ public final class QueryEngine: Sendable {
     public var preparedCounts: (kept: Int, forgotten: Int) { cache.counts }
 
     private func compile(_ text: String, _ keyspace: String?, _ id: StatementID) throws(ServerError) -> Compiled {
-        guard text.utf8.count > QueryEngine.largeStatementBytes else { return try compileHere(text, keyspace, id) }
+        guard text.utf8.count > QueryEngine.largeStatementBytes || QueryEngine.isDeep(text) else {
+            return try compileHere(text, keyspace, id)
+        }
         // A loop must not stand still while thousands of terms are parsed.
         var outcome: Result<Compiled, ServerError>?
         Fiber.blocking(.read) {
@@ -110,6 +112,22 @@ public final class QueryEngine: Sendable {
         }
         guard let outcome else { throw ServerError(.serverError, "the statement was not compiled") }
         return try outcome.get()
+    }
+
+    /// Whether brackets nest so deep that the text is parsed on a thread's stack rather than on a fiber's. Brackets in
+    /// string literals count too: that does no harm.
+    private static func isDeep(_ text: String) -> Bool {
+        var depth = 0
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "("), UInt8(ascii: "["), UInt8(ascii: "{"):
+                depth += 1
+                if depth > 10 { return true }
+            case UInt8(ascii: ")"), UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
+            default: break
+            }
+        }
+        return false
     }
 
     private func compileHere(_ text: String, _ keyspace: String?, _ id: StatementID) throws(ServerError) -> Compiled {

@@ -127,7 +127,19 @@ public final class StorageEngine: Sendable {
     /// Throws before changing anything if they are too large, name an unknown table, or the log refuses writes. If the
     /// append itself fails, or a later operation does not parse, this throws although rows are in the memtables.
     @inline(__always) public func apply(_ mutations: UnsafeRawBufferPointer) throws(StorageError) {
-        if core.memoryBytes.load(ordering: .relaxed) >= core.options.memtableBytes { try waitForMemory() }
+        if isOutOfMemory { try waitForMemory() }
+        try put(mutations)
+    }
+
+    /// As `apply`, but does not wait.
+    /// - Returns: false, with nothing done, when memory for memtables is used up.
+    @inline(__always) public func applyAtOnce(_ mutations: UnsafeRawBufferPointer) throws(StorageError) -> Bool {
+        if isOutOfMemory { return false }
+        try put(mutations)
+        return true
+    }
+
+    @inline(__always) private func put(_ mutations: UnsafeRawBufferPointer) throws(StorageError) {
         if let log = core.log {
             guard mutations.count <= log.largestAppend else {
                 throw .badMutation("Mutation of \(mutations.count) bytes is too large for the maximum size of \(log.largestAppend)")

@@ -121,7 +121,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         while true {
             if started.result == nil {
                 guard let fiber = Fiber.current else { preconditionFailure("a request waits for other nodes outside its fiber") }
-                started.resume = { fiber.resume() }
+                started.resume = fiber.resumer
                 fiber.suspend()
             }
             guard let result = started.result else { preconditionFailure("a step was resumed without a result") }
@@ -338,6 +338,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
                 platform.network.onLoop(loop) { [self] in finish(result, request, done) }
             }
         default:
+            if let result = service.executeAtOnce(request) { return finish(result, request, done) }
             let turn = fibers.run { [self] in finish(service.execute(request), request, done) }
             if turn == .refused { done(.failed(.overloaded, "too many requests of other nodes wait")) }
         }
