@@ -224,7 +224,9 @@ public final class SSTable: Sendable {
     /// The lookup has passed the root, `index` and `data`. No row lies between the lower and the upper bound of the
     /// partition exactly if at each of these levels both bounds lead to the same entry: index entries that differ are
     /// separated by a key that begins with the partition, and such a key is a row's, or the beginning of one.
-    private func hasPartition(of key: UnsafeRawBufferPointer, _ index: Block?, _ data: Block?) throws(StorageError) -> Bool {
+    private func hasPartition(
+        of key: UnsafeRawBufferPointer, _ index: Block?, _ data: Block?
+    ) throws(StorageError) -> Bool {
         let count = KeyView.partitionCount(of: key)
         var bound = [UInt8](key[..<count])
         bound.append(0xff)

@@ -132,7 +132,9 @@ extension SSTable {
     }
 
     /// Returns whether a range tombstone starts between `lower` and `upper`, both included.
-    func hasTombstone(from lower: UnsafeRawBufferPointer, to upper: UnsafeRawBufferPointer) throws(StorageError) -> Bool {
+    func hasTombstone(
+        from lower: UnsafeRawBufferPointer, to upper: UnsafeRawBufferPointer
+    ) throws(StorageError) -> Bool {
         guard let tombstones else { return false }
         let cursor = BlockCursor()
         cursor.open(tombstones)
