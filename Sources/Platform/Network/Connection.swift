@@ -8,7 +8,7 @@ public protocol Connection: AnyObject, Sendable {
     var loop: Int { get }
     /// Runs `work` on the connection's loop; from any thread.
     func onLoop(_ work: @escaping @Sendable () -> Void)
-    /// Answers are ready: `takeOutput` is called at the end of the tick, after the commit log was flushed.
+    /// Answers are ready: `takeOutput` is called at the end of the loop's turn (`LoopTurn`).
     func markReady()
     /// Presents the input that was not consumed once more: the handler has room again.
     func resumeInput()
@@ -27,7 +27,7 @@ public protocol ConnectionHandler: AnyObject {
     var isPaused: Bool { get }
     /// Hands over the answers that are ready.
     /// - Parameters:
-    ///   - failure: why the commit log could not be flushed; then no write of this tick may be acknowledged.
+    ///   - failure: why the commit log could not be flushed; then no write of this turn may be acknowledged.
     ///   - body: gets the bytes.
     func takeOutput(failure: String?, _ body: (UnsafeRawBufferPointer) -> Void)
     /// The client sends no more; `rest` was not consumed.
@@ -39,11 +39,12 @@ public protocol ConnectionHandler: AnyObject {
     func closed()
 }
 
-/// Makes what a tick wrote durable enough to acknowledge.
+/// Makes what a loop wrote in one turn durable enough to acknowledge.
 public protocol Acknowledgement: Sendable {
-    /// Rises with every write: when it has not since the last tick, this tick has nothing to acknowledge that a failed flush could lose.
+    /// Rises with every write. If it has not risen since the last turn, this turn acknowledges nothing that a failed
+    /// flush could lose.
     var mark: UInt64 { get }
-    /// Called at the end of a tick: hands the commit log to the kernel. Returns why it could not; nil when all is well.
+    /// Hands the commit log to the kernel; called at the end of a turn. Returns the reason when that fails, else nil.
     func flush() -> String?
     /// Whether what was flushed must reach the disk before it is acknowledged.
     var needsSync: Bool { get }

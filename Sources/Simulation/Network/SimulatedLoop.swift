@@ -1,21 +1,12 @@
-import Platform
-
-/// One loop: runs what is put to it in order, and at the end of a tick flushes the commit log once, then sends the answers of all connections that have some.
+/// One loop: runs work in the order in which it was given, in ticks. A tick is everything that waits when it begins.
 ///
-/// A tick is everything that waits when the loop gets its turn. SAFETY: `@unchecked Sendable` as `SimulatedNetwork`.
+/// SAFETY: `@unchecked Sendable`, see `SimulatedNetwork`.
 final class SimulatedLoop: @unchecked Sendable {
     let index: Int
     private let incarnation: Incarnation
     private let onThreads: Bool
     private var tasks: [() -> Void] = []
     private var hasTurn = false
-    private var ready: [SimulatedConnection] = []
-    /// What waits for the end of the tick and the safety of what it wrote.
-    private var waiting: [@Sendable (String?) -> Void] = []
-    private var waitingAcknowledgement: (any Acknowledgement)?
-    private var endIsQueued = false
-    /// `Acknowledgement.mark` at the end of the last tick.
-    private var lastMark: UInt64 = 0
 
     init(index: Int, incarnation: Incarnation, onThreads: Bool) {
         self.index = index
@@ -23,7 +14,7 @@ final class SimulatedLoop: @unchecked Sendable {
         self.onThreads = onThreads
     }
 
-    /// Runs `work` in the next tick, after what was put there before.
+    /// Runs `work` in the next tick, after the work given before.
     func execute(_ work: @escaping () -> Void) {
         tasks.append(work)
         if hasTurn { return }
@@ -42,54 +33,5 @@ final class SimulatedLoop: @unchecked Sendable {
         var now: [() -> Void] = []
         swap(&now, &tasks)
         for task in now { task() }
-    }
-
-    /// Sends what a connection has after the events the loop is handling now.
-    func add(_ connection: SimulatedConnection) {
-        ready.append(connection)
-        queueEnd()
-    }
-
-    func whenSafe(_ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void) {
-        waiting.append(work)
-        waitingAcknowledgement = acknowledgement
-        queueEnd()
-    }
-
-    private func queueEnd() {
-        if endIsQueued { return }
-        endIsQueued = true
-        execute { [self] in end() }
-    }
-
-    private func end() {
-        endIsQueued = false
-        var connections: [SimulatedConnection] = []
-        swap(&connections, &ready)
-        var works: [@Sendable (String?) -> Void] = []
-        swap(&works, &waiting)
-        // What asks others acknowledges nothing.
-        for connection in connections where connection.acknowledgement == nil { connection.send(failure: nil) }
-        connections.removeAll { $0.acknowledgement == nil }
-        guard let acknowledgement = waitingAcknowledgement ?? connections.first?.acknowledgement else { return }
-        waitingAcknowledgement = nil
-        let mark = acknowledgement.mark
-        var failure = acknowledgement.flush()
-        // Reads go on while the disk takes no writes.
-        if mark == lastMark { failure = nil }
-        lastMark = mark
-        if failure == nil && acknowledgement.needsSync {
-            let held = connections.map { ($0, $0.hold()) }
-            let waited = works
-            acknowledgement.sync { failure in
-                self.execute {
-                    for (connection, ticket) in held { connection.release(ticket, failure: failure) }
-                    for work in waited { work(failure) }
-                }
-            }
-            return
-        }
-        for connection in connections { connection.send(failure: failure) }
-        for work in works { work(failure) }
     }
 }
