@@ -42,7 +42,7 @@ import Testing
 
     @Test func aValueNobodyWroteIsFound() {
         var history = written([(1, true)])
-        #expect(history.saw(7, floor: 0, called: 0, now: 0)?.promise.contains("nobody wrote") == true)
+        #expect(history.saw(7, floor: 0, called: 0, now: 0)?.promise.contains("no write has that value") == true)
     }
 
     @Test func countersLieBetweenAcknowledgedAndAttempted() {
