@@ -41,11 +41,6 @@ extension Connection {
         try rows("SELECT keyspace_name FROM system_schema.keyspaces").rows().compactMap { $0.text(0) }
     }
 
-    public func tableNames(keyspace: String) throws(ClientError) -> [String] {
-        try rows("SELECT table_name FROM system_schema.tables WHERE keyspace_name = \(Identifier.stringLiteral(keyspace))").rows()
-            .compactMap { $0.text(0) }
-    }
-
     /// Returns the table; nil when it does not exist. A column of an unknown type is an error.
     public func table(keyspace: String, name: String) throws(ClientError) -> DescribedTable? {
         let query =

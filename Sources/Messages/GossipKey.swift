@@ -1,7 +1,6 @@
 /// The application states a node gossips about itself.
 ///
-/// The raw values are part of the format; do not change. The decoder skips unknown values, so a newer node may send
-/// more.
+/// The raw values are part of the format; do not change. The decoder skips unknown keys, so a newer node may send more.
 public enum GossipKey: UInt8, Sendable, CaseIterable, Comparable {
     /// The text of a `GossipStatus`.
     case status = 0
@@ -17,16 +16,7 @@ public enum GossipKey: UInt8, Sendable, CaseIterable, Comparable {
     case nativePort = 7
     /// The node's identity, a UUID as text.
     case hostID = 8
-    /// The tokens the node owns, or will own after joining: `TokenClaim` list, binary.
-    case tokens = 9
-    case httpPort = 10
-    /// The load the node reports, decimal.
-    case severity = 11
-    case linePort = 12
-    /// The tokens a moving node will own: `TokenClaim` list, binary.
-    case futureTokens = 13
-    /// The new owners of a leaving node's tokens: `TokenHeir` list, binary.
-    case heirs = 14
+    // 9 to 14 are reserved: earlier releases defined them for tokens, ports and load, and no release sent them.
     /// The epoch of the newest cluster metadata the node has, decimal.
     case metadataEpoch = 15
 

@@ -6,7 +6,7 @@ public enum GossipLimits {
     public static let endpoints = 20_000
     /// Application states of one endpoint.
     public static let valuesPerEndpoint = 64
-    /// Bytes of one value; the claims of 5,000 tokens fit.
+    /// Bytes of one value.
     public static let valueBytes = 64 << 10
     /// Bytes of the cluster name or the partitioner name.
     public static let nameBytes = 256

@@ -1,5 +1,3 @@
-import Primitives
-
 /// The status a node announces; the value of `GossipKey.status`.
 public enum GossipStatus: Hashable, Sendable, CustomStringConvertible {
     /// Receiving the data of the tokens it will own.
@@ -8,10 +6,6 @@ public enum GossipStatus: Hashable, Sendable, CustomStringConvertible {
     case normal
     /// Sending its data to the future owners; still owns its tokens.
     case leaving
-    /// Receiving data for new tokens; still owns the old ones.
-    case moving
-    /// Replacing the dead node with this host id.
-    case replacing(UUID)
     /// Has left. Its state is forgotten at the wall-clock time `expires`, in microseconds since 1970.
     case left(expires: Int64)
     /// Was removed by other nodes. Its state is forgotten at the wall-clock time `expires`, in microseconds since 1970.
@@ -35,14 +29,13 @@ public enum GossipStatus: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The gossiped text. Part of the format; do not change.
+    /// The gossiped text. Part of the format; do not change. MOVING and REPLACING are reserved: earlier releases
+    /// defined them, and no release sent them.
     public var description: String {
         switch self {
         case .joining: "BOOT"
         case .normal: "NORMAL"
         case .leaving: "LEAVING"
-        case .moving: "MOVING"
-        case .replacing(let id): "REPLACING,\(id)"
         case .left(let expires): "LEFT,\(expires)"
         case .removed(let expires): "REMOVED,\(expires)"
         case .shutdown: "SHUTDOWN"
@@ -56,11 +49,7 @@ public enum GossipStatus: Hashable, Sendable, CustomStringConvertible {
         case ("BOOT", 1): self = .joining
         case ("NORMAL", 1): self = .normal
         case ("LEAVING", 1): self = .leaving
-        case ("MOVING", 1): self = .moving
         case ("SHUTDOWN", 1): self = .shutdown
-        case ("REPLACING", 2):
-            guard let id = UUID(parts[1]) else { return nil }
-            self = .replacing(id)
         case ("LEFT", 2):
             guard let expires = Int64(parts[1]) else { return nil }
             self = .left(expires: expires)

@@ -107,13 +107,6 @@ public struct FrameDecoder: ~Copyable, Sendable {
             oversize: Frame.Oversize(length: length, limit: maxFrameBytes))
     }
 
-    /// The number of bytes the buffer needs before `next` can return a frame, for growing it once; 0 when unknown.
-    public func bytesWanted(_ input: UnsafeRawBufferPointer, from consumed: Int) -> Int {
-        guard !isSegmented, skipped == nil, input.count - consumed >= FrameHeader.size else { return 0 }
-        let length = Int(UInt32(bigEndian: input.loadUnaligned(fromByteOffset: consumed + 5, as: UInt32.self)))
-        return length <= maxFrameBytes ? FrameHeader.size + length : 0
-    }
-
     /// Returns the validated header at `offset`; nil when it has not fully arrived. An unsupported version is refused
     /// as soon as the stream id has arrived.
     mutating func header(

@@ -92,7 +92,7 @@ public struct RepairSession: Sendable {
     }
 
     /// The number of pieces waiting or under way.
-    public var piecesLeft: Int { queue.count + works.count }
+    var piecesLeft: Int { queue.count + works.count }
 
     /// When the next `tick` is due; nil when no request is under way.
     public var nextDeadline: Int64? { requests.values.map(\.deadline).min() }

@@ -136,7 +136,7 @@ import Testing
         for number in 0..<12 {
             world.start(World.endpoint(number), seeds: GossiperTests.seeds)
             world.act(World.endpoint(number)) { gossiper, _, _ in
-                gossiper.setLocal(.tokens, [UInt8](repeating: 0, count: 60_000))
+                gossiper.setLocal(.releaseVersion, [UInt8](repeating: 0x30, count: 60_000))
                 return []
             }
         }

@@ -49,7 +49,7 @@ struct GossipWorld {
             generation: generation ?? wall / 1_000_000, seed: random.next())
         gossiper.setLocal(.dataCenter, "dc1")
         gossiper.setLocal(.rack, "r1")
-        gossiper.setLocal(.tokens, TokenClaim.encode([TokenClaim(Int64(bitPattern: random.next()))]))
+        gossiper.setLocal(.load, "\(random.next())")
         gossiper.setLocal(status: status)
         nodes[endpoint] = gossiper
         if !order.contains(endpoint) { order = (order + [endpoint]).sorted() }

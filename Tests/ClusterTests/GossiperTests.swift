@@ -163,7 +163,7 @@ import Testing
         world.run(seconds: 15)
         let changed = world.now
         world.act(World.endpoint(1)) { gossiper, _, _ in
-            gossiper.setLocal(.tokens, TokenClaim.encode([TokenClaim(5)]))
+            gossiper.setLocal(.load, "5")
             gossiper.setLocal(.schema, "a")
             gossiper.setLocal(status: .leaving)
             return []
@@ -174,10 +174,10 @@ import Testing
             let keys = world.events(of: endpoint, since: changed).compactMap { event -> GossipKey? in
                 if case .stateChanged(World.endpoint(1), let value) = event { value.key } else { nil }
             }
-            #expect(keys == [.tokens, .schema, .status])
+            #expect(keys == [.load, .schema, .status])
         }
-        #expect(world.nodes[World.endpoint(0)]!.ringNodes.count == 8)
-        #expect(world.nodes[World.endpoint(0)]!.ringNodes[1].state == .leaving(heirs: []))
+        #expect(world.nodes[World.endpoint(0)]!.endpoints.count == 7)
+        #expect(world.nodes[World.endpoint(0)]!.state(of: World.endpoint(1))?.status == .leaving)
         #expect(world.nodes[World.endpoint(0)]!.describe(now: world.now).contains("status: LEAVING"))
     }
 

@@ -63,7 +63,7 @@ import Testing
         world.run(seconds: 30)
         for number in 1..<8 {
             world.act(GossipWorld.endpoint(number)) { gossiper, _, _ in
-                gossiper.setLocal(.heirs, [UInt8](repeating: 0, count: 48_000))
+                gossiper.setLocal(.releaseVersion, [UInt8](repeating: 0x30, count: 48_000))
                 return []
             }
         }

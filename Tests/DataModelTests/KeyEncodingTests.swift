@@ -79,6 +79,95 @@ import Testing
         }
     }
 
+    private static let zeros = String(repeating: "00", count: 112)
+    /// Native bytes and their key, in hexadecimal, for every type with an order. Part of the file format; do not
+    /// change.
+    static let golden: [(type: CQLType, native: String, key: String)] = [
+        (.int, "00000001", "4080000001"), (.int, "ffffffff", "407fffffff"), (.int, "", "3f"),
+        (.bigint, "8000000000000000", "400000000000000000"), (.timestamp, "0000018bcfe56800", "408000018bcfe56800"),
+        (.time, "00004e94914f0000", "4080004e94914f0000"), (.smallint, "ff00", "407f00"), (.tinyint, "7f", "40ff"),
+        (.boolean, "00", "4000"), (.boolean, "01", "4001"), (.date, "80004cfc", "4080004cfc"),
+        (.float, "3fc00000", "40bfc00000"), (.float, "bfc00000", "40403fffff"), (.float, "7fc00001", "40ffc00000"),
+        (.double, "3ff8000000000000", "40bff8000000000000"), (.double, "8000000000000000", "407fffffffffffffff"),
+        (.text, "61620063", "40616200ff630000"), (.ascii, "61", "40610000"), (.blob, "00ff", "4000ffff0000"),
+        (.inet, "7f000001", "407f00ff00ff010000"),
+        (.uuid, "00112233445546778899aabbccddeeff", "4040011223344556778899aabbccddeeff"),
+        (.uuid, "5132b130ae7911e4ab270800200c9a66", "4011e4ae795132b130ab270800200c9a66"),
+        (.timeuuid, "5132b130ae7911e4ab270800200c9a66", "4011e4ae795132b1302ba78880a08c1ae6"),
+        (.varint, "00", "408000"), (.varint, "7f", "40807f"), (.varint, "0080", "40810080"), (.varint, "ff", "407fff"),
+        (.varint, "ff7f", "407eff7f"),
+        (.varint, "01" + zeros, "40ff00000071" + "01" + zeros), (.varint, "80" + zeros, "4000ffffff8e" + "80" + zeros),
+        (.decimal, "0000000000", "4001"), (.decimal, "0000000204d2", "4002800000020203040500"),
+        (.decimal, "00000002fb2e", "40007ffffffdfdfcfbfaff"),
+        (.frozen(.list(.int)), "0000000200000004000000010000000400000002", "404080000001408000000200"),
+        (.frozen(.set(.text)), "000000010000000161", "404061000000"),
+        (.frozen(.map(.tinyint, .text)), "0000000100000001010000000178", "4040814078000000"),
+        (.tuple([.int, .text, .boolean]), "0000000400000001ffffffff0000000101", "4040800000013e400100"),
+    ]
+
+    private static func bytes(_ hex: String) -> [UInt8] {
+        stride(from: 0, to: hex.utf8.count, by: 2).map { at in
+            UInt8(hex.dropFirst(at).prefix(2), radix: 16) ?? 0
+        }
+    }
+
+    @Test func goldenBytes() throws {
+        for (type, native, key) in Self.golden {
+            let (native, key) = (Self.bytes(native), Self.bytes(key))
+            #expect(try Self.encode(native, type) == key, "\(type) \(native)")
+            #expect(try Self.encode(native, type, descending: true) == key.map { ~$0 }, "\(type) \(native)")
+            // Of a NaN only the fact that it is one survives.
+            let decoded = try Self.decode(key, type)
+            #expect(decoded == native || type.compare(decoded, native) == 0, "\(type) \(native)")
+            #expect(try Self.decode(key.map { ~$0 }, type, descending: true) == decoded, "\(type) \(native)")
+        }
+    }
+
+    /// A key cut anywhere is refused. A key with a flipped bit is refused or is the key of another value.
+    @Test func cutsAndFlippedBits() throws {
+        for (type, _, key) in Self.golden {
+            let key = Self.bytes(key)
+            for length in 0..<key.count {
+                #expect(throws: KeyError.self, "\(type) cut to \(length)") {
+                    try Self.decode(Array(key[..<length]), type)
+                }
+            }
+            for bit in 0..<key.count * 8 {
+                var flipped = key
+                flipped[bit / 8] ^= 1 << UInt8(bit % 8)
+                // Bytes may remain, so that the end is not checked here.
+                var out = ByteWriter()
+                var offset = 0
+                let outcome = flipped.withUnsafeBytes { raw in
+                    Result {
+                        try KeyEncoding.nextClusteringComponent(
+                            raw, at: &offset, type: type, descending: false, into: &out)
+                    }
+                }
+                guard case .success = outcome else { continue }
+                let again = try Self.encode(out.toArray(), type)
+                #expect(again == Array(flipped[..<offset]), "\(type) bit \(bit) of \(key)")
+            }
+        }
+    }
+
+    private static func partition(_ values: [[UInt8]]) throws -> [UInt8] {
+        var key = ByteWriter()
+        KeyEncoding.beginPartition(into: &key)
+        for value in values {
+            value.withUnsafeBytes { KeyEncoding.addPartitionComponent($0, isOnly: values.count == 1, into: &key) }
+        }
+        try KeyEncoding.endPartition(of: &key)
+        return key.toArray()
+    }
+
+    /// Partition keys of one column and of several, and the kinds of rows.
+    @Test func goldenPartitions() throws {
+        #expect(try Self.partition([[0, 0, 0, 1]]) == Self.bytes("478499982ae4e0cf000400000001"))
+        #expect(try Self.partition([[0x61], []]) == Self.bytes("1ec6b7a2c269934e000700016100000000"))
+        #expect(KeyView.staticKind == 0x10 && KeyView.rowKind == 0x20)
+    }
+
     /// memcmp orders encoded values as the type does, and no encoded value is a prefix of another.
     @Test(arguments: types) func memcmpIsTheOrderOfTheType(type: CQLType) throws {
         var random = SeededRandom(seed: 11)

@@ -66,6 +66,24 @@ import Testing
         #expect(rows.leaves[0].high == 863_353_865_617_104_862)
     }
 
+    /// A whole tree: a gap before the first leaf, two leaves side by side, a gap, and counts of several bytes.
+    @Test func goldenTree() throws {
+        var replica = ModelReplica()
+        for (token, size) in [(20, 1), (40, 2), (250, 300)] as [(Int64, Int)] {
+            replica.apply(Sample.put(Sample.key(token), [UInt8](repeating: 7, count: size)))
+        }
+        let command = TreeCommand(table: Sample.table, tokens: 0...255, depth: 4, gcBefore: 0, now: Sample.now)
+        let tree = replica.tree(command)
+        let bytes = Self.encoded(tree.encode)
+        #expect(
+            bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+                == "000000000000000000000000000000ff040301037c53fc1c4a1f5a8b24eb1a14b2086d011a005c6a89048f6411"
+                + "deee2b3782bb1d80c4011b0cd3285817e80dfba657b7bc0ee51d484e01c602")
+        #expect(try Self.tree(bytes) == tree)
+        #expect(tree.leaves.indices.filter { !tree.leaves[$0].isEmpty } == [1, 2, 15])
+        for length in 0..<bytes.count { #expect(throws: ByteError.self) { try Self.tree(Array(bytes.prefix(length))) } }
+    }
+
     /// Bytes with a flipped bit are refused or decode to a different tree.
     @Test func flippedBits() {
         let tree = Self.sample(depth: 6)

@@ -3,7 +3,8 @@ import DataModel
 import Messages
 import ModelReplica
 import Primitives
-import Repair
+
+@testable import Repair
 
 /// A repair session over model replicas and a network that loses and delays. The seed determines everything.
 final class VirtualRepair {

@@ -45,6 +45,33 @@ import Testing
                 + "ffffffff000000000000000000000000000000000000000014fe97b5377a7985")
     }
 
+    @Test func goldenPositionAndOverflow() throws {
+        let position = HintNote.position(728)
+        #expect(
+            String(decoding: position, as: UTF8.self)
+                == "auspex hint position 1\noffset 728\nchecksum 91254ecdc4a8b8db\n")
+        #expect(HintNote.decodePosition(position) == 728)
+        let span = HintOverflow(first: 1_700_000_000, last: 4_294_967_295)
+        let overflow = HintNote.overflow(span)
+        #expect(
+            String(decoding: overflow, as: UTF8.self)
+                == "auspex hint overflow 1\nfirst 1700000000\nlast 4294967295\nchecksum 8cd4adae3647d4ea\n")
+        #expect(HintNote.decodeOverflow(overflow) == span)
+        #expect(HintFileName("\(HintSamples.a)-1700000000000.pos") == .position(HintSamples.a, 1_700_000_000_000))
+        #expect(HintFileName("\(HintSamples.a).overflow") == .overflow(HintSamples.a))
+        for (bytes, decodes) in [
+            (position, { HintNote.decodePosition($0) != nil }), (overflow, { HintNote.decodeOverflow($0) != nil }),
+        ] as [([UInt8], ([UInt8]) -> Bool)] {
+            for length in 0..<bytes.count { #expect(!decodes(Array(bytes[..<length])), "\(length) bytes") }
+            #expect(!decodes(bytes + [0x0a]))
+            for bit in 0..<bytes.count * 8 {
+                var flipped = bytes
+                flipped[bit / 8] ^= 1 << (bit % 8)
+                #expect(!decodes(flipped), "bit \(bit)")
+            }
+        }
+    }
+
     @Test func aSegmentCutAnywhereGivesWhatIsWhole() throws {
         let (bytes, starts) = try Self.segment()
         #expect(bytes.count == (starts.last ?? 0) + HintFormat.recordHeaderBytes)

@@ -42,12 +42,6 @@ public final class SelectPlan: Sendable {
 
     /// Whether the result has one row per group (or a single row) rather than one per row read.
     public var isAggregated: Bool { !selection.aggregates.isEmpty || groupByPrefixCount > 0 }
-
-    /// Whether only partition key and static columns are read, so that a partition with a static row and no other rows
-    /// returns a row.
-    public var selectsOnlyPartitionLevel: Bool {
-        selection.columns.allSatisfy { $0.kind == .partitionKey || $0.kind == .static } && clustering.isAll
-    }
 }
 
 /// The result columns of a SELECT, computed from the columns of each row.

@@ -28,19 +28,6 @@ extension Term {
         return try evaluate(values, &context, into: &writer) == .value ? writer.toArray() : nil
     }
 
-    /// Appends the value of a key column.
-    /// - Throws: Invalid for null and unset, which are not allowed for key columns.
-    @inline(__always)
-    public func evaluateKey(
-        of column: ColumnMetadata, _ values: ValueList, _ context: inout EvaluationContext, into writer: inout ByteWriter
-    ) throws(ServerError) {
-        switch try evaluate(values, &context, into: &writer) {
-        case .value: return
-        case .null: throw .invalid("Invalid null value in condition for column \(column.name)")
-        case .unset: throw .invalid("Invalid unset value for column \(column.name)")
-        }
-    }
-
     private static func writeBound(
         _ index: Int, _ type: CQLType, _ values: ValueList, _ writer: inout ByteWriter
     ) throws(ServerError) -> ValuePresence {
@@ -204,32 +191,5 @@ extension TermList {
             } catch { throw error.serverError }
             return list
         }
-    }
-
-    /// Returns the fields of each tuple of a list of tuples.
-    public func evaluateTuples(
-        columns: [ColumnMetadata], _ values: ValueList, _ context: inout EvaluationContext
-    ) throws(ServerError) -> [[[UInt8]]] {
-        let names = columns.map(\.name).joined(separator: ", ")
-        var rows: [[[UInt8]]] = []
-        for tuple in try evaluate(column: names, values, &context) {
-            var fields: [[UInt8]] = []
-            let outcome: Result<Void, ValueError> = tuple.withUnsafeBytes { raw in
-                do throws(ValueError) {
-                    var reader = TupleReader(raw)
-                    while let field = try reader.next() {
-                        guard let field else { throw .invalid("Invalid null value in condition for columns: (\(names))") }
-                        fields.append(Array(field))
-                    }
-                    return .success(())
-                } catch { return .failure(error) }
-            }
-            if case .failure(let error) = outcome { throw error.serverError }
-            guard fields.count == columns.count else {
-                throw .invalid("Expected \(columns.count) elements in value tuple, but got \(fields.count)")
-            }
-            rows.append(fields)
-        }
-        return rows
     }
 }

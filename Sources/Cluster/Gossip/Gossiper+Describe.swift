@@ -12,12 +12,7 @@ extension Gossiper {
             lines.append("\(endpoint) (\(pulse))")
             lines.append("  generation \(state.heartBeat.generation), heart beat \(state.heartBeat.version)")
             for value in state.values {
-                let binary: Bool =
-                    switch value.key {
-                    case .tokens, .futureTokens, .heirs: true
-                    default: false
-                    }
-                lines.append("  \(value.key): \(binary ? "\(value.bytes.count) bytes" : value.text) (version \(value.version))")
+                lines.append("  \(value.key): \(value.text) (version \(value.version))")
             }
             if let why = explain(endpoint, now: now) { lines.append("  \(why)") }
         }

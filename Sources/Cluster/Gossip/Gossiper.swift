@@ -118,15 +118,7 @@ public struct Gossiper: Sendable {
     /// Returns the failure detector's verdict on a node, with its reasons.
     public func explain(_ endpoint: Endpoint, now: Int64) -> FailureExplanation? { detector.explain(endpoint, now: now) }
 
-    public func isQuarantined(_ endpoint: Endpoint) -> Bool { quarantined[endpoint] != nil }
-
-    /// All nodes as their gossip describes them, including this one, by endpoint. Nodes without a host id or a status
-    /// are left out.
-    public var ringNodes: [RingNode] {
-        (order + [configuration.endpoint]).sorted().compactMap { endpoint in
-            state(of: endpoint).flatMap { RingNode(endpoint: endpoint, gossip: $0) }
-        }
-    }
+    func isQuarantined(_ endpoint: Endpoint) -> Bool { quarantined[endpoint] != nil }
 
     /// Checks the invariants. Expensive; for tests.
     public func checkInvariants() {

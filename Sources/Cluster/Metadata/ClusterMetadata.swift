@@ -132,9 +132,15 @@ public struct ClusterMetadata: Sendable, Equatable {
                 guard let grid = TokenGrid(count: try reader.readCount()) else { throw .malformedVarint(offset: offset) }
                 return grid
             }
+            func tokensPerNode(_ reader: inout ByteReader) throws(ByteError) -> Int {
+                let offset = reader.offset
+                let count = try reader.readCount()
+                guard count <= TokenStrategy.tokensPerNodeLimit else { throw .malformedVarint(offset: offset) }
+                return count
+            }
             switch kind {
-            case 1: strategy = .random(tokensPerNode: try reader.readCount())
-            case 2: strategy = .randomOverPartitions(try grid(&reader), tokensPerNode: try reader.readCount())
+            case 1: strategy = .random(tokensPerNode: try tokensPerNode(&reader))
+            case 2: strategy = .randomOverPartitions(try grid(&reader), tokensPerNode: try tokensPerNode(&reader))
             case 3: strategy = .equalPartitions(try grid(&reader))
             default: throw .malformedVarint(offset: reader.offset - 1)
             }

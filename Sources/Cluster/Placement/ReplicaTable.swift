@@ -4,8 +4,9 @@ import Primitives
 ///
 /// While nodes join, leave, move or are replaced, a range has natural replicas, which own it now, and pending replicas,
 /// which will own it. Reads ask natural replicas only. Writes go to both and need as many answers as the natural
-/// replicas alone would need, plus the number of pending ones (`writeAnswers`). So the consistency level holds among
-/// the previous owners and among the future owners, whenever the change finishes.
+/// replicas alone would need, plus the number of pending ones. So the consistency level holds among the previous owners
+/// and among the future owners, whenever the change finishes. Only one change is under way at a time (`MemberChange`),
+/// so the future owners are those of `Ring.future`; of several changes, only the owners after the last one are pending.
 ///
 /// **Thread safety**: immutable.
 public struct ReplicaTable: Sendable {
@@ -25,14 +26,15 @@ public struct ReplicaTable: Sendable {
     public init(ring: Ring, strategy: ReplicationStrategy, local: UUID? = nil, former: Ring? = nil) {
         self.ring = ring
         self.strategy = strategy
-        var natural = ReplicaPlacement(ring: ring, strategy: strategy, local: local)
-        var stages = ReplicaTable.stages(of: ring).map { ReplicaPlacement(ring: $0, strategy: strategy, local: local) }
-        var all = natural.boundaries
-        for stage in stages { all += stage.boundaries }
-        var before = former.map { ReplicaPlacement(ring: $0, strategy: strategy, local: local) }
-        if let before { all += before.boundaries }
-        // Both rings have the same members, sorted by host id, so their indexes agree.
+        // All three rings have the same members, sorted by host id, so their indexes agree.
         precondition(former.map { $0.nodes.count == ring.nodes.count } ?? true, "the former ring has other members")
+        let later = ring.changing.isEmpty ? nil : ring.future
+        var natural = ReplicaPlacement(ring: ring, strategy: strategy, local: local)
+        var others = [later, former].compactMap { $0 }.map {
+            ReplicaPlacement(ring: $0, strategy: strategy, local: local)
+        }
+        var all = natural.boundaries
+        for other in others { all += other.boundaries }
         all.sort()
         var boundaries: [Int64] = []
         for token in all where boundaries.last != token { boundaries.append(token) }
@@ -43,14 +45,9 @@ public struct ReplicaTable: Sendable {
             let first = members.count
             natural.appendReplicas(of: token, to: &members)
             starts.append(Int32(members.count))
-            for index in stages.indices {
+            for index in others.indices {
                 planned.removeAll(keepingCapacity: true)
-                stages[index].appendReplicas(of: token, to: &planned)
-                for node in planned where !members[first...].contains(node) { members.append(node) }
-            }
-            if before != nil {
-                planned.removeAll(keepingCapacity: true)
-                before?.appendReplicas(of: token, to: &planned)
+                others[index].appendReplicas(of: token, to: &planned)
                 for node in planned where !members[first...].contains(node) { members.append(node) }
             }
             starts.append(Int32(members.count))
@@ -58,28 +55,6 @@ public struct ReplicaTable: Sendable {
         self.boundaries = boundaries
         self.starts = starts
         self.members = members
-    }
-
-    /// The greatest number of simultaneous changes for which every order of completion is considered.
-    public static let exactChanges = 6
-
-    /// Returns the rings that may follow. Changes finish in any order. Up to `exactChanges` changes, every subset is
-    /// tried; beyond that each change alone, each with all leaving nodes, and all together, which misses owners that
-    /// only a rare order produces.
-    private static func stages(of ring: Ring) -> [Ring] {
-        let changing = ring.changing
-        if changing.count <= exactChanges {
-            return (0..<(1 << changing.count)).dropFirst().map { done in
-                ring.after { node in changing.firstIndex(of: node.id).map { done >> $0 & 1 == 1 } ?? false }
-            }
-        }
-        func departs(_ node: RingNode) -> Bool { if case .leaving = node.state { true } else { false } }
-        var stages = [ring.future, ring.after(finishing: departs)]
-        for id in changing {
-            stages.append(ring.after { $0.id == id })
-            stages.append(ring.after { $0.id == id || departs($0) })
-        }
-        return stages
     }
 
     /// Returns the index of the range that contains a token; nil when no node owns tokens.
@@ -106,10 +81,6 @@ public struct ReplicaTable: Sendable {
         guard let range = rangeIndex(of: token) else { return [] }
         return members[Int(starts[2 * range])..<Int(starts[2 * range + 2])]
     }
-
-    /// Returns the answers a write needs: those its consistency level needs of the natural replicas, plus one per
-    /// pending replica.
-    @inlinable public static func writeAnswers(level: Int, pending: Int) -> Int { level + pending }
 
     /// Returns the host ids of the token's owners.
     public func replicaIDs(for token: Int64) -> [UUID] { replicas(for: token).map { ring.nodes[Int($0)].id } }

@@ -19,8 +19,7 @@ public struct TokenClaim: Hashable, Comparable, Sendable {
 
     public static func < (a: TokenClaim, b: TokenClaim) -> Bool { a.token != b.token ? a.token < b.token : a.epoch < b.epoch }
 
-    /// Encodes claims as in `GossipKey.tokens` and the metadata: token and epoch of each, big-endian. Part of the
-    /// format; do not change.
+    /// Encodes claims as in the metadata: token and epoch of each, big-endian. Part of the format; do not change.
     public static func encode(_ claims: [TokenClaim]) -> [UInt8] {
         var writer = ByteWriter(capacity: claims.count * 12)
         for claim in claims {

@@ -11,8 +11,8 @@ public struct TokenHeir: Hashable, Sendable {
         self.heir = heir
     }
 
-    /// Encodes heirs as in `GossipKey.heirs` and the metadata: per token its 8 bytes, big-endian, then the 16 bytes of
-    /// the host id. Part of the format; do not change.
+    /// Encodes heirs as in the metadata: per token its 8 bytes, big-endian, then the 16 bytes of the host id. Part of
+    /// the format; do not change.
     public static func encode(_ heirs: [TokenHeir]) -> [UInt8] {
         var writer = ByteWriter(capacity: heirs.count * 24)
         for heir in heirs {

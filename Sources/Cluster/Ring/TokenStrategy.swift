@@ -11,6 +11,10 @@ public enum TokenStrategy: Hashable, Sendable, CustomStringConvertible {
     /// The ring has Q fixed equal partitions, and each of S nodes owns Q / S of them.
     case equalPartitions(TokenGrid)
 
+    /// The greatest number of random tokens a node may take. Metadata with more is refused: a node that joins would
+    /// have to draw them all.
+    static let tokensPerNodeLimit = 1 << 16
+
     /// The strategy of a new cluster.
     public static let standard = TokenStrategy.equalPartitions(TokenGrid(count: TokenGrid.defaultCount)!)  // 256 is a power of two
 

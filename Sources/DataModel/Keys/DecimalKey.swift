@@ -44,10 +44,13 @@ enum DecimalKey {
         let exponent = Int(Int32(bitPattern: try inner.fixed(UInt32.self) ^ (1 << 31)))
         var magnitude: [UInt32] = []
         var count = 0
+        var last: UInt8 = 0
         while true {
             let digit = try inner.byte()
             if digit == 0 { break }
-            guard digit <= 10 else { throw .damaged(offset: inner.offset) }
+            // The encoder writes no leading zero digit.
+            guard digit <= 10, count > 0 || digit > 1 else { throw .damaged(offset: inner.offset) }
+            last = digit
             var carry = UInt64(digit - 1)
             for index in magnitude.indices.reversed() {
                 carry += UInt64(magnitude[index]) * 10
@@ -59,6 +62,8 @@ enum DecimalKey {
         }
         source.offset = inner.offset
         var scale = count - exponent
+        // Nor does it write a number without digits, a trailing zero digit, or a scale that is not of 32 bits.
+        guard last > 1, Int32(exactly: scale) != nil else { throw .damaged(offset: source.offset) }
         // Short numbers with trailing zeros decode with scale 0, as usually written: 1000 rather than 1E+3.
         if scale < 0 && scale >= -18 {
             for _ in 0..<(-scale) {

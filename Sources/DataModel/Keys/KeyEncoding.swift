@@ -283,34 +283,58 @@ public enum KeyEncoding {
         case .text, .ascii, .blob, .inet: try source.unescape(into: &out)
         case .smallint: out.writeBE(try source.fixed(UInt16.self) ^ (1 << 15))
         case .tinyint: out.write(try source.byte() ^ 0x80)
-        case .boolean: out.write(try source.byte())
+        case .boolean:
+            let value = try source.byte()
+            guard value <= 1 else { throw .damaged(offset: source.offset - 1) }
+            out.write(value)
         case .date: out.writeBE(try source.fixed(UInt32.self))
         case .float:
-            let bits = try source.fixed(UInt32.self)
-            out.writeBE(bits >> 31 == 1 ? bits ^ (1 << 31) : ~bits)
+            let key = try source.fixed(UInt32.self)
+            let bits = key >> 31 == 1 ? key ^ (1 << 31) : ~key
+            guard bits & 0x7fff_ffff <= 0x7f80_0000 || bits == 0x7fc0_0000 else {
+                throw .damaged(offset: source.offset)
+            }
+            out.writeBE(bits)
         case .double:
-            let bits = try source.fixed(UInt64.self)
-            out.writeBE(bits >> 63 == 1 ? bits ^ (1 << 63) : ~bits)
+            let key = try source.fixed(UInt64.self)
+            let bits = key >> 63 == 1 ? key ^ (1 << 63) : ~key
+            guard bits & 0x7fff_ffff_ffff_ffff <= 0x7ff0_0000_0000_0000 || bits == 0x7ff8_0000_0000_0000 else {
+                throw .damaged(offset: source.offset)
+            }
+            out.writeBE(bits)
         case .uuid, .timeuuid:
             out.writeBE(plainHigh(try source.fixed(UInt64.self), timeBased: type == .timeuuid))
             let low = try source.fixed(UInt64.self)
             out.writeBE(type == .timeuuid ? low ^ 0x8080_8080_8080_8080 : low)
-        case .varint:
-            let header = try source.byte()
-            let length: Int
-            switch header {
-            case 0x00: length = Int(~(try source.fixed(UInt32.self)))
-            case 0xff: length = Int(try source.fixed(UInt32.self))
-            case ..<0x80: length = 0x80 - Int(header)
-            default: length = Int(header) - 0x7f
-            }
-            try source.copy(length, into: &out)
+        case .varint: try decodeVarint(&source, into: &out)
         case .decimal: try DecimalKey.decode(&source, into: &out)
         case .frozen(let inner): try decode(&source, type: inner, into: &out)
         case .list(let element), .set(let element): try decodeElements(&source, [element], isTuple: false, into: &out)
         case .map(let k, let v): try decodeElements(&source, [k, v], isTuple: false, into: &out)
         case .tuple(let types): try decodeElements(&source, types, isTuple: true, into: &out)
         case .duration, .counter: throw .unorderedType(type)
+        }
+    }
+
+    /// Decodes a varint in the only form that `encodeVarint` writes.
+    private static func decodeVarint(_ source: inout KeySource, into out: inout ByteWriter) throws(KeyError) {
+        let header = try source.byte()
+        let length: Int
+        switch header {
+        case 0x00: length = Int(~(try source.fixed(UInt32.self)))
+        case 0xff: length = Int(try source.fixed(UInt32.self))
+        case ..<0x80: length = 0x80 - Int(header)
+        default: length = Int(header) - 0x7f
+        }
+        let isLong = header == 0x00 || header == 0xff
+        guard length > 0, isLong == (length > 0x70) else { throw .damaged(offset: source.offset) }
+        let start = out.count
+        try source.copy(length, into: &out)
+        let first = out.bytes[start]
+        let isNegative = first >= 0x80
+        guard isNegative == (header < 0x80) else { throw .damaged(offset: source.offset) }
+        if length > 1, first == 0x00 || first == 0xff {
+            guard isNegative != (out.bytes[start + 1] >= 0x80) else { throw .damaged(offset: source.offset) }
         }
     }
 
@@ -323,7 +347,7 @@ public enum KeyEncoding {
         while true {
             let marker = try source.byte()
             if marker == 0 { break }
-            guard !isTuple || count < types.count else { throw .damaged(offset: source.offset) }
+            guard isTuple ? count < types.count : marker != nullMarker else { throw .damaged(offset: source.offset) }
             let lengthAt = out.count
             out.writeBE(Int32(marker == nullMarker ? -1 : 0))
             if marker == valueMarker {
@@ -334,7 +358,10 @@ public enum KeyEncoding {
             }
             count += 1
         }
-        if !isTuple { out.patchBE(Int32(count / types.count), at: countAt) }
+        // A tuple without fields is the empty value, which has a marker of its own.
+        guard isTuple ? count > 0 : count % types.count == 0 else { throw .damaged(offset: source.offset) }
+        if isTuple { return }
+        out.patchBE(Int32(count / types.count), at: countAt)
     }
 }
 

@@ -32,16 +32,6 @@ public struct MutationReader {
         return bytes.count - 20 > Int(length)
     }
 
-    /// Whether the mutations contain more than one operation; true for bytes that do not parse.
-    public static func hasSeveralOperations(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        var reader = MutationReader(bytes)
-        var operations = 0
-        do throws(ByteError) {
-            while try reader.nextTable() { while try reader.nextOperation() != nil { operations += 1 } }
-        } catch { return true }
-        return operations > 1
-    }
-
     /// Moves to the next mutation; false after the last one.
     /// - Throws: `ByteError` when the bytes do not parse.
     public mutating func nextTable() throws(ByteError) -> Bool {

@@ -6,12 +6,6 @@ public enum PropertyValue: Sendable, Equatable {
 }
 
 extension TableOptions {
-    /// The table options of CQL.
-    public static let propertyNames: Set<String> = [
-        "additional_write_policy", "bloom_filter_fp_chance", "caching", "cdc", "comment", "compaction", "compression", "crc_check_chance",
-        "default_time_to_live", "extensions", "gc_grace_seconds", "max_index_interval", "memtable", "memtable_flush_period_in_ms",
-        "min_index_interval", "read_repair", "speculative_retry",
-    ]
     /// Options of older Cassandra releases, accepted without effect.
     public static let obsoletePropertyNames: Set<String> = [
         "read_repair_chance", "dclocal_read_repair_chance", "replicate_on_write", "populate_io_cache_on_flush", "index_interval",

@@ -25,10 +25,7 @@ public struct ConfigurationKey: Sendable {
         case replay(WritableKeyPath<NodeConfiguration, CommitlogReplay> & Sendable)
     }
 
-    /// The environment variable that overrides the key.
-    public var environmentName: String { "AUSPEX_" + underscored.uppercased() }
-
-    /// The name with underscores in place of dots.
+    /// The name as one word.
     private var underscored: String { String(name.map { $0 == "." ? "_" : $0 }) }
 
     /// A file path; may be empty.

@@ -8,7 +8,7 @@ public protocol Connection: AnyObject, Sendable {
     var loop: Int { get }
     /// Runs `work` on the connection's loop; from any thread.
     func onLoop(_ work: @escaping @Sendable () -> Void)
-    /// Schedules a call of `takeOutput` at the end of the tick, after the commit log flush.
+    /// Answers are ready: `takeOutput` is called at the end of the loop's turn (`LoopTurn`).
     func markReady()
     /// Presents unconsumed input again, when the handler has space again.
     func resumeInput()
@@ -27,9 +27,8 @@ public protocol ConnectionHandler: AnyObject {
     var isPaused: Bool { get }
     /// Passes on the output that is ready.
     /// - Parameters:
-    ///   - failure: the reason why the commit log flush failed; then no write of this tick may be acknowledged. Nil if
-    ///     it succeeded.
-    ///   - body: receives the bytes.
+    ///   - failure: why the commit log could not be flushed; then no write of this turn may be acknowledged.
+    ///   - body: gets the bytes.
     func takeOutput(failure: String?, _ body: (UnsafeRawBufferPointer) -> Void)
     /// What was handed over so far has left the process, up to a bounded rest: its memory need not be counted any more.
     func outputSent()
@@ -46,12 +45,12 @@ extension ConnectionHandler {
     public func outputSent() {}
 }
 
-/// Makes what a tick wrote durable enough to acknowledge.
+/// Makes what a loop wrote in one turn durable enough to acknowledge.
 public protocol Acknowledgement: Sendable {
-    /// Increases with every write. If it is unchanged since the last tick, a failed flush cannot lose anything of this
-    /// tick.
+    /// Rises with every write. If it has not risen since the last turn, this turn acknowledges nothing that a failed
+    /// flush could lose.
     var mark: UInt64 { get }
-    /// Called at the end of a tick: passes the commit log to the kernel. Returns the reason of a failure, or nil.
+    /// Hands the commit log to the kernel; called at the end of a turn. Returns the reason when that fails, else nil.
     func flush() -> String?
     /// Whether flushed writes must be synced to disk before they are acknowledged.
     var needsSync: Bool { get }

@@ -115,11 +115,11 @@ final class NetworkFabric: @unchecked Sendable {
 
     // MARK: Connections
 
-    func connect(from network: SimulatedNetwork, loop: SimulatedLoop, host: String, port: Int) -> SimulatedConnection {
+    func connect(from network: SimulatedNetwork, loop: Int, host: String, port: Int) -> SimulatedConnection {
         connectionCount += 1
         nextEphemeralPort = nextEphemeralPort >= 60_999 ? 32_768 : nextEphemeralPort + 1
         let connection = SimulatedConnection(
-            loop: loop, fabric: self, incarnation: network.incarnation, peer: "\(host):\(port)", acknowledgement: nil, isAccepted: false)
+            network: network, loop: loop, peer: "\(host):\(port)", acknowledgement: nil, isAccepted: false)
         let origin = "\(network.incarnation.machine.address):\(nextEphemeralPort)"
         connections.append(connection)
         let name = "\(host):\(port)"
@@ -144,8 +144,8 @@ final class NetworkFabric: @unchecked Sendable {
             entry.nextLoop += 1
             ports[name] = entry
             let accepted = SimulatedConnection(
-                loop: entry.network.loopStates[chosen], fabric: self, incarnation: entry.network.incarnation, peer: origin,
-                acknowledgement: entry.acknowledgement, isAccepted: true)
+                network: entry.network, loop: chosen, peer: origin, acknowledgement: entry.acknowledgement,
+                isAccepted: true)
             connections.append(accepted)
             let make = entry.makeHandler
             accepted.loopState.execute { accepted.begin(make(accepted)) }

@@ -3,8 +3,9 @@ import Platform
 /// One end of a connection: raw bytes to and from its handler, with the semantics of `LoopNetwork`.
 ///
 /// SAFETY: `@unchecked Sendable`, see `SimulatedNetwork`.
-final class SimulatedConnection: Connection, @unchecked Sendable {
+final class SimulatedConnection: Connection, TurnConnection, @unchecked Sendable {
     let loopState: SimulatedLoop
+    let turn: LoopTurn<SimulatedConnection>
     let incarnation: Incarnation
     let acknowledgement: (any Acknowledgement)?
     let peer: String
@@ -26,25 +27,18 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
     private var endIsReceived = false
     /// Input that the handler has not consumed.
     private var rest: [UInt8] = []
-    private var isReady = false
+    var answers = TurnAnswers<[UInt8]>()
     private var isReading = true
-    private var isClosing = false
     private var inputHasEnded = false
     private var endIsDelivered = false
-    private var held: [(ticket: UInt64, bytes: [UInt8], isSafe: Bool)] = []
-    private var heldBytes = 0
-    private var nextTicket: UInt64 = 0
-
-    /// When this many bytes of answers are held, no more input is read from the client.
-    static let heldLimitBytes = 1 << 20
 
     init(
-        loop: SimulatedLoop, fabric: NetworkFabric, incarnation: Incarnation, peer: String, acknowledgement: (any Acknowledgement)?,
-        isAccepted: Bool
+        network: SimulatedNetwork, loop: Int, peer: String, acknowledgement: (any Acknowledgement)?, isAccepted: Bool
     ) {
-        loopState = loop
-        self.fabric = fabric
-        self.incarnation = incarnation
+        loopState = network.loopStates[loop]
+        turn = network.turns[loop]
+        fabric = network.fabric
+        incarnation = network.incarnation
         self.peer = peer
         self.acknowledgement = acknowledgement
         self.isAccepted = isAccepted
@@ -68,17 +62,6 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
     }
 
     func onLoop(_ work: @escaping @Sendable () -> Void) { loopState.execute(work) }
-
-    func markReady() {
-        if isReady { return }
-        isReady = true
-        loopState.add(self)
-    }
-
-    func closeAfterOutput() {
-        isClosing = true
-        markReady()
-    }
 
     // MARK: Input
 
@@ -126,8 +109,10 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
         updateReading(handler)
     }
 
+    func updateReading() { if let handler { updateReading(handler) } }
+
     private func updateReading(_ handler: any ConnectionHandler) {
-        let wanted = !handler.isPaused && (!isAccepted || isWritable) && heldBytes < SimulatedConnection.heldLimitBytes
+        let wanted = !handler.isPaused && (!isAccepted || isWritable) && !answers.isFull
         if wanted == isReading { return }
         isReading = wanted
         if wanted { loopState.execute { [self] in pump() } }
@@ -177,60 +162,29 @@ final class SimulatedConnection: Connection, @unchecked Sendable {
         fabric.forget(self)
         let told = handler
         handler = nil
-        held = []
+        answers.dropHeld()
         told?.closed()
     }
 
     // MARK: Output
 
-    private func takeOutput(failure: String?) -> [UInt8] {
-        isReady = false
+    func takeOutput(failure: String?) -> [UInt8] {
         var taken: [UInt8] = []
         handler?.takeOutput(failure: failure) { taken = [UInt8]($0) }
         return taken
     }
 
-    func send(failure: String?) {
-        let bytes = takeOutput(failure: failure)
-        if held.isEmpty {
-            write(bytes)
-        } else {
-            // Keep the order: earlier answers still wait for the disk.
-            _ = hold(bytes, isSafe: true)
-        }
-    }
+    func byteCount(of output: [UInt8]) -> Int { output.count }
 
-    private func write(_ bytes: [UInt8]) {
+    func write(_ output: [UInt8], isLast: Bool) {
         if isGone { return }
-        if !bytes.isEmpty { outgoing.send(bytes) }
-        if isClosing && held.isEmpty && !isReady { return close() }
+        if !output.isEmpty { outgoing.send(output) }
+        if isLast { return close() }
         if isWritable {
             handler?.outputSent()
             resumeInput()
         }
     }
 
-    /// Takes the answers from the handler and holds them until the writes they acknowledge are on disk.
-    /// - Returns: the ticket for `release`.
-    func hold() -> UInt64 { hold(takeOutput(failure: nil), isSafe: false) }
-
-    private func hold(_ bytes: [UInt8], isSafe: Bool) -> UInt64 {
-        defer { nextTicket += 1 }
-        held.append((nextTicket, bytes, isSafe))
-        heldBytes += bytes.count
-        if let handler { updateReading(handler) }
-        return nextTicket
-    }
-
-    /// Sends the answers of a ticket and the safe ones queued behind them.
-    func release(_ ticket: UInt64, failure: String?) {
-        // Without a sync the client must not get an acknowledgement.
-        if failure != nil { return close() }
-        if let index = held.firstIndex(where: { $0.ticket == ticket }) { held[index].isSafe = true }
-        while let first = held.first, first.isSafe {
-            held.removeFirst()
-            heldBytes -= first.bytes.count
-            write(first.bytes)
-        }
-    }
+    func closeNow() { close() }
 }

@@ -7,6 +7,8 @@ public final class SimulatedNetwork: Network, @unchecked Sendable {
     let fabric: NetworkFabric
     let incarnation: Incarnation
     let loopStates: [SimulatedLoop]
+    /// The end of the turns of each loop.
+    let turns: [LoopTurn<SimulatedConnection>]
 
     public var loops: Int { loopStates.count }
 
@@ -16,6 +18,7 @@ public final class SimulatedNetwork: Network, @unchecked Sendable {
         self.fabric = fabric
         self.incarnation = incarnation
         loopStates = (0..<loops).map { SimulatedLoop(index: $0, incarnation: incarnation, onThreads: onThreads) }
+        turns = loopStates.map { loop in LoopTurn { loop.execute($0) } }
     }
 
     private struct OpenPort: Listener {
@@ -37,7 +40,7 @@ public final class SimulatedNetwork: Network, @unchecked Sendable {
     public func connect(
         host: String, port: Int, loop: Int, _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
     ) {
-        let connection = fabric.connect(from: self, loop: loopStates[loop], host: host, port: port)
+        let connection = fabric.connect(from: self, loop: loop, host: host, port: port)
         connection.begin(makeHandler(connection))
     }
 
@@ -54,7 +57,7 @@ public final class SimulatedNetwork: Network, @unchecked Sendable {
     }
 
     public func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void) {
-        loopStates[loop].whenSafe(acknowledgement, work)
+        turns[loop].whenSafe(acknowledgement, work)
     }
 
     public func stop() {

@@ -5,9 +5,6 @@ import Primitives
 /// The options of all bugs are defined here. They are small, so that a seed takes one or two seconds. Without the bug,
 /// the same runs report no violation.
 public struct PlantedRun: Sendable {
-    /// Any series of this many seeds finds the bug.
-    public static let mostSeeds: UInt64 = 200
-
     public var bug: PlantedBug
     /// All options but the seed.
     public var options: SimulationOptions

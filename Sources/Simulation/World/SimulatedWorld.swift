@@ -2,7 +2,6 @@ import Primitives
 
 /// Units of simulated time, in nanoseconds.
 enum Nanoseconds {
-    static let microsecond: UInt64 = 1_000
     static let millisecond: UInt64 = 1_000_000
     static let second: UInt64 = 1_000_000_000
 }

@@ -20,7 +20,6 @@ public final class StorageEngine: Sendable {
     private let flushQueued = Atomic<Bool>(false)
     /// Whether the last flush in the background failed.
     private let isFlushFailing = Atomic<Bool>(false)
-    let compactionsRunning = Atomic<Int>(0)
     let compactionState = Mutex(CompactionState())
     private let isClosed = Atomic<Bool>(false)
     /// Resume writers that wait for memory.

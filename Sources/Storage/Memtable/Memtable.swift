@@ -12,7 +12,6 @@ final class Memtable: @unchecked Sendable {
     private(set) var deletions = RangeTombstoneTree()
     /// No write of this memtable was logged before this commit-log position.
     let firstPosition: LogPosition
-    private(set) var minTimestamp = Int64.max
 
     init(firstPosition: LogPosition) { self.firstPosition = firstPosition }
 

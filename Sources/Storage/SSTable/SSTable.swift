@@ -26,11 +26,7 @@ public final class SSTable: Sendable {
     private let system: any FileSystem
     private let cache: BlockCache?
     private let isRetired = Atomic<Bool>(false)
-    /// Filter counters. `filterFalsePositives` counts key lookups after which no row was found although the filter let
-    /// them through.
-    let filterPositives = Atomic<Int>(0)
-    let filterFalsePositives = Atomic<Int>(0)
-    let reads = Atomic<Int>(0)
+    private let filterFalsePositives = Atomic<Int>(0)
 
     /// Opens an sstable: reads its footer, index roots, filter and statistics.
     /// - Throws: `damaged` when a checksum or a structure is wrong.
@@ -73,7 +69,8 @@ public final class SSTable: Sendable {
         }
     }
 
-    /// The number of lookups that passed the filter and found no row.
+    /// The number of row lookups (`find`) of partitions that the sstable does not have although the filter let them
+    /// through. A lookup of a missing row in a partition that the sstable has does not count, nor do scans.
     public var falsePositives: Int { filterFalsePositives.load(ordering: .relaxed) }
 
     /// Marks the sstable as replaced: its file is removed with the last reference.
@@ -206,15 +203,41 @@ public final class SSTable: Sendable {
 
     /// Returns the row with exactly this key. The caller checks the filter first.
     func find(_ key: UnsafeRawBufferPointer) throws(StorageError) -> Found? {
-        guard let inRoot = root.find(key) else { return nil }
-        let index = try block(try handle(inRoot.value))
-        guard let inIndex = index.find(key) else { return nil }
-        let data = try block(try handle(inIndex.value))
-        guard let found = data.find(key), found.isExact else {
-            filterFalsePositives.add(1, ordering: .relaxed)
-            return nil
+        var index: Block?
+        var data: Block?
+        if let inRoot = root.find(key) {
+            let itsIndex = try block(try handle(inRoot.value))
+            index = itsIndex
+            if let inIndex = itsIndex.find(key) {
+                let itsData = try block(try handle(inIndex.value))
+                if let found = itsData.find(key), found.isExact { return Found(block: itsData, row: found.value) }
+                data = itsData
+            }
         }
-        return Found(block: data, row: found.value)
+        if try !hasPartition(of: key, index, data) { filterFalsePositives.add(1, ordering: .relaxed) }
+        return nil
+    }
+
+    /// Returns whether the sstable has a row or a range tombstone of the key's partition, after a lookup of the key
+    /// found no row. Reads no data block.
+    ///
+    /// The lookup has passed the root, `index` and `data`. No row lies between the lower and the upper bound of the
+    /// partition exactly if at each of these levels both bounds lead to the same entry: index entries that differ are
+    /// separated by a key that begins with the partition, and such a key is a row's, or the beginning of one.
+    private func hasPartition(
+        of key: UnsafeRawBufferPointer, _ index: Block?, _ data: Block?
+    ) throws(StorageError) -> Bool {
+        let count = KeyView.partitionCount(of: key)
+        var bound = [UInt8](key[..<count])
+        bound.append(0xff)
+        return try bound.withUnsafeBytesTyped { (upper) throws(StorageError) in
+            let lower = UnsafeRawBufferPointer(rebasing: upper[..<count])
+            for block in [root, index, data] {
+                guard let block else { continue }
+                if block.find(lower)?.value.baseAddress != block.find(upper)?.value.baseAddress { return true }
+            }
+            return try hasTombstone(from: lower, to: upper)
+        }
     }
 
     /// Whether `range` overlaps the key range of the sstable.

@@ -131,6 +131,20 @@ extension SSTable {
         return compareBytes(key, end) < 0 ? deletion : .none
     }
 
+    /// Returns whether a range tombstone starts between `lower` and `upper`, both included.
+    func hasTombstone(
+        from lower: UnsafeRawBufferPointer, to upper: UnsafeRawBufferPointer
+    ) throws(StorageError) -> Bool {
+        guard let tombstones else { return false }
+        let cursor = BlockCursor()
+        cursor.open(tombstones)
+        guard cursor.seekFloor(upper) else { return false }
+        cursor.open(try block(try handle(cursor.value)))
+        guard cursor.seekFloor(upper) else { return false }
+        cursor.open(try block(try handle(cursor.value)))
+        return cursor.seekFloor(upper) && compareBytes(lower, cursor.key) <= 0
+    }
+
     /// Returns a block through the cache, or past it.
     func block(_ handle: BlockHandle, isBulk: Bool) throws(StorageError) -> Block {
         isBulk ? try SSTable.readBlock(file, handle, size: fileBytes) : try block(handle)
