@@ -8,7 +8,7 @@ let fast: [SwiftSetting] = [
     .unsafeFlags(["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release))
 ]
 
-func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func target(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: fast)
 }
 
@@ -29,7 +29,10 @@ let package = Package(
         .library(name: "StorageEngine", targets: ["Storage", "LinuxPlatform", "DataModel", "Primitives", "Platform"]),
     ],
     traits: [
-        .trait(name: "TLS", description: "Encrypted connections. Without it BoringSSL, the larger part of a clean build, is not compiled."),
+        .trait(
+            name: "TLS",
+            description:
+                "Encrypted connections. Without it BoringSSL, the larger part of a clean build, is not compiled."),
         .default(enabledTraits: ["TLS"]),
     ],
     dependencies: [
@@ -45,40 +48,41 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         .target(name: "CLinux"),
-        room("Primitives", ["CXXHash", "CLinux"]),
-        room("Platform", ["Primitives", "CLinux"]),
-        room("LinuxPlatform", ["Platform", "CLinux", nioCore, nioPosix]),
-        room("TLS", [nioCore, nioTLS, nioSSL]),
-        room("Compression", ["Primitives", "CLZ4", "CSnappy", "CZstd"]),
-        room("DataModel", ["Primitives"]),
-        room("Storage", ["Platform", "Compression", "DataModel"]),
-        room("CQL", ["DataModel"]),
-        room("Messages", ["DataModel"]),
-        room("Cluster", ["Messages"]),
-        room("Coordinator", ["Cluster"]),
-        room("Repair", ["Cluster"]),
-        room("Replica", ["Storage", "Messages", "Platform"]),
-        room("Query", ["CQL", "Coordinator", "Platform"]),
-        room("NativeProtocol", ["DataModel", "Compression"]),
-        room("LineProtocol", ["DataModel"]),
-        room(
+        target("Primitives", ["CXXHash", "CLinux"]),
+        target("Platform", ["Primitives", "CLinux"]),
+        target("LinuxPlatform", ["Platform", "CLinux", nioCore, nioPosix]),
+        target("TLS", [nioCore, nioTLS, nioSSL]),
+        target("Compression", ["Primitives", "CLZ4", "CSnappy", "CZstd"]),
+        target("DataModel", ["Primitives"]),
+        target("Storage", ["Platform", "Compression", "DataModel"]),
+        target("CQL", ["DataModel"]),
+        target("Messages", ["DataModel"]),
+        target("Cluster", ["Messages"]),
+        target("Coordinator", ["Cluster"]),
+        target("Repair", ["Cluster"]),
+        target("Replica", ["Storage", "Messages", "Platform"]),
+        target("Query", ["CQL", "Coordinator", "Platform"]),
+        target("NativeProtocol", ["DataModel", "Compression"]),
+        target("LineProtocol", ["DataModel"]),
+        target(
             "Node",
             [
                 "Query", "Cluster", "Repair", "Replica", "NativeProtocol", "LineProtocol",
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ]),
-        room("Client", ["NativeProtocol", "CLinux", "TLS"]),
-        room("Shell", ["Client"]),
-        room("BulkLoader", ["Client", "Query", "Storage", "LinuxPlatform"]),
-        room("SSTableTool", ["Storage", "Cluster"]),
-        room("Admin", ["Client"]),
-        room("Stress", ["Client"]),
-        room("Simulation", ["Node"]),
+        target("Client", ["NativeProtocol", "CLinux", "TLS"]),
+        target("Shell", ["Client"]),
+        target("BulkLoader", ["Client", "Query", "Storage", "LinuxPlatform"]),
+        target("SSTableTool", ["Storage", "Cluster"]),
+        target("Admin", ["Client"]),
+        target("Stress", ["Client"]),
+        target("Simulation", ["Node"]),
         .executableTarget(
             name: "auspex",
             dependencies: [
                 "Node", "LinuxPlatform", "TLS", "Shell", "BulkLoader", "SSTableTool", "Admin", "Stress", "Simulation",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: fast),
         tests("PrimitivesTests", ["Primitives"]),
         .testTarget(name: "CQLTests", dependencies: ["CQL"], exclude: ["Transcripts"]),

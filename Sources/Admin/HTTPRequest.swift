@@ -17,7 +17,8 @@ struct HTTPRequest {
         var out = ""
         for byte in text.utf8 {
             switch byte {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "~"):
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."),
+                UInt8(ascii: "~"):
                 out.unicodeScalars.append(Unicode.Scalar(byte))
             default: out += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
             }
@@ -32,7 +33,8 @@ struct HTTPRequest {
             let socket = try Socket(host: host, port: port)
             socket.setReadTimeout(timeout)
             let text = Array(
-                "\(method) \(target) HTTP/1.1\r\nHost: \(socket.address)\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".utf8)
+                "\(method) \(target) HTTP/1.1\r\nHost: \(socket.address)\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                    .utf8)
             try HTTPRequest.send(text, socket)
             try HTTPRequest.receive(&answer, socket, timeout)
         } catch {
@@ -44,7 +46,9 @@ struct HTTPRequest {
     private static func send(_ bytes: [UInt8], _ socket: borrowing Socket) throws(ClientError) {
         var rest = bytes
         while !rest.isEmpty {
-            let outcome = try rest.withUnsafeBytesTyped { (raw) throws(ClientError) -> Socket.Outcome in try socket.write(raw) }
+            let outcome = try rest.withUnsafeBytesTyped { (raw) throws(ClientError) -> Socket.Outcome in
+                try socket.write(raw)
+            }
             switch outcome {
             case .moved(let count): rest.removeFirst(count)
             case .wouldBlock: _ = try socket.wait(forRoom: true, timeout: .seconds(30))
@@ -53,7 +57,9 @@ struct HTTPRequest {
         }
     }
 
-    private static func receive(_ answer: inout [UInt8], _ socket: borrowing Socket, _ timeout: Duration) throws(ClientError) {
+    private static func receive(_ answer: inout [UInt8], _ socket: borrowing Socket, _ timeout: Duration)
+        throws(ClientError)
+    {
         while answer.count < maxAnswerBytes {
             var failure: ClientError?
             var outcome = Socket.Outcome.ended
@@ -80,7 +86,11 @@ struct HTTPRequest {
     }
 
     private static func head(_ answer: [UInt8]) -> ([Substring], Int)? {
-        guard let end = answer.indices.dropLast(3).first(where: { answer[$0...].prefix(4).elementsEqual([13, 10, 13, 10]) }) else {
+        guard
+            let end = answer.indices.dropLast(3).first(where: {
+                answer[$0...].prefix(4).elementsEqual([13, 10, 13, 10])
+            })
+        else {
             return nil
         }
         let text = String(decoding: answer[..<end], as: UTF8.self)
@@ -102,7 +112,9 @@ struct HTTPRequest {
         else { throw .notANode("the answer is not HTTP") }
         let body = Array(answer[bodyStart...])
         guard let length = length(head) else { return (status, body) }
-        guard length >= 0, body.count >= length else { throw .notANode("the answer ended after \(body.count) of \(length) bytes") }
+        guard length >= 0, body.count >= length else {
+            throw .notANode("the answer ended after \(body.count) of \(length) bytes")
+        }
         return (status, Array(body[..<length]))
     }
 }

@@ -18,7 +18,9 @@ public func runAdmin(_ options: AdminOptions) throws(AdminError) -> String {
         throw .notANode("the answer (status \(status)) is not JSON")
     }
     guard (200..<300).contains(status) else {
-        if case .object(let members) = value, case .string(let reason) = members.first(where: { $0.name == "error" })?.value {
+        if case .object(let members) = value,
+            case .string(let reason) = members.first(where: { $0.name == "error" })?.value
+        {
             throw .refused(status: status, reason: reason)
         }
         throw .refused(status: status, reason: "the node answered with status \(status)")

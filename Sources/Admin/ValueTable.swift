@@ -19,18 +19,23 @@ enum ValueTable {
         for member in members {
             switch member.value {
             case .object(let inner) where !inner.isEmpty: nested += "\n\(member.name)\n" + indented(object(inner))
-            case .array(let elements) where elements.contains(where: isObject): nested += "\n\(member.name)\n" + indented(array(elements))
+            case .array(let elements) where elements.contains(where: isObject):
+                nested += "\n\(member.name)\n" + indented(array(elements))
             default: plain.append((member.name, scalar(member.name, member.value)))
             }
         }
         let width = plain.map(\.0.count).max() ?? 0
-        let lines = plain.map { name, value in name + String(repeating: " ", count: width - name.count) + "  " + value + "\n" }
+        let lines = plain.map { name, value in
+            name + String(repeating: " ", count: width - name.count) + "  " + value + "\n"
+        }
         return lines.joined() + (plain.isEmpty ? String(nested.drop { $0 == "\n" }) : nested)
     }
 
     private static func isObject(_ value: JSONValue) -> Bool { if case .object = value { true } else { false } }
 
-    private static func indented(_ text: String) -> String { text.split(separator: "\n").map { "  " + $0 + "\n" }.joined() }
+    private static func indented(_ text: String) -> String {
+        text.split(separator: "\n").map { "  " + $0 + "\n" }.joined()
+    }
 
     private static func array(_ elements: [JSONValue]) -> String {
         if elements.isEmpty { return "nothing to show\n" }
@@ -47,7 +52,9 @@ enum ValueTable {
                 return (scalar(name, value), false)
             }
         }
-        let widths = names.indices.map { column in max(names[column].count, rows.map { $0[column].text.count }.max() ?? 0) }
+        let widths = names.indices.map { column in
+            max(names[column].count, rows.map { $0[column].text.count }.max() ?? 0)
+        }
         func line(_ cells: [(text: String, isNumber: Bool)]) -> String {
             var text = zip(cells, widths).map { cell, width in
                 let blanks = String(repeating: " ", count: width - cell.text.count)
@@ -69,8 +76,10 @@ enum ValueTable {
         case .number(let text):
             let isSize = name.hasSuffix("bytes") || name.hasSuffix("_space")
             return isSize ? Int(text).map(size) ?? text : text
-        case .array(let elements): return elements.isEmpty ? "none" : elements.map { scalar("", $0) }.joined(separator: ", ")
-        case .object(let members): return members.map { "\($0.name)=\(scalar($0.name, $0.value))" }.joined(separator: " ")
+        case .array(let elements):
+            return elements.isEmpty ? "none" : elements.map { scalar("", $0) }.joined(separator: ", ")
+        case .object(let members):
+            return members.map { "\($0.name)=\(scalar($0.name, $0.value))" }.joined(separator: " ")
         }
     }
 

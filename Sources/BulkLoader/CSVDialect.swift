@@ -33,11 +33,13 @@ struct CSVDialect: Sendable, Equatable {
         while offset < bytes.count {
             let byte = bytes[offset]
             if byte == delimiter {
-                return Field(bytes: slice(bytes, start, offset), isQuoted: false, isLast: false, next: offset + 1, lineEnds: 0)
+                return Field(
+                    bytes: slice(bytes, start, offset), isQuoted: false, isLast: false, next: offset + 1, lineEnds: 0)
             }
             if byte == 0x0A {
                 let end = offset > start && bytes[offset - 1] == 0x0D ? offset - 1 : offset
-                return Field(bytes: slice(bytes, start, end), isQuoted: false, isLast: true, next: offset + 1, lineEnds: 1)
+                return Field(
+                    bytes: slice(bytes, start, end), isQuoted: false, isLast: true, next: offset + 1, lineEnds: 1)
             }
             offset += 1
         }
@@ -45,11 +47,15 @@ struct CSVDialect: Sendable, Equatable {
         return Field(bytes: slice(bytes, start, end), isQuoted: false, isLast: true, next: offset, lineEnds: 0)
     }
 
-    @inline(__always) private func slice(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) -> UnsafeRawBufferPointer {
+    @inline(__always) private func slice(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int)
+        -> UnsafeRawBufferPointer
+    {
         UnsafeRawBufferPointer(rebasing: bytes[start..<end])
     }
 
-    @inline(never) private func quotedField(_ bytes: UnsafeRawBufferPointer, from start: Int, scratch: inout ByteWriter) -> Field {
+    @inline(never) private func quotedField(_ bytes: UnsafeRawBufferPointer, from start: Int, scratch: inout ByteWriter)
+        -> Field
+    {
         var offset = start + 1
         var lineEnds = 0
         var hasEscapes = false
@@ -83,7 +89,8 @@ struct CSVDialect: Sendable, Equatable {
         }
         let isLast = isAtLineEnd || after >= bytes.count
         return Field(
-            bytes: content, isQuoted: true, isLast: isLast, next: min(after + 1, bytes.count), lineEnds: lineEnds + (isAtLineEnd ? 1 : 0))
+            bytes: content, isQuoted: true, isLast: isLast, next: min(after + 1, bytes.count),
+            lineEnds: lineEnds + (isAtLineEnd ? 1 : 0))
     }
 
     /// Returns the end of the last complete record in `bytes`; nil when there is none. `bytes` begins with a record.

@@ -67,7 +67,9 @@ enum FieldConverter: Sendable {
             out.writeBE(narrow)
         case .float:
             // Parsed directly as Float: going through Double could round twice.
-            guard NumberText.double(field) != nil, let value = Float(String(decoding: field, as: UTF8.self)) else { return false }
+            guard NumberText.double(field) != nil, let value = Float(String(decoding: field, as: UTF8.self)) else {
+                return false
+            }
             out.writeBE(Int32(4))
             out.writeBE(value.bitPattern)
         case .boolean:
@@ -126,7 +128,8 @@ enum PlainValue {
                 return try type.bytes(fromPlainText: text)
             } catch {
                 // Report the error of the first format.
-                guard let json = try? JSONValue(parsing: Array(text.utf8)), let bytes = try? type.bytes(fromJSON: json) else { throw error }
+                guard let json = try? JSONValue(parsing: Array(text.utf8)), let bytes = try? type.bytes(fromJSON: json)
+                else { throw error }
                 return bytes
             }
         default: return try type.bytes(fromPlainText: text)

@@ -21,7 +21,8 @@ struct InputFile: ~Copyable, Sendable {
     /// Returns the program that decompresses a file of this name; nil when the file is not compressed.
     static func decompressor(_ path: String) -> String? {
         path.hasSuffix(".gz")
-            ? "gzip" : path.hasSuffix(".xz") ? "xz" : path.hasSuffix(".zst") ? "zstd" : path.hasSuffix(".bz2") ? "bzip2" : nil
+            ? "gzip"
+            : path.hasSuffix(".xz") ? "xz" : path.hasSuffix(".zst") ? "zstd" : path.hasSuffix(".bz2") ? "bzip2" : nil
     }
 
     init(_ path: String) throws(LoadError) {
@@ -98,7 +99,9 @@ struct InputFile: ~Copyable, Sendable {
         close(ends[1])
         guard status == 0 else {
             close(ends[0])
-            throw .input("cannot decompress \(path): \(program) does not start (\(String(cString: strerror(status)))); install it")
+            throw .input(
+                "cannot decompress \(path): \(program) does not start (\(String(cString: strerror(status)))); install it"
+            )
         }
         return (ends[0], child)
     }
@@ -126,12 +129,16 @@ struct InputFile: ~Copyable, Sendable {
         child = nil
         var status: Int32 = 0
         guard waitpid(running, &status, 0) == running, status == 0 else {
-            throw .input("\(path) is damaged or not in the format of its suffix: \(program) failed; the records before the damage were loaded")
+            throw .input(
+                "\(path) is damaged or not in the format of its suffix: \(program) failed; the records before the damage were loaded"
+            )
         }
     }
 
     /// Sets the read position of an uncompressed regular file; returns false for any other input.
-    func seek(_ offset: Int) -> Bool { compressed == nil && descriptor != 0 && lseek(descriptor, offset, SEEK_SET) == offset }
+    func seek(_ offset: Int) -> Bool {
+        compressed == nil && descriptor != 0 && lseek(descriptor, offset, SEEK_SET) == offset
+    }
 
     /// The number of bytes of the file on disk that have been read; nil when unknown.
     var position: Int? {

@@ -45,15 +45,19 @@ struct JSONLine {
         switch bytes[offset] {
         case UInt8(ascii: "\""):
             let (value, hasEscapes) = try string()
-            return Member(key: key, keyHasEscapes: keyHasEscapes, kind: hasEscapes ? .escapedString : .string, value: value)
+            return Member(
+                key: key, keyHasEscapes: keyHasEscapes, kind: hasEscapes ? .escapedString : .string, value: value)
         case UInt8(ascii: "{"), UInt8(ascii: "["):
             let start = offset
             try skipNested()
             return Member(
-                key: key, keyHasEscapes: keyHasEscapes, kind: .nested, value: UnsafeRawBufferPointer(rebasing: bytes[start..<offset]))
+                key: key, keyHasEscapes: keyHasEscapes, kind: .nested,
+                value: UnsafeRawBufferPointer(rebasing: bytes[start..<offset]))
         default:
             let start = offset
-            while offset < bytes.count, bytes[offset] != UInt8(ascii: ","), bytes[offset] != UInt8(ascii: "}"), bytes[offset] > 0x20 {
+            while offset < bytes.count, bytes[offset] != UInt8(ascii: ","), bytes[offset] != UInt8(ascii: "}"),
+                bytes[offset] > 0x20
+            {
                 offset += 1
             }
             guard offset > start else { throw damage("a value expected") }
@@ -81,7 +85,9 @@ struct JSONLine {
     }
 
     private mutating func skipBlanks() {
-        while offset < bytes.count, bytes[offset] == 0x20 || bytes[offset] == 0x09 || bytes[offset] == 0x0D || bytes[offset] == 0x0A {
+        while offset < bytes.count,
+            bytes[offset] == 0x20 || bytes[offset] == 0x09 || bytes[offset] == 0x0D || bytes[offset] == 0x0A
+        {
             offset += 1
         }
     }
@@ -130,7 +136,10 @@ struct JSONLine {
     /// Returns the text of a string with escapes; nil when an escape is invalid.
     static func unescaped(_ inner: UnsafeRawBufferPointer) -> String? {
         do throws(ValueError) {
-            guard case .string(let text) = try JSONValue(parsing: [UInt8(ascii: "\"")] + Array(inner) + [UInt8(ascii: "\"")]) else {
+            guard
+                case .string(let text) = try JSONValue(
+                    parsing: [UInt8(ascii: "\"")] + Array(inner) + [UInt8(ascii: "\"")])
+            else {
                 return nil
             }
             return text

@@ -18,7 +18,9 @@ struct KeySpec: Equatable {
     /// Parses comma-separated names. The first one, or those in parentheses, are the partition key. Names in double
     /// quotes keep their case.
     init(parsing text: String) throws(LoadError) {
-        func fail(_ what: String) -> LoadError { .usage("--key: \(what); write it as in CQL, such as \"(origin, month), time_hour\"") }
+        func fail(_ what: String) -> LoadError {
+            .usage("--key: \(what); write it as in CQL, such as \"(origin, month), time_hour\"")
+        }
         var tokens: [String] = []
         var word = ""
         var isQuoted = false
@@ -40,7 +42,9 @@ struct KeySpec: Equatable {
         if isQuoted { throw fail("a quote is not closed") }
         if !word.isEmpty { tokens.append(word) }
         // Drop parentheses around the whole key, as in PRIMARY KEY ((a, b), c).
-        if tokens.first == "(", tokens.last == ")", tokens.dropFirst().first == "(" { tokens = Array(tokens.dropFirst().dropLast()) }
+        if tokens.first == "(", tokens.last == ")", tokens.dropFirst().first == "(" {
+            tokens = Array(tokens.dropFirst().dropLast())
+        }
         var rest = tokens[...]
         func name(_ token: String?) throws(LoadError) -> String {
             guard let token, token != "(", token != ")", token != "," else { throw fail("a column expected") }

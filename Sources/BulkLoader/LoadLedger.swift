@@ -17,7 +17,8 @@ struct LoadState: Equatable, Sendable {
 
     /// The content of the state file: one `key=value` per line.
     var text: String {
-        var text = "auspex-load=1\nsize=\(size)\nmodified=\(modified)\ntarget=\(target)\noffset=\(offset)\nline=\(line)\nrows=\(rows)\n"
+        var text =
+            "auspex-load=1\nsize=\(size)\nmodified=\(modified)\ntarget=\(target)\noffset=\(offset)\nline=\(line)\nrows=\(rows)\n"
         for (key, spans) in [("open", open), ("unsent", unsent)] where !spans.isEmpty {
             text += key + "=" + spans.map { "\($0.start):\($0.end):\($0.line)" }.joined(separator: ",") + "\n"
         }
@@ -25,7 +26,9 @@ struct LoadState: Equatable, Sendable {
     }
 
     init(size: Int, modified: Int, target: String, offset: Int, line: Int, rows: Int) {
-        (self.size, self.modified, self.target, self.offset, self.line, self.rows) = (size, modified, target, offset, line, rows)
+        (self.size, self.modified, self.target, self.offset, self.line, self.rows) = (
+            size, modified, target, offset, line, rows
+        )
     }
 
     /// Returns nil when the text is not a valid state.
@@ -45,8 +48,10 @@ struct LoadState: Equatable, Sendable {
             }
             return spans
         }
-        guard values["auspex-load"] == "1", let size = number("size"), let modified = number("modified"), let target = values["target"],
-            let offset = number("offset"), let line = number("line"), let rows = number("rows"), offset >= 0, line >= 1, rows >= 0,
+        guard values["auspex-load"] == "1", let size = number("size"), let modified = number("modified"),
+            let target = values["target"],
+            let offset = number("offset"), let line = number("line"), let rows = number("rows"), offset >= 0, line >= 1,
+            rows >= 0,
             let open = spans("open"), let unsent = spans("unsent")
         else { return nil }
         self.init(size: size, modified: modified, target: String(target), offset: offset, line: line, rows: rows)
@@ -98,7 +103,9 @@ final class LoadLedger: Sendable {
 
     deinit { books.withLock { if $0.rejects >= 0 { close($0.rejects) } } }
 
-    var totals: (rows: Int, refused: Int, bytes: Int) { books.withLock { ($0.rows, $0.refused + $0.unknown, $0.bytes) } }
+    var totals: (rows: Int, refused: Int, bytes: Int) {
+        books.withLock { ($0.rows, $0.refused + $0.unknown, $0.bytes) }
+    }
     /// The number of counter updates with unknown outcome.
     var unknown: Int { books.withLock { $0.unknown } }
     var failure: LoadError? { books.withLock { $0.failure } }
@@ -123,7 +130,9 @@ final class LoadLedger: Sendable {
                 books.prefix.line = chunk.endLine
             }
             guard statePath == nil || save(books.prefix, isSynced: true) else {
-                throw .input("cannot write the state file \(statePath ?? ""), without which counts could be added twice: \(systemReason())")
+                throw .input(
+                    "cannot write the state file \(statePath ?? ""), without which counts could be added twice: \(systemReason())"
+                )
             }
             return chunk
         }
@@ -194,10 +203,12 @@ final class LoadLedger: Sendable {
             if let maxErrors, errors > maxErrors, books.failure == nil { books.failure = .tooManyErrors(errors) }
             if books.rejects < 0 { books.rejects = open(rejectPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600) }
             guard books.rejects >= 0,
-                LoadLedger.write("\(line)\t\(LoadLedger.escaped(reason))\t\(LoadLedger.escaped(record))\n", to: books.rejects)
+                LoadLedger.write(
+                    "\(line)\t\(LoadLedger.escaped(reason))\t\(LoadLedger.escaped(record))\n", to: books.rejects)
             else {
                 if books.failure == nil {
-                    books.failure = .input("cannot write the reject file \(rejectPath): \(String(cString: strerror(errno)))")
+                    books.failure = .input(
+                        "cannot write the reject file \(rejectPath): \(String(cString: strerror(errno)))")
                 }
                 return
             }
@@ -205,7 +216,8 @@ final class LoadLedger: Sendable {
     }
 
     private static func escaped(_ text: String) -> String {
-        text.replacing("\\", with: "\\\\").replacing("\t", with: "\\t").replacing("\n", with: "\\n").replacing("\r", with: "\\r")
+        text.replacing("\\", with: "\\\\").replacing("\t", with: "\\t").replacing("\n", with: "\\n").replacing(
+            "\r", with: "\\r")
     }
 
     private static func write(_ text: String, to descriptor: Int32) -> Bool {

@@ -61,9 +61,12 @@ public struct LoadOptions: Sendable {
         if connections < 1 || connections > 256 { return "--connections must be between 1 and 256" }
         if inFlight < 1 || inFlight > 32_000 { return "--in-flight must be between 1 and 32000" }
         if files.filter({ $0 == "-" }).count > 1 { return "standard input can be loaded once" }
-        if sstableDirectory == nil && schemaFile != nil { return "--schema is only for --to-sstables; a server knows its tables" }
+        if sstableDirectory == nil && schemaFile != nil {
+            return "--schema is only for --to-sstables; a server knows its tables"
+        }
         if sstableDirectory != nil && creates == (schemaFile != nil) {
-            return "--to-sstables needs a table definition: give either --create, to infer it from the data, or --schema FILE"
+            return
+                "--to-sstables needs a table definition: give either --create, to infer it from the data, or --schema FILE"
         }
         if sortBytes < 1 << 20 { return "--sort-memory must be at least 1" }
         if delimiter == UInt8(ascii: "\"") || delimiter == 0x0A { return "--delimiter cannot be a quote or a line end" }

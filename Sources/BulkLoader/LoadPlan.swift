@@ -57,20 +57,26 @@ struct LoadPlan: Sendable {
                 fields.append(nil)
                 continue
             }
-            guard let column = known.first(where: { $0.name == name }) ?? known.first(where: { $0.name == LoadPlan.columnName(name) })
+            guard
+                let column = known.first(where: { $0.name == name })
+                    ?? known.first(where: { $0.name == LoadPlan.columnName(name) })
             else {
                 throw .schema(
                     "the file has a field '\(name)', the table \(table.qualifiedName) no such column; it has "
-                        + known.map(\.name).joined(separator: ", ") + ". Name the fields with --columns; - leaves one out")
+                        + known.map(\.name).joined(separator: ", ")
+                        + ". Name the fields with --columns; - leaves one out")
             }
-            guard !columns.contains(where: { $0.name == column.name }) else { throw .schema("two fields are called '\(column.name)'") }
+            guard !columns.contains(where: { $0.name == column.name }) else {
+                throw .schema("two fields are called '\(column.name)'")
+            }
             fields.append(columns.count)
             let isKey = column.kind == .partitionKey || column.kind == .clustering
             columns.append(Column(name: column.name, type: column.type, isKey: isKey))
         }
         if names == nil { fields = [] }
         for key in table.primaryKey where !columns.contains(where: { $0.name == key.name }) {
-            throw .schema("no field is called '\(key.name)', which is part of the primary key of \(table.qualifiedName)")
+            throw .schema(
+                "no field is called '\(key.name)', which is part of the primary key of \(table.qualifiedName)")
         }
         if isCounter, columns.allSatisfy(\.isKey) {
             throw .schema("no field is a counter of \(table.qualifiedName): nothing would be counted")
@@ -95,24 +101,31 @@ struct LoadPlan: Sendable {
         keyspace: String, name: String, columns: [(name: String, guess: TypeGuess)], key: String?
     ) throws(LoadError) -> (table: DescribedTable, create: String) {
         guard let first = columns.first else { throw .schema("the file has no columns") }
-        let key = try key.map { (text) throws(LoadError) in try KeySpec(parsing: text) } ?? KeySpec(partition: [first.name])
+        let key =
+            try key.map { (text) throws(LoadError) in try KeySpec(parsing: text) } ?? KeySpec(partition: [first.name])
         for part in key.names where !columns.contains(where: { $0.name == part }) {
-            throw .usage("--key: no field is called '\(part)'; there are " + columns.map(\.name).joined(separator: ", "))
+            throw .usage(
+                "--key: no field is called '\(part)'; there are " + columns.map(\.name).joined(separator: ", "))
         }
         guard Set(columns.map(\.name)).count == columns.count else {
             throw .schema("two fields have the same name; name them with --columns")
         }
         let described = columns.map { column -> DescribedColumn in
             if let position = key.partition.firstIndex(of: column.name) {
-                return DescribedColumn(name: column.name, type: column.guess.type, kind: .partitionKey, position: position)
+                return DescribedColumn(
+                    name: column.name, type: column.guess.type, kind: .partitionKey, position: position)
             }
             if let position = key.clustering.firstIndex(where: { $0.name == column.name }) {
-                return DescribedColumn(name: column.name, type: column.guess.type, kind: .clustering, position: position)
+                return DescribedColumn(
+                    name: column.name, type: column.guess.type, kind: .clustering, position: position)
             }
             return DescribedColumn(name: column.name, type: column.guess.type, kind: .regular, position: -1)
         }
         let table = DescribedTable(keyspace: keyspace, name: name, columns: described)
         let definitions = described.map { "\(Identifier.quoted($0.name)) \($0.type)" }.joined(separator: ", ")
-        return (table, "CREATE TABLE IF NOT EXISTS \(table.qualifiedName) (\(definitions), PRIMARY KEY (\(key.cql)))\(key.orderClause)")
+        return (
+            table,
+            "CREATE TABLE IF NOT EXISTS \(table.qualifiedName) (\(definitions), PRIMARY KEY (\(key.cql)))\(key.orderClause)"
+        )
     }
 }

@@ -145,7 +145,11 @@ struct LoadWorker: ~Copyable {
                 connection.enqueue { _, out in
                     let frame = template.begin(stream: stream, into: &out)
                     outcome = encoder.encode(raw, offset: &offset, line: &line, into: &out)
-                    if case .row = outcome { ExecuteTemplate.finish(frame, into: &out) } else { out.truncate(to: frame) }
+                    if case .row = outcome {
+                        ExecuteTemplate.finish(frame, into: &out)
+                    } else {
+                        out.truncate(to: frame)
+                    }
                 }
                 switch outcome {
                 case .row:
@@ -285,7 +289,8 @@ struct LoadWorker: ~Copyable {
         let place = sending.chunk.place
         if offset < sending.chunk.bytes.count {
             ledger.leave(
-                place, unsent: RecordSpan(start: place.startOffset + offset, end: place.endOffset, line: line), rows: sending.rows)
+                place, unsent: RecordSpan(start: place.startOffset + offset, end: place.endOffset, line: line),
+                rows: sending.rows)
         } else {
             ledger.complete(place, rows: sending.rows, now: 0)
         }

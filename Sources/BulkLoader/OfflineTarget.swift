@@ -52,17 +52,22 @@ final class OfflineTarget: Sendable {
         let found = try OfflineTarget.unfinished(directory)
         if let found {
             guard found.table.keyspace == keyspace, found.table.name == name else {
-                throw .schema("\(path) holds an interrupted load of \(found.table.qualifiedName); remove it or use another directory")
+                throw .schema(
+                    "\(path) holds an interrupted load of \(found.table.qualifiedName); remove it or use another directory"
+                )
             }
             if let wanted = wanted?.table(options.keyspace, options.table), wanted.columns != found.table.columns {
-                throw .schema("\(path) holds an interrupted load of \(found.table.qualifiedName) with other columns; remove it to start over")
+                throw .schema(
+                    "\(path) holds an interrupted load of \(found.table.qualifiedName) with other columns; remove it to start over"
+                )
             }
         }
         // The mutations already in the directory use the identifiers of its own schema.
         engine = SchemaScript.engine(found.map { Schema(keyspaces: [$0.keyspace]) } ?? wanted ?? Schema(), port)
         if let table, table.isCounter {
             throw .schema(
-                "\(table.qualifiedName) is a counter table: counters cannot be written without a node; load them into a running one")
+                "\(table.qualifiedName) is a counter table: counters cannot be written without a node; load them into a running one"
+            )
         }
     }
 
@@ -74,7 +79,8 @@ final class OfflineTarget: Sendable {
             if try directory.isEmpty() { return nil }
             if directory.isUnfinished { return try directory.table() }
         } catch { throw .input(error.description) }
-        throw .input("\(directory.path) is not empty; --to-sstables takes a new directory, or that of an interrupted load")
+        throw .input(
+            "\(directory.path) is not empty; --to-sstables takes a new directory, or that of an interrupted load")
     }
 
     /// The table; nil until it is inferred from the data.
@@ -98,7 +104,9 @@ final class OfflineTarget: Sendable {
 
     /// Creates the table inferred from the data.
     func define(_ create: String) throws(LoadError) {
-        do throws(ServerError) { try SchemaScript(engine: engine).execute(create, keyspace: nil) } catch { throw .schema(error.message) }
+        do throws(ServerError) { try SchemaScript(engine: engine).execute(create, keyspace: nil) } catch {
+            throw .schema(error.message)
+        }
     }
 
     /// Opens the directory for the table; does nothing when it is open.
@@ -113,7 +121,8 @@ final class OfflineTarget: Sendable {
             let known = try directory.table()
             if known == nil { try directory.describe(keyspace, table) }
             let writer = try OfflineTableWriter(
-                system: system, time: SystemTime(), directory: directory.path, id: table.id, options: TableStoreOptions(table.options))
+                system: system, time: SystemTime(), directory: directory.path, id: table.id,
+                options: TableStoreOptions(table.options))
             books.withLock { books in
                 books.lock = lock
                 books.writer = writer

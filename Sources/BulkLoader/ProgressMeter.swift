@@ -25,7 +25,8 @@ final class ProgressMeter: Sendable {
                 let totals = ledger.totals
                 let rate = Double(totals.rows - last.rows) * 1e9 / Double(max(1, now - last.time))
                 last = (totals.rows, now)
-                standardError("\r\u{1B}[K" + ProgressMeter.line(totals, rate, source.progress, Double(now - begun) / 1e9))
+                standardError(
+                    "\r\u{1B}[K" + ProgressMeter.line(totals, rate, source.progress, Double(now - begun) / 1e9))
             }
         }
     }
@@ -38,7 +39,8 @@ final class ProgressMeter: Sendable {
 
     /// Returns the text of the line.
     static func line(
-        _ totals: (rows: Int, refused: Int, bytes: Int), _ rate: Double, _ progress: (done: Int, total: Int)?, _ seconds: Double
+        _ totals: (rows: Int, refused: Int, bytes: Int), _ rate: Double, _ progress: (done: Int, total: Int)?,
+        _ seconds: Double
     ) -> String {
         var text = "\(totals.rows) rows, \(Int(rate)) rows/s, \(size(totals.bytes))"
         if totals.refused > 0 { text += ", \(totals.refused) refused" }

@@ -28,7 +28,8 @@ struct RecordChunk: Sendable {
     /// - Parameter visit: receives the outcome, the record's first line, its text, and its encoded values.
     func records(
         with encoder: inout RowEncoder, into out: inout ByteWriter,
-        _ visit: (_ outcome: RowEncoder.Outcome, _ line: Int, _ record: () -> String, _ values: UnsafeRawBufferPointer) -> Bool
+        _ visit: (_ outcome: RowEncoder.Outcome, _ line: Int, _ record: () -> String, _ values: UnsafeRawBufferPointer)
+            -> Bool
     ) {
         var line = firstLine
         bytes.withUnsafeBytes { raw in
@@ -126,7 +127,8 @@ final class RecordSource: Sendable {
                 // already.
                 var left = offset - state.offset
                 guard left >= 0 else {
-                    throw .input("\(self.path) cannot be resumed at byte \(offset); remove its state file to start over")
+                    throw .input(
+                        "\(self.path) cannot be resumed at byte \(offset); remove its state file to start over")
                 }
                 let held = min(left, state.rest.count)
                 state.rest.removeFirst(held)
@@ -136,7 +138,8 @@ final class RecordSource: Sendable {
                     discarded.removeAll(keepingCapacity: true)
                     let got = try state.file.read(into: &discarded, limit: min(left, 1 << 20))
                     guard got > 0 else {
-                        throw .input("\(self.path) is shorter than the part loaded before; remove its state file to start over")
+                        throw .input(
+                            "\(self.path) is shorter than the part loaded before; remove its state file to start over")
                     }
                     left -= got
                 }
@@ -160,7 +163,7 @@ final class RecordSource: Sendable {
     }
 
     /// Produces smaller chunks from now on, for counters.
-    func cutsForCounting() { state.withLock { $0.chunkBytes = RecordSource.countedChunkBytes } }
+    func useSmallChunks() { state.withLock { $0.chunkBytes = RecordSource.countedChunkBytes } }
 
     /// Reads the records of a span. In a compressed file the span must lie after everything read so far.
     func read(_ span: RecordSpan) throws(LoadError) -> RecordChunk {
@@ -218,7 +221,9 @@ final class RecordSource: Sendable {
     }
 
     private func readMore(_ state: inout State) throws(LoadError) {
-        if try state.file.read(into: &state.rest, limit: max(state.chunkBytes, state.rest.count)) == 0 { state.isAtEnd = true }
+        if try state.file.read(into: &state.rest, limit: max(state.chunkBytes, state.rest.count)) == 0 {
+            state.isAtEnd = true
+        }
     }
 
     private func cut(_ state: inout State, _ end: Int) -> RecordChunk {
@@ -232,7 +237,8 @@ final class RecordSource: Sendable {
             return lines
         }
         let chunk = RecordChunk(
-            index: state.nextIndex, bytes: bytes, firstLine: firstLine, endLine: state.nextLine, endOffset: state.offset)
+            index: state.nextIndex, bytes: bytes, firstLine: firstLine, endLine: state.nextLine, endOffset: state.offset
+        )
         state.nextIndex += 1
         return chunk
     }

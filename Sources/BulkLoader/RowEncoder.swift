@@ -75,7 +75,8 @@ struct RowEncoder: ~Copyable {
     }
 
     private mutating func encodeCSV(
-        _ dialect: CSVDialect, _ bytes: UnsafeRawBufferPointer, _ offset: inout Int, _ line: inout Int, _ out: inout ByteWriter
+        _ dialect: CSVDialect, _ bytes: UnsafeRawBufferPointer, _ offset: inout Int, _ line: inout Int,
+        _ out: inout ByteWriter
     ) -> Outcome {
         let start = out.count
         var index = 0
@@ -121,13 +122,18 @@ struct RowEncoder: ~Copyable {
     }
 
     /// Appends a field of a less frequent type, or returns why it is invalid.
-    @inline(never) private func appendAsText(_ field: UnsafeRawBufferPointer, _ column: Int, _ out: inout ByteWriter) -> String? {
+    @inline(never) private func appendAsText(_ field: UnsafeRawBufferPointer, _ column: Int, _ out: inout ByteWriter)
+        -> String?
+    {
         let described = plan.columns[column]
         if case .other = converters[column], FieldConverter.append(described.type, field, into: &out) { return nil }
-        return "column \(described.name): \(FieldConverter.complaint(described.type, String(decoding: field, as: UTF8.self)))"
+        return
+            "column \(described.name): \(FieldConverter.complaint(described.type, String(decoding: field, as: UTF8.self)))"
     }
 
-    @inline(__always) private func isNull(_ field: UnsafeRawBufferPointer, _ isQuoted: Bool, _ converter: FieldConverter) -> Bool {
+    @inline(__always) private func isNull(
+        _ field: UnsafeRawBufferPointer, _ isQuoted: Bool, _ converter: FieldConverter
+    ) -> Bool {
         if field.isEmpty {
             if case .text = converter { return !isQuoted }
             return true

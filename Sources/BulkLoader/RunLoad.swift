@@ -17,7 +17,9 @@ public func runLoad(_ options: LoadOptions) throws(LoadError) -> LoadReport {
     if let complaint = options.complaint { throw .usage(complaint) }
     var report = LoadReport()
     let begun = WorkerThreads.nanoseconds()
-    let offline = try options.sstableDirectory.map { (path) throws(LoadError) in try OfflineTarget(options, directory: path) }
+    let offline = try options.sstableDirectory.map { (path) throws(LoadError) in
+        try OfflineTarget(options, directory: path)
+    }
     for file in options.files { try LoadRun(options, file, offline).run(&report) }
     if let offline {
         report.sstables = offline.written.files
@@ -43,7 +45,9 @@ struct LoadRun: Sendable {
         self.path = path
         self.offline = offline
         var name = path
-        for suffix in [".gz", ".xz", ".zst", ".bz2"] where name.hasSuffix(suffix) { name = String(name.dropLast(suffix.count)) }
+        for suffix in [".gz", ".xz", ".zst", ".bz2"] where name.hasSuffix(suffix) {
+            name = String(name.dropLast(suffix.count))
+        }
         let isJSON = name.hasSuffix(".jsonl") || name.hasSuffix(".ndjson") || name.hasSuffix(".json")
         let format = options.format ?? (isJSON ? .jsonl : .csv)
         let delimiter = options.delimiter ?? (name.hasSuffix(".tsv") ? 0x09 : UInt8(ascii: ","))
@@ -95,7 +99,9 @@ struct LoadRun: Sendable {
             let inferred = try inferred(names, source)
             // A dry run checks against the existing table, or against the inferred one if there is none.
             if options.isDryRun, let plan = try? existingPlan(names) { return (plan, nil) }
-            if options.isDryRun { return (try LoadPlan(inferred.table, names: names, nulls: options.nulls), inferred.create) }
+            if options.isDryRun {
+                return (try LoadPlan(inferred.table, names: names, nulls: options.nulls), inferred.create)
+            }
             try make(inferred.create)
             return (try existingPlan(names), inferred.create)
         }
@@ -111,7 +117,9 @@ struct LoadRun: Sendable {
             try offline.define(statement)
             create = statement
         }
-        guard let table = offline.described else { throw .schema("no definition of table \(options.keyspace).\(options.table)") }
+        guard let table = offline.described else {
+            throw .schema("no definition of table \(options.keyspace).\(options.table)")
+        }
         let plan = try LoadPlan(table, names: names, nulls: options.nulls)
         try offline.open()
         return (plan, create)
@@ -125,7 +133,9 @@ struct LoadRun: Sendable {
             throw .client(error)
         }
         guard let table else {
-            throw .schema("there is no table \(options.keyspace).\(options.table); --create creates it with types inferred from the data")
+            throw .schema(
+                "there is no table \(options.keyspace).\(options.table); --create creates it with types inferred from the data"
+            )
         }
         return try LoadPlan(table, names: names, nulls: options.nulls)
     }
@@ -147,7 +157,9 @@ struct LoadRun: Sendable {
 
     /// Infers the table from the data. A file is read separately for this; of standard input, the first records are
     /// previewed.
-    private func inferred(_ names: [String]?, _ source: RecordSource) throws(LoadError) -> (table: DescribedTable, create: String) {
+    private func inferred(_ names: [String]?, _ source: RecordSource) throws(LoadError) -> (
+        table: DescribedTable, create: String
+    ) {
         var inference = TypeInference(framing, names: names ?? [], nulls: options.nulls)
         if path == "-" {
             let limit = options.inferRows ?? LoadRun.defaultStreamedInferRows
@@ -231,26 +243,32 @@ struct LoadRun: Sendable {
                 diagnostic("\(statePath) is of another load; starting over")
             }
         }
-        if isExact { source.cutsForCounting() }
+        if isExact { source.useSmallChunks() }
         guard let interrupted else {
             unlink(rejectPath)
-            return LoadLedger(start: start, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors, isExact: isExact)
+            return LoadLedger(
+                start: start, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors,
+                isExact: isExact)
         }
         report.resumed += interrupted.rows
         if !isExact {
             try source.restart(at: interrupted.offset, line: interrupted.line)
-            return LoadLedger(start: interrupted, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors)
+            return LoadLedger(
+                start: interrupted, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors)
         }
         start = interrupted
         start.open = []
-        let ledger = LoadLedger(start: start, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors, isExact: true)
-        try takeUp(interrupted, plan, source, ledger)
+        let ledger = LoadLedger(
+            start: start, statePath: statePath, rejectPath: rejectPath, maxErrors: options.maxErrors, isExact: true)
+        try resumeCounters(interrupted, plan, source, ledger)
         return ledger
     }
 
     /// Continues an interrupted load of counters: records that were being sent go to the reject file; unsent ones and
     /// the rest of the file are sent.
-    private func takeUp(_ state: LoadState, _ plan: LoadPlan, _ source: RecordSource, _ ledger: LoadLedger) throws(LoadError) {
+    private func resumeCounters(_ state: LoadState, _ plan: LoadPlan, _ source: RecordSource, _ ledger: LoadLedger)
+        throws(LoadError)
+    {
         // Uses a separate reader, because the spans lie before the position where `source` continues.
         let again = try RecordSource(path, framing: framing)
         var encoder = RowEncoder(plan, framing)
@@ -265,7 +283,9 @@ struct LoadRun: Sendable {
             }
             chunk.records(with: &encoder, into: &out) { outcome, line, record, _ in
                 switch outcome {
-                case .row: ledger.doubt(line: line, reason: "it was being sent when an earlier load was interrupted", record: record())
+                case .row:
+                    ledger.doubt(
+                        line: line, reason: "it was being sent when an earlier load was interrupted", record: record())
                 case .blank: break
                 case .refused(let reason): ledger.reject(line: line, reason: reason, record: record())
                 }
@@ -277,7 +297,8 @@ struct LoadRun: Sendable {
         ledger.save()
         var text = "\(path): \(state.rows) records were counted before; "
         if ledger.unknown > 0 {
-            text += "\(ledger.unknown) more were being sent and may have been counted or not: they are in \(ledger.rejectPath) "
+            text +=
+                "\(ledger.unknown) more were being sent and may have been counted or not: they are in \(ledger.rejectPath) "
             text += "and are not sent again; "
         }
         diagnostic(text + "going on at line \(unsent.map(\.firstLine).min() ?? state.line)")

@@ -11,7 +11,8 @@ struct SchemaScript {
     /// Returns a query engine that knows `schema` and reads and writes through `port`.
     static func engine(_ schema: Schema, _ port: OfflinePort) -> QueryEngine {
         let info = NodeInfo(
-            clusterName: "offline", dataCenter: "datacenter1", rack: "rack1", hostID: UUID(high: 0, low: 0), address: "127.0.0.1",
+            clusterName: "offline", dataCenter: "datacenter1", rack: "rack1", hostID: UUID(high: 0, low: 0),
+            address: "127.0.0.1",
             nativePort: 0, storagePort: 0, tokens: [])
         return QueryEngine(replica: port, host: OfflineHost(), node: info, schema: schema)
     }
@@ -24,7 +25,9 @@ struct SchemaScript {
 
     /// Reads the schema from a file: CQL, or an encoded `Schema` as in a snapshot.
     /// - Throws: `LoadError` when the file is invalid or does not define the table.
-    static func schema(_ path: String, system: any FileSystem, keyspace: String, table: String) throws(LoadError) -> Schema {
+    static func schema(_ path: String, system: any FileSystem, keyspace: String, table: String) throws(LoadError)
+        -> Schema
+    {
         let bytes: [UInt8]
         do { bytes = try system.readAll(path) } catch { throw .input(error.description) }
         var schema: Schema
@@ -36,7 +39,9 @@ struct SchemaScript {
             try script.run(String(decoding: bytes, as: UTF8.self), path: path)
             schema = script.engine.schema
         }
-        guard schema.table(keyspace, table) != nil else { throw .schema("\(path) does not create table \(keyspace).\(table)") }
+        guard schema.table(keyspace, table) != nil else {
+            throw .schema("\(path) does not create table \(keyspace).\(table)")
+        }
         for name in schema.keyspaces.keys where name != keyspace { schema = schema.removing(keyspace: name) }
         return schema
     }
@@ -89,7 +94,9 @@ struct SchemaScript {
 /// Keeps the schema in memory for the duration of the load.
 private struct OfflineHost: SchemaHost {
     func change(_ engine: QueryEngine, _ change: @escaping SchemaStep) throws(ServerError) {
-        if let next = try change(engine.schema) { engine.install(next, SchemaDifference(from: engine.schema, to: next)) }
+        if let next = try change(engine.schema) {
+            engine.install(next, SchemaDifference(from: engine.schema, to: next))
+        }
     }
 
     func slow(_ statement: String, milliseconds: Int) {}

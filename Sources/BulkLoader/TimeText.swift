@@ -13,8 +13,10 @@ enum TimeText {
     static func timestamp(_ text: UnsafeRawBufferPointer) -> Int64? {
         var end = text.count
         if end > 0, text[end - 1] == UInt8(ascii: "Z") { end -= 1 }
-        if end == 19, let days = days(text), text[10] == UInt8(ascii: " ") || text[10] == UInt8(ascii: "T"), text[13] == UInt8(ascii: ":"),
-            text[16] == UInt8(ascii: ":"), let hour = two(text, 11), let minute = two(text, 14), let second = two(text, 17), hour < 24,
+        if end == 19, let days = days(text), text[10] == UInt8(ascii: " ") || text[10] == UInt8(ascii: "T"),
+            text[13] == UInt8(ascii: ":"),
+            text[16] == UInt8(ascii: ":"), let hour = two(text, 11), let minute = two(text, 14),
+            let second = two(text, 17), hour < 24,
             minute < 60, second < 60
         {
             return Int64(days) * 86_400_000 + Int64((hour * 60 + minute) * 60 + second) * 1000
@@ -35,7 +37,8 @@ enum TimeText {
     /// Returns the days since 1970 of the date in the first ten bytes (Hinnant, "chrono-Compatible Low-Level Date
     /// Algorithms").
     private static func days(_ text: UnsafeRawBufferPointer) -> Int? {
-        guard text[4] == UInt8(ascii: "-"), text[7] == UInt8(ascii: "-"), let century = two(text, 0), let years = two(text, 2),
+        guard text[4] == UInt8(ascii: "-"), text[7] == UInt8(ascii: "-"), let century = two(text, 0),
+            let years = two(text, 2),
             let month = two(text, 5), let day = two(text, 8), (1...12).contains(month), day >= 1
         else { return nil }
         let year = century * 100 + years

@@ -45,7 +45,9 @@ struct TypeInference: ~Copyable {
             if index == 0, !firstColumnRepeats, firstValues.count < TypeInference.maxFirstValues {
                 firstColumnRepeats = !firstValues.insert(Checksum.xxh3(field.bytes)).inserted
             }
-            if index < guesses.count, guesses[index] != .text, !field.bytes.isEmpty { note(index, field.bytes, isQuoted: field.isQuoted) }
+            if index < guesses.count, guesses[index] != .text, !field.bytes.isEmpty {
+                note(index, field.bytes, isQuoted: field.isQuoted)
+            }
             index += 1
             if field.isLast { break }
         }

@@ -13,7 +13,9 @@ extension Connection {
         defer { socket.setReadTimeout(options.requestTimeout) }
         try sendEncrypted(session)
         while !session.isEstablished {
-            guard try readEncrypted(session, isWaiting: true) else { throw .timeout(address: address, after: options.connectTimeout) }
+            guard try readEncrypted(session, isWaiting: true) else {
+                throw .timeout(address: address, after: options.connectTimeout)
+            }
             try sendEncrypted(session)
         }
         return session
@@ -24,13 +26,14 @@ extension Connection {
         while session.hasOutput {
             var bytes = ByteWriter(capacity: 16 << 10)
             session.takeOutput { bytes.write($0) }
-            try sendAsIs(bytes.bytes)
+            try sendToSocket(bytes.bytes)
         }
     }
 
     /// Reads available bytes and decrypts them; returns false when there were none.
     func readEncrypted(_ session: TLSSession, isWaiting: Bool) throws(ClientError) -> Bool {
-        let outcome = try encrypted.fill(wanted: 32 << 10) { (room) throws(ClientError) -> (count: Int, result: Socket.Outcome) in
+        let outcome = try encrypted.fill(wanted: 32 << 10) {
+            (room) throws(ClientError) -> (count: Int, result: Socket.Outcome) in
             let outcome = try socket.read(into: room, isWaiting: isWaiting)
             if case .moved(let count) = outcome { return (count, outcome) }
             return (0, outcome)
@@ -49,7 +52,8 @@ extension Connection {
         case .wouldBlock: return false
         case .ended where !session.isEstablished:
             throw .encryption(
-                address: address, reason: "the server closed the connection during the TLS handshake; does it use TLS on this port?")
+                address: address,
+                reason: "the server closed the connection during the TLS handshake; does it use TLS on this port?")
         case .ended: throw .closed(address: address, reason: "closed by the server")
         }
     }

@@ -36,7 +36,9 @@ extension Connection {
         }
     }
 
-    public func execute(_ statement: PreparedDescription, _ options: QueryOptions) throws(ClientError) -> StatementAnswer {
+    public func execute(_ statement: PreparedDescription, _ options: QueryOptions) throws(ClientError)
+        -> StatementAnswer
+    {
         let stream = takeStream()
         enqueue { encoder, out in encoder.execute(statement, options, stream: stream, into: &out) }
         try flush()

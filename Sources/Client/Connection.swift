@@ -143,12 +143,12 @@ public final class Connection {
     }
 
     private func send(_ bytes: UnsafeRawBufferPointer) throws(ClientError) {
-        guard let tls else { return try sendAsIs(bytes) }
+        guard let tls else { return try sendToSocket(bytes) }
         tls.send(bytes)
         try sendEncrypted(tls)
     }
 
-    func sendAsIs(_ bytes: UnsafeRawBufferPointer) throws(ClientError) {
+    func sendToSocket(_ bytes: UnsafeRawBufferPointer) throws(ClientError) {
         var sent = 0
         while sent < bytes.count {
             switch try socket.write(UnsafeRawBufferPointer(rebasing: bytes[sent...])) {
@@ -164,7 +164,8 @@ public final class Connection {
     /// Reads available bytes; returns false when there were none.
     private func read(isWaiting: Bool) throws(ClientError) -> Bool {
         if let tls { return try readEncrypted(tls, isWaiting: isWaiting) }
-        let outcome = try received.fill(wanted: 32 << 10) { (room) throws(ClientError) -> (count: Int, result: Socket.Outcome) in
+        let outcome = try received.fill(wanted: 32 << 10) {
+            (room) throws(ClientError) -> (count: Int, result: Socket.Outcome) in
             let outcome = try socket.read(into: room, isWaiting: isWaiting)
             if case .moved(let count) = outcome { return (count, outcome) }
             return (0, outcome)

@@ -13,7 +13,9 @@ public struct ResultRow: Sendable {
 
     /// Returns a big-endian integer of one to eight bytes.
     public func integer(_ column: Int) -> Int64? {
-        guard cells.indices.contains(column), let bytes = cells[column], (1...8).contains(bytes.count) else { return nil }
+        guard cells.indices.contains(column), let bytes = cells[column], (1...8).contains(bytes.count) else {
+            return nil
+        }
         var value: Int64 = bytes[0] & 0x80 != 0 ? -1 : 0
         for byte in bytes { value = value << 8 | Int64(byte) }
         return value

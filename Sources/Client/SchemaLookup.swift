@@ -54,7 +54,9 @@ extension Connection {
 
 extension DescribedTable {
     /// Returns the columns described by rows of column_name, type, kind and position, in the order of a `SELECT *`.
-    public static func columns(_ rows: [ResultRow], keyspace: String, table: String) throws(ClientError) -> [DescribedColumn] {
+    public static func columns(_ rows: [ResultRow], keyspace: String, table: String) throws(ClientError)
+        -> [DescribedColumn]
+    {
         var columns: [DescribedColumn] = []
         for row in rows {
             guard let column = row.text(0), let typeName = row.text(1), let kindName = row.text(2) else { continue }

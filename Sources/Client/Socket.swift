@@ -50,7 +50,8 @@ public struct Socket: ~Copyable {
 
     private static func open(_ address: addrinfo, _ timeout: Duration) -> Result<Int32, Failure> {
         let descriptor = socket(
-            address.ai_family, address.ai_socktype | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), address.ai_protocol)
+            address.ai_family, address.ai_socktype | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
+            address.ai_protocol)
         guard descriptor >= 0 else { return .failure(Failure(code: errno)) }
         var one: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
@@ -64,7 +65,11 @@ public struct Socket: ~Copyable {
             let ready = poll(&wait, 1, timeout.pollMilliseconds)
             var code: Int32 = ready == 0 ? ETIMEDOUT : 0
             var size = socklen_t(MemoryLayout<Int32>.size)
-            if ready > 0 { getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size) } else if ready < 0 { code = errno }
+            if ready > 0 {
+                getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size)
+            } else if ready < 0 {
+                code = errno
+            }
             guard code == 0 else {
                 close(descriptor)
                 return .failure(Failure(code: code))
@@ -135,7 +140,8 @@ extension Duration {
     var pollMilliseconds: Int32 {
         let (seconds, attoseconds) = components
         let milliseconds =
-            seconds.multipliedReportingOverflow(by: 1000).partialValue + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
+            seconds.multipliedReportingOverflow(by: 1000).partialValue + (attoseconds + 999_999_999_999_999)
+            / 1_000_000_000_000_000
         return Int32(clamping: max(0, milliseconds))
     }
 }

@@ -71,7 +71,8 @@ public final class BlockCompressor {
             let bound = Int(LZ4_compressBound(Int32(input.count)))
             try out.append(bound) { (room) throws(CompressionError) -> Int in
                 let got = LZ4_compress_default(
-                    input.baseAddress?.assumingMemoryBound(to: CChar.self), room.baseAddress?.assumingMemoryBound(to: CChar.self),
+                    input.baseAddress?.assumingMemoryBound(to: CChar.self),
+                    room.baseAddress?.assumingMemoryBound(to: CChar.self),
                     Int32(input.count), Int32(bound))
                 guard got > 0 else { throw .compressFailed(codec: "lz4") }
                 return Int(got)
@@ -112,7 +113,8 @@ public enum BlockDecompressor {
             if good { output.copyMemory(from: input) }
         case .lz4:
             let got = LZ4_decompress_safe(
-                input.baseAddress?.assumingMemoryBound(to: CChar.self), output.baseAddress?.assumingMemoryBound(to: CChar.self),
+                input.baseAddress?.assumingMemoryBound(to: CChar.self),
+                output.baseAddress?.assumingMemoryBound(to: CChar.self),
                 Int32(clamping: input.count), Int32(clamping: output.count))
             good = Int(got) == output.count
         case .snappy:
@@ -121,7 +123,8 @@ public enum BlockDecompressor {
             let start = input.baseAddress?.assumingMemoryBound(to: CChar.self)
             good =
                 snappy_uncompressed_length(start, input.count, &stated) == SNAPPY_OK && stated == output.count
-                && snappy_uncompress(start, input.count, output.baseAddress?.assumingMemoryBound(to: CChar.self), &length) == SNAPPY_OK
+                && snappy_uncompress(
+                    start, input.count, output.baseAddress?.assumingMemoryBound(to: CChar.self), &length) == SNAPPY_OK
                 && length == output.count
         case .zstd:
             let got = zstdDecompress(input, into: output)
@@ -135,7 +138,8 @@ public enum BlockDecompressor {
         _ input: UnsafeRawBufferPointer, codec: BlockCodec, decompressedCount: Int, into out: inout ByteWriter
     ) throws(CompressionError) {
         try out.append(decompressedCount) { (room) throws(CompressionError) -> Int in
-            try decompress(input, codec: codec, into: UnsafeMutableRawBufferPointer(rebasing: room[..<decompressedCount]))
+            try decompress(
+                input, codec: codec, into: UnsafeMutableRawBufferPointer(rebasing: room[..<decompressedCount]))
             return decompressedCount
         }
     }
@@ -143,14 +147,21 @@ public enum BlockDecompressor {
     /// The decompressed size stated in a snappy block; nil when the block is damaged.
     public static func snappyDecompressedCount(_ input: UnsafeRawBufferPointer) -> Int? {
         var stated = 0
-        guard snappy_uncompressed_length(input.baseAddress?.assumingMemoryBound(to: CChar.self), input.count, &stated) == SNAPPY_OK else {
+        guard
+            snappy_uncompressed_length(input.baseAddress?.assumingMemoryBound(to: CChar.self), input.count, &stated)
+                == SNAPPY_OK
+        else {
             return nil
         }
         return stated
     }
 
-    private static func zstdDecompress(_ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) -> Int {
-        let got = ThreadZstd.withContext { ZSTD_decompressDCtx($0, output.baseAddress, output.count, input.baseAddress, input.count) }
+    private static func zstdDecompress(_ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer)
+        -> Int
+    {
+        let got = ZstdContextPool.withContext {
+            ZSTD_decompressDCtx($0, output.baseAddress, output.count, input.baseAddress, input.count)
+        }
         return ZSTD_isError(got) == 0 ? Int(got) : -1
     }
 }

@@ -13,7 +13,8 @@ public struct TableRules: Sendable {
     public var isSloppy: Bool
 
     public init(
-        keyspace: String, speculativeRetry: SpeculativeRetry = .percentile(99), repairsReads: Bool = true, isSloppy: Bool = false
+        keyspace: String, speculativeRetry: SpeculativeRetry = .percentile(99), repairsReads: Bool = true,
+        isSloppy: Bool = false
     ) {
         self.keyspace = keyspace
         self.speculativeRetry = speculativeRetry

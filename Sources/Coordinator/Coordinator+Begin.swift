@@ -18,7 +18,8 @@ extension Coordinator {
         }
         return begin(
             WriteOperation(
-                self, cluster: cluster, parts: parts, consistency: consistency, type: type, deadline: now + limits.writeTimeout), now: now)
+                self, cluster: cluster, parts: parts, consistency: consistency, type: type,
+                deadline: now + limits.writeTimeout), now: now)
     }
 
     /// Replays an earlier write that is still stored: a logged batch, or hints for a node that is no longer a replica.
@@ -31,19 +32,23 @@ extension Coordinator {
     ) throws(ServerError) -> UInt64 {
         let parts = try split(mutations)
         return begin(
-            ReplayOperation(self, cluster: cluster, parts: parts, batch: batch, writtenAt: writtenAt, deadline: now + limits.writeTimeout),
+            ReplayOperation(
+                self, cluster: cluster, parts: parts, batch: batch, writtenAt: writtenAt,
+                deadline: now + limits.writeTimeout),
             now: now)
     }
 
     /// Sends the leader's new counter shards to the other replicas. The leader is this node and has written them
     /// already; its own answer counts.
-    public func replicateCounter(_ mutations: [UInt8], consistency: Consistency, cluster: ClusterView, now: Int64) throws(ServerError)
+    public func replicateCounter(_ mutations: [UInt8], consistency: Consistency, cluster: ClusterView, now: Int64)
+        throws(ServerError)
         -> UInt64
     {
         let parts = try split(mutations)
         return begin(
             WriteOperation(
-                self, cluster: cluster, parts: parts, consistency: consistency, type: .counter, deadline: now + limits.counterTimeout),
+                self, cluster: cluster, parts: parts, consistency: consistency, type: .counter,
+                deadline: now + limits.counterTimeout),
             now: now)
     }
 
@@ -53,26 +58,32 @@ extension Coordinator {
         let parts = try split(deltas)
         let deadline = now + limits.counterTimeout
         return begin(
-            AllOperation(
+            CombinedOperation(
                 self, cluster: cluster, deadline: deadline,
-                parts.map { CounterOperation(self, cluster: cluster, part: $0, consistency: consistency, deadline: deadline) }), now: now)
+                parts.map {
+                    CounterOperation(self, cluster: cluster, part: $0, consistency: consistency, deadline: deadline)
+                }), now: now)
     }
 
     /// Reads a range of keys.
     /// - Parameter isByKey: whether the range lies within one partition.
-    public func read(_ command: ReadCommand, consistency: Consistency, cluster: ClusterView, isByKey: Bool, now: Int64) -> UInt64 {
+    public func read(_ command: ReadCommand, consistency: Consistency, cluster: ClusterView, isByKey: Bool, now: Int64)
+        -> UInt64
+    {
         if isByKey, let placement = cluster.placement(of: command.table) {
             let token = command.range.start.withUnsafeBytes { ClusterView.token($0) }
             let replicas = cluster.sorted(placement.table.replicas(for: token), ofOneToken: true)
             return begin(
                 ReadOperation(
                     self, cluster: cluster, command: command, replicas: replicas, placement: placement,
-                    latencies: latencies(of: command.table, placement), consistency: consistency, deadline: now + limits.readTimeout),
+                    latencies: latencies(of: command.table, placement), consistency: consistency,
+                    deadline: now + limits.readTimeout),
                 now: now)
         }
         return begin(
             RangeOperation(
-                self, cluster: cluster, command: command, consistency: consistency, deadline: now + limits.rangeTimeout), now: now)
+                self, cluster: cluster, command: command, consistency: consistency, deadline: now + limits.rangeTimeout),
+            now: now)
     }
 
     /// Opens a round of Paxos; the result is `Outcome.ballot`.
@@ -80,27 +91,34 @@ extension Coordinator {
     ///   - reading: the first read of the transaction.
     ///   - deadline: the deadline of the whole transaction.
     public func prepare(
-        _ key: PaxosKey, reading: ReadCommand? = nil, serial: Consistency, cluster: ClusterView, deadline: Int64, now: Int64
+        _ key: PaxosKey, reading: ReadCommand? = nil, serial: Consistency, cluster: ClusterView, deadline: Int64,
+        now: Int64
     ) throws(ServerError) -> UInt64 {
         begin(
             PrepareOperation(
-                self, cluster: cluster, key: key, reading: reading, members: try members(key, serial, cluster), deadline: deadline),
+                self, cluster: cluster, key: key, reading: reading, members: try members(key, serial, cluster),
+                deadline: deadline),
             now: now)
     }
 
     /// Closes a round; the result is `Outcome.done` or `Outcome.contended`.
     public func propose(
-        _ key: PaxosKey, ballot: Ballot, value: [UInt8], serial: Consistency, commit: Consistency, cluster: ClusterView, deadline: Int64,
+        _ key: PaxosKey, ballot: Ballot, value: [UInt8], serial: Consistency, commit: Consistency, cluster: ClusterView,
+        deadline: Int64,
         now: Int64
     ) throws(ServerError) -> UInt64 {
         guard let placement = cluster.placement(of: key.table) else { throw .unknownTable(key.table) }
         return begin(
             ProposeOperation(
-                self, cluster: cluster, key: key, ballot: ballot, value: value, members: try members(key, serial, cluster),
-                replication: placement.replication, commitLevel: commit, deadline: max(deadline, now + limits.writeTimeout)), now: now)
+                self, cluster: cluster, key: key, ballot: ballot, value: value,
+                members: try members(key, serial, cluster),
+                replication: placement.replication, commitLevel: commit,
+                deadline: max(deadline, now + limits.writeTimeout)), now: now)
     }
 
-    private func members(_ key: PaxosKey, _ serial: Consistency, _ cluster: ClusterView) throws(ServerError) -> PaxosMembers {
+    private func members(_ key: PaxosKey, _ serial: Consistency, _ cluster: ClusterView) throws(ServerError)
+        -> PaxosMembers
+    {
         let token = key.partition.withUnsafeBytes { ClusterView.token($0) }
         guard let members = PaxosMembers(cluster, table: key.table, token: token, consistency: serial) else {
             throw .unknownTable(key.table)

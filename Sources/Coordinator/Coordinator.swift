@@ -93,7 +93,8 @@ public final class Coordinator {
         nextID += 1
         active += 1
         if active > limits.operations {
-            operation.finish(.failure(ServerError(.overloaded, "too many requests wait for other nodes; slow down and try again")))
+            operation.finish(
+                .failure(ServerError(.overloaded, "too many requests wait for other nodes; slow down and try again")))
             return operation.id
         }
         operation.start(now: now)
@@ -103,7 +104,10 @@ public final class Coordinator {
     }
 
     /// Begins an operation that is part of `outer` and reports its result by a call.
-    func beginInner(_ operation: Operation, of outer: Operation, now: Int64, _ done: @escaping (Result<Outcome, ServerError>, _ now: Int64) -> Void) {
+    func beginInner(
+        _ operation: Operation, of outer: Operation, now: Int64,
+        _ done: @escaping (Result<Outcome, ServerError>, _ now: Int64) -> Void
+    ) {
         operation.outer = outer
         operation.whenFinished = done
         _ = begin(operation, now: now)
@@ -136,7 +140,8 @@ public final class Coordinator {
     func send(_ request: PeerRequest, of operation: Operation, to node: Int, tag: Int, now: Int64) {
         let id = nextID
         nextID += 1
-        asked[id] = Asked(operation: operation, node: node, tag: tag, sentAt: limits.latencyInterval > 0 && request.isRead ? now : -1)
+        asked[id] = Asked(
+            operation: operation, node: node, tag: tag, sentAt: limits.latencyInterval > 0 && request.isRead ? now : -1)
         operation.requests.append(id)
         effects.append(
             .send(
@@ -211,7 +216,7 @@ public final class Coordinator {
     /// Drops the requests of an expired operation that have no reply.
     private func forget(_ operation: Operation, now: Int64) {
         guard operation.outstanding > 0 else { return }
-        defer { if limits.latencyInterval > 0 { tellLatencies(operation.cluster, now: now) } }
+        defer { if limits.latencyInterval > 0 { reportLatencies(operation.cluster, now: now) } }
         for id in operation.requests {
             guard let asked = asked.removeValue(forKey: id), asked.sentAt >= 0 else { continue }
             latencies.add(now - asked.sentAt, of: asked.node, in: operation.cluster)
@@ -241,7 +246,7 @@ public final class Coordinator {
             latency = max(latency, limits.speculativeDelay)
         }
         latencies.add(latency, of: asked.node, in: asked.operation.cluster)
-        tellLatencies(asked.operation.cluster, now: now)
+        reportLatencies(asked.operation.cluster, now: now)
     }
 
     /// Counts a read that a node has not answered for `time` as a latency, so that the next read does not wait for it
@@ -249,11 +254,13 @@ public final class Coordinator {
     func isSilent(_ node: Int, in cluster: ClusterView, for time: Int64, now: Int64) {
         guard limits.latencyInterval > 0 else { return }
         latencies.add(time, of: node, in: cluster)
-        tellLatencies(cluster, now: now)
+        reportLatencies(cluster, now: now)
     }
 
-    private func tellLatencies(_ cluster: ClusterView, now: Int64) {
-        if let news = latencies.take(every: limits.latencyInterval, in: cluster, now: now) { effects.append(.latencies(news)) }
+    private func reportLatencies(_ cluster: ClusterView, now: Int64) {
+        if let news = latencies.take(every: limits.latencyInterval, in: cluster, now: now) {
+            effects.append(.latencies(news))
+        }
     }
 }
 
@@ -283,7 +290,9 @@ struct DeadlineQueue {
 
     var first: Int64? { heap.first?.time }
 
-    private static func precedes(_ a: Entry, _ b: Entry) -> Bool { a.time != b.time ? a.time < b.time : a.order < b.order }
+    private static func precedes(_ a: Entry, _ b: Entry) -> Bool {
+        a.time != b.time ? a.time < b.time : a.order < b.order
+    }
 
     mutating func add(_ operation: Operation) {
         precondition(operation.timerPlace < 0, "an operation has one place in the queue")

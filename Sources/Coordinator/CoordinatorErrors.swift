@@ -9,13 +9,15 @@ enum CoordinatorErrors {
             detail: .unavailable(consistency: consistency, required: Int32(required), alive: Int32(alive)))
     }
 
-    static func writeTimeout(_ consistency: Consistency, _ type: WriteType, received: Int, required: Int) -> ServerError {
+    static func writeTimeout(_ consistency: Consistency, _ type: WriteType, received: Int, required: Int) -> ServerError
+    {
         // Enough answers can still be too late when they come from the wrong data center. Drivers expect fewer than
         // required.
         let shown = received >= required ? required - 1 : received
         return ServerError(
             .writeTimeout, "Operation timed out - received only \(shown) responses.",
-            detail: .writeTimeout(consistency: consistency, received: Int32(shown), required: Int32(required), writeType: type.rawValue))
+            detail: .writeTimeout(
+                consistency: consistency, received: Int32(shown), required: Int32(required), writeType: type.rawValue))
     }
 
     static func writeFailure(
@@ -24,7 +26,8 @@ enum CoordinatorErrors {
         ServerError(
             .writeFailure, "Operation failed - received \(received) responses and \(failures) failures",
             detail: .writeFailure(
-                consistency: consistency, received: Int32(received), required: Int32(required), failures: Int32(failures),
+                consistency: consistency, received: Int32(received), required: Int32(required),
+                failures: Int32(failures),
                 writeType: type.rawValue))
     }
 
@@ -41,24 +44,27 @@ enum CoordinatorErrors {
         ServerError(
             .readFailure, "Operation failed - received \(received) responses and \(failures) failures: \(why)",
             detail: .readFailure(
-                consistency: consistency, received: Int32(received), required: Int32(required), failures: Int32(failures),
+                consistency: consistency, received: Int32(received), required: Int32(required),
+                failures: Int32(failures),
                 dataPresent: hasData))
     }
 }
 
 extension ServerError {
     /// The same error for a read: a serial read must not report its Paxos rounds as a write.
-    var ofRead: ServerError {
+    var asReadError: ServerError {
         var error = self
         switch detail {
         case .writeTimeout(let consistency, let received, let required, _):
             error.code = .readTimeout
             error.message = "Operation timed out - received only \(received) responses."
-            error.detail = .readTimeout(consistency: consistency, received: received, required: required, dataPresent: false)
+            error.detail = .readTimeout(
+                consistency: consistency, received: received, required: required, dataPresent: false)
         case .writeFailure(let consistency, let received, let required, let failures, _):
             error.code = .readFailure
             error.detail = .readFailure(
-                consistency: consistency, received: received, required: required, failures: failures, dataPresent: false)
+                consistency: consistency, received: received, required: required, failures: failures, dataPresent: false
+            )
         default: break
         }
         return error

@@ -15,7 +15,8 @@ public final class HybridClock: Sendable {
 
     /// - Parameter wallClock: microseconds since 1970; tests and simulations replace it.
     public init(
-        maximumSkewMicroseconds: Int64 = 500_000, wallClock: @escaping @Sendable () -> Int64 = HybridClock.systemMicroseconds
+        maximumSkewMicroseconds: Int64 = 500_000,
+        wallClock: @escaping @Sendable () -> Int64 = HybridClock.systemMicroseconds
     ) {
         self.maximumSkewMicroseconds = maximumSkewMicroseconds
         self.wallClock = wallClock
@@ -27,7 +28,8 @@ public final class HybridClock: Sendable {
         var seen = last.load(ordering: .relaxed)
         while true {
             let candidate = max(now, seen &+ 1)
-            let (exchanged, original) = last.compareExchange(expected: seen, desired: candidate, ordering: .acquiringAndReleasing)
+            let (exchanged, original) = last.compareExchange(
+                expected: seen, desired: candidate, ordering: .acquiringAndReleasing)
             if exchanged { return candidate }
             seen = original
         }
@@ -43,7 +45,8 @@ public final class HybridClock: Sendable {
         guard timestamp <= now || timestamp - now <= maximumSkewMicroseconds else { return false }
         var seen = last.load(ordering: .relaxed)
         while timestamp > seen {
-            let (exchanged, original) = last.compareExchange(expected: seen, desired: timestamp, ordering: .acquiringAndReleasing)
+            let (exchanged, original) = last.compareExchange(
+                expected: seen, desired: timestamp, ordering: .acquiringAndReleasing)
             if exchanged { break }
             seen = original
         }

@@ -8,7 +8,7 @@ public enum Outcome: Sendable {
     /// As `done`, but some partition has only hints: they must be durable before the client is told.
     case hinted
     /// As `done`, but too few replicas are alive, so this many fallback nodes store hints for dead ones.
-    case sloppy(standIns: Int)
+    case sloppy(fallbackReplicas: Int)
     /// The answers, in the order of the requested stretches. The list ends after the first answer that does not cover
     /// its stretch.
     case read([ReadAnswer])

@@ -12,7 +12,11 @@ public enum LineBinding {
         var values = ValueList()
         for (element, marker) in zip(elements, markers) {
             do throws(ValueError) {
-                if let bytes = try marker.type.bytes(fromJSON: element) { values.append(bytes) } else { values.appendNull() }
+                if let bytes = try marker.type.bytes(fromJSON: element) {
+                    values.append(bytes)
+                } else {
+                    values.appendNull()
+                }
             } catch {
                 throw .invalid("value of \(marker.name): \(error.message)")
             }

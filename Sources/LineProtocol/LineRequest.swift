@@ -57,7 +57,9 @@ extension LineRequest {
             }
             return .command(try LineCommand.parse(text))
         }
-        if end - start >= 2, line[start] == line[start + 1], line[start] == UInt8(ascii: "-") || line[start] == UInt8(ascii: "/") {
+        if end - start >= 2, line[start] == line[start + 1],
+            line[start] == UInt8(ascii: "-") || line[start] == UInt8(ascii: "/")
+        {
             return .nothing
         }
         while end > start, line[end - 1] == UInt8(ascii: ";") || isBlank(line[end - 1]) { end -= 1 }
@@ -125,7 +127,9 @@ extension LineCommand {
             return .prepare(name: name, statement: statement)
         case "execute":
             let (name, values) = firstWord(rest)
-            guard !name.isEmpty else { throw .invalid("\\execute takes the name given to \\prepare, then the values as a JSON array") }
+            guard !name.isEmpty else {
+                throw .invalid("\\execute takes the name given to \\prepare, then the values as a JSON array")
+            }
             return .execute(name: name, values: values.isEmpty ? nil : values)
         case "timing": return .timing
         case "help", "?": return .help

@@ -18,7 +18,9 @@ public struct LineResponseWriter: Sendable {
 
     /// Appends a whole response.
     /// - Parameter elapsed: the time for the last line, if times are shown.
-    public func answer(_ result: StatementResult, warnings: [String] = [], elapsed: Duration, into out: inout ByteWriter) {
+    public func answer(
+        _ result: StatementResult, warnings: [String] = [], elapsed: Duration, into out: inout ByteWriter
+    ) {
         switch result {
         case .void:
             for text in warnings { warning(text, into: &out) }
@@ -30,7 +32,9 @@ public struct LineResponseWriter: Sendable {
             for text in warnings { warning(text, into: &out) }
             let target = change.target.rawValue.lowercased()
             let name = change.target == .keyspace ? "" : "." + Identifier.quoted(change.name)
-            done("\(change.kind.rawValue.lowercased()) \(target) \(Identifier.quoted(change.keyspace))\(name)", into: &out)
+            done(
+                "\(change.kind.rawValue.lowercased()) \(target) \(Identifier.quoted(change.keyspace))\(name)",
+                into: &out)
         case .rows(let rows):
             let isApplied = LineResponseWriter.isApplied(rows)
             if isApplied == nil || rows.metadata.columns.count > 1 {
@@ -87,21 +91,21 @@ public struct LineResponseWriter: Sendable {
     /// Appends a `W` line with a warning.
     public func warning(_ text: String, into out: inout ByteWriter) {
         out.write("W ")
-        LineText.writeFolded(text, into: &out)
+        LineText.writeSingleLine(text, into: &out)
         out.write(UInt8(ascii: "\n"))
     }
 
     /// Appends a `T` line with a trace event.
     public func trace(_ activity: String, elapsed: Duration, into out: inout ByteWriter) {
         out.write("T \(LineResponseWriter.milliseconds(elapsed)) ms ")
-        LineText.writeFolded(activity, into: &out)
+        LineText.writeSingleLine(activity, into: &out)
         out.write(UInt8(ascii: "\n"))
     }
 
     /// Appends the final `.` line of a successful response.
     public func done(_ text: String, into out: inout ByteWriter) {
         out.write(". ")
-        LineText.writeFolded(text, into: &out)
+        LineText.writeSingleLine(text, into: &out)
         out.write(UInt8(ascii: "\n"))
     }
 
@@ -109,13 +113,15 @@ public struct LineResponseWriter: Sendable {
     public func error(_ error: ServerError, into out: inout ByteWriter) {
         let digits = String(error.code.rawValue, radix: 16, uppercase: true)
         out.write("! " + String(repeating: "0", count: max(0, 4 - digits.count)) + digits + " \(error.code.name): ")
-        LineText.writeFolded(error.message, into: &out)
+        LineText.writeSingleLine(error.message, into: &out)
         out.write(UInt8(ascii: "\n"))
     }
 
     /// Appends the error for a line longer than the limit.
     public func tooLong(limit: Int, into out: inout ByteWriter) {
-        error(.invalid("the line is longer than the limit of \(limit) bytes (line_max_length); it was not executed"), into: &out)
+        error(
+            .invalid("the line is longer than the limit of \(limit) bytes (line_max_length); it was not executed"),
+            into: &out)
     }
 
     /// Appends the lines of `\help` as warnings, so that clients need to know no other tag.
@@ -137,7 +143,8 @@ public struct LineResponseWriter: Sendable {
             type.appendJSON(cell, to: &out)
             // Dates, times, UUIDs and the like are JSON strings without escapes; remove their quotes.
             let end = out.count
-            guard end - start >= 2, out.bytes[start] == UInt8(ascii: "\""), out.bytes[end - 1] == UInt8(ascii: "\"") else { return }
+            guard end - start >= 2, out.bytes[start] == UInt8(ascii: "\""), out.bytes[end - 1] == UInt8(ascii: "\"")
+            else { return }
             let inner = [UInt8](out.bytes[start + 1..<end - 1])
             out.truncate(to: start)
             out.write(inner)
@@ -156,7 +163,8 @@ public struct LineResponseWriter: Sendable {
 
     /// The value of `[applied]` of a conditional statement; nil for other results.
     private static func isApplied(_ rows: ResultRows) -> Bool? {
-        guard let first = rows.metadata.columns.first, first.name == "[applied]", first.type == .boolean, rows.rowCount > 0,
+        guard let first = rows.metadata.columns.first, first.name == "[applied]", first.type == .boolean,
+            rows.rowCount > 0,
             rows.cells.count >= 5
         else { return nil }
         return rows.cells[4] != 0

@@ -73,7 +73,8 @@ public struct LineSplitter: Sendable {
         let ones: UInt64 = 0x0101_0101_0101_0101
         var offset = start
         while input.count - offset >= 8 {
-            let word = UInt64(littleEndian: input.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) ^ (ones &* 0x0A)
+            let word =
+                UInt64(littleEndian: input.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) ^ (ones &* 0x0A)
             let hits = (word &- ones) & ~word & (ones &* 0x80)
             if hits != 0 { return offset + hits.trailingZeroBitCount / 8 }
             offset += 8

@@ -10,7 +10,7 @@ enum LineText {
     }
 
     /// Appends text with every run of line breaks replaced by one space.
-    static func writeFolded(_ text: String, into out: inout ByteWriter) {
+    static func writeSingleLine(_ text: String, into out: inout ByteWriter) {
         var copy = text
         copy.withUTF8 { bytes in
             var isInRun = false

@@ -122,7 +122,9 @@ public final class ThreadPools: Background {
         ]
     }
 
-    public func run(_ kind: BackgroundKind, _ work: @escaping @Sendable () -> Void) { pools[kind.rawValue].submit(work) }
+    public func run(_ kind: BackgroundKind, _ work: @escaping @Sendable () -> Void) {
+        pools[kind.rawValue].submit(work)
+    }
 
     public func sleep(nanoseconds: UInt64) {
         if let fiber = Fiber.current { return fiber.sleep(nanoseconds: nanoseconds) }

@@ -36,7 +36,8 @@ public struct Endpoint: Hashable, Comparable, Sendable, CustomStringConvertible 
         guard Endpoint.isPlausible(address: address.utf8) else { return nil }
         var port = defaultPort
         if let portText {
-            guard !portText.isEmpty, portText.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let number = Int(portText) else { return nil }
+            guard !portText.isEmpty, portText.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let number = Int(portText)
+            else { return nil }
             port = number
         }
         guard port >= 0, port <= 65_535 else { return nil }

@@ -15,7 +15,9 @@ extension GossipMessage {
     }
 
     public init(decoding bytes: [UInt8]) throws(GossipError) {
-        self = try bytes.withUnsafeBytesTyped { (raw) throws(GossipError) -> GossipMessage in try GossipMessage(decoding: raw) }
+        self = try bytes.withUnsafeBytesTyped { (raw) throws(GossipError) -> GossipMessage in
+            try GossipMessage(decoding: raw)
+        }
     }
 }
 
@@ -26,7 +28,9 @@ private struct GossipDecoder {
     mutating func message() throws(GossipError) -> GossipMessage {
         let version = try byte()
         guard version == GossipMessage.formatVersion else { throw .unsupportedVersion(version) }
-        guard let kind = GossipMessage.Kind(rawValue: try byte()) else { throw .malformed(what: "kind of message", offset: 1) }
+        guard let kind = GossipMessage.Kind(rawValue: try byte()) else {
+            throw .malformed(what: "kind of message", offset: 1)
+        }
         switch kind {
         case .syn: return .syn(clusterName: try name(), partitioner: try name(), digests: try digests())
         case .ack: return .ack(wanted: try digests(), states: try entries())
@@ -63,7 +67,8 @@ private struct GossipDecoder {
 
     private mutating func name() throws(GossipError) -> String {
         let offset = reader.offset
-        guard let text = String(validating: try bytes("bytes of a name", limit: GossipLimits.nameBytes), as: UTF8.self) else {
+        guard let text = String(validating: try bytes("bytes of a name", limit: GossipLimits.nameBytes), as: UTF8.self)
+        else {
             throw .malformed(what: "name", offset: offset)
         }
         return text
@@ -82,7 +87,8 @@ private struct GossipDecoder {
         var result: [GossipDigest] = []
         for _ in 0..<(try count("digests", limit: GossipLimits.endpoints)) {
             result.append(
-                GossipDigest(endpoint: try endpoint(), generation: try number("generation"), maxVersion: try number("version")))
+                GossipDigest(
+                    endpoint: try endpoint(), generation: try number("generation"), maxVersion: try number("version")))
         }
         return result
     }
@@ -91,7 +97,8 @@ private struct GossipDecoder {
         var result: [GossipEntry] = []
         for _ in 0..<(try count("endpoints", limit: GossipLimits.endpoints)) {
             let endpoint = try endpoint()
-            var state = GossipState(heartBeat: HeartBeat(generation: try number("generation"), version: try number("version")))
+            var state = GossipState(
+                heartBeat: HeartBeat(generation: try number("generation"), version: try number("version")))
             for _ in 0..<(try count("values", limit: GossipLimits.valuesPerEndpoint)) {
                 let key = GossipKey(rawValue: try byte())
                 let version = try number("version")

@@ -53,10 +53,10 @@ public enum PeerReply: Sendable, Equatable {
         case .failed(let reason, let text):
             out.write(7)
             out.writeBE(reason.rawValue)
-            out.writeCounted(text)
+            out.writeLengthPrefixed(text)
         case .gossip(let bytes):
             out.write(8)
-            out.writeCounted(bytes)
+            out.writeLengthPrefixed(bytes)
         case .tree(let tree):
             out.write(9)
             tree.encode(into: &out)
@@ -74,8 +74,10 @@ public enum PeerReply: Sendable, Equatable {
         case 4: self = .promise(try PaxosPromise(from: &reader))
         case 5: self = .accepted(try reader.readU8() != 0, promised: try Ballot(from: &reader))
         case 6: self = .metadata(try MetadataReply(from: &reader))
-        case 7: self = .failed(FailureReason(rawValue: try reader.readBE()) ?? .unknown, try reader.readCountedText())
-        case 8: self = .gossip(try reader.readCounted())
+        case 7:
+            self = .failed(
+                FailureReason(rawValue: try reader.readBE()) ?? .unknown, try reader.readLengthPrefixedText())
+        case 8: self = .gossip(try reader.readLengthPrefixed())
         case 9: self = .tree(try MerkleTree(from: &reader))
         case 10: self = .stream(try StreamReply(from: &reader))
         default: throw .malformedVarint(offset: reader.offset - 1)
@@ -96,7 +98,8 @@ public struct PaxosPromise: Sendable, Equatable {
     public var found: ReadAnswer?
 
     public init(
-        isPromised: Bool, promised: Ballot, accepted: (ballot: Ballot, value: [UInt8])?, committed: (ballot: Ballot, value: [UInt8]),
+        isPromised: Bool, promised: Ballot, accepted: (ballot: Ballot, value: [UInt8])?,
+        committed: (ballot: Ballot, value: [UInt8]),
         found: ReadAnswer? = nil
     ) {
         self.isPromised = isPromised
@@ -117,10 +120,10 @@ public struct PaxosPromise: Sendable, Equatable {
         out.write(accepted == nil ? 0 : 1)
         if let accepted {
             accepted.ballot.encode(into: &out)
-            out.writeCounted(accepted.value)
+            out.writeLengthPrefixed(accepted.value)
         }
         committed.ballot.encode(into: &out)
-        out.writeCounted(committed.value)
+        out.writeLengthPrefixed(committed.value)
         out.write(found == nil ? 0 : 1)
         found?.encode(into: &out)
     }
@@ -128,8 +131,8 @@ public struct PaxosPromise: Sendable, Equatable {
     init(from reader: inout ByteReader) throws(ByteError) {
         isPromised = try reader.readU8() != 0
         promised = try Ballot(from: &reader)
-        accepted = try reader.readU8() == 0 ? nil : (try Ballot(from: &reader), try reader.readCounted())
-        committed = (try Ballot(from: &reader), try reader.readCounted())
+        accepted = try reader.readU8() == 0 ? nil : (try Ballot(from: &reader), try reader.readLengthPrefixed())
+        committed = (try Ballot(from: &reader), try reader.readLengthPrefixed())
         found = try reader.readU8() == 0 ? nil : try ReadAnswer(from: &reader)
     }
 }
@@ -151,11 +154,11 @@ public enum MetadataReply: Sendable, Equatable {
         case .current(let epoch, let value):
             out.write(1)
             out.writeVarint(epoch)
-            out.writeCounted(value)
+            out.writeLengthPrefixed(value)
         case .promise(let accepted, let value):
             out.write(accepted == nil ? 2 : 3)
             accepted?.encode(into: &out)
-            out.writeCounted(value)
+            out.writeLengthPrefixed(value)
         case .accepted: out.write(4)
         case .refused(let ballot):
             out.write(5)
@@ -168,9 +171,9 @@ public enum MetadataReply: Sendable, Equatable {
 
     init(from reader: inout ByteReader) throws(ByteError) {
         switch try reader.readU8() {
-        case 1: self = .current(epoch: try reader.readVarint(), value: try reader.readCounted())
-        case 2: self = .promise(accepted: nil, value: try reader.readCounted())
-        case 3: self = .promise(accepted: try Ballot(from: &reader), value: try reader.readCounted())
+        case 1: self = .current(epoch: try reader.readVarint(), value: try reader.readLengthPrefixed())
+        case 2: self = .promise(accepted: nil, value: try reader.readLengthPrefixed())
+        case 3: self = .promise(accepted: try Ballot(from: &reader), value: try reader.readLengthPrefixed())
         case 4: self = .accepted
         case 5: self = .refused(promised: try Ballot(from: &reader))
         case 6: self = .behind(epoch: try reader.readVarint())

@@ -35,7 +35,8 @@ public enum PeerRequest: Sendable, Equatable {
     /// The kind of a request, by which peers queue, count and limit it. Part of the protocol; do not change. 11 was
     /// used once and must not be reused.
     public enum Verb: UInt8, Sendable, CaseIterable {
-        case write = 1, hint = 2, repair = 3, read = 4, digest = 5, count = 6, prepare = 7, propose = 8, commit = 9, metadata = 10,
+        case write = 1, hint = 2, repair = 3, read = 4, digest = 5, count = 6, prepare = 7, propose = 8, commit = 9,
+            metadata = 10,
             gossip = 12, tree = 13, storeBatch = 14, removeBatch = 15, stream = 16, keepHint = 17
     }
 
@@ -71,11 +72,11 @@ public enum PeerRequest: Sendable, Equatable {
     public func encode(into out: inout ByteWriter) {
         out.write(verb.rawValue)
         switch self {
-        case .write(let mutations), .hint(let mutations), .repair(let mutations): out.writeCounted(mutations)
+        case .write(let mutations), .hint(let mutations), .repair(let mutations): out.writeLengthPrefixed(mutations)
         case .read(let command), .digest(let command): command.encode(into: &out)
         case .count(let deltas, let consistency):
             out.writeBE(consistency.rawValue)
-            out.writeCounted(deltas)
+            out.writeLengthPrefixed(deltas)
         case .prepare(let key, let ballot, let reading):
             key.encode(into: &out)
             ballot.encode(into: &out)
@@ -84,18 +85,18 @@ public enum PeerRequest: Sendable, Equatable {
         case .propose(let key, let ballot, let value), .commit(let key, let ballot, let value):
             key.encode(into: &out)
             ballot.encode(into: &out)
-            out.writeCounted(value)
+            out.writeLengthPrefixed(value)
         case .metadata(let request): request.encode(into: &out)
-        case .gossip(let bytes): out.writeCounted(bytes)
+        case .gossip(let bytes): out.writeLengthPrefixed(bytes)
         case .tree(let command): command.encode(into: &out)
         case .storeBatch(let batch):
             batch.key.encode(into: &out)
-            out.writeCounted(batch.mutations)
+            out.writeLengthPrefixed(batch.mutations)
         case .removeBatch(let key): key.encode(into: &out)
         case .stream(let request): request.encode(into: &out)
         case .keepHint(let node, let mutations):
             out.write(node)
-            out.writeCounted(mutations)
+            out.writeLengthPrefixed(mutations)
         }
     }
 
@@ -109,19 +110,26 @@ public enum PeerRequest: Sendable, Equatable {
         case .read: self = .read(try ReadCommand(from: &reader))
         case .digest: self = .digest(try ReadCommand(from: &reader))
         case .count:
-            guard let consistency = Consistency(rawValue: try reader.readBE()) else { throw .malformedVarint(offset: reader.offset) }
+            guard let consistency = Consistency(rawValue: try reader.readBE()) else {
+                throw .malformedVarint(offset: reader.offset)
+            }
             self = .count(deltas: try PeerRequest.mutations(&reader), consistency: consistency)
         case .prepare:
             self = .prepare(
                 try PaxosKey(from: &reader), try Ballot(from: &reader),
                 reading: try reader.readU8() == 0 ? nil : try ReadCommand(from: &reader))
-        case .propose: self = .propose(try PaxosKey(from: &reader), try Ballot(from: &reader), value: try PeerRequest.mutations(&reader))
-        case .commit: self = .commit(try PaxosKey(from: &reader), try Ballot(from: &reader), value: try PeerRequest.mutations(&reader))
+        case .propose:
+            self = .propose(
+                try PaxosKey(from: &reader), try Ballot(from: &reader), value: try PeerRequest.mutations(&reader))
+        case .commit:
+            self = .commit(
+                try PaxosKey(from: &reader), try Ballot(from: &reader), value: try PeerRequest.mutations(&reader))
         case .metadata: self = .metadata(try MetadataRequest(from: &reader))
-        case .gossip: self = .gossip(try reader.readCounted())
+        case .gossip: self = .gossip(try reader.readLengthPrefixed())
         case .tree: self = .tree(try TreeCommand(from: &reader))
         case .storeBatch:
-            self = .storeBatch(LoggedBatch(key: try BatchKey(from: &reader), mutations: try PeerRequest.mutations(&reader)))
+            self = .storeBatch(
+                LoggedBatch(key: try BatchKey(from: &reader), mutations: try PeerRequest.mutations(&reader)))
         case .removeBatch: self = .removeBatch(try BatchKey(from: &reader))
         case .stream: self = .stream(try StreamRequest(from: &reader))
         case .keepHint: self = .keepHint(for: try reader.readUUID(), try PeerRequest.mutations(&reader))
@@ -130,7 +138,7 @@ public enum PeerRequest: Sendable, Equatable {
 
     /// Reads another node's mutations and validates them whole before any of them is applied.
     private static func mutations(_ reader: inout ByteReader) throws(ByteError) -> [UInt8] {
-        let bytes = try reader.readCounted()
+        let bytes = try reader.readLengthPrefixed()
         try bytes.withUnsafeBytesTyped { (raw) throws(ByteError) in
             var mutations = MutationReader(raw)
             while try mutations.nextTable() {
@@ -156,12 +164,12 @@ public struct PaxosKey: Sendable, Hashable {
 
     func encode(into out: inout ByteWriter) {
         out.write(table)
-        out.writeCounted(partition)
+        out.writeLengthPrefixed(partition)
     }
 
     init(from reader: inout ByteReader) throws(ByteError) {
         table = try reader.readUUID()
-        partition = try reader.readCounted()
+        partition = try reader.readLengthPrefixed()
     }
 }
 
@@ -190,14 +198,14 @@ public enum MetadataRequest: Sendable, Equatable {
             out.write(3)
             out.writeVarint(epoch)
             ballot.encode(into: &out)
-            out.writeCounted(value)
+            out.writeLengthPrefixed(value)
         case .chosen(let epoch, let value):
             out.write(4)
             out.writeVarint(epoch)
-            out.writeCounted(value)
+            out.writeLengthPrefixed(value)
         case .change(let bytes):
             out.write(5)
-            out.writeCounted(bytes)
+            out.writeLengthPrefixed(bytes)
         }
     }
 
@@ -205,9 +213,11 @@ public enum MetadataRequest: Sendable, Equatable {
         switch try reader.readU8() {
         case 1: self = .fetch(after: try reader.readVarint())
         case 2: self = .prepare(epoch: try reader.readVarint(), try Ballot(from: &reader))
-        case 3: self = .accept(epoch: try reader.readVarint(), try Ballot(from: &reader), value: try reader.readCounted())
-        case 4: self = .chosen(epoch: try reader.readVarint(), value: try reader.readCounted())
-        case 5: self = .change(try reader.readCounted())
+        case 3:
+            self = .accept(
+                epoch: try reader.readVarint(), try Ballot(from: &reader), value: try reader.readLengthPrefixed())
+        case 4: self = .chosen(epoch: try reader.readVarint(), value: try reader.readLengthPrefixed())
+        case 5: self = .change(try reader.readLengthPrefixed())
         default: throw .malformedVarint(offset: reader.offset - 1)
         }
     }

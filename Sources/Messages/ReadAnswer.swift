@@ -25,7 +25,7 @@ public struct ReadAnswer: Sendable, Equatable {
     /// hashed with its own timestamp. Otherwise replicas with equal data could differ forever.
     public var digest: UUID {
         var all = ByteWriter(capacity: operations.count + 64)
-        all.writeCounted(coveredTo ?? [])
+        all.writeLengthPrefixed(coveredTo ?? [])
         all.write(coveredTo == nil ? 0 : 1)
         operations.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
@@ -81,7 +81,8 @@ public struct ReadAnswer: Sendable, Equatable {
                 }
                 switch operation {
                 case .row(let key, let row): writer.row(key: key, encoded: row)
-                case .deleteRange(let start, let end, let deletion): writer.deleteRange(start: start, end: end, deletion: deletion)
+                case .deleteRange(let start, let end, let deletion):
+                    writer.deleteRange(start: start, end: end, deletion: deletion)
                 }
             }
             if partition != nil { writer.endTable() }
@@ -98,15 +99,15 @@ public struct ReadAnswer: Sendable, Equatable {
 
     func encode(into out: inout ByteWriter) {
         out.write(coveredTo == nil ? 0 : 1)
-        if let coveredTo { out.writeCounted(coveredTo) }
+        if let coveredTo { out.writeLengthPrefixed(coveredTo) }
         out.writeVarint(rowCount)
-        out.writeCounted(operations)
+        out.writeLengthPrefixed(operations)
     }
 
     init(from reader: inout ByteReader) throws(ByteError) {
-        coveredTo = try reader.readU8() == 0 ? nil : try reader.readCounted()
+        coveredTo = try reader.readU8() == 0 ? nil : try reader.readLengthPrefixed()
         rowCount = try reader.readCount()
-        operations = try reader.readCounted()
+        operations = try reader.readLengthPrefixed()
         // Untrusted input is validated once, here: merging relies on valid rows, and callers rely on the row count.
         var rows = 0
         try operations.withReader { (operations) throws(ByteError) in

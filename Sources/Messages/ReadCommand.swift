@@ -18,7 +18,8 @@ public struct ReadCommand: Sendable, Equatable {
     public var now: UInt32
 
     public init(
-        table: UUID, range: KeyRange, reversed: Bool = false, rowLimit: Int, byteLimit: Int = ReadCommand.defaultByteLimit,
+        table: UUID, range: KeyRange, reversed: Bool = false, rowLimit: Int,
+        byteLimit: Int = ReadCommand.defaultByteLimit,
         gcBefore: UInt32, now: UInt32
     ) {
         self.table = table
@@ -37,7 +38,9 @@ public struct ReadCommand: Sendable, Equatable {
         return start.withUnsafeBytes { start in
             let count = KeyView.partitionCount(of: start)
             guard count >= KeyView.partitionHeaderBytes && start.count > count else { return false }
-            return end.withUnsafeBytes { compareBytes(start, UnsafeRawBufferPointer(rebasing: $0[..<start.count])) == 0 }
+            return end.withUnsafeBytes {
+                compareBytes(start, UnsafeRawBufferPointer(rebasing: $0[..<start.count])) == 0
+            }
         }
     }
 
@@ -47,8 +50,8 @@ public struct ReadCommand: Sendable, Equatable {
 
     func encode(into out: inout ByteWriter) {
         out.write(table)
-        out.writeCounted(range.start)
-        out.writeCounted(range.end)
+        out.writeLengthPrefixed(range.start)
+        out.writeLengthPrefixed(range.end)
         out.write(reversed ? 1 : 0)
         out.writeVarint(rowLimit)
         out.writeVarint(byteLimit)
@@ -58,7 +61,7 @@ public struct ReadCommand: Sendable, Equatable {
 
     init(from reader: inout ByteReader) throws(ByteError) {
         table = try reader.readUUID()
-        range = KeyRange(start: try reader.readCounted(), end: try reader.readCounted())
+        range = KeyRange(start: try reader.readLengthPrefixed(), end: try reader.readLengthPrefixed())
         reversed = try reader.readU8() != 0
         rowLimit = min(max(1, try reader.readCount()), ReadCommand.largestRowLimit)
         byteLimit = min(max(1, try reader.readCount()), 64 << 20)

@@ -38,12 +38,14 @@ public struct Reconciler {
             sources.append(source)
         }
         var out = MutationWriter(capacity: answers.reduce(256) { max($0, $1.operations.count) })
-        var lacks: [MutationBox] = answers.map { _ in MutationBox() }
+        var lacks: [MutationWriterReference] = answers.map { _ in MutationWriterReference() }
         var rowCount = 0
         try Reconciler.withBytes(answers[...], []) { (bytes) throws(ByteError) in
             rowCount = merge(bytes, &sources, united, into: &out, lacks: &lacks)
         }
-        for span in united.spans { out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion) }
+        for span in united.spans {
+            out.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)
+        }
         for index in sources.indices {
             for span in united.lacking(in: sources[index].deletions) {
                 lacks[index].writer.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)
@@ -75,7 +77,9 @@ public struct Reconciler {
             while let operation = try MutationReader.operation(from: &reader) {
                 switch operation {
                 case .row(let key, let row):
-                    guard covered.contains(key), let base, let keyStart = key.baseAddress, let rowStart = row.baseAddress else { continue }
+                    guard covered.contains(key), let base, let keyStart = key.baseAddress,
+                        let rowStart = row.baseAddress
+                    else { continue }
                     let keyOffset = keyStart - base
                     let rowOffset = rowStart - base
                     source.rows.append((keyOffset..<keyOffset + key.count, rowOffset..<rowOffset + row.count))
@@ -100,8 +104,9 @@ public struct Reconciler {
     }
 
     private func merge(
-        _ bytes: [UnsafeRawBufferPointer], _ sources: inout [Source], _ united: RangeDeletions, into out: inout MutationWriter,
-        lacks: inout [MutationBox]
+        _ bytes: [UnsafeRawBufferPointer], _ sources: inout [Source], _ united: RangeDeletions,
+        into out: inout MutationWriter,
+        lacks: inout [MutationWriterReference]
     ) -> Int {
         var rowCount = 0
         var merged = ByteWriter(capacity: 512)
@@ -139,7 +144,9 @@ public struct Reconciler {
 
     /// Returns whether a row under `shadow` equals the merged row. Encodings of equal rows may differ, for example in
     /// the timestamp that a row stores once for several cells.
-    private func isSame(_ row: UnsafeRawBufferPointer, _ merged: UnsafeRawBufferPointer, under shadow: DeletionTime) -> Bool {
+    private func isSame(_ row: UnsafeRawBufferPointer, _ merged: UnsafeRawBufferPointer, under shadow: DeletionTime)
+        -> Bool
+    {
         if compareBytes(row, merged) == 0 { return true }
         var shadowed = ByteWriter(capacity: row.count)
         merger.begin()
@@ -147,13 +154,15 @@ public struct Reconciler {
         guard merger.merge(shadow: shadow, purge: nil, into: &shadowed) else { return false }
         let one = RowView(shadowed.bytes)
         let other = RowView(merged)
-        guard one.hasLiveness == other.hasLiveness, one.livenessTimestamp == other.livenessTimestamp, one.deletion == other.deletion,
+        guard one.hasLiveness == other.hasLiveness, one.livenessTimestamp == other.livenessTimestamp,
+            one.deletion == other.deletion,
             one.livenessTTL == other.livenessTTL, one.livenessExpires == other.livenessExpires
         else { return false }
         var cells = one.cells
         var others = other.cells
         while cells.advance() {
-            guard others.advance(), cells.column == others.column, cells.timestamp == others.timestamp, cells.ttl == others.ttl,
+            guard others.advance(), cells.column == others.column, cells.timestamp == others.timestamp,
+                cells.ttl == others.ttl,
                 cells.localDeletion == others.localDeletion,
                 cells.flags.subtracting(.sameTimestamp) == others.flags.subtracting(.sameTimestamp),
                 compareBytes(cells.path, others.path) == 0, compareBytes(cells.value, others.value) == 0

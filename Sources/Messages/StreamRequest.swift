@@ -66,7 +66,8 @@ public enum StreamRequest: Sendable, Equatable {
         case 4: self = .close(session: try reader.readUUID())
         case 5:
             self = .pull(
-                session: try reader.readUUID(), table: try reader.readUUID(), file: try reader.readBE(), bytes: try reader.readCount(),
+                session: try reader.readUUID(), table: try reader.readUUID(), file: try reader.readBE(),
+                bytes: try reader.readCount(),
                 source: try reader.readUUID())
         default: throw .malformedVarint(offset: reader.offset - 1)
         }
@@ -103,7 +104,7 @@ public enum StreamReply: Sendable, Equatable {
             }
         case .piece(let bytes):
             out.write(2)
-            out.writeCounted(bytes)
+            out.writeLengthPrefixed(bytes)
         case .pulled(let rows):
             out.write(3)
             out.writeVarint(rows)
@@ -115,9 +116,11 @@ public enum StreamReply: Sendable, Equatable {
         case 1:
             let count = try reader.readCount()
             var files: [StreamedFile] = []
-            for _ in 0..<count { files.append(StreamedFile(number: try reader.readBE(), bytes: try reader.readCount())) }
+            for _ in 0..<count {
+                files.append(StreamedFile(number: try reader.readBE(), bytes: try reader.readCount()))
+            }
             self = .files(files)
-        case 2: self = .piece(try reader.readCounted())
+        case 2: self = .piece(try reader.readLengthPrefixed())
         case 3: self = .pulled(rows: try reader.readCount())
         default: throw .malformedVarint(offset: reader.offset - 1)
         }

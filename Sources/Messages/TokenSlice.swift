@@ -12,7 +12,8 @@ extension ClosedRange where Bound == Int64 {
     /// Splits by powers of two nest: part 1 of 2 begins where part 2 of 4 does.
     /// - Precondition: there are at least `count` tokens.
     public func part(_ index: Int, of count: Int) -> TokenSlice {
-        precondition(index >= 0 && index < count && tokenCount >= UInt128(count), "part \(index) of \(count) of \(self)")
+        precondition(
+            index >= 0 && index < count && tokenCount >= UInt128(count), "part \(index) of \(count) of \(self)")
         func start(_ index: Int) -> UInt128 { (UInt128(index) * tokenCount + UInt128(count) - 1) / UInt128(count) }
         let first = UInt64(truncatingIfNeeded: start(index))
         let last = UInt64(truncatingIfNeeded: start(index + 1) - 1)
@@ -29,6 +30,7 @@ extension ClosedRange where Bound == Int64 {
             return (0..<8).map { UInt8(truncatingIfNeeded: flipped >> UInt64(56 - $0 * 8)) }
         }
         return KeyRange(
-            start: lowerBound == .min ? [] : bytes(lowerBound), end: upperBound == .max ? KeyRange.all.end : bytes(upperBound + 1))
+            start: lowerBound == .min ? [] : bytes(lowerBound),
+            end: upperBound == .max ? KeyRange.all.end : bytes(upperBound + 1))
     }
 }

@@ -41,8 +41,8 @@ public struct TreeBuilder: ~Copyable {
     public mutating func add(_ span: RangeTombstone) {
         scratch.removeAll()
         scratch.write(2)
-        scratch.writeCounted(span.start)
-        scratch.writeCounted(span.end)
+        scratch.writeLengthPrefixed(span.start)
+        scratch.writeLengthPrefixed(span.end)
         scratch.writeLE(span.deletion.timestamp)
         scratch.writeLE(span.deletion.localDeletion)
         let token = span.start.withUnsafeBytes { KeyView($0).token }

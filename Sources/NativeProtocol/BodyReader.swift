@@ -30,13 +30,17 @@ struct BodyReader {
     func copy(_ range: Range<Int>) -> [UInt8] { [UInt8](body[range]) }
 
     /// Returns the error for an invalid body.
-    func refusal(_ reason: String) -> ServerError { ServerError(.protocolError, "Malformed \(opcode.name) message: \(reason)") }
+    func refusal(_ reason: String) -> ServerError {
+        ServerError(.protocolError, "Malformed \(opcode.name) message: \(reason)")
+    }
 
     @inline(__always) mutating func byte() throws(ServerError) -> UInt8 {
         do { return try reader.readU8() } catch { throw malformed(error) }
     }
 
-    @inline(__always) mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self) throws(ServerError) -> T {
+    @inline(__always) mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self)
+        throws(ServerError) -> T
+    {
         do { return try reader.readBE(type) } catch { throw malformed(error) }
     }
 
@@ -51,7 +55,9 @@ struct BodyReader {
     /// Reads a [string]; refuses bytes that are not UTF-8.
     mutating func string() throws(ServerError) -> String {
         let length = Int(try integer(UInt16.self))
-        guard let text = String(validating: try slice(length), as: UTF8.self) else { throw refusal("a string is not valid UTF-8") }
+        guard let text = String(validating: try slice(length), as: UTF8.self) else {
+            throw refusal("a string is not valid UTF-8")
+        }
         return text
     }
 

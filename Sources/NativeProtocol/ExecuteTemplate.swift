@@ -58,7 +58,8 @@ extension Frame {
     /// The number of rows of a RESULT Rows response without metadata; 0 for another RESULT, nil when the frame must be
     /// decoded to know.
     public var rowCount: Int? {
-        guard header.rawOpcode == Opcode.result.rawValue, header.flags & ~FrameFlag.compressed == 0, body.count >= 4 else { return nil }
+        guard header.rawOpcode == Opcode.result.rawValue, header.flags & ~FrameFlag.compressed == 0, body.count >= 4
+        else { return nil }
         let kind = Int32(bigEndian: body.loadUnaligned(as: Int32.self))
         guard kind == ResultKind.rows else { return 0 }
         guard body.count >= 16 else { return nil }

@@ -56,7 +56,9 @@ public enum FrameCompression: Sendable, Equatable {
         switch self {
         case .none: throw .compressionNotNegotiated(stream: stream)
         case .lz4:
-            guard body.count >= 4 else { throw .malformedCompression("LZ4 body of \(body.count) bytes has no length", stream: stream) }
+            guard body.count >= 4 else {
+                throw .malformedCompression("LZ4 body of \(body.count) bytes has no length", stream: stream)
+            }
             codec = .lz4
             claimed = Int(Int32(bigEndian: body.loadUnaligned(as: Int32.self)))
             block = UnsafeRawBufferPointer(rebasing: body[4...])
@@ -68,7 +70,9 @@ public enum FrameCompression: Sendable, Equatable {
             claimed = stated
             block = body
         }
-        guard claimed >= 0 else { throw .malformedCompression("negative uncompressed length \(claimed)", stream: stream) }
+        guard claimed >= 0 else {
+            throw .malformedCompression("negative uncompressed length \(claimed)", stream: stream)
+        }
         if claimed > limit { return claimed }
         if claimed == 0 && block.isEmpty { return nil }
         do {
@@ -85,7 +89,9 @@ public enum FrameCompression: Sendable, Equatable {
     }
 
     /// Decompresses an LZ4 block of `count` uncompressed bytes and appends them.
-    static func decompressLZ4(_ block: UnsafeRawBufferPointer, count: Int, into out: inout ByteWriter) throws(ProtocolError) {
+    static func decompressLZ4(_ block: UnsafeRawBufferPointer, count: Int, into out: inout ByteWriter)
+        throws(ProtocolError)
+    {
         do {
             try BlockDecompressor.decompress(block, codec: .lz4, decompressedCount: count, into: &out)
         } catch {
@@ -93,7 +99,9 @@ public enum FrameCompression: Sendable, Equatable {
         }
     }
 
-    private static func compress(_ source: UnsafeRawBufferPointer, _ codec: BlockCodec, into out: inout ByteWriter) -> Bool {
+    private static func compress(_ source: UnsafeRawBufferPointer, _ codec: BlockCodec, into out: inout ByteWriter)
+        -> Bool
+    {
         let start = out.count
         do {
             try BlockCompressor(codec).compress(source, into: &out)

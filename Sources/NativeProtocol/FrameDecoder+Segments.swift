@@ -23,7 +23,11 @@ extension FrameDecoder {
     mutating func nextInSegments(_ input: UnsafeRawBufferPointer, consumed: inout Int) throws(ProtocolError) -> Frame? {
         if assemblyIsDelivered {
             assemblyIsDelivered = false
-            if assembly.count > FrameDecoder.keptBufferBytes { assembly = ByteWriter(capacity: 16) } else { assembly.removeAll() }
+            if assembly.count > FrameDecoder.keptBufferBytes {
+                assembly = ByteWriter(capacity: 16)
+            } else {
+                assembly.removeAll()
+            }
         }
         while true {
             if segmentLeft > 0 {
@@ -46,12 +50,15 @@ extension FrameDecoder {
     }
 
     /// Returns the frame at `offset` of a self-contained segment; it must not exceed the segment.
-    private mutating func frameInside(_ bytes: UnsafeRawBufferPointer, at offset: Int, left: Int) throws(ProtocolError) -> Frame {
+    private mutating func frameInside(_ bytes: UnsafeRawBufferPointer, at offset: Int, left: Int) throws(ProtocolError)
+        -> Frame
+    {
         guard let header = try header(bytes, at: offset, available: left) else {
             throw .malformedSegment("\(left) bytes at the end of a self-contained segment are not a frame")
         }
         guard left - FrameHeader.size >= header.length else {
-            throw .malformedSegment("a frame of \(header.length) bytes in a self-contained segment with \(left) bytes left")
+            throw .malformedSegment(
+                "a frame of \(header.length) bytes in a self-contained segment with \(left) bytes left")
         }
         if header.length > maxFrameBytes { return withoutBody(header, length: header.length) }
         let start = offset + FrameHeader.size
@@ -59,7 +66,9 @@ extension FrameDecoder {
     }
 
     /// Verifies the segment at `consumed` and makes its payload the current one; false when it has not fully arrived.
-    private mutating func openSegment(_ input: UnsafeRawBufferPointer, consumed: inout Int) throws(ProtocolError) -> Bool {
+    private mutating func openSegment(_ input: UnsafeRawBufferPointer, consumed: inout Int) throws(ProtocolError)
+        -> Bool
+    {
         let isCompressing = compression != .none
         let fields = isCompressing ? SegmentLayout.compressedHeader : SegmentLayout.plainHeader
         let headerSize = fields + SegmentLayout.headerChecksum
@@ -68,7 +77,9 @@ extension FrameDecoder {
         var header: UInt64 = 0
         for index in 0..<fields { header |= UInt64(input[consumed + index]) << UInt64(index * 8) }
         var found: UInt32 = 0
-        for index in 0..<SegmentLayout.headerChecksum { found |= UInt32(input[consumed + fields + index]) << UInt32(index * 8) }
+        for index in 0..<SegmentLayout.headerChecksum {
+            found |= UInt32(input[consumed + fields + index]) << UInt32(index * 8)
+        }
         let expected = SegmentChecksum.crc24(header, count: fields)
         guard expected == found else { throw .segmentHeaderChecksum(expected: expected, found: found) }
 

@@ -78,9 +78,13 @@ public struct FrameDecoder: ~Copyable, Sendable {
         let start = consumed + FrameHeader.size
         let body = UnsafeRawBufferPointer(rebasing: input[start..<start + header.length])
         consumed = start + header.length
-        guard header.flags & FrameFlag.compressed != 0, header.length > 0 else { return Frame(header: header, body: body) }
+        guard header.flags & FrameFlag.compressed != 0, header.length > 0 else {
+            return Frame(header: header, body: body)
+        }
         resetInflated()
-        if let length = try compression.decompressBody(body, limit: maxFrameBytes, stream: header.stream, into: &inflated) {
+        if let length = try compression.decompressBody(
+            body, limit: maxFrameBytes, stream: header.stream, into: &inflated)
+        {
             return withoutBody(header, length: length)
         }
         return Frame(header: header, body: inflated.bytes)
@@ -136,14 +140,19 @@ public struct FrameDecoder: ~Copyable, Sendable {
             throw .versionChanged(expected: agreed, found: version, stream: header.stream)
         }
         guard header.length <= FrameDecoder.absoluteMaxFrameBytes else {
-            throw .frameTooLarge(length: header.length, limit: FrameDecoder.absoluteMaxFrameBytes, stream: header.stream)
+            throw .frameTooLarge(
+                length: header.length, limit: FrameDecoder.absoluteMaxFrameBytes, stream: header.stream)
         }
         self.version = version
         return header
     }
 
     mutating func resetInflated() {
-        if inflated.count > FrameDecoder.keptBufferBytes { inflated = ByteWriter(capacity: 16) } else { inflated.removeAll() }
+        if inflated.count > FrameDecoder.keptBufferBytes {
+            inflated = ByteWriter(capacity: 16)
+        } else {
+            inflated.removeAll()
+        }
         inflatedOffset = 0
     }
 }

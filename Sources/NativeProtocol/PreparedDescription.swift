@@ -14,7 +14,8 @@ public struct PreparedDescription: Sendable {
     public var result: ResultMetadata?
 
     public init(
-        id: [UInt8], resultMetadataID: [UInt8], markers: [ColumnSpec], partitionKeyMarkers: [UInt16], result: ResultMetadata?
+        id: [UInt8], resultMetadataID: [UInt8], markers: [ColumnSpec], partitionKeyMarkers: [UInt16],
+        result: ResultMetadata?
     ) {
         self.id = id
         self.resultMetadataID = resultMetadataID

@@ -25,7 +25,8 @@ public enum ProtocolError: Error, Sendable, Equatable {
     public var stream: Int16 {
         switch self {
         case .unsupportedVersion(_, let stream), .versionChanged(_, _, let stream), .wrongDirection(let stream),
-            .frameTooLarge(_, _, let stream), .compressionNotNegotiated(let stream), .malformedCompression(_, let stream):
+            .frameTooLarge(_, _, let stream), .compressionNotNegotiated(let stream),
+            .malformedCompression(_, let stream):
             stream
         case .segmentHeaderChecksum, .segmentPayloadChecksum, .malformedSegment: 0
         }
@@ -42,9 +43,11 @@ public enum ProtocolError: Error, Sendable, Equatable {
             return "Invalid or unsupported protocol version (\(version)); supported versions are ("
                 + ProtocolVersion.allCases.map(\.description).joined(separator: ", ") + ")"
         case .versionChanged(let expected, let found, _):
-            return "Invalid message version. Got \(found.description) but previous messages on this connection had version "
+            return
+                "Invalid message version. Got \(found.description) but previous messages on this connection had version "
                 + expected.description
-        case .wrongDirection: return "Wrong protocol direction: expected the other value of the direction bit in the frame's first byte"
+        case .wrongDirection:
+            return "Wrong protocol direction: expected the other value of the direction bit in the frame's first byte"
         case .frameTooLarge(let length, let limit, _): return Frame.Oversize(length: length, limit: limit).message
         case .compressionNotNegotiated: return "Compressed frame on a connection whose STARTUP did not set COMPRESSION"
         case .malformedCompression(let reason, _): return "Compressed data cannot be read: \(reason)"

@@ -17,7 +17,9 @@ public struct StartupOptions: Sendable, Equatable {
         guard let name = compression else { return .none }
         guard let agreed = FrameCompression(name: name, version: version) else {
             let known = version == .v4 ? "lz4, snappy" : "lz4"
-            throw ServerError(.protocolError, "Unknown compression algorithm: \(name); protocol \(version.description) supports \(known)")
+            throw ServerError(
+                .protocolError,
+                "Unknown compression algorithm: \(name); protocol \(version.description) supports \(known)")
         }
         return agreed
     }

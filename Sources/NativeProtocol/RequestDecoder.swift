@@ -65,7 +65,9 @@ public struct RequestDecoder: Sendable {
             let key = try reader.string().uppercased()
             all[key] = try reader.string()
         }
-        guard all["CQL_VERSION"] != nil else { throw ServerError(.protocolError, "Missing value CQL_VERSION in STARTUP message") }
+        guard all["CQL_VERSION"] != nil else {
+            throw ServerError(.protocolError, "Missing value CQL_VERSION in STARTUP message")
+        }
         return StartupOptions(all: all)
     }
 
@@ -104,12 +106,15 @@ public struct RequestDecoder: Sendable {
     }
 
     /// Reads the parameters that QUERY, EXECUTE and BATCH have in common at their end.
-    private mutating func readTail(_ reader: inout BodyReader, _ version: ProtocolVersion, _ flags: UInt32) throws(ServerError) {
+    private mutating func readTail(_ reader: inout BodyReader, _ version: ProtocolVersion, _ flags: UInt32)
+        throws(ServerError)
+    {
         if flags & QueryFlag.serialConsistency != 0 {
             let level = try reader.consistency()
             guard level == .serial || level == .localSerial else {
                 throw ServerError.invalid(
-                    "Invalid consistency level for conditional update: \(level.name). Must be one of SERIAL or LOCAL_SERIAL")
+                    "Invalid consistency level for conditional update: \(level.name). Must be one of SERIAL or LOCAL_SERIAL"
+                )
             }
             options.serialConsistency = level
         }

@@ -66,7 +66,9 @@ public struct RequestEncoder: Sendable {
         finish(start, into: &out)
     }
 
-    public func execute(_ statement: PreparedDescription, _ options: QueryOptions, stream: Int16, into out: inout ByteWriter) {
+    public func execute(
+        _ statement: PreparedDescription, _ options: QueryOptions, stream: Int16, into out: inout ByteWriter
+    ) {
         let start = begin(.execute, stream, into: &out)
         out.writeShortBytes(statement.id)
         if version >= .v5 { out.writeShortBytes(statement.resultMetadataID) }
@@ -76,7 +78,8 @@ public struct RequestEncoder: Sendable {
 
     /// Appends a BATCH that executes one prepared statement for each value list.
     public func batch(
-        _ kind: BatchRequest.Kind, _ statement: PreparedDescription, _ rows: [ValueList], _ options: QueryOptions, stream: Int16,
+        _ kind: BatchRequest.Kind, _ statement: PreparedDescription, _ rows: [ValueList], _ options: QueryOptions,
+        stream: Int16,
         into out: inout ByteWriter
     ) {
         precondition(rows.count <= Int(UInt16.max), "a batch of \(rows.count) statements")

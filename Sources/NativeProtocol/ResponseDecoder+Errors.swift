@@ -17,7 +17,8 @@ extension ResponseDecoder {
     ) throws(ServerError) -> ServerError.Detail {
         switch code {
         case .unavailable:
-            return .unavailable(consistency: try reader.consistency(), required: try reader.integer(), alive: try reader.integer())
+            return .unavailable(
+                consistency: try reader.consistency(), required: try reader.integer(), alive: try reader.integer())
         case .writeTimeout:
             return .writeTimeout(
                 consistency: try reader.consistency(), received: try reader.integer(), required: try reader.integer(),

@@ -36,7 +36,8 @@ public enum ResponseDecoder {
         case .startup, .options, .query, .prepare, .execute, .register, .batch, .authResponse:
             throw ServerError(.protocolError, "\(opcode.name) is a request, not a response")
         }
-        return ReceivedResponse(stream: frame.header.stream, tracingID: tracingID, warnings: warnings, response: response)
+        return ReceivedResponse(
+            stream: frame.header.stream, tracingID: tracingID, warnings: warnings, response: response)
     }
 
     private static func result(
@@ -72,7 +73,9 @@ public enum ResponseDecoder {
         return Metadata(columns: columns, columnCount: count, pagingState: pagingState, changedID: changedID)
     }
 
-    private static func columns(_ reader: inout BodyReader, _ count: Int, isGlobal: Bool) throws(ServerError) -> [ColumnSpec] {
+    private static func columns(_ reader: inout BodyReader, _ count: Int, isGlobal: Bool) throws(ServerError)
+        -> [ColumnSpec]
+    {
         var columns: [ColumnSpec] = []
         var keyspace = ""
         var table = ""
@@ -113,7 +116,9 @@ public enum ResponseDecoder {
         return .rows(rows, changedMetadataID: metadata.changedID)
     }
 
-    private static func prepared(_ reader: inout BodyReader, _ version: ProtocolVersion) throws(ServerError) -> PreparedDescription {
+    private static func prepared(_ reader: inout BodyReader, _ version: ProtocolVersion) throws(ServerError)
+        -> PreparedDescription
+    {
         let id = try reader.shortBytes()
         let metadataID = version >= .v5 ? try reader.shortBytes() : []
         let flags = try reader.integer(Int32.self)
@@ -135,7 +140,9 @@ public enum ResponseDecoder {
         let target = try reader.string()
         let keyspace = try reader.string()
         let name = target == SchemaChange.Target.keyspace.rawValue ? "" : try reader.string()
-        guard let kind = SchemaChange.Kind(rawValue: kind), let target = SchemaChange.Target(rawValue: target) else { return nil }
+        guard let kind = SchemaChange.Kind(rawValue: kind), let target = SchemaChange.Target(rawValue: target) else {
+            return nil
+        }
         return SchemaChange(kind: kind, target: target, keyspace: keyspace, name: name)
     }
 

@@ -18,8 +18,10 @@ extension ResponseEncoder {
         case .unavailable: return .unavailable(consistency: .one, required: 1, alive: 0)
         case .writeTimeout: return .writeTimeout(consistency: .one, received: 0, required: 1, writeType: "SIMPLE")
         case .readTimeout: return .readTimeout(consistency: .one, received: 0, required: 1, dataPresent: false)
-        case .readFailure: return .readFailure(consistency: .one, received: 0, required: 1, failures: 1, dataPresent: false)
-        case .writeFailure: return .writeFailure(consistency: .one, received: 0, required: 1, failures: 1, writeType: "SIMPLE")
+        case .readFailure:
+            return .readFailure(consistency: .one, received: 0, required: 1, failures: 1, dataPresent: false)
+        case .writeFailure:
+            return .writeFailure(consistency: .one, received: 0, required: 1, failures: 1, writeType: "SIMPLE")
         case .functionFailure: return .functionFailure(keyspace: "", function: "", argumentTypes: [])
         case .alreadyExists: return .alreadyExists(keyspace: "", table: "")
         case .unprepared: return .unprepared(id: [])
@@ -61,7 +63,9 @@ extension ResponseEncoder {
         }
     }
 
-    private func writeCounts(_ consistency: Consistency, _ received: Int32, _ required: Int32, into out: inout ByteWriter) {
+    private func writeCounts(
+        _ consistency: Consistency, _ received: Int32, _ required: Int32, into out: inout ByteWriter
+    ) {
         out.writeBE(consistency.rawValue)
         out.writeBE(received)
         out.writeBE(required)

@@ -24,7 +24,8 @@ extension ResponseEncoder {
     ///   - skipMetadata: the request's flag; ignored when the metadata changed.
     ///   - changedMetadataID: v5: the current result metadata id, if the client's id is outdated.
     public mutating func result(
-        _ result: borrowing StatementResult, _ head: ResponseHead, skipMetadata: Bool = false, changedMetadataID: [UInt8]? = nil,
+        _ result: borrowing StatementResult, _ head: ResponseHead, skipMetadata: Bool = false,
+        changedMetadataID: [UInt8]? = nil,
         into out: inout ByteWriter
     ) {
         let start = begin(.result, head, into: &out)
@@ -33,7 +34,8 @@ extension ResponseEncoder {
         case .rows(let rows):
             out.writeBE(ResultKind.rows)
             let changed = version >= .v5 ? changedMetadataID : nil
-            writeMetadata(rows.metadata.columns, rows.pagingState, isSkipped: skipMetadata && changed == nil, changed, into: &out)
+            writeMetadata(
+                rows.metadata.columns, rows.pagingState, isSkipped: skipMetadata && changed == nil, changed, into: &out)
             out.writeBE(Int32(rows.rowCount))
             out.write(rows.cells)
         case .setKeyspace(let name):
@@ -79,7 +81,8 @@ extension ResponseEncoder {
     }
 
     private func writeMetadata(
-        _ columns: [ColumnSpec], _ pagingState: [UInt8]?, isSkipped: Bool, _ changedID: [UInt8]?, into out: inout ByteWriter
+        _ columns: [ColumnSpec], _ pagingState: [UInt8]?, isSkipped: Bool, _ changedID: [UInt8]?,
+        into out: inout ByteWriter
     ) {
         var flags: Int32 = 0
         let isGlobal = !isSkipped && ResponseEncoder.haveOneTable(columns)

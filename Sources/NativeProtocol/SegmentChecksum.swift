@@ -31,7 +31,9 @@ enum SegmentChecksum {
             }
             crc32 = UnsafePointer(sliced)
             var register = ~UInt32(0)
-            for byte in SegmentChecksum.crc32Prefix { register = register >> 8 ^ sliced[Int((register ^ UInt32(byte)) & 0xFF)] }
+            for byte in SegmentChecksum.crc32Prefix {
+                register = register >> 8 ^ sliced[Int((register ^ UInt32(byte)) & 0xFF)]
+            }
             crc32Start = register
 
             let wide = UnsafeMutablePointer<UInt32>.allocate(capacity: 256)
@@ -55,7 +57,8 @@ enum SegmentChecksum {
         var register = crc24Start
         var rest = header
         for _ in 0..<count {
-            register = (register << 8 & 0xFF_FFFF) ^ table[Int((register >> 16 ^ UInt32(truncatingIfNeeded: rest)) & 0xFF)]
+            register =
+                (register << 8 & 0xFF_FFFF) ^ table[Int((register >> 16 ^ UInt32(truncatingIfNeeded: rest)) & 0xFF)]
             rest >>= 8
         }
         return register
@@ -67,7 +70,9 @@ enum SegmentChecksum {
         return ~advance(tables.crc32Start, payload, tables.crc32)
     }
 
-    private static func advance(_ start: UInt32, _ bytes: UnsafeRawBufferPointer, _ table: UnsafePointer<UInt32>) -> UInt32 {
+    private static func advance(_ start: UInt32, _ bytes: UnsafeRawBufferPointer, _ table: UnsafePointer<UInt32>)
+        -> UInt32
+    {
         guard let base = bytes.baseAddress else { return start }
         var register = start
         var offset = 0
@@ -83,7 +88,9 @@ enum SegmentChecksum {
             offset += 8
         }
         while offset < bytes.count {
-            register = register >> 8 ^ table[Int((register ^ UInt32(base.load(fromByteOffset: offset, as: UInt8.self))) & 0xFF)]
+            register =
+                register >> 8
+                ^ table[Int((register ^ UInt32(base.load(fromByteOffset: offset, as: UInt8.self))) & 0xFF)]
             offset += 1
         }
         return register

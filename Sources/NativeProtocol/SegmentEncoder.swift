@@ -19,7 +19,9 @@ public struct SegmentEncoder: ~Copyable, Sendable {
             let size = FrameHeader.size + length
             precondition(frames.count - end >= size, "frames end inside a body")
             if end - start + size > SegmentLayout.maxPayload {
-                if end > start { segment(UnsafeRawBufferPointer(rebasing: frames[start..<end]), isSelfContained: true, into: &out) }
+                if end > start {
+                    segment(UnsafeRawBufferPointer(rebasing: frames[start..<end]), isSelfContained: true, into: &out)
+                }
                 start = end
                 if size > SegmentLayout.maxPayload {
                     large(UnsafeRawBufferPointer(rebasing: frames[end..<end + size]), into: &out)
@@ -28,7 +30,9 @@ public struct SegmentEncoder: ~Copyable, Sendable {
             }
             end += size
         }
-        if end > start { segment(UnsafeRawBufferPointer(rebasing: frames[start..<end]), isSelfContained: true, into: &out) }
+        if end > start {
+            segment(UnsafeRawBufferPointer(rebasing: frames[start..<end]), isSelfContained: true, into: &out)
+        }
     }
 
     private mutating func large(_ frame: UnsafeRawBufferPointer, into out: inout ByteWriter) {
@@ -40,7 +44,8 @@ public struct SegmentEncoder: ~Copyable, Sendable {
         }
     }
 
-    private mutating func segment(_ payload: UnsafeRawBufferPointer, isSelfContained: Bool, into out: inout ByteWriter) {
+    private mutating func segment(_ payload: UnsafeRawBufferPointer, isSelfContained: Bool, into out: inout ByteWriter)
+    {
         guard compression != .none else {
             let header = UInt64(payload.count) | (isSelfContained ? 1 << 17 : 0)
             emit(payload, header: header, fields: SegmentLayout.plainHeader, into: &out)
@@ -52,7 +57,9 @@ public struct SegmentEncoder: ~Copyable, Sendable {
             let header = UInt64(compressed.count) | UInt64(payload.count) << 17 | selfContained
             emit(compressed.bytes, header: header, fields: SegmentLayout.compressedHeader, into: &out)
         } else {
-            emit(payload, header: UInt64(payload.count) | selfContained, fields: SegmentLayout.compressedHeader, into: &out)
+            emit(
+                payload, header: UInt64(payload.count) | selfContained, fields: SegmentLayout.compressedHeader,
+                into: &out)
         }
     }
 

@@ -10,7 +10,9 @@ public enum ServerEvent: Sendable, Equatable {
         case schemaChange = "SCHEMA_CHANGE"
     }
 
-    public enum Topology: String, Sendable { case newNode = "NEW_NODE", removedNode = "REMOVED_NODE", movedNode = "MOVED_NODE" }
+    public enum Topology: String, Sendable {
+        case newNode = "NEW_NODE", removedNode = "REMOVED_NODE", movedNode = "MOVED_NODE"
+    }
     public enum Status: String, Sendable { case up = "UP", down = "DOWN" }
 
     /// A node's address for clients: 4 or 16 address bytes, and a port.

@@ -42,7 +42,8 @@ enum TypeOption {
 
     private static let byNumber: [UInt16: CQLType] = {
         let types: [CQLType] = [
-            .ascii, .bigint, .blob, .boolean, .counter, .decimal, .double, .float, .int, .timestamp, .uuid, .text, .varint, .timeuuid,
+            .ascii, .bigint, .blob, .boolean, .counter, .decimal, .double, .float, .int, .timestamp, .uuid, .text,
+            .varint, .timeuuid,
             .inet, .date, .time, .smallint, .tinyint, .duration,
         ]
         var table: [UInt16: CQLType] = [:]
@@ -100,7 +101,9 @@ enum TypeOption {
             for _ in 0..<Int(try reader.integer(UInt16.self)) { elements.append(try read(&reader, depth: depth + 1)) }
             return .tuple(elements)
         default:
-            guard let type = byNumber[number] else { throw reader.refusal("unknown type 0x" + String(number, radix: 16)) }
+            guard let type = byNumber[number] else {
+                throw reader.refusal("unknown type 0x" + String(number, radix: 16))
+            }
             return type
         }
     }

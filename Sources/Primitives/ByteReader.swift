@@ -37,12 +37,16 @@ public struct ByteReader {
     @inlinable public mutating func readU8() throws(ByteError) -> UInt8 { try take(1).load(as: UInt8.self) }
 
     /// Reads a fixed-width integer, most significant byte first.
-    @inlinable public mutating func readBE<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self) throws(ByteError) -> T {
+    @inlinable public mutating func readBE<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self)
+        throws(ByteError) -> T
+    {
         T(bigEndian: try take(MemoryLayout<T>.size).loadUnaligned(as: T.self))
     }
 
     /// Reads a fixed-width integer, least significant byte first.
-    @inlinable public mutating func readLE<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self) throws(ByteError) -> T {
+    @inlinable public mutating func readLE<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type = T.self)
+        throws(ByteError) -> T
+    {
         T(littleEndian: try take(MemoryLayout<T>.size).loadUnaligned(as: T.self))
     }
 
@@ -52,7 +56,9 @@ public struct ByteReader {
         var result: UInt64 = 0
         var shift: UInt64 = 0
         while true {
-            guard offset < count else { throw .truncated(offset: start, needed: offset - start + 1, available: count - start) }
+            guard offset < count else {
+                throw .truncated(offset: start, needed: offset - start + 1, available: count - start)
+            }
             let byte = (base + offset).load(as: UInt8.self)
             offset += 1
             if shift == 63 && byte > 1 { throw .malformedVarint(offset: start) }
@@ -95,7 +101,9 @@ extension Array where Element == UInt8 {
     }
 
     /// `withUnsafeBytes` that preserves the error's type.
-    @inlinable public func withUnsafeBytesTyped<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
+    @inlinable public func withUnsafeBytesTyped<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E)
+        -> R
+    {
         let outcome: Result<R, E> = self.withUnsafeBytes { bytes in
             do throws(E) { return .success(try body(bytes)) } catch { return .failure(error) }
         }

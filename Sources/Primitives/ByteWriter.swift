@@ -115,14 +115,18 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {
     }
 
     /// Overwrites an earlier integer, most significant byte first.
-    @inline(__always) public mutating func patchBE<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at position: Int) {
-        precondition(position >= 0 && count - position >= MemoryLayout<T>.size, "patch at \(position) outside \(count) bytes")
+    @inline(__always) public mutating func patchBE<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at position: Int)
+    {
+        precondition(
+            position >= 0 && count - position >= MemoryLayout<T>.size, "patch at \(position) outside \(count) bytes")
         (base + position).storeBytes(of: value.bigEndian, as: T.self)
     }
 
     /// Overwrites an earlier integer, least significant byte first.
-    @inline(__always) public mutating func patchLE<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at position: Int) {
-        precondition(position >= 0 && count - position >= MemoryLayout<T>.size, "patch at \(position) outside \(count) bytes")
+    @inline(__always) public mutating func patchLE<T: FixedWidthInteger & BitwiseCopyable>(_ value: T, at position: Int)
+    {
+        precondition(
+            position >= 0 && count - position >= MemoryLayout<T>.size, "patch at \(position) outside \(count) bytes")
         (base + position).storeBytes(of: value.littleEndian, as: T.self)
     }
 

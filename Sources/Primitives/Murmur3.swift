@@ -13,7 +13,9 @@ public enum Murmur3 {
         return k
     }
 
-    @inline(__always) private static func rotl(_ value: UInt64, _ bits: UInt64) -> UInt64 { (value << bits) | (value >> (64 - bits)) }
+    @inline(__always) private static func rotl(_ value: UInt64, _ bits: UInt64) -> UInt64 {
+        (value << bits) | (value >> (64 - bits))
+    }
 
     /// Returns the token of a serialized partition key; never `Int64.min`, which is reserved for the ring's start.
     public static func token(_ key: UnsafeRawBufferPointer) -> Int64 {
@@ -34,7 +36,9 @@ public enum Murmur3 {
         }
         let tail = blocks * 16
         let left = key.count - tail
-        @inline(__always) func signed(_ index: Int) -> UInt64 { UInt64(bitPattern: Int64(Int8(bitPattern: key[tail + index]))) }
+        @inline(__always) func signed(_ index: Int) -> UInt64 {
+            UInt64(bitPattern: Int64(Int8(bitPattern: key[tail + index])))
+        }
         if left > 8 {
             var k2: UInt64 = 0
             for index in stride(from: left - 1, through: 8, by: -1) { k2 ^= signed(index) << UInt64((index - 8) * 8) }

@@ -37,7 +37,11 @@ public struct UUID: Hashable, Sendable, CustomStringConvertible, Comparable {
             default: return nil
             }
             if position == 8 || position == 13 || position == 18 || position == 23 { return nil }
-            if digits < 16 { halves.0 = halves.0 << 4 | UInt64(digit) } else { halves.1 = halves.1 << 4 | UInt64(digit) }
+            if digits < 16 {
+                halves.0 = halves.0 << 4 | UInt64(digit)
+            } else {
+                halves.1 = halves.1 << 4 | UInt64(digit)
+            }
             digits += 1
             position += 1
             if digits > 32 { return nil }

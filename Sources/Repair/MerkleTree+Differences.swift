@@ -17,7 +17,9 @@ extension MerkleTree {
     /// - Precondition: all trees have the same tokens and depth.
     static func differences(among trees: [MerkleTree]) -> [TreeDifference] {
         guard let first = trees.first else { return [] }
-        for tree in trees { precondition(tree.tokens == first.tokens && tree.depth == first.depth, "trees of different shapes") }
+        for tree in trees {
+            precondition(tree.tokens == first.tokens && tree.depth == first.depth, "trees of different shapes")
+        }
         var found: [TreeDifference] = []
         var isJoined = false
         for index in first.leaves.indices {
@@ -52,7 +54,9 @@ extension MerkleTree {
     }
 
     /// Returns the tokens in which two trees of the same shape differ.
-    public func differences(from other: MerkleTree) -> [TokenSlice] { MerkleTree.differences(among: [self, other]).map(\.tokens) }
+    public func differences(from other: MerkleTree) -> [TokenSlice] {
+        MerkleTree.differences(among: [self, other]).map(\.tokens)
+    }
 }
 
 /// A slice of tokens in which not all trees are the same.

@@ -55,7 +55,8 @@ public struct RepairJob: Sendable, Equatable {
     /// - Parameters:
     ///   - node: if not nil, only ranges that this node replicates.
     ///   - within: if not nil, only the parts of ranges inside this range.
-    public static func ranges(of placement: ReplicaTable, node: UUID? = nil, within: TokenRange? = nil) -> [RepairRange] {
+    public static func ranges(of placement: ReplicaTable, node: UUID? = nil, within: TokenRange? = nil) -> [RepairRange]
+    {
         var ranges: [RepairRange] = []
         for index in 0..<placement.rangeCount {
             let range = placement.range(at: index)

@@ -19,7 +19,9 @@ public struct RepairProgress: Sendable, Equatable {
     public var isEmpty: Bool { done.isEmpty }
 
     /// Returns the parts of `tokens` that are not finished.
-    public func missing(of tokens: TokenSlice, table: UUID) -> [TokenSlice] { done[table]?.missing(of: tokens) ?? [tokens] }
+    public func missing(of tokens: TokenSlice, table: UUID) -> [TokenSlice] {
+        done[table]?.missing(of: tokens) ?? [tokens]
+    }
 
     public mutating func insert(_ tokens: TokenSlice, table: UUID) { done[table, default: TokenSet()].insert(tokens) }
 

@@ -8,7 +8,8 @@ extension RepairSession {
     mutating func take(_ tree: MerkleTree, of command: TreeCommand, _ request: Request, _ now: Int64) {
         guard var work = works[request.work] else { return }
         guard tree.hasShape(of: command) else {
-            return fail(request.work, work.replicas[request.replica], "it sent a tree of other tokens or depth than requested")
+            return fail(
+                request.work, work.replicas[request.replica], "it sent a tree of other tokens or depth than requested")
         }
         work.trees[request.replica] = tree
         let trees = work.trees.compactMap { $0 }
@@ -37,7 +38,8 @@ extension RepairSession {
         works[number]?.answers = readers.map { _ in nil }
         let table = job.tables[work.piece.table]
         let command = ReadCommand(
-            table: table.id, range: work.keys, rowLimit: min(options.pageRows, ReadCommand.largestRowLimit), byteLimit: options.pageBytes,
+            table: table.id, range: work.keys, rowLimit: min(options.pageRows, ReadCommand.largestRowLimit),
+            byteLimit: options.pageBytes,
             gcBefore: table.gcBefore, now: job.now)
         for replica in readers { send(.read(command), work: number, to: replica, now) }
     }
@@ -48,7 +50,8 @@ extension RepairSession {
         if let coveredTo = answer.coveredTo,
             compareBytes(coveredTo, command.range.start) <= 0 || compareBytes(coveredTo, command.range.end) > 0
         {
-            return fail(request.work, work.replicas[request.replica], "it sent a page that ends outside the requested range")
+            return fail(
+                request.work, work.replicas[request.replica], "it sent a page that ends outside the requested range")
         }
         report.rowsRead += answer.rowCount
         report.bytesRead += answer.operations.count
@@ -65,9 +68,13 @@ extension RepairSession {
             work.keys.start = outcome.answer.coveredTo ?? work.keys.end
             for (group, lacking) in outcome.lacking.enumerated() where !lacking.isEmpty {
                 let messages = try RepairWrites.messages(lacking, table: command.table, limit: options.writeBytes)
-                for replica in work.replicas.indices where stretch.groups[replica] == group { writes += messages.map { (replica, $0) } }
+                for replica in work.replicas.indices where stretch.groups[replica] == group {
+                    writes += messages.map { (replica, $0) }
+                }
             }
-        } catch { return fail(request.work, work.replicas[request.replica], "a replica's answer does not parse: \(error)") }
+        } catch {
+            return fail(request.work, work.replicas[request.replica], "a replica's answer does not parse: \(error)")
+        }
         if job.mode == .preview {
             for (replica, write) in writes {
                 report.count(write.volume, to: work.replicas[replica])
@@ -97,7 +104,8 @@ extension RepairSession {
         guard var work = works[number], let stretch = work.stretches.first else { return }
         if work.keys.isEmpty {
             report.add(
-                RepairDifference(table: job.tables[work.piece.table].id, tokens: TokenRange(stretch.tokens), volume: work.volume))
+                RepairDifference(
+                    table: job.tables[work.piece.table].id, tokens: TokenRange(stretch.tokens), volume: work.volume))
             work.volume = RepairVolume()
             work.stretches.removeFirst()
             guard let next = work.stretches.first else { return end(number) }

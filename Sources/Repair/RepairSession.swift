@@ -81,10 +81,13 @@ public struct RepairSession: Sendable {
     private static let lookAhead = 64
 
     /// - Parameter progress: the progress of an earlier run of the same job.
-    public init(_ job: RepairJob, progress: RepairProgress = RepairProgress(), options: RepairOptions = RepairOptions()) {
+    public init(_ job: RepairJob, progress: RepairProgress = RepairProgress(), options: RepairOptions = RepairOptions())
+    {
         precondition(
-            options.rangesInFlight > 0 && options.treesPerNode > 0 && options.partitionsPerTree > 0 && options.pageRows > 0
-                && options.pageBytes > 0 && options.writeBytes > 0 && options.attempts > 0, "a limit of the repair is not positive")
+            options.rangesInFlight > 0 && options.treesPerNode > 0 && options.partitionsPerTree > 0
+                && options.pageRows > 0
+                && options.pageBytes > 0 && options.writeBytes > 0 && options.attempts > 0,
+            "a limit of the repair is not positive")
         self.job = job
         self.options = options
         self.progress = progress
@@ -110,7 +113,9 @@ public struct RepairSession: Sendable {
             if let request = requests.removeValue(forKey: number) { receive(reply, to: request, now) }
         case .nodeDown(let node):
             down.insert(node)
-            for number in works.keys.sorted() where works[number]?.replicas.contains(node) == true { fail(number, node, "it is down") }
+            for number in works.keys.sorted() where works[number]?.replicas.contains(node) == true {
+                fail(number, node, "it is down")
+            }
         case .nodeUp(let node): down.remove(node)
         case .tick: break
         case .cancel:
@@ -137,8 +142,11 @@ public struct RepairSession: Sendable {
             for (place, table) in job.tables.enumerated() {
                 for slice in range.tokens.slices {
                     for left in progress.missing(of: slice, table: table.id) {
-                        let parts = left.partCount(atMost: (partitions(table, left) ?? 0) / options.partitionsPerTree + 1)
-                        for part in 0..<parts { pieces.append(Piece(table: place, range: index, tokens: left.part(part, of: parts))) }
+                        let parts = left.partCount(
+                            atMost: (partitions(table, left) ?? 0) / options.partitionsPerTree + 1)
+                        for part in 0..<parts {
+                            pieces.append(Piece(table: place, range: index, tokens: left.part(part, of: parts)))
+                        }
                     }
                 }
             }
@@ -198,13 +206,15 @@ public struct RepairSession: Sendable {
         for id in requests.keys where requests[id]?.work == number { requests[id] = nil }
         report.add(
             RepairFailure(
-                table: job.tables[work.piece.table].id, tokens: TokenRange(work.piece.tokens), node: node, reason: reason))
+                table: job.tables[work.piece.table].id, tokens: TokenRange(work.piece.tokens), node: node,
+                reason: reason))
     }
 
     // MARK: Requests
 
     mutating func send(
-        _ message: PeerRequest, work number: Int, to replica: Int, volume: RepairVolume = RepairVolume(), attempt: Int = 1, _ now: Int64
+        _ message: PeerRequest, work number: Int, to replica: Int, volume: RepairVolume = RepairVolume(),
+        attempt: Int = 1, _ now: Int64
     ) {
         guard let work = works[number] else { return }
         let isTree = if case .tree = message { true } else { false }
@@ -222,7 +232,8 @@ public struct RepairSession: Sendable {
             requests[id] = nil
             if request.isResting {
                 send(
-                    request.message, work: request.work, to: request.replica, volume: request.volume, attempt: request.attempt + 1, now)
+                    request.message, work: request.work, to: request.replica, volume: request.volume,
+                    attempt: request.attempt + 1, now)
             } else {
                 retry(request, as: id, "no answer in time", now)
             }
@@ -232,7 +243,9 @@ public struct RepairSession: Sendable {
     /// Schedules a request to be sent again after a pause. It keeps its number meanwhile, so a late reply still counts.
     private mutating func retry(_ request: Request, as id: UInt64? = nil, _ reason: String, _ now: Int64) {
         guard let work = works[request.work] else { return }
-        guard request.attempt < options.attempts else { return fail(request.work, work.replicas[request.replica], reason) }
+        guard request.attempt < options.attempts else {
+            return fail(request.work, work.replicas[request.replica], reason)
+        }
         if id == nil { lastRequest += 1 }
         var resting = request
         resting.isResting = true

@@ -101,7 +101,8 @@ public final class BatchLog: Sendable {
             return place.first
         }
         guard start < limit else { return }
-        var range = KeyRange(start: BatchLog.prefix(start), end: limit == .max ? KeyRange.all.end : BatchLog.prefix(limit))
+        var range = KeyRange(
+            start: BatchLog.prefix(start), end: limit == .max ? KeyRange.all.end : BatchLog.prefix(limit))
         var first: Int64?
         while true {
             let page = try read(&range, pageBytes, pageCount)
@@ -113,7 +114,8 @@ public final class BatchLog: Sendable {
     }
 
     /// Reads a page and moves `range` past it.
-    private func read(_ range: inout KeyRange, _ pageBytes: Int, _ pageCount: Int) throws(ReplicaError) -> [LoggedBatch] {
+    private func read(_ range: inout KeyRange, _ pageBytes: Int, _ pageCount: Int) throws(ReplicaError) -> [LoggedBatch]
+    {
         var page: [LoggedBatch] = []
         var bytes = 0
         var last: [UInt8]?
@@ -155,7 +157,9 @@ public final class BatchLog: Sendable {
         return out
     }
 
-    private static func batch(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) throws(ByteError) -> LoggedBatch {
+    private static func batch(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) throws(ByteError)
+        -> LoggedBatch
+    {
         var reader = ByteReader(key)
         let created = Int64(bitPattern: try reader.readBE() ^ (1 << 63))
         let count: UInt16 = try reader.readBE()

@@ -6,7 +6,8 @@ import Storage
 extension LocalReplica {
     /// Reads a range of keys of this node, for a coordinator that compares it with the answers of others.
     /// - Parameter excluded: ids of sstables to leave out.
-    public func answer(_ command: ReadCommand, excluding excluded: Set<UInt32> = []) throws(ReplicaError) -> ReadAnswer {
+    public func answer(_ command: ReadCommand, excluding excluded: Set<UInt32> = []) throws(ReplicaError) -> ReadAnswer
+    {
         guard let table = engine.table(command.table) else { throw .unknownTable(command.table) }
         let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)
         if excluded.isEmpty, command.isOneKey { return try answer(command, of: table, purge: purge) }
@@ -58,7 +59,9 @@ extension LocalReplica {
     }
 
     /// Answers a read of one key with the same bytes as a scan of it.
-    private func answer(_ command: ReadCommand, of table: TableStore, purge: PurgeRule) throws(ReplicaError) -> ReadAnswer {
+    private func answer(_ command: ReadCommand, of table: TableStore, purge: PurgeRule) throws(ReplicaError)
+        -> ReadAnswer
+    {
         var out = MutationWriter(capacity: 512)
         var answer = ReadAnswer(coveredTo: nil, operations: [], rowCount: 0)
         do throws(StorageError) {

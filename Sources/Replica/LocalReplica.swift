@@ -46,7 +46,9 @@ public final class LocalReplica: ReplicaPort {
     }
 
     /// Runs `body` while holding the partition's lock.
-    func withPartitionLock<R>(table: UUID, partition: [UInt8], _ body: () throws(ReplicaError) -> R) throws(ReplicaError) -> R {
+    func withPartitionLock<R>(table: UUID, partition: [UInt8], _ body: () throws(ReplicaError) -> R)
+        throws(ReplicaError) -> R
+    {
         try partition.withUnsafeBytesTyped { (bytes) throws(ReplicaError) in
             try locks.withLock(table: table, partition: bytes, body)
         }

@@ -45,12 +45,14 @@ public struct PaxosAcceptor: Sendable {
         try locked(key) { (state) throws(ReplicaError) in
             let unfinished = state.accepted.flatMap { $0.ballot > state.committed.ballot ? $0 : nil }
             guard ballot > state.promised else {
-                return PaxosPromise(isPromised: false, promised: state.promised, accepted: unfinished, committed: state.committed)
+                return PaxosPromise(
+                    isPromised: false, promised: state.promised, accepted: unfinished, committed: state.committed)
             }
             var found: ReadAnswer?
             if let command { found = try replica.answer(command) }
             if !PlantedBugs.isOn(.paxosForgetsPromise) { try write(key, Column.promised, ballot, []) }
-            return PaxosPromise(isPromised: true, promised: ballot, accepted: unfinished, committed: state.committed, found: found)
+            return PaxosPromise(
+                isPromised: true, promised: ballot, accepted: unfinished, committed: state.committed, found: found)
         }
     }
 
@@ -77,7 +79,8 @@ public struct PaxosAcceptor: Sendable {
     // MARK: State
 
     private func locked<R>(_ key: PaxosKey, _ body: (State) throws(ReplicaError) -> R) throws(ReplicaError) -> R {
-        try replica.withPartitionLock(table: PaxosAcceptor.table, partition: key.table.bytes + key.partition) { () throws(ReplicaError) in
+        try replica.withPartitionLock(table: PaxosAcceptor.table, partition: key.table.bytes + key.partition) {
+            () throws(ReplicaError) in
             try body(try load(key))
         }
     }

@@ -27,7 +27,9 @@ public struct ReplicaService: Sendable {
         /// New counter shards, to be sent to the other replicas before the leader replies.
         public var counted: (mutations: [UInt8], consistency: Consistency)?
 
-        public init(reply: PeerReply, needsSync: Bool = false, counted: (mutations: [UInt8], consistency: Consistency)? = nil) {
+        public init(
+            reply: PeerReply, needsSync: Bool = false, counted: (mutations: [UInt8], consistency: Consistency)? = nil
+        ) {
             self.reply = reply
             self.needsSync = needsSync
             self.counted = counted
@@ -74,14 +76,19 @@ public struct ReplicaService: Sendable {
         case .digest(let command): return Result(reply: .digest(try replica.answer(command).digest))
         case .count(let deltas, let consistency):
             var written: [UInt8] = []
-            try deltas.withUnsafeBytesTyped { (bytes) throws(ReplicaError) in try replica.count(bytes, written: &written) }
+            try deltas.withUnsafeBytesTyped { (bytes) throws(ReplicaError) in
+                try replica.count(bytes, written: &written)
+            }
             return Result(reply: .done, counted: (written, consistency))
         case .prepare(let key, let ballot, let reading):
             return Result(
-                reply: .promise(try acceptor.prepare(key, ballot, reading: reading)), needsSync: !PlantedBugs.isOn(.paxosNotSynced))
+                reply: .promise(try acceptor.prepare(key, ballot, reading: reading)),
+                needsSync: !PlantedBugs.isOn(.paxosNotSynced))
         case .propose(let key, let ballot, let value):
             let answer = try acceptor.propose(key, ballot, value: value)
-            return Result(reply: .accepted(answer.isAccepted, promised: answer.promised), needsSync: !PlantedBugs.isOn(.paxosNotSynced))
+            return Result(
+                reply: .accepted(answer.isAccepted, promised: answer.promised),
+                needsSync: !PlantedBugs.isOn(.paxosNotSynced))
         case .commit(let key, let ballot, let value):
             try acceptor.commit(key, ballot, value: value)
             return Result(reply: .done)

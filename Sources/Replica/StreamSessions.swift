@@ -46,13 +46,17 @@ final class StreamSessions: Sendable {
         }
     }
 
-    private func open(_ id: UUID, _ tableID: UUID, _ tokens: [TokenSlice]) throws(ReplicaError) -> [StreamReply.StreamedFile] {
+    private func open(_ id: UUID, _ tableID: UUID, _ tokens: [TokenSlice]) throws(ReplicaError) -> [StreamReply
+        .StreamedFile]
+    {
         guard let table = replica.engine.table(tableID) else { throw .unknownTable(tableID) }
         do throws(StorageError) { try replica.engine.flush(table) } catch { throw LocalReplica.convert(error) }
         let files = table.files(within: StreamSessions.stretches(tokens))
         let now = replica.engine.monotonicNanoseconds
         try sessions.withLock { (sessions) throws(ReplicaError) in
-            for (other, session) in sessions where now - min(now, session.usedAt) > StreamSessions.idle { sessions[other] = nil }
+            for (other, session) in sessions where now - min(now, session.usedAt) > StreamSessions.idle {
+                sessions[other] = nil
+            }
             guard sessions.count < StreamSessions.most else { throw .overloaded("\(sessions.count) streams are open") }
             sessions[id] = Session(files: files, usedAt: now)
         }
@@ -79,6 +83,8 @@ final class StreamSessions: Sendable {
                 joined.append(slice)
             }
         }
-        return joined.map { KeyRange.tokens(after: $0.lowerBound == .min ? .min : $0.lowerBound - 1, through: $0.upperBound) }
+        return joined.map {
+            KeyRange.tokens(after: $0.lowerBound == .min ? .min : $0.lowerBound - 1, through: $0.upperBound)
+        }
     }
 }

@@ -36,7 +36,9 @@ struct DataDirectory {
     /// Returns the schema in a node's data directory; nil when there is none.
     private func schema(of directory: String) -> Schema? {
         let file = directory + "/metadata"
-        guard system.exists(file), let bytes = try? system.readAll(file), let acceptor = try? MetadataAcceptor(decoding: bytes) else {
+        guard system.exists(file), let bytes = try? system.readAll(file),
+            let acceptor = try? MetadataAcceptor(decoding: bytes)
+        else {
             return nil
         }
         return try? Schema(decoding: acceptor.current.schema)
@@ -48,13 +50,17 @@ struct DataDirectory {
         var parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         if path.hasSuffix(".sst") { parts.removeLast() }
         if parts.count >= 2, parts[parts.count - 2] == "snapshots" { parts.removeLast(2) }
-        if let beside = try? OfflineDirectory(system: system, path: parts.joined(separator: "/")).table() { return beside.table }
+        if let beside = try? OfflineDirectory(system: system, path: parts.joined(separator: "/")).table() {
+            return beside.table
+        }
         guard let directory = parts.last, let dash = directory.lastIndex(of: "-") else { return nil }
         let id = directory[directory.index(after: dash)...]
         for depth in stride(from: parts.count - 1, through: 0, by: -1) {
             guard let schema = schema(of: depth == 0 ? "." : parts[..<depth].joined(separator: "/")) else { continue }
             for keyspace in schema.sortedKeyspaces {
-                for table in keyspace.tables.values where table.id.description.filter({ $0 != "-" }) == id { return table }
+                for table in keyspace.tables.values where table.id.description.filter({ $0 != "-" }) == id {
+                    return table
+                }
             }
         }
         return nil

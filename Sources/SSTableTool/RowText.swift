@@ -9,7 +9,8 @@ struct RowText {
 
     init(table: TableMetadata?) {
         self.table = table
-        columns = Dictionary((table.map { $0.statics + $0.regulars } ?? []).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        columns = Dictionary(
+            (table.map { $0.statics + $0.regulars } ?? []).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
     }
 
     static func hex(_ bytes: UnsafeRawBufferPointer) -> String {
@@ -30,7 +31,9 @@ struct RowText {
     func key(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter) {
         let view = KeyView(bytes)
         out.write("\"token\":\(view.token),\"partition\":")
-        guard let table, let ranges = try? KeyEncoding.partitionComponents(view.serializedPartitionKey, count: table.partitionKey.count)
+        guard let table,
+            let ranges = try? KeyEncoding.partitionComponents(
+                view.serializedPartitionKey, count: table.partitionKey.count)
         else {
             RowText.string(RowText.hex(view.serializedPartitionKey), into: &out)
             if view.isRow {
@@ -44,7 +47,8 @@ struct RowText {
             if index > 0 { out.write(",") }
             RowText.string(column.name, into: &out)
             out.write(":")
-            column.type.appendJSON(UnsafeRawBufferPointer(rebasing: view.serializedPartitionKey[ranges[index]]), to: &out)
+            column.type.appendJSON(
+                UnsafeRawBufferPointer(rebasing: view.serializedPartitionKey[ranges[index]]), to: &out)
         }
         out.write("}")
         if view.isStatic { out.write(",\"static\":true") }
@@ -55,7 +59,8 @@ struct RowText {
             var value = ByteWriter(capacity: 64)
             guard
                 (try? KeyEncoding.nextClusteringComponent(
-                    view.clustering, at: &offset, type: column.type, descending: column.isDescending, into: &value)) != nil
+                    view.clustering, at: &offset, type: column.type, descending: column.isDescending, into: &value))
+                    != nil
             else { break }  // the bound covers only a prefix of the clustering key
             if index > 0 { out.write(",") }
             RowText.string(column.name, into: &out)
@@ -73,7 +78,9 @@ struct RowText {
             if row.livenessTTL > 0 { out.write(",\"ttl\":\(row.livenessTTL),\"expires\":\(row.livenessExpires)") }
         }
         let deletion = row.deletion
-        if !deletion.isNone { out.write(",\"deleted\":{\"timestamp\":\(deletion.timestamp),\"local\":\(deletion.localDeletion)}") }
+        if !deletion.isNone {
+            out.write(",\"deleted\":{\"timestamp\":\(deletion.timestamp),\"local\":\(deletion.localDeletion)}")
+        }
         out.write(",\"cells\":[")
         var cursor = row.cells
         var isFirst = true

@@ -58,7 +58,9 @@ public struct SSTableTool {
                         ("max_timestamp", "\(statistics.maxTimestamp)"),
                     ]))
             } else {
-                rows.append([file, name, "\(table.fileBytes)", "\(statistics.rowCount)", "\(statistics.partitionCount)"])
+                rows.append([
+                    file, name, "\(table.fileBytes)", "\(statistics.rowCount)", "\(statistics.partitionCount)",
+                ])
             }
         }
         if json { return }
@@ -87,15 +89,18 @@ public struct SSTableTool {
                 ("data_blocks", "\(s.dataBlockCount)"),
                 ("partitions", "\(s.partitionCount)"), ("rows", "\(s.rowCount)"), ("cells", "\(s.cellCount)"),
                 ("tombstones", "\(s.tombstoneCount)"),
-                ("range_tombstones", "\(s.rangeTombstoneCount)"), ("expiring", "\(s.expiringCount)"), ("first_key", hex(s.firstKey)),
-                ("last_key", hex(s.lastKey)), ("min_clustering", hex(s.minClustering)), ("max_clustering", hex(s.maxClustering)),
+                ("range_tombstones", "\(s.rangeTombstoneCount)"), ("expiring", "\(s.expiringCount)"),
+                ("first_key", hex(s.firstKey)),
+                ("last_key", hex(s.lastKey)), ("min_clustering", hex(s.minClustering)),
+                ("max_clustering", hex(s.maxClustering)),
                 ("min_token", "\(s.firstKey.withUnsafeBytes { KeyView($0).token })"),
                 ("max_token", "\(s.lastKey.withUnsafeBytes { KeyView($0).token })"),
                 ("min_timestamp", "\(s.minTimestamp)"), ("max_timestamp", "\(s.maxTimestamp)"),
                 ("min_ttl", s.maxTTL == 0 ? "0" : "\(s.minTTL)"),
                 ("max_ttl", "\(s.maxTTL)"), ("largest_partition_bytes", "\(s.largestPartitionBytes)"),
-                ("bloom_fp_asked", "\(s.filterRateAsked)"),
-                ("bloom_fp_reached", "\(s.filterRateReached)"), ("droppable_by_hour", histogram), ("created_at", "\(s.createdAt)"),
+                ("bloom_fp_asked", "\(s.filterRateRequested)"),
+                ("bloom_fp_reached", "\(s.filterRateReached)"), ("droppable_by_hour", histogram),
+                ("created_at", "\(s.createdAt)"),
                 ("merged_from", "\(s.sources)"),
             ])
         }
@@ -138,14 +143,17 @@ public struct SSTableTool {
                 }
                 write(
                     object([
-                        ("path", quoted(file)), ("good", report.isGood ? "true" : "false"), ("data_blocks", "\(report.dataBlocks)"),
+                        ("path", quoted(file)), ("good", report.isGood ? "true" : "false"),
+                        ("data_blocks", "\(report.dataBlocks)"),
                         ("rows", "\(report.rows)"), ("bytes", "\(report.fileBytes)"),
                         ("problems", "[" + problems.joined(separator: ",") + "]"),
                     ]))
             } else if report.isGood {
                 write("\(file): good, \(report.rows) rows in \(report.dataBlocks) blocks, \(report.fileBytes) bytes")
             } else {
-                for problem in report.problems { write("\(file): DAMAGED: \(problem.place) at byte \(problem.offset): \(problem.message)") }
+                for problem in report.problems {
+                    write("\(file): DAMAGED: \(problem.place) at byte \(problem.offset): \(problem.message)")
+                }
             }
         }
         return isGood
@@ -160,7 +168,8 @@ public struct SSTableTool {
             let result = try OfflineTables(system: system).compact(
                 directory: one, id: table?.id ?? UUID(high: 0, low: 0), options: options, time: time)
             report([
-                ("table", quoted(table?.qualifiedName ?? one)), ("files_before", "\(result.files)"), ("bytes_before", "\(result.before)"),
+                ("table", quoted(table?.qualifiedName ?? one)), ("files_before", "\(result.files)"),
+                ("bytes_before", "\(result.before)"),
                 ("bytes_after", "\(result.after)"),
             ])
         }

@@ -4,21 +4,28 @@ import DataModel
 /// Completion at the cursor: keywords, and names of keyspaces, tables and columns.
 struct Completion {
     static let statements = [
-        "ALTER", "APPLY BATCH", "BEGIN", "CAPTURE", "CLEAR", "CONSISTENCY", "COPY", "CREATE", "DELETE", "DESCRIBE", "DROP", "EXIT",
+        "ALTER", "APPLY BATCH", "BEGIN", "CAPTURE", "CLEAR", "CONSISTENCY", "COPY", "CREATE", "DELETE", "DESCRIBE",
+        "DROP", "EXIT",
         "EXPAND",
-        "HELP", "INSERT INTO", "LOGIN", "PAGING", "SELECT", "SERIAL CONSISTENCY", "SHOW", "SOURCE", "TRACING", "TRUNCATE", "UPDATE", "USE",
+        "HELP", "INSERT INTO", "LOGIN", "PAGING", "SELECT", "SERIAL CONSISTENCY", "SHOW", "SOURCE", "TRACING",
+        "TRUNCATE", "UPDATE", "USE",
     ]
     static let keywords = [
-        "ALLOW FILTERING", "AND", "AS", "ASC", "BATCH", "BY", "CLUSTERING ORDER BY", "CONTAINS", "COUNT", "COUNTER", "DESC", "DISTINCT",
+        "ALLOW FILTERING", "AND", "AS", "ASC", "BATCH", "BY", "CLUSTERING ORDER BY", "CONTAINS", "COUNT", "COUNTER",
+        "DESC", "DISTINCT",
         "EXISTS",
-        "FILTERING", "FROM", "FROZEN", "GROUP BY", "IF", "IN", "INSERT INTO", "INTO", "IS", "JSON", "KEY", "KEYSPACE", "KEYSPACES", "LIMIT",
-        "LIST", "LOGGED", "MAP", "NOT", "NULL", "ORDER BY", "PARTITION", "PER PARTITION LIMIT", "PRIMARY KEY", "REPLICATION", "SCHEMA",
+        "FILTERING", "FROM", "FROZEN", "GROUP BY", "IF", "IN", "INSERT INTO", "INTO", "IS", "JSON", "KEY", "KEYSPACE",
+        "KEYSPACES", "LIMIT",
+        "LIST", "LOGGED", "MAP", "NOT", "NULL", "ORDER BY", "PARTITION", "PER PARTITION LIMIT", "PRIMARY KEY",
+        "REPLICATION", "SCHEMA",
         "SET",
-        "STATIC", "TABLE", "TABLES", "TIMESTAMP", "TOKEN", "TTL", "TUPLE", "TYPE", "UNLOGGED", "USING", "VALUES", "WHERE", "WITH",
+        "STATIC", "TABLE", "TABLES", "TIMESTAMP", "TOKEN", "TTL", "TUPLE", "TYPE", "UNLOGGED", "USING", "VALUES",
+        "WHERE", "WITH",
         "WRITETIME",
     ]
     static let types = [
-        "ascii", "bigint", "blob", "boolean", "counter", "date", "decimal", "double", "duration", "float", "inet", "int", "smallint",
+        "ascii", "bigint", "blob", "boolean", "counter", "date", "decimal", "double", "duration", "float", "inet",
+        "int", "smallint",
         "text",
         "time", "timestamp", "timeuuid", "tinyint", "uuid", "varint",
     ]
@@ -38,9 +45,13 @@ struct Completion {
     ///   - statement: the unfinished statement up to the cursor.
     ///   - keyspace: the keyspace in use.
     static func words(_ statement: String, names: Names, keyspace: String?) -> (replaced: Int, words: [String]) {
-        let word = String(statement.reversed().prefix { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "." || $0 == "\"" }.reversed())
+        let word = String(
+            statement.reversed().prefix { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "." || $0 == "\"" }
+                .reversed())
         let before = statement.dropLast(word.count)
-        let tokens = before.split { !($0.isLetter || $0.isNumber || $0 == "_" || $0 == "." || $0 == "\"") }.map { $0.lowercased() }
+        let tokens = before.split { !($0.isLetter || $0.isNumber || $0 == "_" || $0 == "." || $0 == "\"") }.map {
+            $0.lowercased()
+        }
         let candidates: [String]
         if tokens.isEmpty {
             candidates = statements
@@ -57,7 +68,8 @@ struct Completion {
             case "show": candidates = ["VERSION", "HOST", "SESSION"]
             default:
                 candidates =
-                    columns(tokens, names, keyspace) + keywords + (tokens.first == "create" || tokens.first == "alter" ? types : [])
+                    columns(tokens, names, keyspace) + keywords
+                    + (tokens.first == "create" || tokens.first == "alter" ? types : [])
             }
         }
         let lower = word.lowercased()
@@ -81,7 +93,8 @@ struct Completion {
     /// Returns the columns of the tables that the statement names.
     private static func columns(_ tokens: [String], _ names: Names, _ keyspace: String?) -> [String] {
         var found: [String] = []
-        for (index, token) in tokens.enumerated() where ["from", "into", "update"].contains(token) && index + 1 < tokens.count {
+        for (index, token) in tokens.enumerated()
+        where ["from", "into", "update"].contains(token) && index + 1 < tokens.count {
             var name = tokens[index + 1].replacing("\"", with: "")
             if !name.contains("."), let keyspace { name = keyspace + "." + name }
             found += (names.columns[name] ?? []).map(Identifier.quoted)
@@ -93,9 +106,13 @@ struct Completion {
     static func names(_ backend: any QueryBackend) -> Names {
         var names = Names()
         do throws(ClientError) {
-            names.keyspaces = try backend.rows("SELECT keyspace_name FROM system_schema.keyspaces").compactMap { $0.text(0) }
+            names.keyspaces = try backend.rows("SELECT keyspace_name FROM system_schema.keyspaces").compactMap {
+                $0.text(0)
+            }
             for row in try backend.rows("SELECT keyspace_name, table_name FROM system_schema.tables") {
-                if let keyspace = row.text(0), let table = row.text(1) { names.tables[keyspace, default: []].append(table) }
+                if let keyspace = row.text(0), let table = row.text(1) {
+                    names.tables[keyspace, default: []].append(table)
+                }
             }
             for row in try backend.rows("SELECT keyspace_name, table_name, column_name FROM system_schema.columns") {
                 if let keyspace = row.text(0), let table = row.text(1), let column = row.text(2) {

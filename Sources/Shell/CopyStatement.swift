@@ -25,7 +25,9 @@ struct CopyStatement: Equatable {
     init(parsing text: String) throws(ShellError) {
         var tokens = CopyStatement.tokens(text)[...]
         func fail(_ what: String) -> ShellError { .command("Improper COPY command: \(what); HELP COPY shows the form") }
-        func isWord(_ token: Token?, _ word: String) -> Bool { token?.isQuoted == false && token?.text.uppercased() == word }
+        func isWord(_ token: Token?, _ word: String) -> Bool {
+            token?.isQuoted == false && token?.text.uppercased() == word
+        }
         func name(_ token: Token?) throws(ShellError) -> String {
             guard let token, token.quote != UInt8(ascii: "'"), let first = token.text.first,
                 first.isLetter || first == "_" || token.isQuoted
@@ -137,9 +139,11 @@ struct CopyStatement: Equatable {
                 }
                 offset += 1
                 tokens.append(Token(text: String(decoding: value, as: UTF8.self), quote: byte))
-            } else if [UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: ","), UInt8(ascii: "."), UInt8(ascii: "="), UInt8(ascii: "-")]
-                .contains(byte)
-            {
+            } else if [
+                UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: ","), UInt8(ascii: "."), UInt8(ascii: "="),
+                UInt8(ascii: "-"),
+            ]
+            .contains(byte) {
                 tokens.append(Token(text: String(decoding: [byte], as: UTF8.self), quote: 0))
                 offset += 1
             } else {

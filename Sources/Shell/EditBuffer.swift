@@ -79,7 +79,9 @@ struct EditBuffer {
         cursor = start
     }
 
-    private func isWord(_ index: Int) -> Bool { characters[index].isLetter || characters[index].isNumber || characters[index] == "_" }
+    private func isWord(_ index: Int) -> Bool {
+        characters[index].isLetter || characters[index].isNumber || characters[index] == "_"
+    }
 
     private var startOfWord: Int {
         var index = cursor

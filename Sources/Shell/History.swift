@@ -21,13 +21,17 @@ struct History {
             if chunk.isEmpty { break }
             bytes += chunk
         }
-        entries = bytes.split(separator: 0x0A).suffix(History.maxEntries).map { History.unescaped(String(decoding: $0, as: UTF8.self)) }
+        entries = bytes.split(separator: 0x0A).suffix(History.maxEntries).map {
+            History.unescaped(String(decoding: $0, as: UTF8.self))
+        }
     }
 
     /// Adds an entry, unless it repeats the last one or contains a password.
     mutating func add(_ entry: String) {
         let lower = entry.lowercased()
-        guard !entry.isEmpty, entry != entries.last, !lower.contains("password"), !lower.hasPrefix("login") else { return }
+        guard !entry.isEmpty, entry != entries.last, !lower.contains("password"), !lower.hasPrefix("login") else {
+            return
+        }
         entries.append(entry)
         if entries.count > History.maxEntries { entries.removeFirst(entries.count - History.maxEntries) }
     }

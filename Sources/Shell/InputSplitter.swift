@@ -5,7 +5,8 @@
 struct InputSplitter {
     /// Shell commands that end at the end of their line.
     static let lineCommands: Set<String> = [
-        "help", "?", "consistency", "serial", "describe", "desc", "show", "source", "capture", "login", "expand", "tracing", "paging",
+        "help", "?", "consistency", "serial", "describe", "desc", "show", "source", "capture", "login", "expand",
+        "tracing", "paging",
         "exit", "quit", "clear", "cls",
     ]
 
@@ -105,7 +106,9 @@ struct InputSplitter {
                 }
                 offset = commentEnd(bytes, offset) ?? offset + 1
             case UInt8(ascii: ";"):
-                if !isBatch || words.suffix(2) == ["apply", "batch"] { return (trimmed(bytes, start..<offset), offset + 1) }
+                if !isBatch || words.suffix(2) == ["apply", "batch"] {
+                    return (trimmed(bytes, start..<offset), offset + 1)
+                }
                 offset += 1
             case 0x0A where endsWithLine: return (trimmed(bytes, start..<offset), offset + 1)
             case _ where isWordByte(byte):

@@ -19,7 +19,9 @@ public final class NetworkBackend: QueryBackend {
         identity = BackendIdentity(
             clusterName: "", address: name ?? connection.address, releaseVersion: "", cqlVersion: "",
             protocolVersion: "\(connection.version.rawValue)")
-        let local = try connection.rows("SELECT cluster_name, release_version, cql_version FROM system.local WHERE key = 'local'").rows()
+        let local = try connection.rows(
+            "SELECT cluster_name, release_version, cql_version FROM system.local WHERE key = 'local'"
+        ).rows()
             .first
         identity.clusterName = local?.text(0) ?? "?"
         identity.releaseVersion = local?.text(1) ?? "?"
@@ -47,7 +49,8 @@ public final class NetworkBackend: QueryBackend {
         }
     }
 
-    public func run(_ statement: String, _ options: QueryOptions, tracing: Bool) throws(ClientError) -> StatementAnswer {
+    public func run(_ statement: String, _ options: QueryOptions, tracing: Bool) throws(ClientError) -> StatementAnswer
+    {
         let answer = try with { (connection) throws(ClientError) -> StatementAnswer in
             connection.tracing = tracing
             defer { connection.tracing = false }
@@ -57,7 +60,9 @@ public final class NetworkBackend: QueryBackend {
         return answer
     }
 
-    public func runMany(_ statement: String, _ rows: [ValueList], _ options: QueryOptions) throws(ClientError) -> [ServerError?] {
+    public func runMany(_ statement: String, _ rows: [ValueList], _ options: QueryOptions) throws(ClientError)
+        -> [ServerError?]
+    {
         try with { (connection) throws(ClientError) -> [ServerError?] in
             let prepared = try connection.prepare(statement)
             let count = min(rows.count, 30_000)
@@ -86,7 +91,9 @@ public final class NetworkBackend: QueryBackend {
             while let frame = try connection.nextBuffered() {
                 let stream = Int(frame.header.stream)
                 guard rows.indices.contains(stream) else { continue }
-                if case .error(let error) = try Connection.decoded(frame, known: prepared.result).response { outcomes[stream] = error }
+                if case .error(let error) = try Connection.decoded(frame, known: prepared.result).response {
+                    outcomes[stream] = error
+                }
                 waiting -= 1
             }
             if waiting > 0 { try connection.fill() }

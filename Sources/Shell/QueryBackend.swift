@@ -12,7 +12,9 @@ public struct BackendIdentity: Sendable, Equatable {
     public var cqlVersion: String
     public var protocolVersion: String
 
-    public init(clusterName: String, address: String, releaseVersion: String, cqlVersion: String, protocolVersion: String) {
+    public init(
+        clusterName: String, address: String, releaseVersion: String, cqlVersion: String, protocolVersion: String
+    ) {
         self.clusterName = clusterName
         self.address = address
         self.releaseVersion = releaseVersion
@@ -34,7 +36,8 @@ public protocol QueryBackend: AnyObject {
     func run(_ statement: String, _ options: QueryOptions, tracing: Bool) throws(ClientError) -> StatementAnswer
 
     /// Runs a statement once for each list of values; returns the error of each in order, or nil where it succeeded.
-    func runMany(_ statement: String, _ rows: [ValueList], _ options: QueryOptions) throws(ClientError) -> [ServerError?]
+    func runMany(_ statement: String, _ rows: [ValueList], _ options: QueryOptions) throws(ClientError)
+        -> [ServerError?]
 
     /// Reconnects as another user.
     func logIn(user: String, password: String) throws(ClientError)
@@ -44,7 +47,9 @@ public protocol QueryBackend: AnyObject {
 }
 
 extension QueryBackend {
-    public func runMany(_ statement: String, _ rows: [ValueList], _ options: QueryOptions) throws(ClientError) -> [ServerError?] {
+    public func runMany(_ statement: String, _ rows: [ValueList], _ options: QueryOptions) throws(ClientError)
+        -> [ServerError?]
+    {
         var outcomes: [ServerError?] = []
         for row in rows {
             var options = options

@@ -30,7 +30,8 @@ enum ShellCommand: Equatable {
 extension ShellCommand {
     /// Parses a shell command; returns nil when the statement is for the server.
     static func parse(_ statement: String) throws(ShellError) -> ShellCommand? {
-        let words = statement.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\n" || $0 == "\r" }).map(String.init)
+        let words = statement.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\n" || $0 == "\r" }).map(
+            String.init)
         guard let first = words.first?.lowercased() else { return nil }
         let rest = Array(words.dropFirst())
         switch first {
@@ -48,12 +49,16 @@ extension ShellCommand {
             guard let word = rest.first?.lowercased() else { return .paging(nil) }
             if word == "on" { return .pagingOn }
             if word == "off" { return .paging(0) }
-            guard let size = Int(word), size > 0, size <= Int(Int32.max) else { throw .command("Usage: PAGING [ON|OFF|rows]") }
+            guard let size = Int(word), size > 0, size <= Int(Int32.max) else {
+                throw .command("Usage: PAGING [ON|OFF|rows]")
+            }
             return .paging(size)
         case "tracing": return .tracing(try onOff(rest, "TRACING"))
         case "expand": return .expand(try onOff(rest, "EXPAND"))
         case "source":
-            guard let path = unquoted(argument(statement)), !path.isEmpty else { throw .command("Usage: SOURCE 'file'") }
+            guard let path = unquoted(argument(statement)), !path.isEmpty else {
+                throw .command("Usage: SOURCE 'file'")
+            }
             return .source(path)
         case "capture":
             let text = argument(statement)
@@ -66,7 +71,9 @@ extension ShellCommand {
             case "version": return .showVersion
             case "host": return .showHost
             case "session":
-                guard rest.count == 2, let id = UUID(rest[1]) else { throw .command("Usage: SHOW SESSION <id of a trace>") }
+                guard rest.count == 2, let id = UUID(rest[1]) else {
+                    throw .command("Usage: SHOW SESSION <id of a trace>")
+                }
                 return .showSession(id)
             default: throw .command("Usage: SHOW VERSION, SHOW HOST or SHOW SESSION <id>")
             }
@@ -97,7 +104,8 @@ extension ShellCommand {
     private static func level(_ words: [String], _ command: String) throws(ShellError) -> Consistency? {
         guard let word = words.first else { return nil }
         guard words.count == 1, let level = Consistency(name: word) else {
-            throw .command("Improper \(command) command: there are " + Consistency.allCases.map(\.name).joined(separator: ", "))
+            throw .command(
+                "Improper \(command) command: there are " + Consistency.allCases.map(\.name).joined(separator: ", "))
         }
         return level
     }

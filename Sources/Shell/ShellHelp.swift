@@ -20,7 +20,10 @@ enum ShellHelp {
         ("EXPAND", "EXPAND [ON|OFF]  shows each row as a list of its columns."),
         ("LOGIN", "LOGIN user [password]  connects as another user."),
         ("PAGING", "PAGING [ON|OFF|rows]  sets or shows how many rows are shown at a time."),
-        ("SERIAL", "SERIAL CONSISTENCY [SERIAL|LOCAL_SERIAL]  sets or shows the consistency level of conditional statements."),
+        (
+            "SERIAL",
+            "SERIAL CONSISTENCY [SERIAL|LOCAL_SERIAL]  sets or shows the consistency level of conditional statements."
+        ),
         ("SHOW", "SHOW VERSION | SHOW HOST | SHOW SESSION id"),
         ("SOURCE", "SOURCE 'file'  runs the statements of a file."),
         ("TRACING", "TRACING [ON|OFF]  shows what the server did for each statement."),

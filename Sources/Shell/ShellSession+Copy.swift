@@ -47,7 +47,9 @@ extension ShellSession {
         return try ask { () throws(ClientError) in try DescribedTable.columns(rows, keyspace: keyspace, table: table) }
     }
 
-    private func copyTo(_ copy: CopyStatement, _ keyspace: String, _ columns: [DescribedColumn]) throws(ShellError) -> Int {
+    private func copyTo(_ copy: CopyStatement, _ keyspace: String, _ columns: [DescribedColumn]) throws(ShellError)
+        -> Int
+    {
         let descriptor: Int32
         switch copy.target {
         case .standard: descriptor = 1
@@ -83,16 +85,20 @@ extension ShellSession {
                 out += [0x0D, 0x0A]
                 written += 1
             }
-            guard FileText.write(out, to: descriptor) else { throw .command("Could not write the copy: \(FileText.lastError)") }
+            guard FileText.write(out, to: descriptor) else {
+                throw .command("Could not write the copy: \(FileText.lastError)")
+            }
             out.removeAll(keepingCapacity: true)
             guard let next = page.pagingState, copy.maxRows.map({ written < $0 }) ?? true else { return written }
             options.pagingState = next
         }
     }
 
-    private func copyFrom(_ copy: CopyStatement, _ keyspace: String, _ chosen: [DescribedColumn]) throws(ShellError) -> (
-        rows: Int, failed: Int
-    ) {
+    private func copyFrom(_ copy: CopyStatement, _ keyspace: String, _ chosen: [DescribedColumn]) throws(ShellError)
+        -> (
+            rows: Int, failed: Int
+        )
+    {
         let descriptor: Int32
         switch copy.target {
         case .standard: descriptor = 0
@@ -155,7 +161,8 @@ private struct CopyImport {
     private var statement: String {
         guard isCounting else { return insert }
         func quoted(_ column: DescribedColumn) -> String { Identifier.quoted(column.name) }
-        let additions = columns.filter { !isKey($0) }.map { "\(quoted($0)) = \(quoted($0)) + ?" }.joined(separator: ", ")
+        let additions = columns.filter { !isKey($0) }.map { "\(quoted($0)) = \(quoted($0)) + ?" }.joined(
+            separator: ", ")
         let key = columns.filter(isKey).map { "\(quoted($0)) = ?" }.joined(separator: " AND ")
         return "UPDATE \(Identifier.quoted(keyspace)).\(Identifier.quoted(copy.table)) SET \(additions) WHERE \(key)"
     }
@@ -163,7 +170,8 @@ private struct CopyImport {
     private var insert: String {
         let names = columns.map { Identifier.quoted($0.name) }.joined(separator: ", ")
         let markers = columns.map { _ in "?" }.joined(separator: ", ")
-        return "INSERT INTO \(Identifier.quoted(keyspace)).\(Identifier.quoted(copy.table)) (\(names)) VALUES (\(markers))"
+        return
+            "INSERT INTO \(Identifier.quoted(keyspace)).\(Identifier.quoted(copy.table)) (\(names)) VALUES (\(markers))"
     }
 
     mutating func take(_ fields: [CSVText.Field], _ session: ShellSession) throws(ShellError) {
@@ -231,12 +239,15 @@ private struct CopyImport {
         guard !rows.isEmpty else { return }
         let outcomes: [ServerError?]
         do throws(ShellError) {
-            outcomes = try session.ask { () throws(ClientError) in try session.backend.runMany(statement, rows, options) }
+            outcomes = try session.ask { () throws(ClientError) in try session.backend.runMany(statement, rows, options)
+            }
         } catch {
             // Counter updates must not be repeated, since they could be applied twice.
             if isCounting, let first = lines.first, let last = lines.last {
                 session.report(
-                    .command("it is unknown which of the records \(first) to \(last) were added to their counters; \(imported) records before them were added"))
+                    .command(
+                        "it is unknown which of the records \(first) to \(last) were added to their counters; \(imported) records before them were added"
+                    ))
             }
             throw error
         }
@@ -245,7 +256,9 @@ private struct CopyImport {
                 imported += 1
                 continue
             }
-            refuse((isUnclear(outcome) ? "it may or may not have been added to its counters: " : "") + outcome.message, line, session)
+            refuse(
+                (isUnclear(outcome) ? "it may or may not have been added to its counters: " : "") + outcome.message,
+                line, session)
         }
         rows.removeAll()
         lines.removeAll()

@@ -30,12 +30,15 @@ extension ShellSession {
     private func showCluster(_ columns: [String], _ rows: [ResultRow]) {
         for row in rows {
             for (index, label) in [("cluster", "Cluster"), ("partitioner", "Partitioner"), ("snitch", "Snitch")] {
-                if let column = columns.firstIndex(of: index), let text = row.text(column) { show("\(label): \(text)\n") }
+                if let column = columns.firstIndex(of: index), let text = row.text(column) {
+                    show("\(label): \(text)\n")
+                }
             }
         }
     }
 
-    private func collect(_ columns: [String], _ rows: [ResultRow], _ lists: inout [(keyspace: String, names: [String])]) {
+    private func collect(_ columns: [String], _ rows: [ResultRow], _ lists: inout [(keyspace: String, names: [String])])
+    {
         let keyspaceColumn = columns.firstIndex(of: "keyspace_name")
         let nameColumn = columns.firstIndex(of: "name") ?? columns.count - 1
         let typeColumn = columns.firstIndex(of: "type")
@@ -43,7 +46,11 @@ extension ShellSession {
             let isKeyspace = typeColumn.flatMap { row.text($0) } == "keyspace"
             let keyspace = isKeyspace ? "" : keyspaceColumn.flatMap { row.text($0) } ?? ""
             let name = Identifier.quoted(row.text(nameColumn) ?? "")
-            if lists.last?.keyspace == keyspace { lists[lists.count - 1].names.append(name) } else { lists.append((keyspace, [name])) }
+            if lists.last?.keyspace == keyspace {
+                lists[lists.count - 1].names.append(name)
+            } else {
+                lists.append((keyspace, [name]))
+            }
         }
     }
 
@@ -81,7 +88,8 @@ extension ShellSession {
     func showTrace(_ id: UUID) throws(ShellError) {
         var session: ResultRow?
         for _ in 0..<20 {
-            let query = "SELECT request, coordinator, duration, started_at FROM system_traces.sessions WHERE session_id = \(id)"
+            let query =
+                "SELECT request, coordinator, duration, started_at FROM system_traces.sessions WHERE session_id = \(id)"
             let rows = try ask { () throws(ClientError) in try backend.rows(query) }
             if let first = rows.first, first.integer(2) != nil {
                 session = first
@@ -91,10 +99,12 @@ extension ShellSession {
         }
         guard let session else { throw .command("Session \(id) wasn't found, or is not complete yet.") }
         show("\nTracing session: \(id)\n")
-        let query = "SELECT activity, event_id, source, source_elapsed, thread FROM system_traces.events WHERE session_id = \(id)"
+        let query =
+            "SELECT activity, event_id, source, source_elapsed, thread FROM system_traces.events WHERE session_id = \(id)"
         let events = try ask { () throws(ClientError) in try backend.rows(query) }
         let columns = ["activity", "timestamp", "source", "source_elapsed"].map {
-            ColumnSpec(keyspace: "system_traces", table: "events", name: $0, type: $0 == "source_elapsed" ? .int : .text)
+            ColumnSpec(
+                keyspace: "system_traces", table: "events", name: $0, type: $0 == "source_elapsed" ? .int : .text)
         }
         var cells = ByteWriter()
         func append(_ bytes: [UInt8]?) {
@@ -108,7 +118,10 @@ extension ShellSession {
         for event in events {
             append(event.cells[0])
             let milliseconds = event.uuid(1).map { Int64(bitPattern: $0.ticks &- UUID.unixEpochTicks) / 10_000 }
-            append(milliseconds.map { Array(CQLType.timestamp.text(CQLType.bigEndian($0), style: .shell(floatDigits: 5)).utf8) })
+            append(
+                milliseconds.map {
+                    Array(CQLType.timestamp.text(CQLType.bigEndian($0), style: .shell(floatDigits: 5)).utf8)
+                })
             append(Array(CQLType.inet.text(event.cells[2], style: .shell(floatDigits: 5)).utf8))
             append(event.cells[3])
         }
@@ -116,7 +129,10 @@ extension ShellSession {
         printer.isColoured = isColoured
         var state = TablePrinter.State()
         show(
-            printer.page(ResultRows(metadata: ResultMetadata(columns: columns), rowCount: events.count + 1, cells: cells.toArray()), &state)
+            printer.page(
+                ResultRows(
+                    metadata: ResultMetadata(columns: columns), rowCount: events.count + 1, cells: cells.toArray()),
+                &state)
         )
         show("\nRequest complete after \(session.integer(2) ?? 0) us\n\n")
     }

@@ -149,17 +149,26 @@ final class ShellSession {
         switch command {
         case .consistency(let level):
             if let level { consistency = level }
-            show(level == nil ? "Current consistency level is \(consistency.name).\n" : "Consistency level set to \(consistency.name).\n")
+            show(
+                level == nil
+                    ? "Current consistency level is \(consistency.name).\n"
+                    : "Consistency level set to \(consistency.name).\n")
         case .serialConsistency(let level):
             if let level { serialConsistency = level }
             let name = serialConsistency.name
-            show(level == nil ? "Current serial consistency level is \(name).\n" : "Serial consistency level set to \(name).\n")
+            show(
+                level == nil
+                    ? "Current serial consistency level is \(name).\n" : "Serial consistency level set to \(name).\n")
         case .paging(let rows):
             if let rows { pageRows = rows }
             if pageRows == 0 {
-                show(rows == nil ? "Query paging is currently disabled. Use PAGING ON to enable\n" : "Disabled Query paging.\n")
+                show(
+                    rows == nil
+                        ? "Query paging is currently disabled. Use PAGING ON to enable\n" : "Disabled Query paging.\n")
             } else {
-                show("Query paging is \(rows == nil ? "currently" : "now") enabled. Use PAGING OFF to disable\nPage size: \(pageRows)\n")
+                show(
+                    "Query paging is \(rows == nil ? "currently" : "now") enabled. Use PAGING OFF to disable\nPage size: \(pageRows)\n"
+                )
             }
         case .pagingOn:
             if pageRows == 0 { pageRows = ShellSession.defaultPageRows }

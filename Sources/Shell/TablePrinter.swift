@@ -23,7 +23,9 @@ struct TablePrinter {
         var colour: Colour
     }
 
-    private func painted(_ text: String, _ colour: Colour) -> String { isColoured ? colour.rawValue + text + "\u{1B}[0m" : text }
+    private func painted(_ text: String, _ colour: Colour) -> String {
+        isColoured ? colour.rawValue + text + "\u{1B}[0m" : text
+    }
 
     private func blanks(_ count: Int) -> String { String(repeating: " ", count: max(0, count)) }
 
@@ -86,7 +88,9 @@ struct TablePrinter {
             out += "-" + state.widths.map { String(repeating: "-", count: $0) }.joined(separator: "-+-") + "-\n"
         }
         for row in table {
-            let cells = zip(row, state.widths).map { cell, width in blanks(width - cell.width) + painted(cell.text, cell.colour) }
+            let cells = zip(row, state.widths).map { cell, width in
+                blanks(width - cell.width) + painted(cell.text, cell.colour)
+            }
             out += " " + cells.joined(separator: " | ") + "\n"
         }
         state.rows += table.count
@@ -100,7 +104,9 @@ struct TablePrinter {
         for row in table {
             state.rows += 1
             out += "\n@ Row \(state.rows)\n"
-            out += "-" + String(repeating: "-", count: nameWidth) + "-+-" + String(repeating: "-", count: valueWidth) + "-\n"
+            out +=
+                "-" + String(repeating: "-", count: nameWidth) + "-+-" + String(repeating: "-", count: valueWidth)
+                + "-\n"
             for (column, cell) in zip(columns, row) {
                 let name = painted(column.name, .name) + blanks(nameWidth - Terminal.displayWidth(column.name))
                 out += " \(name) | \(painted(cell.text, cell.colour))\n"

@@ -14,7 +14,8 @@ struct KeyChooser: Sendable {
     ///   - index: the number of the connection; with sequential keys, connections take rows in turn.
     ///   - zipf: shared by all connections, because computing its constant takes a pass over the rows.
     init(
-        _ distribution: StressOptions.Distribution, rows: Int, index: Int, connections: Int, seed: UInt64, zipf: ZipfLaw?
+        _ distribution: StressOptions.Distribution, rows: Int, index: Int, connections: Int, seed: UInt64,
+        zipf: ZipfLaw?
     ) {
         self.rows = rows
         self.distribution = distribution

@@ -66,12 +66,14 @@ struct StressRun: Sendable {
         WorkerThreads.run(options.connections) { index in
             let seat = seats[index]
             if options.workload == .scan {
-                let worker = ScanWorker(options: options, connection: seat.connection, ranges: ranges, progress: progress)
+                let worker = ScanWorker(
+                    options: options, connection: seat.connection, ranges: ranges, progress: progress)
                 seat.outcome = worker.run(deadline: deadline)
                 return
             }
             let chooser = KeyChooser(
-                distribution, rows: options.rows, index: index, connections: options.connections, seed: options.seed, zipf: zipf)
+                distribution, rows: options.rows, index: index, connections: options.connections, seed: options.seed,
+                zipf: zipf)
             let share: Double =
                 switch options.workload {
                 case .write, .conditional: 1
@@ -80,11 +82,14 @@ struct StressRun: Sendable {
                 }
             do throws(ClientError) {
                 var worker = try StressWorker(
-                    options, writeShare: share, connection: seat.connection, payload: payload, chooser: chooser, progress: progress)
+                    options, writeShare: share, connection: seat.connection, payload: payload, chooser: chooser,
+                    progress: progress)
                 let limit =
-                    options.seconds != nil ? Int.max : (options.rows - index + options.connections - 1) / options.connections
+                    options.seconds != nil
+                    ? Int.max : (options.rows - index + options.connections - 1) / options.connections
                 seat.outcome = worker.run(
-                    limit: limit, start: start, deadline: deadline, rate: options.rate.map { $0 / Double(options.connections) })
+                    limit: limit, start: start, deadline: deadline,
+                    rate: options.rate.map { $0 / Double(options.connections) })
             } catch {
                 seat.outcome.failure = error
                 seat.outcome.note(error.message)

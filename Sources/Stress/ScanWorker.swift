@@ -35,7 +35,9 @@ struct ScanWorker {
         var outcome = WorkerOutcome()
         do throws(ClientError) {
             let statement = try connection.prepare(StressSchema(options: options).scan)
-            while WorkerThreads.nanoseconds() < deadline, let (start, end) = ranges.take(repeats: options.seconds != nil) {
+            while WorkerThreads.nanoseconds() < deadline,
+                let (start, end) = ranges.take(repeats: options.seconds != nil)
+            {
                 try scan(statement, start, end, deadline, &outcome)
             }
         } catch {
@@ -46,7 +48,8 @@ struct ScanWorker {
     }
 
     private func scan(
-        _ statement: PreparedDescription, _ start: Int64, _ end: Int64, _ deadline: Int64, _ outcome: inout WorkerOutcome
+        _ statement: PreparedDescription, _ start: Int64, _ end: Int64, _ deadline: Int64,
+        _ outcome: inout WorkerOutcome
     ) throws(ClientError) {
         var query = QueryOptions()
         query.consistency = options.consistency

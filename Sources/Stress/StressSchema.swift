@@ -43,7 +43,9 @@ struct StressSchema: Sendable {
             var query = QueryOptions()
             query.consistency = options.consistency
             query.values.append(withUnsafeBytes(of: UInt64(row).bigEndian) { [UInt8]($0) })
-            guard case .rows(let rows) = try connection.execute(statement, query).result, rows.rowCount > 0 else { return false }
+            guard case .rows(let rows) = try connection.execute(statement, query).result, rows.rowCount > 0 else {
+                return false
+            }
         }
         return true
     }

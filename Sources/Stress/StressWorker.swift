@@ -20,7 +20,9 @@ struct WorkerOutcome: Sendable {
     var messages: [String] = []
     var failure: ClientError?
 
-    mutating func note(_ message: String) { if messages.count < 5 && !messages.contains(message) { messages.append(message) } }
+    mutating func note(_ message: String) {
+        if messages.count < 5 && !messages.contains(message) { messages.append(message) }
+    }
 }
 
 /// Runs single-row reads and writes on one connection.
@@ -56,7 +58,8 @@ struct StressWorker {
         let version = connection.version
         let change = options.workload == .conditional ? schema.conditional : schema.insert
         write = ExecuteTemplate(try connection.prepare(change), version: version, consistency: options.consistency)
-        read = ExecuteTemplate(try connection.prepare(schema.select), version: version, consistency: options.consistency)
+        read = ExecuteTemplate(
+            try connection.prepare(schema.select), version: version, consistency: options.consistency)
     }
 
     /// Runs until `limit` operations have begun or `deadline` has passed, and all are answered.
@@ -150,7 +153,8 @@ struct StressWorker {
                     var place = Int(truncatingIfNeeded: UInt64(row) &* 0x9e37_79b9_7f4a_7c15 >> 40)
                     for _ in 0..<columns {
                         let offset = place % (bytes.count - length)
-                        ExecuteTemplate.value(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length]), into: &out)
+                        ExecuteTemplate.value(
+                            UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length]), into: &out)
                         place += 7919
                     }
                 }

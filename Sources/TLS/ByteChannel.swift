@@ -16,7 +16,7 @@
         private(set) var isEstablished = false
         private(set) var isActive = false
         private var isOpen = true
-        private let loop = CallersLoop()
+        private let loop = CallerEventLoop()
         private let address: SocketAddress?
         private let closing: EventLoopPromise<Void>
         private var line: ChannelPipeline?
@@ -106,9 +106,15 @@
         }
         func register0(promise: EventLoopPromise<Void>?) { promise?.succeed(()) }
         func registerAlreadyConfigured0(promise: EventLoopPromise<Void>?) { promise?.succeed(()) }
-        func bind0(to: SocketAddress, promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
-        func connect0(to: SocketAddress, promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
-        func triggerUserOutboundEvent0(_ event: Any, promise: EventLoopPromise<Void>?) { promise?.fail(ChannelError.operationUnsupported) }
+        func bind0(to: SocketAddress, promise: EventLoopPromise<Void>?) {
+            promise?.fail(ChannelError.operationUnsupported)
+        }
+        func connect0(to: SocketAddress, promise: EventLoopPromise<Void>?) {
+            promise?.fail(ChannelError.operationUnsupported)
+        }
+        func triggerUserOutboundEvent0(_ event: Any, promise: EventLoopPromise<Void>?) {
+            promise?.fail(ChannelError.operationUnsupported)
+        }
         func read0() {}
 
         func write0(_ data: NIOAny, promise: EventLoopPromise<Void>?) {
@@ -148,7 +154,7 @@
     ///
     /// SAFETY: `@unchecked Sendable` because the protocol requires it; a loop belongs to its channel, which has one
     /// owner.
-    final class CallersLoop: EventLoop, @unchecked Sendable {
+    final class CallerEventLoop: EventLoop, @unchecked Sendable {
         private var tasks: [@Sendable () -> Void] = []
         private var cancellations: [@Sendable () -> Void] = []
 

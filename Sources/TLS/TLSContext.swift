@@ -53,11 +53,14 @@ public final class TLSContext: Sendable {
         /// - Parameters:
         ///   - host: the name or address connected to.
         ///   - failed: called once with the reason of a failure; the channel closes by itself.
-        public func connecting(to host: String, _ failed: @escaping (String) -> Void) throws(TLSError) -> [any ChannelHandler] {
+        public func connecting(to host: String, _ failed: @escaping (String) -> Void) throws(TLSError)
+            -> [any ChannelHandler]
+        {
             let context = contexts.withLock { $0.connecting }
             do {
                 // For an IP address the handler compares the certificate with the channel's remote address instead.
-                let tls = try NIOSSLClientHandler(context: context, serverHostname: TLSContext.isAddress(host) ? nil : host)
+                let tls = try NIOSSLClientHandler(
+                    context: context, serverHostname: TLSContext.isAddress(host) ? nil : host)
                 return [tls, TLSFailureHandler(tls, failed)]
             } catch { throw .connection("'\(host)' cannot be the name in a certificate: \(error)") }
         }
@@ -100,7 +103,9 @@ public final class TLSContext: Sendable {
                 expires: chain.first.map { Int($0.notValidAfter) })
         }
 
-        private static func context(_ configuration: TLSConfiguration, _ options: TLSOptions) throws(TLSError) -> NIOSSLContext {
+        private static func context(_ configuration: TLSConfiguration, _ options: TLSOptions) throws(TLSError)
+            -> NIOSSLContext
+        {
             do { return try NIOSSLContext(configuration: configuration) } catch {
                 // The key was read before. This error means that it does not match the certificate, which is set first.
                 if case NIOSSLError.failedToLoadPrivateKey = error {
@@ -122,13 +127,16 @@ public final class TLSContext: Sendable {
         private static func privateKey(_ path: String) throws(TLSError) -> NIOSSLPrivateKey {
             try check(path)
             do { return try NIOSSLPrivateKey(file: path, format: .pem) } catch {
-                throw .file(path, reason: "it holds no private key in PEM (-----BEGIN PRIVATE KEY-----) without a password")
+                throw .file(
+                    path, reason: "it holds no private key in PEM (-----BEGIN PRIVATE KEY-----) without a password")
             }
         }
 
         private static func check(_ path: String) throws(TLSError) {
             let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-            guard descriptor >= 0 else { throw .file(path, reason: "it cannot be read: \(String(cString: strerror(errno)))") }
+            guard descriptor >= 0 else {
+                throw .file(path, reason: "it cannot be read: \(String(cString: strerror(errno)))")
+            }
             close(descriptor)
         }
     #else
@@ -136,8 +144,12 @@ public final class TLSContext: Sendable {
         public init(_ options: TLSOptions) throws(TLSError) { throw .notBuilt }
         public func reload() throws(TLSError) { throw .notBuilt }
         public var expires: Int? { nil }
-        public func accepting(_ failed: @escaping (String) -> Void) throws(TLSError) -> [any ChannelHandler] { throw .notBuilt }
-        public func connecting(to host: String, _ failed: @escaping (String) -> Void) throws(TLSError) -> [any ChannelHandler] {
+        public func accepting(_ failed: @escaping (String) -> Void) throws(TLSError) -> [any ChannelHandler] {
+            throw .notBuilt
+        }
+        public func connecting(to host: String, _ failed: @escaping (String) -> Void) throws(TLSError)
+            -> [any ChannelHandler]
+        {
             throw .notBuilt
         }
     #endif

@@ -36,13 +36,22 @@ enum TLSFailure {
         ("ALERT_CERTIFICATE_UNKNOWN", notAccepted),
         ("ALERT_BAD_CERTIFICATE", notAccepted),
         ("ALERT_PROTOCOL_VERSION", "the two ends have no version of TLS in common; this end speaks 1.2 and 1.3"),
-        ("ALERT_HANDSHAKE_FAILURE", "the other end refused the handshake: it may require a certificate, or ciphers this end does not have"),
-        ("PEER_DID_NOT_RETURN_A_CERTIFICATE", "the other end showed no certificate, and one is required here; give it one"),
+        (
+            "ALERT_HANDSHAKE_FAILURE",
+            "the other end refused the handshake: it may require a certificate, or ciphers this end does not have"
+        ),
+        (
+            "PEER_DID_NOT_RETURN_A_CERTIFICATE",
+            "the other end showed no certificate, and one is required here; give it one"
+        ),
         ("UNSUPPORTED_PROTOCOL", "the other end speaks a version of TLS older than 1.2; renew it"),
         ("NO_SHARED_CIPHER", "the two ends have no cipher in common"),
         ("WRONG_VERSION_NUMBER", plain),
         ("HTTP_REQUEST", plain),
-        ("failedToValidateHostname", "the other end's certificate is not valid for the name or address that was connected to"),
+        (
+            "failedToValidateHostname",
+            "the other end's certificate is not valid for the name or address that was connected to"
+        ),
         ("EOF during handshake", "the other end closed the connection during the TLS handshake; its log may say why"),
     ]
 
@@ -53,10 +62,13 @@ enum TLSFailure {
     ///   - now: seconds since 1970.
     static func text(_ error: String, shown: Shown?, now: Int) -> String {
         if error.contains("CERTIFICATE_VERIFY_FAILED") {
-            guard let shown else { return "the other end's certificate is not of an authority in this end's truststore, or not valid now" }
+            guard let shown else {
+                return "the other end's certificate is not of an authority in this end's truststore, or not valid now"
+            }
             if now > shown.validUntil { return "the other end's certificate (\(shown.subject)) has expired; renew it" }
             if now < shown.validFrom {
-                return "the other end's certificate (\(shown.subject)) is not valid yet; do the clocks of both machines agree?"
+                return
+                    "the other end's certificate (\(shown.subject)) is not valid yet; do the clocks of both machines agree?"
             }
             return
                 "the other end's certificate (\(shown.subject)) is not of an authority in this end's truststore; both must have the same authorities"

@@ -32,7 +32,8 @@
 
         private var shown: TLSFailure.Shown? {
             tls.peerCertificate.map {
-                TLSFailure.Shown(description: "\($0)", validFrom: Int($0.notValidBefore), validUntil: Int($0.notValidAfter))
+                TLSFailure.Shown(
+                    description: "\($0)", validFrom: Int($0.notValidBefore), validUntil: Int($0.notValidAfter))
             }
         }
 

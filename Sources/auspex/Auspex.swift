@@ -7,7 +7,8 @@ struct Auspex: ParsableCommand {
         commandName: "auspex",
         abstract: "A wide-column database server that speaks CQL, and its tools.",
         subcommands: [
-            ServerCommand.self, ShellCommand.self, LoadCommand.self, SSTableCommand.self, AdminCommand.self, StressCommand.self,
+            ServerCommand.self, ShellCommand.self, LoadCommand.self, SSTableCommand.self, AdminCommand.self,
+            StressCommand.self,
             SimulateCommand.self,
         ]
     )

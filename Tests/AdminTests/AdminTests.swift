@@ -42,6 +42,8 @@ import Testing
         for bad in ["", "SSH-2.0\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "HTTP/1.1 x\r\n\r\n"] {
             #expect(throws: AdminError.self, "\(bad)") { _ = try HTTPRequest.parse(Array(bad.utf8)) }
         }
-        #expect(HTTPRequest.target("/admin/flush", [("keyspace", "a b&c"), ("table", "t")]) == "/admin/flush?keyspace=a%20b%26c&table=t")
+        #expect(
+            HTTPRequest.target("/admin/flush", [("keyspace", "a b&c"), ("table", "t")])
+                == "/admin/flush?keyspace=a%20b%26c&table=t")
     }
 }

@@ -35,14 +35,19 @@ final class CounterServer: Sendable {
             return .result(
                 TableServer.rows(
                     [("column_name", .text), ("type", .text), ("kind", .text), ("position", .int)],
-                    [row("id", "int", "partition_key", 0), row("n", "counter", "regular", -1), row("m", "counter", "regular", -1)]))
+                    [
+                        row("id", "int", "partition_key", 0), row("n", "counter", "regular", -1),
+                        row("m", "counter", "regular", -1),
+                    ]))
         }
         if isPrepare {
             guard text == "UPDATE k.t SET n = n + ?, m = m + ? WHERE id = ?" else { return .error(.invalid(text)) }
             let markers = [("n", CQLType.counter), ("m", .counter), ("id", .int)].map {
                 ColumnSpec(keyspace: "k", table: "t", name: $0.0, type: $0.1)
             }
-            return .prepared(PreparedDescription(id: [1], resultMetadataID: [2], markers: markers, partitionKeyMarkers: [2], result: nil))
+            return .prepared(
+                PreparedDescription(
+                    id: [1], resultMetadataID: [2], markers: markers, partitionKeyMarkers: [2], result: nil))
         }
         return state.withLock { state in
             state.requests += 1
@@ -113,7 +118,8 @@ final class CounterServer: Sendable {
         try tests.withDirectory { directory in
             let table = CounterServer { request in
                 if request % 50 == 0 { return .error(ServerError(.overloaded, "busy")) }
-                return request % 333 == 0 ? .error(ServerError(.unprepared, "forgotten", detail: .unprepared(id: [1]))) : nil
+                return request % 333 == 0
+                    ? .error(ServerError(.unprepared, "forgotten", detail: .unprepared(id: [1]))) : nil
             }
             defer { table.server?.stop() }
             tests.write(csv(0..<2000) + "7,x,1\n8,,5\n", directory + "/a.csv")
@@ -167,7 +173,8 @@ final class CounterServer: Sendable {
                 return text.utf8.distance(from: text.startIndex, to: range.lowerBound) + 1
             }
             var state = LoadState(
-                size: try #require(identity.size), modified: identity.modified, target: "k.t id,n,m", offset: try offset(500), line: 502,
+                size: try #require(identity.size), modified: identity.modified, target: "k.t id,n,m",
+                offset: try offset(500), line: 502,
                 rows: 350)
             state.open = [RecordSpan(start: try offset(100), end: try offset(200), line: 102)]
             state.unsent = [RecordSpan(start: try offset(300), end: try offset(350), line: 302)]

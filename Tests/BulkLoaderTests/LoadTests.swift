@@ -36,7 +36,8 @@ final class TableServer: Sendable {
             cells.writeBE(Int32(value?.count ?? -1))
             if let value { cells.write(value) }
         }
-        return .rows(ResultRows(metadata: ResultMetadata(columns: specs), rowCount: values.count, cells: cells.toArray()))
+        return .rows(
+            ResultRows(metadata: ResultMetadata(columns: specs), rowCount: values.count, cells: cells.toArray()))
     }
 
     func answer(_ text: String, _ values: ValueList, _ isPrepare: Bool) -> ScriptedAnswer {
@@ -44,7 +45,9 @@ final class TableServer: Sendable {
             state.withLock { $0.created = text }
             return .result(.void)
         }
-        if text.contains("system_schema.keyspaces") { return .result(Self.rows([("keyspace_name", .text)], [[Array("k".utf8)]])) }
+        if text.contains("system_schema.keyspaces") {
+            return .result(Self.rows([("keyspace_name", .text)], [[Array("k".utf8)]]))
+        }
         if text.contains("system_schema.columns") {
             func row(_ name: String, _ type: String, _ kind: String, _ position: Int32) -> [[UInt8]?] {
                 [Array(name.utf8), Array(type.utf8), Array(kind.utf8), CQLType.bigEndian(position)]
@@ -52,17 +55,24 @@ final class TableServer: Sendable {
             return .result(
                 Self.rows(
                     [("column_name", .text), ("type", .text), ("kind", .text), ("position", .int)],
-                    [row("id", "int", "partition_key", 0), row("v", "text", "regular", -1), row("w", "double", "regular", -1)]))
+                    [
+                        row("id", "int", "partition_key", 0), row("v", "text", "regular", -1),
+                        row("w", "double", "regular", -1),
+                    ]))
         }
         if isPrepare {
             let markers = ["id", "v", "w"].map {
                 ColumnSpec(keyspace: "k", table: "t", name: $0, type: $0 == "id" ? .int : $0 == "v" ? .text : .double)
             }
-            return .prepared(PreparedDescription(id: [1], resultMetadataID: [2], markers: markers, partitionKeyMarkers: [0], result: nil))
+            return .prepared(
+                PreparedDescription(
+                    id: [1], resultMetadataID: [2], markers: markers, partitionKeyMarkers: [0], result: nil))
         }
         return state.withLock { state in
             state.requests += 1
-            if overloadEvery > 0, state.requests % overloadEvery == 0 { return .error(ServerError(.overloaded, "busy")) }
+            if overloadEvery > 0, state.requests % overloadEvery == 0 {
+                return .error(ServerError(.overloaded, "busy"))
+            }
             if hangUpEvery > 0, state.requests % hangUpEvery == 0 { return .hangUp }
             guard let key = values.array(0), key.count == 4 else { return .error(.invalid("no key")) }
             if key == [0, 0, 0, 13] { return .error(.invalid("unlucky")) }
@@ -80,7 +90,10 @@ final class TableServer: Sendable {
         _ = mkdtemp(&template)
         let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         defer {
-            for name in ["a.csv", "a.csv.rejected", "a.csv.auspex-load", "a.csv.gz", "a.csv.gz.rejected", "a.jsonl", "a.jsonl.rejected"] {
+            for name in [
+                "a.csv", "a.csv.rejected", "a.csv.auspex-load", "a.csv.gz", "a.csv.gz.rejected", "a.jsonl",
+                "a.jsonl.rejected",
+            ] {
                 unlink(path + "/" + name)
             }; rmdir(path)
         }
@@ -92,7 +105,8 @@ final class TableServer: Sendable {
         Array(text.utf8).withUnsafeBytes { bytes in
             var written = 0
             while written < bytes.count {
-                written += max(0, Glibc.write(descriptor, bytes.baseAddress.map { $0 + written }, bytes.count - written))
+                written += max(
+                    0, Glibc.write(descriptor, bytes.baseAddress.map { $0 + written }, bytes.count - written))
             }
         }
         close(descriptor)
@@ -121,7 +135,9 @@ final class TableServer: Sendable {
         return text
     }
 
-    @Test("every row arrives despite overloads and closed connections", arguments: [(0, 0), (37, 0), (0, 2111), (97, 3001)])
+    @Test(
+        "every row arrives despite overloads and closed connections",
+        arguments: [(0, 0), (37, 0), (0, 2111), (97, 3001)])
     func rows(overload: Int, hangUp: Int) throws {
         try withDirectory { directory in
             let table = TableServer(overloadEvery: overload, hangUpEvery: hangUp)
@@ -150,7 +166,9 @@ final class TableServer: Sendable {
             let report = try runLoad(options)
             #expect(report.rows == 3)
             #expect(report.refused == 4)
-            let lines = try #require(read(directory + "/a.csv.rejected")).split(separator: "\n").sorted().map { $0.split(separator: "\t") }
+            let lines = try #require(read(directory + "/a.csv.rejected")).split(separator: "\n").sorted().map {
+                $0.split(separator: "\t")
+            }
             #expect(lines.map { $0[0] } == ["4", "5", "7", "8"])
             #expect(lines[0][1].contains("column id") && lines[0][2] == "two,x,1")
             #expect(lines[1][1] == "2 fields where 3 are expected")
@@ -178,7 +196,8 @@ final class TableServer: Sendable {
             let identity = source.identity
             let rows = first.bytes.count { $0 == 0x0A }
             let state = LoadState(
-                size: try #require(identity.size), modified: identity.modified, target: "k.t id,v,w", offset: first.endOffset,
+                size: try #require(identity.size), modified: identity.modified, target: "k.t id,v,w",
+                offset: first.endOffset,
                 line: first.endLine, rows: rows)
             write(state.text, directory + "/a.csv.auspex-load")
             let report = try runLoad(options(table, directory + "/a.csv"))
@@ -228,7 +247,8 @@ final class TableServer: Sendable {
             let table = TableServer()
             defer { table.server?.stop() }
             write(
-                #"{"id": 1, "v": "a\"b", "w": 1.5}"# + "\n" + #"{"w":null,"v":{"x":1},"id":2}"# + "\n\n" + #"{"id":3,"nope":1}"# + "\n"
+                #"{"id": 1, "v": "a\"b", "w": 1.5}"# + "\n" + #"{"w":null,"v":{"x":1},"id":2}"# + "\n\n"
+                    + #"{"id":3,"nope":1}"# + "\n"
                     + #"{"v":"no key"}"# + "\n" + #"{"id":4"# + "\n", directory + "/a.jsonl")
             let report = try runLoad(options(table, directory + "/a.jsonl"))
             #expect(report.rows == 2)
@@ -250,7 +270,9 @@ final class TableServer: Sendable {
             options.nulls = ["NA"]
             options.key = "(id), v"
             let report = try runLoad(options)
-            #expect(report.createStatement == "CREATE TABLE IF NOT EXISTS k.t (id int, v text, w double, PRIMARY KEY ((id), v))")
+            #expect(
+                report.createStatement
+                    == "CREATE TABLE IF NOT EXISTS k.t (id int, v text, w double, PRIMARY KEY ((id), v))")
             #expect(table.state.withLock { $0.created } == report.createStatement)
             #expect(report.rows == 3)
         }
@@ -275,7 +297,8 @@ final class TableServer: Sendable {
             let table = TableServer()
             defer { table.server?.stop() }
             for (text, part) in [
-                ("id,nope\n1,2\n", "no such column"), ("v,w\na,1\n", "primary key"), ("id,id\n1,2\n", "two fields"), ("", "empty"),
+                ("id,nope\n1,2\n", "no such column"), ("v,w\na,1\n", "primary key"), ("id,id\n1,2\n", "two fields"),
+                ("", "empty"),
             ] {
                 write(text, directory + "/a.csv")
                 do {

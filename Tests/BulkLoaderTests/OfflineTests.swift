@@ -126,7 +126,9 @@ import Testing
             #expect(!PosixFileSystem().exists(directory + "/out"))
             options.isDryRun = false
             let report = try runLoad(options)
-            #expect(report.createStatement == "CREATE TABLE IF NOT EXISTS k.t (id int, v text, w double, PRIMARY KEY ((v), id))")
+            #expect(
+                report.createStatement
+                    == "CREATE TABLE IF NOT EXISTS k.t (id int, v text, w double, PRIMARY KEY ((v), id))")
             #expect(try rows(directory + "/out").rows == 3)
         }
     }
@@ -134,8 +136,10 @@ import Testing
     @Test(
         "a schema that does not do is refused with a reason",
         arguments: [
-            ("CREATE TABLE k.x (a int PRIMARY KEY)", "does not create table k.t"), ("CREATE TABLE k.t (id int)", "PRIMARY KEY"),
-            ("CREATE TABLE k.t (id int PRIMARY KEY, v counter)", "counter"), ("INSERT INTO k.t (id) VALUES (1)", "only statements"),
+            ("CREATE TABLE k.x (a int PRIMARY KEY)", "does not create table k.t"),
+            ("CREATE TABLE k.t (id int)", "PRIMARY KEY"),
+            ("CREATE TABLE k.t (id int PRIMARY KEY, v counter)", "counter"),
+            ("INSERT INTO k.t (id) VALUES (1)", "only statements"),
             ("CREATE TABLE k.t (id int PRIMARY KEY, v text) 'x", "quote"),
         ])
     func schemas(text: String, part: String) throws {

@@ -54,7 +54,8 @@ import Testing
         func integer(_ text: String) -> Int64? { Array(text.utf8).withUnsafeBytes { NumberText.integer($0) } }
         func double(_ text: String) -> Double? { Array(text.utf8).withUnsafeBytes { NumberText.double($0) } }
         for text in [
-            "0", "-1", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "", "-", "1a", "+5", "99999999999999999999",
+            "0", "-1", "9223372036854775807", "-9223372036854775808", "9223372036854775808", "", "-", "1a", "+5",
+            "99999999999999999999",
         ] {
             #expect(integer(text) == Int64(text), "\(text)")
         }
@@ -65,7 +66,8 @@ import Testing
             #expect(double(text) == Double(text))
         }
         for text in [
-            "1e5", "-1.5E-7", "123456789012345678901234567890", "0.1", "1.", ".5", "179769313486231570000e300", "NaN", "-Infinity",
+            "1e5", "-1.5E-7", "123456789012345678901234567890", "0.1", "1.", ".5", "179769313486231570000e300", "NaN",
+            "-Infinity",
         ] {
             #expect(double(text)?.bitPattern == Double(text)?.bitPattern || double(text)?.isNaN == true, "\(text)")
         }
@@ -76,7 +78,8 @@ import Testing
         func timestamp(_ text: String) -> Int64? { Array(text.utf8).withUnsafeBytes { TimeText.timestamp($0) } }
         func date(_ text: String) -> Int? { Array(text.utf8).withUnsafeBytes { TimeText.date($0) } }
         for text in [
-            "2013-01-01T05:00:00Z", "2013-01-01 05:00:00", "1969-12-31T23:59:59Z", "2000-02-29 00:00:00", "2013-01-01T05:00:00.123Z",
+            "2013-01-01T05:00:00Z", "2013-01-01 05:00:00", "1969-12-31T23:59:59Z", "2000-02-29 00:00:00",
+            "2013-01-01T05:00:00.123Z",
             "2013-01-01 05:00+0100",
         ] {
             #expect(timestamp(text) == (try DateTimeText.parseTimestamp(text)), "\(text)")
@@ -122,7 +125,8 @@ import Testing
 
     @Test("types are inferred from values") func guesses() {
         func guess(_ texts: String...) -> TypeGuess {
-            texts.reduce(.unknown) { guess, text in guess.joined(Array(text.utf8).withUnsafeBytes { TypeGuess.of($0) }) }
+            texts.reduce(.unknown) { guess, text in guess.joined(Array(text.utf8).withUnsafeBytes { TypeGuess.of($0) })
+            }
         }
         #expect(guess("1", "-5", "") == .int)
         #expect(guess("1", "3000000000") == .bigint)
@@ -152,7 +156,9 @@ import Testing
         }
     }
 
-    @Test("a repeated value in the first column is noticed", arguments: [("a,1\nb,2\n", false), ("a,1\nb,2\na,3\n", true)])
+    @Test(
+        "a repeated value in the first column is noticed",
+        arguments: [("a,1\nb,2\n", false), ("a,1\nb,2\na,3\n", true)])
     func repeats(text: String, expected: Bool) {
         var inference = TypeInference(.csv(csv), names: ["k", "v"], nulls: [])
         let chunk = RecordChunk(index: 0, bytes: Array(text.utf8), firstLine: 1, endLine: 1, endOffset: 0)
@@ -175,18 +181,21 @@ import Testing
                 var found: [String] = []
                 while let member = try line.next() {
                     found.append(
-                        "\(String(decoding: member.key, as: UTF8.self)) \(member.kind) \(String(decoding: member.value, as: UTF8.self))")
+                        "\(String(decoding: member.key, as: UTF8.self)) \(member.kind) \(String(decoding: member.value, as: UTF8.self))"
+                    )
                 }
                 return found
             }
         }
         #expect(
             try members(#" {"a": 1, "b":"x, }", "c":null,"d":[1,{"e":"]"}], "f":true,"g":"\"q\\"} "#) == [
-                "a scalar 1", "b string x, }", "c null null", #"d nested [1,{"e":"]"}]"#, "f scalar true", #"g escapedString \"q\\"#,
+                "a scalar 1", "b string x, }", "c null null", #"d nested [1,{"e":"]"}]"#, "f scalar true",
+                #"g escapedString \"q\\"#,
             ])
         #expect(try members("{}") == [])
         for bad in [
-            "", "[]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1", "{\"a\":1} x", "{\"a\":nul}", "{\"a\":\"x}", "{\"a\":[1}", "{\"a\" 1}",
+            "", "[]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1", "{\"a\":1} x", "{\"a\":nul}", "{\"a\":\"x}", "{\"a\":[1}",
+            "{\"a\" 1}",
             "{\"a\":1,}", "{\"a\":\"\\",
         ] {
             #expect(throws: JSONLine.Damage.self, "\(bad)") { _ = try members(bad) }
@@ -195,7 +204,9 @@ import Testing
         let base = Array(#"{"a": 1, "b":"x\n", "c":[1,{"e":"]"}], "f":true}"#.utf8)
         for _ in 0..<20_000 {
             var bytes = base
-            for _ in 0..<3 { bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random) }
+            for _ in 0..<3 {
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+            }
             bytes.withUnsafeBytes { raw in
                 var line = JSONLine(raw)
                 while let member = try? line.next() { _ = member.value.count }
@@ -207,7 +218,8 @@ import Testing
         let state = LoadState(size: 10, modified: 20, target: "k.t a,b", offset: 5, line: 3, rows: 2)
         #expect(LoadState(parsing: state.text) == state)
         for bad in [
-            "", "x", state.text.replacing("offset=5", with: "offset=-5"), state.text.replacing("auspex-load=1", with: "auspex-load=2"),
+            "", "x", state.text.replacing("offset=5", with: "offset=-5"),
+            state.text.replacing("auspex-load=1", with: "auspex-load=2"),
         ] {
             #expect(LoadState(parsing: bad) == nil)
         }

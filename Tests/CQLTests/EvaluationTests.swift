@@ -7,8 +7,11 @@ import Testing
 @Suite struct EvaluationTests {
     private func schema() throws -> Schema {
         var schema = Schema(keyspaces: [KeyspaceMetadata(name: "ks", replication: [:])])
-        let text = "CREATE TABLE t (k int PRIMARY KEY, v text, l list<int>, s set<int>, m map<text, int>, tu tuple<int, text>)"
-        guard case .schema(let plan) = try Planner.plan(text, schema: schema, keyspace: "ks").plan else { return schema }
+        let text =
+            "CREATE TABLE t (k int PRIMARY KEY, v text, l list<int>, s set<int>, m map<text, int>, tu tuple<int, text>)"
+        guard case .schema(let plan) = try Planner.plan(text, schema: schema, keyspace: "ks").plan else {
+            return schema
+        }
         schema = try plan.apply(to: schema, newTableID: UUID(high: 0, low: 1)).schema
         return schema
     }
@@ -19,7 +22,9 @@ import Testing
     }
 
     private func operations(_ text: String) throws -> [String: Term] {
-        guard case .modification(let plan) = try Planner.plan(text, schema: try schema(), keyspace: "ks").plan else { return [:] }
+        guard case .modification(let plan) = try Planner.plan(text, schema: try schema(), keyspace: "ks").plan else {
+            return [:]
+        }
         return Dictionary(
             uniqueKeysWithValues: plan.operations.compactMap { operation in
                 if case .set(let term) = operation.action { (operation.column.name, term) } else { nil }
@@ -68,10 +73,13 @@ import Testing
         let set = try evaluate(operations["s"], values).1
         #expect(CQLType.set(.int).text(set, style: .literal) == "{1, 5}")
         #expect(CQLType.map(.text, .int).text(try evaluate(operations["m"], values).1, style: .literal) == "{'a': 7}")
-        #expect(CQLType.tuple([.int, .text]).text(try evaluate(operations["tu"], values).1, style: .literal) == "(9, null)")
+        #expect(
+            CQLType.tuple([.int, .text]).text(try evaluate(operations["tu"], values).1, style: .literal) == "(9, null)")
         values.removeAll()
         for _ in 0..<3 { values.appendNull() }
-        #expect(throws: ServerError.invalid("null is not supported inside collections")) { try evaluate(operations["s"], values) }
+        #expect(throws: ServerError.invalid("null is not supported inside collections")) {
+            try evaluate(operations["s"], values)
+        }
     }
 
     @Test func jsonDocumentsAreReadAtExecution() throws {
@@ -84,7 +92,9 @@ import Testing
         #expect(CQLType.map(.text, .int).text(try evaluate(operations["m"], values).1, style: .literal) == "{'a': 5}")
         values.removeAll()
         values.append(Array(#"{"k": 1, "nope": 2}"#.utf8))
-        #expect(throws: ServerError.invalid("JSON values map contains unrecognized column: nope")) { try evaluate(operations["v"], values) }
+        #expect(throws: ServerError.invalid("JSON values map contains unrecognized column: nope")) {
+            try evaluate(operations["v"], values)
+        }
     }
 
     @Test func nowMovesForwardAndCarriesTheTime() throws {
@@ -98,7 +108,8 @@ import Testing
     @Test func aggregates() throws {
         func result(_ operation: AggregateFunction.Operation, _ type: CQLType, _ texts: [String?]) throws -> String {
             let returnType: CQLType = operation == .count ? .bigint : type
-            var state = AggregateState(AggregateFunction(name: "", operation: operation, argumentType: type, returnType: returnType))
+            var state = AggregateState(
+                AggregateFunction(name: "", operation: operation, argumentType: type, returnType: returnType))
             for text in texts {
                 if let text {
                     try type.bytes(fromScalarText: text).withUnsafeBytes { bytes in try state.add(bytes) }

@@ -23,17 +23,23 @@ import Testing
     }
 
     static let words = [
-        "SELECT", "FROM", "WHERE", "INSERT", "INTO", "VALUES", "UPDATE", "SET", "DELETE", "BEGIN", "BATCH", "APPLY", "CREATE", "TABLE",
+        "SELECT", "FROM", "WHERE", "INSERT", "INTO", "VALUES", "UPDATE", "SET", "DELETE", "BEGIN", "BATCH", "APPLY",
+        "CREATE", "TABLE",
         "KEYSPACE",
-        "WITH", "AND", "IN", "IF", "NOT", "EXISTS", "TOKEN", "token", "JSON", "DISTINCT", "LIMIT", "ORDER", "BY", "GROUP", "ALLOW",
+        "WITH", "AND", "IN", "IF", "NOT", "EXISTS", "TOKEN", "token", "JSON", "DISTINCT", "LIMIT", "ORDER", "BY",
+        "GROUP", "ALLOW",
         "FILTERING",
-        "CONTAINS", "KEY", "USING", "TTL", "TIMESTAMP", "cast", "as", "count", "t", "k", "v", "l", "m", "int", "text", "list", "map",
+        "CONTAINS", "KEY", "USING", "TTL", "TIMESTAMP", "cast", "as", "count", "t", "k", "v", "l", "m", "int", "text",
+        "list", "map",
         "frozen",
-        "(", ")", "[", "]", "{", "}", ",", ";", ":", ".", "..", "=", "<", ">", "<=", ">=", "!=", "+", "-", "*", "/", "%", "+=", "-=", "?",
+        "(", ")", "[", "]", "{", "}", ",", ";", ":", ".", "..", "=", "<", ">", "<=", ">=", "!=", "+", "-", "*", "/",
+        "%", "+=", "-=", "?",
         "1", "-1",
-        "2.5", "1e5", "'a'", "\"B\"", "0xff", "null", "true", "NaN", "1h", "P1Y", "$$x$$", "--c\n", "/*c*/", "now", "writetime", "tojson",
+        "2.5", "1e5", "'a'", "\"B\"", "0xff", "null", "true", "NaN", "1h", "P1Y", "$$x$$", "--c\n", "/*c*/", "now",
+        "writetime", "tojson",
         "max",
-        "PRIMARY", "DESCRIBE", "PER", "PARTITION", "DEFAULT", "UNSET", "COUNTER", "static", "11111111-2222-3333-4444-555555555555", "'",
+        "PRIMARY", "DESCRIBE", "PER", "PARTITION", "DEFAULT", "UNSET", "COUNTER", "static",
+        "11111111-2222-3333-4444-555555555555", "'",
         "\"", "\u{e9}",
     ]
 
@@ -62,7 +68,8 @@ import Testing
         var random = Self.random(20_261_122)
         for _ in 0..<Self.rounds {
             let count = Int(random.next() % 24) + 1
-            let text = (0..<count).map { _ in Self.words[Int(random.next() % UInt64(Self.words.count))] }.joined(separator: " ")
+            let text = (0..<count).map { _ in Self.words[Int(random.next() % UInt64(Self.words.count))] }.joined(
+                separator: " ")
             survives(Array(text.utf8), schema)
         }
     }
@@ -87,7 +94,9 @@ import Testing
                 case 0: bytes[place] = UInt8(truncatingIfNeeded: random.next())
                 case 1: bytes.remove(at: place)
                 case 2: bytes.insert(UInt8(truncatingIfNeeded: random.next() % 128), at: place)
-                default: bytes.insert(contentsOf: Array(Self.words[Int(random.next() % UInt64(Self.words.count))].utf8), at: place)
+                default:
+                    bytes.insert(
+                        contentsOf: Array(Self.words[Int(random.next() % UInt64(Self.words.count))].utf8), at: place)
                 }
                 if bytes.isEmpty { break }
             }
@@ -98,9 +107,11 @@ import Testing
 
     @Test func deepNestingIsRefused() throws {
         let schema = try schema()
-        for unit in ["(", "[", "{", "-", "max(", "toJson([", "{1:", "(int)", "cast(", "1+(", "frozen<", "(list<int>)["] {
+        for unit in ["(", "[", "{", "-", "max(", "toJson([", "{1:", "(int)", "cast(", "1+(", "frozen<", "(list<int>)["]
+        {
             for prefix in [
-                "SELECT ", "INSERT INTO t (k) VALUES (", "SELECT * FROM t WHERE ", "SELECT * FROM t WHERE k = ", "CREATE TABLE x (k ",
+                "SELECT ", "INSERT INTO t (k) VALUES (", "SELECT * FROM t WHERE ", "SELECT * FROM t WHERE k = ",
+                "CREATE TABLE x (k ",
             ] {
                 #expect(!survives(Array((prefix + String(repeating: unit, count: 100_000)).utf8), schema))
             }
@@ -109,7 +120,8 @@ import Testing
         for depth in [50, 90] {
             survives(
                 Array(
-                    ("SELECT " + String(repeating: "toJson([", count: depth) + "k" + String(repeating: "])", count: depth) + " FROM t").utf8
+                    ("SELECT " + String(repeating: "toJson([", count: depth) + "k"
+                        + String(repeating: "])", count: depth) + " FROM t").utf8
                 ), schema)
             survives(Array(("SELECT k" + String(repeating: " + 1", count: depth) + " FROM t").utf8), schema)
         }
@@ -122,7 +134,8 @@ import Testing
         let clock = ContinuousClock()
         func time(_ count: Int) throws -> Duration {
             let list = (0..<count).map(String.init).joined(separator: ",")
-            let text = Array("INSERT INTO t (k, l, v) VALUES (1, [\(list)], '\(String(repeating: "x''", count: count))')".utf8)
+            let text = Array(
+                "INSERT INTO t (k, l, v) VALUES (1, [\(list)], '\(String(repeating: "x''", count: count))')".utf8)
             return clock.measure { #expect(survives(text, schema)) }
         }
         _ = try time(1000)
@@ -134,7 +147,8 @@ import Testing
     @Test func everyPrefixAnswers() throws {
         let schema = try schema()
         let text = Array(
-            "SELECT k AS a, m['x'], count(*) /* c */ FROM ks.t WHERE token(k) >= -5 AND v = $$it's$$ -- end\n LIMIT 1 ALLOW FILTERING;".utf8
+            "SELECT k AS a, m['x'], count(*) /* c */ FROM ks.t WHERE token(k) >= -5 AND v = $$it's$$ -- end\n LIMIT 1 ALLOW FILTERING;"
+                .utf8
         )
         for length in 0...text.count { survives(Array(text.prefix(length)), schema) }
     }

@@ -106,7 +106,8 @@ enum PlanText {
         case .call(let function, let terms): "\(function.name)(\(terms.map { text($0) }.joined(separator: ", ")))"
         case .generated(_, let function): "\(function.name)()"
         case .field(let term, let index): "\(text(term)).\(index)"
-        case .jsonField(let document, let name, let unset, _): "json(\(text(document))).\(name)\(unset ? " or unset" : "")"
+        case .jsonField(let document, let name, let unset, _):
+            "json(\(text(document))).\(name)\(unset ? " or unset" : "")"
         }
     }
 
@@ -156,7 +157,8 @@ enum PlanText {
         case .oneOf(let list): return "\(names) in \(text(list))"
         case .contains(let term): return "\(names) contains \(text(term))"
         case .containsKey(let term): return "\(names) contains key \(text(term))"
-        case .entry(let key, let comparison, let value): return "\(names)[\(text(key))] \(comparison.rawValue) \(text(value))"
+        case .entry(let key, let comparison, let value):
+            return "\(names)[\(text(key))] \(comparison.rawValue) \(text(value))"
         }
     }
 
@@ -174,12 +176,14 @@ enum PlanText {
         case .list(let inner): return "[\(all(inner))]"
         case .set(let inner, _): return "{\(all(inner))}"
         case .map(let inner, _):
-            return "{" + inner.map { "\(text($0.key, selection)): \(text($0.value, selection))" }.joined(separator: ", ") + "}"
+            return "{"
+                + inner.map { "\(text($0.key, selection)): \(text($0.value, selection))" }.joined(separator: ", ") + "}"
         case .tuple(let inner): return "(\(all(inner)))"
         case .aggregate(let index):
             let aggregate = selection.aggregates[index]
             return "aggregate \(aggregate.function.operation)(\(aggregate.argument.map { text($0, selection) } ?? "*"))"
-        case .json(let members): return "json(" + members.map { "\($0.name): \(text($0.value, selection))" }.joined(separator: ", ") + ")"
+        case .json(let members):
+            return "json(" + members.map { "\($0.name): \(text($0.value, selection))" }.joined(separator: ", ") + ")"
         }
     }
 }

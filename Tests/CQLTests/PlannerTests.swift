@@ -7,7 +7,9 @@ import Testing
 @Suite struct PlannerTests {
     /// Commands: `schema` applies each statement of the input; `plan [keyspace]` prints the plan or error of a
     /// statement; `describe [keyspace]` answers a DESCRIBE; `split` splits statements.
-    @Test(arguments: ["select.txt", "modify.txt", "schema.txt", "functions.txt", "syntax.txt"]) func transcript(_ name: String) throws {
+    @Test(arguments: ["select.txt", "modify.txt", "schema.txt", "functions.txt", "syntax.txt"]) func transcript(
+        _ name: String
+    ) throws {
         var schema = Schema()
         var nextID: UInt64 = 1
         try Transcript(name).run { step in
@@ -19,7 +21,10 @@ import Testing
                 case "schema":
                     var answers: [String] = []
                     for statement in try StatementSplitter.split(text) {
-                        guard case .schema(let plan) = try Planner.plan(statement, schema: schema, keyspace: keyspace).plan else {
+                        guard
+                            case .schema(let plan) = try Planner.plan(statement, schema: schema, keyspace: keyspace)
+                                .plan
+                        else {
                             return "no schema statement"
                         }
                         nextID += 1
@@ -27,13 +32,16 @@ import Testing
                         schema = outcome.schema
                         let change = outcome.change
                         answers.append(
-                            change.map { "\($0.kind.rawValue) \($0.target.rawValue) \($0.keyspace) \($0.name)" } ?? "unchanged")
+                            change.map { "\($0.kind.rawValue) \($0.target.rawValue) \($0.keyspace) \($0.name)" }
+                                ?? "unchanged")
                     }
                     return answers.joined(separator: "\n")
                 case "plan":
-                    return PlanText.text(try Planner.plan(text, schema: schema, keyspace: keyspace == "-" ? nil : keyspace))
+                    return PlanText.text(
+                        try Planner.plan(text, schema: schema, keyspace: keyspace == "-" ? nil : keyspace))
                 case "describe":
-                    guard case .describe(let plan) = try Planner.plan(text, schema: schema, keyspace: keyspace).plan else {
+                    guard case .describe(let plan) = try Planner.plan(text, schema: schema, keyspace: keyspace).plan
+                    else {
                         return "no DESCRIBE"
                     }
                     let answer = try plan.answer(
@@ -57,7 +65,9 @@ import Testing
             "CREATE TABLE c (k text PRIMARY KEY, n counter) WITH compression = {'class': 'SnappyCompressor', 'chunk_length_in_kb': 64}",
         ].enumerated() {
             func make(_ text: String, in schema: Schema) throws -> Schema {
-                guard case .schema(let plan) = try Planner.plan(text, schema: schema, keyspace: "ks").plan else { return schema }
+                guard case .schema(let plan) = try Planner.plan(text, schema: schema, keyspace: "ks").plan else {
+                    return schema
+                }
                 return try plan.apply(to: schema, newTableID: UUID(high: 0, low: UInt64(number + 1))).schema
             }
             let made = try make(text, in: schema)

@@ -64,14 +64,18 @@ struct Transcript {
     func run(_ answer: (Step) -> String) throws {
         var rewritten: [String] = []
         for step in steps {
-            let actual = answer(step).split(separator: "\n", omittingEmptySubsequences: false).map { $0.isEmpty ? "." : String($0) }
+            let actual = answer(step).split(separator: "\n", omittingEmptySubsequences: false).map {
+                $0.isEmpty ? "." : String($0)
+            }
             if Self.isRewriting {
                 rewritten += step.comments + [step.command] + step.input + ["----"] + actual
             } else {
                 #expect(actual == step.expected, "\(path):\(step.line): \(step.input.joined(separator: " "))")
             }
         }
-        if Self.isRewriting { try Self.write((rewritten + trailing).joined(separator: "\n") + (trailing.isEmpty ? "\n" : ""), path) }
+        if Self.isRewriting {
+            try Self.write((rewritten + trailing).joined(separator: "\n") + (trailing.isEmpty ? "\n" : ""), path)
+        }
     }
 
     struct FileError: Error { var path: String }

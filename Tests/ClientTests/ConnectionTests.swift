@@ -26,7 +26,9 @@ import Testing
         return options
     }
 
-    @Test("it negotiates version 5 if the server supports it, else 4", arguments: [true, false], [FrameCompression.none, .lz4])
+    @Test(
+        "it negotiates version 5 if the server supports it, else 4", arguments: [true, false],
+        [FrameCompression.none, .lz4])
     func versions(speaksV5: Bool, compression: FrameCompression) throws {
         let server = ScriptedServer(speaksV5: speaksV5) { text, _, _ in
             .result(text.count > 1000 ? Self.rows(0..<50_000) : Self.rows(0..<3))
@@ -54,7 +56,8 @@ import Testing
     @Test("errors, timeouts and closed connections are distinguished") func failures() throws {
         let server = ScriptedServer { text, _, _ in
             switch text {
-            case "bad": .error(ServerError(.unavailable, "no", detail: .unavailable(consistency: .all, required: 3, alive: 1)))
+            case "bad":
+                .error(ServerError(.unavailable, "no", detail: .unavailable(consistency: .all, required: 3, alive: 1)))
             case "silent": .silence
             default: .hangUp
             }
@@ -63,11 +66,15 @@ import Testing
         var options = options(server)
         options.requestTimeout = .milliseconds(200)
         let connection = try Connection.open(options)
-        #expect(throws: ClientError.server(ServerError(.unavailable, "no", detail: .unavailable(consistency: .all, required: 3, alive: 1))))
-        {
+        #expect(
+            throws: ClientError.server(
+                ServerError(.unavailable, "no", detail: .unavailable(consistency: .all, required: 3, alive: 1)))
+        ) {
             _ = try connection.query("bad")
         }
-        #expect(throws: ClientError.timeout(address: connection.address, after: .milliseconds(200))) { _ = try connection.query("silent") }
+        #expect(throws: ClientError.timeout(address: connection.address, after: .milliseconds(200))) {
+            _ = try connection.query("silent")
+        }
         #expect(throws: ClientError.self) { _ = try connection.query("bye") }
         server.stop()
         var nobody = ConnectionOptions()

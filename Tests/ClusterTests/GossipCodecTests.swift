@@ -8,7 +8,9 @@ import Testing
     static func state(_ generation: Int64) -> GossipState {
         GossipState(
             heartBeat: HeartBeat(generation: generation, version: 77),
-            values: GossipKey.allCases.map { GossipValue(key: $0, version: Int64($0.rawValue) + 1, bytes: Array("\($0)".utf8)) })
+            values: GossipKey.allCases.map {
+                GossipValue(key: $0, version: Int64($0.rawValue) + 1, bytes: Array("\($0)".utf8))
+            })
     }
 
     static let digests = [
@@ -17,7 +19,8 @@ import Testing
     ]
     static let entries = digests.map { GossipEntry(endpoint: $0.endpoint, state: state($0.generation)) }
     static let messages: [GossipMessage] = [
-        .syn(clusterName: "Prüfung", partitioner: "p", digests: digests), .syn(clusterName: "", partitioner: "", digests: []),
+        .syn(clusterName: "Prüfung", partitioner: "p", digests: digests),
+        .syn(clusterName: "", partitioner: "", digests: []),
         .ack(wanted: digests, states: entries), .ack(wanted: [], states: []), .ack2(states: entries),
         .shadowSyn(clusterName: "c", partitioner: "p"), .refused(clusterName: "c", partitioner: "p"),
     ]
@@ -88,13 +91,17 @@ import Testing
                 bytes[0] = 1
                 bytes[1] = UInt8(1 + random.below(5))
             }
-            if let message = try? GossipMessage(decoding: bytes) { #expect(Self.encode(message).count <= bytes.count + 20) }
+            if let message = try? GossipMessage(decoding: bytes) {
+                #expect(Self.encode(message).count <= bytes.count + 20)
+            }
         }
     }
 
     @Test func limitsAreKept() {
         #expect(throws: GossipError.unsupportedVersion(2)) { try GossipMessage(decoding: [2, 1]) }
-        #expect(throws: GossipError.malformed(what: "kind of message", offset: 1)) { try GossipMessage(decoding: [1, 9]) }
+        #expect(throws: GossipError.malformed(what: "kind of message", offset: 1)) {
+            try GossipMessage(decoding: [1, 9])
+        }
         // A count larger than the remaining bytes allocates nothing; one above the limit is refused at once.
         #expect(throws: GossipError.self) { try GossipMessage(decoding: [1, 3, 0x90, 0x4e]) }
         #expect(throws: GossipError.tooLarge(what: "endpoints", limit: 20_000, found: 20_001)) {
@@ -103,7 +110,9 @@ import Testing
         #expect(throws: GossipError.tooLarge(what: "bytes of a name", limit: 256, found: 300)) {
             try GossipMessage(decoding: [1, 4, 0xac, 0x02])
         }
-        #expect(throws: GossipError.malformed(what: "address", offset: 3)) { try GossipMessage(decoding: [1, 3, 1, 1, 0x20, 0, 0]) }
+        #expect(throws: GossipError.malformed(what: "address", offset: 3)) {
+            try GossipMessage(decoding: [1, 3, 1, 1, 0x20, 0, 0])
+        }
         #expect(throws: GossipError.malformed(what: "generation", offset: 7)) {
             try GossipMessage(decoding: [1, 3, 1, 1, 0x61, 0, 1] + [UInt8](repeating: 0xff, count: 9) + [1])
         }

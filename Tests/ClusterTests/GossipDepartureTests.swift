@@ -77,7 +77,7 @@ import Testing
         #expect(!world.events(since: forgotten).contains(.joined(visitor)))
     }
 
-    @Test func whatTheDeadSaidDoesNotMakeThemLive() {
+    @Test func relayedStateDoesNotReviveDeadNode() {
         var world = GossiperTests.world(4, seed: 24)
         world.run(seconds: 20)
         let dead = World.endpoint(3)
@@ -86,7 +86,8 @@ import Testing
         let newcomer = World.endpoint(7)
         world.start(newcomer, seeds: GossiperTests.seeds)
         world.run(seconds: 30)
-        #expect(world.events(of: newcomer).contains(.joined(dead)) && !world.events(of: newcomer).contains(.nodeUp(dead)))
+        #expect(
+            world.events(of: newcomer).contains(.joined(dead)) && !world.events(of: newcomer).contains(.nodeUp(dead)))
         #expect(world.nodes[newcomer]!.liveEndpoints == world.order.filter { $0 != newcomer })
     }
 
@@ -126,7 +127,8 @@ import Testing
         #expect(world.converged)
         let events = world.events(of: sleeper, since: began)
         #expect(!events.contains { if case .nodeDown = $0 { true } else { false } })
-        #expect(events.contains { if case .pausedLocally(let micros) = $0 { micros > 55 * World.second } else { false } })
+        #expect(
+            events.contains { if case .pausedLocally(let micros) = $0 { micros > 55 * World.second } else { false } })
         let others = world.events(of: World.endpoint(0), since: began)
         #expect(others.contains { if case .nodeDown(sleeper, .convicted) = $0 { true } else { false } })
     }
@@ -144,14 +146,16 @@ import Testing
         #expect(world.converged)
         var newcomer = Gossiper(
             configuration: GossipConfiguration(
-                clusterName: "test", endpoint: World.endpoint(50), hostID: UUID(high: 1, low: 1), seeds: GossiperTests.seeds),
+                clusterName: "test", endpoint: World.endpoint(50), hostID: UUID(high: 1, low: 1),
+                seeds: GossiperTests.seeds),
             generation: 1, seed: 1)
         var asked = world.nodes[World.endpoint(0)]!
         for effect in newcomer.tick(now: world.now, wall: world.wall) {
             guard case .send(let syn, World.endpoint(0)) = effect else { continue }
             for answer in asked.receive(syn, from: World.endpoint(50), now: world.now, wall: world.wall) {
                 guard case .send(.ack(_, let states), _) = answer else { continue }
-                #expect(states.count == 2 && states.reduce(0) { $0 + $1.state.estimatedBytes } < GossipLimits.deltaBytes)
+                #expect(
+                    states.count == 2 && states.reduce(0) { $0 + $1.state.estimatedBytes } < GossipLimits.deltaBytes)
             }
         }
     }

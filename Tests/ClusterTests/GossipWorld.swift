@@ -37,10 +37,13 @@ struct GossipWorld {
 
     init(seed: UInt64) { random = SeededRandom(seed: seed) }
 
-    static func endpoint(_ number: Int) -> Endpoint { Endpoint(address: "10.0.\(number / 250).\(number % 250 + 1)", port: 7000) }
+    static func endpoint(_ number: Int) -> Endpoint {
+        Endpoint(address: "10.0.\(number / 250).\(number % 250 + 1)", port: 7000)
+    }
 
     mutating func start(
-        _ endpoint: Endpoint, hostID: UUID? = nil, seeds: [Endpoint], cluster: String = "test", generation: Int64? = nil,
+        _ endpoint: Endpoint, hostID: UUID? = nil, seeds: [Endpoint], cluster: String = "test",
+        generation: Int64? = nil,
         status: GossipStatus = .normal
     ) {
         let id = hostID ?? UUID(high: 7, low: random.next())
@@ -64,7 +67,9 @@ struct GossipWorld {
     }
 
     /// Runs an action on a node, such as a shutdown, and its effects.
-    mutating func act(_ endpoint: Endpoint, _ body: (inout Gossiper, _ now: Int64, _ wall: Int64) throws -> [GossipEffect]) rethrows {
+    mutating func act(
+        _ endpoint: Endpoint, _ body: (inout Gossiper, _ now: Int64, _ wall: Int64) throws -> [GossipEffect]
+    ) rethrows {
         let effects = try body(&nodes[endpoint]!, now, wall)
         carryOut(effects, of: endpoint)
     }
@@ -91,7 +96,9 @@ struct GossipWorld {
 
     private mutating func deliver(_ flight: Flight) {
         guard nodes[flight.to] != nil, groups[flight.from] == groups[flight.to] else { return }
-        guard let message = try? GossipMessage(decoding: flight.bytes) else { preconditionFailure("a gossiper sent what nobody can read") }
+        guard let message = try? GossipMessage(decoding: flight.bytes) else {
+            preconditionFailure("a gossiper sent what nobody can read")
+        }
         carryOut(nodes[flight.to]!.receive(message, from: flight.from, now: now, wall: wall), of: flight.to)
     }
 
@@ -106,7 +113,8 @@ struct GossipWorld {
                 if random.chance(loss) { continue }
                 sequence += 1
                 let flight = Flight(
-                    at: now + 500 + Int64(random.below(50_000)), sequence: sequence, from: endpoint, to: target, bytes: writer.toArray())
+                    at: now + 500 + Int64(random.below(50_000)), sequence: sequence, from: endpoint, to: target,
+                    bytes: writer.toArray())
                 let place = flights.firstIndex { ($0.at, $0.sequence) > (flight.at, flight.sequence) } ?? flights.count
                 flights.insert(flight, at: place)
             }

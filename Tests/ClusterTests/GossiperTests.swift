@@ -14,7 +14,9 @@ import Testing
         return world
     }
 
-    private func downs(_ events: [GossipEvent]) -> [GossipEvent] { events.filter { if case .nodeDown = $0 { true } else { false } } }
+    private func downs(_ events: [GossipEvent]) -> [GossipEvent] {
+        events.filter { if case .nodeDown = $0 { true } else { false } }
+    }
 
     @Test(arguments: [(3, 0.0, 11), (3, 0.3, 12), (7, 0.2, 13), (20, 0.1, 14), (50, 0.0, 15), (50, 0.1, 16)])
     func aClusterConverges(count: Int, loss: Double, seed: Int) {
@@ -89,7 +91,9 @@ import Testing
         let before = world.nodes[World.endpoint(0)]!.state(of: victim)
         world.act(World.endpoint(0)) { $0.receive(stale, from: victim, now: $1, wall: $2) }
         #expect(world.nodes[World.endpoint(0)]!.state(of: victim) == before)
-        #expect(world.events(of: World.endpoint(0)).contains(.refused(.lowerGeneration(victim, offered: known - 5, known: known))))
+        #expect(
+            world.events(of: World.endpoint(0)).contains(
+                .refused(.lowerGeneration(victim, offered: known - 5, known: known))))
         world.act(victim) { gossiper, _, _ in
             gossiper.raiseGeneration(to: known + 1)
             return []
@@ -126,7 +130,8 @@ import Testing
             #expect(gossiper.state(of: copy) == nil && gossiper.endpoint(of: id) == original)
             #expect(gossiper.isAlive(original))
         }
-        #expect("\(GossipRefusal.hostIDConflict(id, known: original, newcomer: copy))".contains("which is alive: refused"))
+        #expect(
+            "\(GossipRefusal.hostIDConflict(id, known: original, newcomer: copy))".contains("which is alive: refused"))
     }
 
     @Test func aDeadNodeMayComeBackAtAnotherAddress() {

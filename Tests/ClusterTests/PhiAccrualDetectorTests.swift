@@ -39,7 +39,9 @@ import Testing
         #expect(seconds > 18.3 && seconds < 18.7, "\(seconds)")
         now += 20 * second
         let why = detector.explain(endpoint, now: now)
-        #expect(why?.samples == 1_000 && why?.meanInterval == 1_000_000 && why?.lastInterval == second && why?.silence == 20 * second)
+        #expect(
+            why?.samples == 1_000 && why?.meanInterval == 1_000_000 && why?.lastInterval == second
+                && why?.silence == 20 * second)
         #expect(
             why?.description
                 == "10.0.0.1:7000: phi 8.69 of 8.00: silent for 20.000 s, mean interval 1.000 s of 1000 samples, last interval 1.000 s; convicted"
@@ -68,7 +70,7 @@ import Testing
         #expect(secondsToConviction(&detector, from: now - second) < 19)
     }
 
-    @Test func afterALocalPauseNobodyIsConvictedForAWhile() {
+    @Test func localPauseSuspendsConviction() {
         var (detector, now) = steady(100)
         now += 60 * second
         #expect(!detector.convicts(endpoint, now: now))  // before the tick that detects the pause

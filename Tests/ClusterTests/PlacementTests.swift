@@ -5,7 +5,9 @@ import Testing
 @testable import Cluster
 
 /// Returns the numbers of a token's replicas.
-private func holders(_ table: ReplicaTable, _ token: Int64) -> [Int] { table.replicaIDs(for: token).map { Int($0.low) } }
+private func holders(_ table: ReplicaTable, _ token: Int64) -> [Int] {
+    table.replicaIDs(for: token).map { Int($0.low) }
+}
 private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
     table.pendingReplicas(for: token).map { Int(table.ring.nodes[Int($0)].id.low) }
 }
@@ -42,14 +44,17 @@ private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
     }
 
     @Test func twoOfOneRackUseBothRacks() {
-        let ring = Ring(nodes: [node(1, [10], rack: "a"), node(2, [20], rack: "a"), node(3, [30], rack: "a"), node(4, [40], rack: "b")])
+        let ring = Ring(nodes: [
+            node(1, [10], rack: "a"), node(2, [20], rack: "a"), node(3, [30], rack: "a"), node(4, [40], rack: "b"),
+        ])
         #expect(holders(ReplicaTable(ring: ring, strategy: .networkTopology(["dc1": 2])), 5) == [1, 4])
         #expect(holders(ReplicaTable(ring: ring, strategy: .networkTopology(["dc1": 3])), 5) == [1, 2, 4])
     }
 
     @Test func eachDataCenterCountsForItself() {
         let ring = Ring(nodes: [
-            node(1, [10], dc: "dc1", rack: "a"), node(2, [20], dc: "dc2", rack: "a"), node(3, [30], dc: "dc1", rack: "a"),
+            node(1, [10], dc: "dc1", rack: "a"), node(2, [20], dc: "dc2", rack: "a"),
+            node(3, [30], dc: "dc1", rack: "a"),
             node(4, [40], dc: "dc2", rack: "b"), node(5, [50], dc: "dc2", rack: "a"),
         ])
         let table = ReplicaTable(ring: ring, strategy: .networkTopology(["dc1": 1, "dc2": 2, "dc9": 3]))
@@ -68,14 +73,16 @@ private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
         #expect(table.writeReplicas(for: 12).count == 3)
     }
 
-    @Test func whatALeaverHeldIsPendingAtTheNext() {
+    @Test func rangesOfLeavingNodeArePendingAtNextOwner() {
         let ring = Ring(nodes: [node(1, [10]), node(2, [20], state: .leaving(heirs: [])), node(3, [30]), node(4, [40])])
         let table = ReplicaTable(ring: ring, strategy: .simple(factor: 2))
         #expect(holders(table, 15) == [2, 3] && pending(table, 15) == [4])
         #expect(holders(table, 5) == [1, 2] && pending(table, 5) == [3])
         #expect(pending(table, 25) == [] && pending(table, 35) == [])
         let named = Ring(nodes: [
-            node(1, [10]), node(2, [20], state: .leaving(heirs: [TokenHeir(token: 20, heir: UUID(high: 0, low: 1))])), node(3, [30]),
+            node(1, [10]),
+            node(2, [20], state: .leaving(heirs: [TokenSuccessor(token: 20, heir: UUID(high: 0, low: 1))])),
+            node(3, [30]),
         ])
         #expect(pending(ReplicaTable(ring: named, strategy: .simple(factor: 1)), 15) == [1])
     }
@@ -86,7 +93,9 @@ private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
         #expect(holders(table, 15) == [2] && pending(table, 15) == [3])
         #expect(holders(table, 32) == [1] && pending(table, 32) == [2])
         #expect(pending(table, 36) == [])
-        let replacing = Ring(nodes: [node(1, [10]), node(2, [20]), node(3, [], state: .replacing(UUID(high: 0, low: 2)))])
+        let replacing = Ring(nodes: [
+            node(1, [10]), node(2, [20]), node(3, [], state: .replacing(UUID(high: 0, low: 2))),
+        ])
         let other = ReplicaTable(ring: replacing, strategy: .simple(factor: 1))
         #expect(holders(other, 15) == [2] && pending(other, 15) == [3] && pending(other, 5) == [])
         #expect(replacing.future.owner(of: 15)?.id.low == 3)
@@ -123,7 +132,8 @@ private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
         var random = SeededRandom(seed: UInt64(seed))
         let members = (1...(1 + random.below(12))).map { number in
             node(
-                number, (0..<4).map { _ in Int64(bitPattern: random.next()) }, dc: "dc\(random.below(2) + 1)", rack: "r\(random.below(3))")
+                number, (0..<4).map { _ in Int64(bitPattern: random.next()) }, dc: "dc\(random.below(2) + 1)",
+                rack: "r\(random.below(3))")
         }
         let ring = Ring(nodes: members)
         for factor in 1...4 {
@@ -151,13 +161,17 @@ private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
         let centers = ["dc1", "dc2"]
         #expect(
             try ReplicationStrategy(
-                options: ["class": "org.apache.cassandra.locator.SimpleStrategy", "replication_factor": "3/1"], dataCenters: [])
+                options: ["class": "org.apache.cassandra.locator.SimpleStrategy", "replication_factor": "3/1"],
+                dataCenters: [])
                 == .simple(factor: 3))
         #expect(
             try ReplicationStrategy(
-                options: ["class": "NetworkTopologyStrategy", "replication_factor": "3", "dc2": "1"], dataCenters: centers)
+                options: ["class": "NetworkTopologyStrategy", "replication_factor": "3", "dc2": "1"],
+                dataCenters: centers)
                 == .networkTopology(["dc1": 3, "dc2": 1]))
-        #expect(throws: PlacementError.unknownStrategy("X")) { try ReplicationStrategy(options: ["class": "X"], dataCenters: []) }
+        #expect(throws: PlacementError.unknownStrategy("X")) {
+            try ReplicationStrategy(options: ["class": "X"], dataCenters: [])
+        }
         #expect(throws: PlacementError.badFactor(key: "dc1", value: "many")) {
             try ReplicationStrategy(options: ["class": "NetworkTopologyStrategy", "dc1": "many"], dataCenters: [])
         }

@@ -23,7 +23,10 @@ func node(
         #expect(ring.owner(of: 201)?.id.low == 1)
         #expect(ring.owner(of: Int64.min)?.id.low == 1)
         #expect(ring.range(of: 201) == TokenRange(after: 200, through: 0))
-        #expect(ring.ranges(of: ring.nodes[0].id) == [TokenRange(after: 200, through: 0), TokenRange(after: 100, through: 200)])
+        #expect(
+            ring.ranges(of: ring.nodes[0].id) == [
+                TokenRange(after: 200, through: 0), TokenRange(after: 100, through: 200),
+            ])
         #expect(Ring.empty.owner(of: 1) == nil)
     }
 
@@ -43,14 +46,15 @@ func node(
         let old = RingNode(
             id: UUID(high: 0, low: 9), endpoint: Endpoint(address: "a", port: 1),
             claims: [TokenClaim(10, epoch: 3), TokenClaim(20, epoch: 0)])
-        let new = RingNode(id: UUID(high: 0, low: 1), endpoint: Endpoint(address: "b", port: 1), claims: [TokenClaim(10, epoch: 4)])
+        let new = RingNode(
+            id: UUID(high: 0, low: 1), endpoint: Endpoint(address: "b", port: 1), claims: [TokenClaim(10, epoch: 4)])
         let ring = Ring(nodes: [new, old])
         #expect(ring.owner(of: 10)?.id == new.id)
         #expect(ring.claims(heldBy: old.id) == [TokenClaim(20, epoch: 0)])
         #expect(TokenClaim.decode(TokenClaim.encode(old.claims)) == old.claims)
         #expect(TokenClaim.decode([1, 2, 3]) == nil)
-        let heirs = [TokenHeir(token: -4, heir: new.id), TokenHeir(token: 4, heir: old.id)]
-        #expect(TokenHeir.decode(TokenHeir.encode(heirs)) == heirs)
+        let heirs = [TokenSuccessor(token: -4, heir: new.id), TokenSuccessor(token: 4, heir: old.id)]
+        #expect(TokenSuccessor.decode(TokenSuccessor.encode(heirs)) == heirs)
     }
 
     @Test func aGridHasEqualPartitions() throws {

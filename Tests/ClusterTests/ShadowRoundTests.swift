@@ -10,10 +10,12 @@ import Testing
     private let b = Endpoint(address: "10.0.0.2", port: 7000)
     private let c = Endpoint(address: "10.0.0.3", port: 7000)
 
-    private func configuration(_ endpoint: Endpoint, seeds: [Endpoint], cluster: String = "test", id: UInt64? = nil) -> GossipConfiguration
+    private func configuration(_ endpoint: Endpoint, seeds: [Endpoint], cluster: String = "test", id: UInt64? = nil)
+        -> GossipConfiguration
     {
         GossipConfiguration(
-            clusterName: cluster, endpoint: endpoint, hostID: UUID(high: 0, low: id ?? UInt64(endpoint.address.utf8.last!)), seeds: seeds)
+            clusterName: cluster, endpoint: endpoint,
+            hostID: UUID(high: 0, low: id ?? UInt64(endpoint.address.utf8.last!)), seeds: seeds)
     }
 
     @Test func theOnlySeedFoundsTheClusterAtOnce() {
@@ -91,7 +93,8 @@ import Testing
         #expect(answers > 1 && answer.states.count == 40 && answer.states.map(\.endpoint) == world.order)
         #expect(answer.ownGeneration == GossipWorld.epoch / 1_000_000)
         #expect(answer.sameHostID == GossipWorld.endpoint(5))
-        var gossiper = Gossiper(configuration: configuration(GossipWorld.endpoint(90), seeds: [seed]), generation: 1, seed: 1)
+        var gossiper = Gossiper(
+            configuration: configuration(GossipWorld.endpoint(90), seeds: [seed]), generation: 1, seed: 1)
         _ = gossiper.adopt(answer.states, now: 0, wall: world.wall)
         #expect(gossiper.endpoints.count == 40 && gossiper.liveEndpoints.isEmpty)
         gossiper.checkInvariants()

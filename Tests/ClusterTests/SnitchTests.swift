@@ -21,8 +21,12 @@ import Testing
         func place(_ address: String, _ port: Int = 7000) -> String? {
             snitch.location(of: Endpoint(address: address, port: port))?.description
         }
-        #expect(place("10.0.0.1") == "dc1:rack1" && place("10.0.0.2") == "dc1:rack2" && place("10.0.0.2", 7001) == "dc3:rack9")
-        #expect(place("2001:db8::1") == "dc2:rack1" && place("fe80::1", 7001) == "dc2:rack2" && place("fe80::1", 1) == "dc9:r")
+        #expect(
+            place("10.0.0.1") == "dc1:rack1" && place("10.0.0.2") == "dc1:rack2"
+                && place("10.0.0.2", 7001) == "dc3:rack9")
+        #expect(
+            place("2001:db8::1") == "dc2:rack1" && place("fe80::1", 7001) == "dc2:rack2"
+                && place("fe80::1", 1) == "dc9:r")
         #expect(try PropertyFileSnitch(parsing: "").location(of: Endpoint(address: "a", port: 1)) == nil)
         for (line, wrong) in ["10.0.0.1", "10.0.0.1=dc1", "10.0.0.1=:r", "a b=dc:r", "[::1=dc:r"].enumerated() {
             let before = String(repeating: "\n", count: line)
@@ -33,23 +37,28 @@ import Testing
 
     @Test func aRackFileIsRead() throws {
         #expect(
-            try RackProperties(parsing: "# here\r\ndc=DC1\r\n rack = r 1 \nprefer_local=true\ndc_suffix=\n").location.description
+            try RackProperties(parsing: "# here\r\ndc=DC1\r\n rack = r 1 \nprefer_local=true\ndc_suffix=\n").location
+                .description
                 == "DC1:r 1")
-        for (line, wrong) in ["", "\n", "dc=a\nrack", "dc=a\n\nrack=", "dc=a\nrack=b\n\ndc=c", "\n\n\n\nRack=b"].enumerated() {
+        for (line, wrong) in ["", "\n", "dc=a\nrack", "dc=a\n\nrack=", "dc=a\nrack=b\n\ndc=c", "\n\n\n\nRack=b"]
+            .enumerated()
+        {
             let error = #expect(throws: SnitchError.self) { try RackProperties(parsing: wrong) }
             #expect(error?.line == (line < 2 ? 0 : line), "\(wrong)")
         }
     }
 
     private let ring = Ring(nodes: [
-        node(1, [1], rack: "a"), node(2, [2], rack: "b"), node(3, [3], rack: "a"), node(4, [4], dc: "dc2"), node(5, [5], dc: "dc2"),
+        node(1, [1], rack: "a"), node(2, [2], rack: "b"), node(3, [3], rack: "a"), node(4, [4], dc: "dc2"),
+        node(5, [5], dc: "dc2"),
     ])
 
     /// Returns replicas in the order in which node 1 asks them.
     private func sorted(_ replicas: [Int], _ scores: [Double] = [], badnessThreshold: Double = 0.1) -> [Int] {
         let here = ring.nodes[0].location.dataCenter
         let order = ReplicaOrder(
-            distance: ring.distances(from: 0), isNear: ring.nodes.map { $0.location.dataCenter == here }, scores: scores,
+            distance: ring.distances(from: 0), isNear: ring.nodes.map { $0.location.dataCenter == here },
+            scores: scores,
             badnessThreshold: badnessThreshold)
         var result = replicas.map { $0 - 1 }
         order.sort(&result)
@@ -83,7 +92,8 @@ import Testing
         for _ in 0..<2_000 {
             let scores = (0..<6).map { _ in Double(random.next() % 8 * 100) }
             let order = ReplicaOrder(
-                distance: [0, 1, 1, 2, 2, 2], isNear: [Bool](repeating: true, count: 6), scores: scores, badnessThreshold: 0.5)
+                distance: [0, 1, 1, 2, 2, 2], isNear: [Bool](repeating: true, count: 6), scores: scores,
+                badnessThreshold: 0.5)
             var sorted = Array(0..<6)
             order.sort(&sorted)
             let byScore = scores.sorted()

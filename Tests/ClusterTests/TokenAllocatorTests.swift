@@ -63,8 +63,10 @@ import Testing
     @Test func theSameSeedGivesTheSameTableToTheByte() throws {
         let rows = try RingSimulation.compare(Self.strategies, nodes: 4, racks: 2, seed: 5)
         let text = RingSimulationRow.render(rows)
-        #expect(text == RingSimulationRow.render(try RingSimulation.compare(Self.strategies, nodes: 4, racks: 2, seed: 5)))
-        #expect(text != RingSimulationRow.render(try RingSimulation.compare(Self.strategies, nodes: 4, racks: 2, seed: 6)))
+        #expect(
+            text == RingSimulationRow.render(try RingSimulation.compare(Self.strategies, nodes: 4, racks: 2, seed: 5)))
+        #expect(
+            text != RingSimulationRow.render(try RingSimulation.compare(Self.strategies, nodes: 4, racks: 2, seed: 6)))
         #expect(text.split(separator: "\n").count == 19)
         #expect(text.hasPrefix("strategy"))
         #expect(RingSimulationRow.decimal(1.0049, 2) == "1.00" && RingSimulationRow.decimal(0.996, 2) == "1.00")
@@ -84,18 +86,24 @@ import Testing
         #expect(shares.sorted() == [0.313, 0.313, 0.375, 0.5, 0.5, 1], "\(shares)")
     }
 
-    @Test func whatCannotBeDoneIsSaid() throws {
+    @Test func impossibleAllocationsThrow() throws {
         var allocator = TokenAllocator(strategy: .equalPartitions(TokenGrid(count: 2)!), seed: 1)
         let ends = TokenGrid(count: 2)!.ends
         let location = Location(dataCenter: "dc1", rack: "r1")
         let full = Ring(nodes: [node(1, [ends[0]]), node(2, [ends[1]])])
-        #expect(throws: TokenError.tooManyNodes(partitions: 2, nodes: 3)) { try allocator.tokens(forNodeAt: location, joining: full) }
+        #expect(throws: TokenError.tooManyNodes(partitions: 2, nodes: 3)) {
+            try allocator.tokens(forNodeAt: location, joining: full)
+        }
         let busy = Ring(nodes: [node(1, ends), node(2, [], state: .joining)])
-        #expect(throws: TokenError.changeUnderWay(busy.nodes[1].id)) { try allocator.tokens(forNodeAt: location, joining: busy) }
+        #expect(throws: TokenError.changeUnderWay(busy.nodes[1].id)) {
+            try allocator.tokens(forNodeAt: location, joining: busy)
+        }
         let foreign = Ring(nodes: [node(1, [5])])
         #expect(throws: TokenError.foreignToken(5, owner: foreign.nodes[0].id)) {
             try allocator.tokens(forNodeAt: location, joining: foreign)
         }
-        #expect(throws: TokenError.unknownNode(UUID(high: 1, low: 1))) { try allocator.heirs(of: UUID(high: 1, low: 1), leaving: full) }
+        #expect(throws: TokenError.unknownNode(UUID(high: 1, low: 1))) {
+            try allocator.heirs(of: UUID(high: 1, low: 1), leaving: full)
+        }
     }
 }

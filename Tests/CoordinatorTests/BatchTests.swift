@@ -39,14 +39,15 @@ import Testing
 
     @Test func aBatchOfOnePartitionIsAPlainWrite() {
         let cluster = Self.cluster(4, seed: 1)
-        let one = Sample.put(Sample.key(token: 5, 1, [1]), 1, at: 5) + Sample.put(Sample.key(token: 5, 1, [2]), 2, at: 5)
+        let one =
+            Sample.put(Sample.key(token: 5, 1, [1]), 1, at: 5) + Sample.put(Sample.key(token: 5, 1, [2]), 2, at: 5)
         #expect(cluster.write(on: 0, one, .quorum, type: .batch)?.value != nil)
         #expect(cluster.sent[.storeBatch] == nil && cluster.sent[.write] == 2)
         #expect(cluster.write(on: 0, Self.batch(cluster, 1).mutations, .quorum, type: .unloggedBatch)?.value != nil)
         #expect(cluster.sent[.storeBatch] == nil)
     }
 
-    @Test func twoOthersStoreItBeforeAnythingIsWrittenAndForgetIt() {
+    @Test func batchIsStoredOnTwoNodesBeforeItsWrites() {
         let cluster = Self.cluster(5, seed: 2)
         var order: [PeerRequest.Verb] = []
         cluster.fate = { from, to, request in
@@ -57,7 +58,9 @@ import Testing
         }
         #expect(cluster.write(on: 0, Self.batch(cluster, 1, partitions: 3).mutations, .all, type: .batch)?.value != nil)
         cluster.run()
-        #expect(order.prefix(2) == [.storeBatch, .storeBatch] && order.suffix(2) == [.removeBatch, .removeBatch], "\(order)")
+        #expect(
+            order.prefix(2) == [.storeBatch, .storeBatch] && order.suffix(2) == [.removeBatch, .removeBatch], "\(order)"
+        )
         #expect(order.filter { $0 == .storeBatch || $0 == .removeBatch }.count == 4)
         #expect(cluster.nodes.allSatisfy { $0.replica.batches().isEmpty })
         #expect(cluster.idle(0))
@@ -67,12 +70,13 @@ import Testing
         let cluster = Self.cluster(4, seed: 3, factor: 1)
         cluster.dead = [1, 2]
         let tokens = (0..<4).map { cluster.ringNodes[$0].claims[0].token }
-        let result = cluster.write(on: 0, Batch(number: 1, tokens: [tokens[0], tokens[1]]).mutations, .one, type: .batch)
+        let result = cluster.write(
+            on: 0, Batch(number: 1, tokens: [tokens[0], tokens[1]]).mutations, .one, type: .batch)
         #expect(result?.error?.detail == .unavailable(consistency: .one, required: 1, alive: 0))
         #expect(cluster.sent.isEmpty && cluster.hints.isEmpty)
     }
 
-    @Test func aStoreThatIsNotAnsweredIsATimeoutOfTheBatchLog() {
+    @Test func unansweredBatchStoreIsABatchlogTimeout() {
         for loses in [false, true] {
             let cluster = Self.cluster(4, seed: 4)
             var stores = 0
@@ -82,7 +86,8 @@ import Testing
             }
             let result = cluster.write(on: 0, Self.batch(cluster, 1).mutations, .quorum, type: .batch)
             #expect(
-                result?.error?.detail == .writeTimeout(consistency: .two, received: 1, required: 2, writeType: "BATCH_LOG"),
+                result?.error?.detail
+                    == .writeTimeout(consistency: .two, received: 1, required: 2, writeType: "BATCH_LOG"),
                 "\(String(describing: result))")
             #expect(cluster.now == cluster.limits.writeTimeout && cluster.sent[.write] == nil && cluster.idle(0))
             #expect(cluster.nodes.map { $0.replica.batches().count }.reduce(0, +) == (loses ? 1 : 2))
@@ -96,7 +101,8 @@ import Testing
             return .deliver
         }
         for number in 1...10 {
-            #expect(cluster.write(on: 0, Self.batch(cluster, UInt8(number)).mutations, .quorum, type: .batch)?.value != nil)
+            #expect(
+                cluster.write(on: 0, Self.batch(cluster, UInt8(number)).mutations, .quorum, type: .batch)?.value != nil)
         }
         // When only one other node can store it, the coordinator stores it too.
         cluster.fate = { _, to, request in
@@ -109,7 +115,9 @@ import Testing
         #expect(cluster.nodes.map { $0.replica.batches().count } == [1, 0, 0, 1, 0])
         // One copy is not enough while other nodes are up: it could be lost with its node.
         let writes = cluster.sent[.write]
-        cluster.fate = { _, to, request in if case .storeBatch = request, to != 0 { .fail(.connectionLost) } else { .deliver } }
+        cluster.fate = { _, to, request in
+            if case .storeBatch = request, to != 0 { .fail(.connectionLost) } else { .deliver }
+        }
         #expect(
             cluster.write(on: 0, Self.batch(cluster, 22).mutations, .quorum, type: .batch)?.error?.detail
                 == .writeFailure(consistency: .two, received: 0, required: 2, failures: 4, writeType: "BATCH_LOG"))
@@ -122,7 +130,7 @@ import Testing
         #expect(cluster.sent[.write] == writes)
     }
 
-    @Test func aWriteThatTimesOutHasItsWholeTimeAndLeavesTheBatch() {
+    @Test func writeTimeoutStartsAfterBatchStoreAndKeepsBatch() {
         let cluster = Self.cluster(5, seed: 6)
         cluster.fate = { _, _, request in
             switch request {
@@ -159,11 +167,13 @@ import Testing
 
     private static func chosen(_ cluster: VirtualCluster, _ seed: UInt64) -> [Int] {
         var random = SeededRandom(seed: seed)
-        return cluster.view(0).chooseLogNodes(random: &random)
+        return cluster.view(0).chooseBatchlogNodes(random: &random)
     }
 
-    @Test func othersOfOtherRacksStoreIt() {
-        func location(_ rack: String, _ dataCenter: String = "dc") -> Location { Location(dataCenter: dataCenter, rack: rack) }
+    @Test func batchlogNodesAreOnOtherRacks() {
+        func location(_ rack: String, _ dataCenter: String = "dc") -> Location {
+            Location(dataCenter: dataCenter, rack: rack)
+        }
         let cluster = Self.cluster(
             9, seed: 8,
             locations: [
@@ -241,7 +251,9 @@ import Testing
                 try coordinator.replay(logged.mutations, batch: logged, writtenAt: 77, cluster: view, now: now)
             }
         }
-        cluster.fate = { _, to, request in if case .storeBatch = request, to != 0 { .fail(.overloaded) } else { .deliver } }
+        cluster.fate = { _, to, request in
+            if case .storeBatch = request, to != 0 { .fail(.overloaded) } else { .deliver }
+        }
         #expect(replay()?.error?.code == .unavailable)
         #expect(cluster.sent[.hint] == nil && cluster.holders(batch) == [0, 0, 0], "nothing is applied")
         // After a partial replay the other node keeps the batch, and the next replay uses the same node.
@@ -265,7 +277,9 @@ import Testing
             Self.replay(cluster, batch.mutations)?.error?.detail
                 == .writeTimeout(consistency: .quorum, received: 1, required: 2, writeType: "BATCH"))
         cluster.dead = [1, 2]
-        #expect(Self.replay(cluster, batch.mutations)?.error?.detail == .unavailable(consistency: .quorum, required: 2, alive: 1))
+        #expect(
+            Self.replay(cluster, batch.mutations)?.error?.detail
+                == .unavailable(consistency: .quorum, required: 2, alive: 1))
         #expect(cluster.hints.isEmpty)
         cluster.dead = [2]
         cluster.fate = nil
@@ -286,7 +300,7 @@ import Testing
         #expect(cluster.hints.isEmpty && cluster.sent.isEmpty)
     }
 
-    @Test func whatIsOfDroppedTablesIsLeftOut() {
+    @Test func replaySkipsMutationsOfDroppedTables() {
         let cluster = Self.cluster(4, seed: 12)
         cluster.otherOptions = nil
         let batch = Self.batch(cluster, 1, partitions: 2)
@@ -300,7 +314,8 @@ import Testing
 
     @Test func aBatchExpiresWithTheGraceOfItsTables() {
         let batch = LoggedBatch(key: BatchKey(created: 5_000_000, id: VirtualCluster.id(1)), mutations: [])
-        #expect(!batch.hasExpired(now: 14_900_000, graceSeconds: 10) && batch.hasExpired(now: 15_000_000, graceSeconds: 10))
+        #expect(
+            !batch.hasExpired(now: 14_900_000, graceSeconds: 10) && batch.hasExpired(now: 15_000_000, graceSeconds: 10))
         #expect(!batch.hasExpired(now: 1_000_000, graceSeconds: 10))
     }
 
@@ -363,14 +378,17 @@ import Testing
                 let level = batches[number].level
                 do throws(ServerError) {
                     try cluster.begin(on: index) { (coordinator, view, now) throws(ServerError) in
-                        try coordinator.write(batch.mutations, consistency: level, type: .batch, cluster: view, now: now)
+                        try coordinator.write(
+                            batch.mutations, consistency: level, type: .batch, cluster: view, now: now)
                     } then: {
                         batches[number].result = $0
                     }
                 } catch { batches[number].result = .failure(error) }
                 // In 40% of cases the coordinator crashes during the batch.
                 if cluster.chance(0.4) {
-                    cluster.at(cluster.now + cluster.pick(0...12_000)) { cluster.crash(index, for: cluster.pick(100_000...12_000_000)) }
+                    cluster.at(cluster.now + cluster.pick(0...12_000)) {
+                        cluster.crash(index, for: cluster.pick(100_000...12_000_000))
+                    }
                 }
             }
         }
@@ -383,12 +401,15 @@ import Testing
         cluster.run(for: 60_000_000)
         for (batch, level, result) in batches {
             let held = cluster.holders(batch)
-            let comment = Comment(rawValue: "seed \(seed) batch \(batch.number) at \(level) held by \(held): \(String(describing: result))")
+            let comment = Comment(
+                rawValue:
+                    "seed \(seed) batch \(batch.number) at \(level) held by \(held): \(String(describing: result))")
             #expect(held.allSatisfy { ($0 > 0) == (held[0] > 0) }, comment)
             guard let result else { continue }
             switch result {
             case .success:
-                let required = ConsistencyCheck.required(level, Replication(total: factor, local: factor, dataCenters: [:]))
+                let required = ConsistencyCheck.required(
+                    level, Replication(total: factor, local: factor, dataCenters: [:]))
                 #expect(held.allSatisfy { $0 >= required }, comment)
             case .failure(let error):
                 guard case .writeTimeout(_, _, _, "BATCH") = error.detail else { continue }

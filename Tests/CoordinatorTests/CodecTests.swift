@@ -7,7 +7,9 @@ import Primitives
 import Testing
 
 @Suite struct CodecTests {
-    private static func ballot(_ n: UInt64) -> Ballot { Ballot(timestamp: Int64(n) * 1000, node: UUID(high: n, low: ~n)) }
+    private static func ballot(_ n: UInt64) -> Ballot {
+        Ballot(timestamp: Int64(n) * 1000, node: UUID(high: n, low: ~n))
+    }
     private static let partition = Sample.prefix(token: 77, 9)
     private static let mutations =
         Sample.put(Sample.key(token: 77, 9, [1, 2]), 5, at: 10) + Sample.deleteRange([1], [2, 3], at: 11, local: 12)
@@ -22,24 +24,33 @@ import Testing
     static let requests: [PeerRequest] = {
         let key = PaxosKey(table: VirtualCluster.table, partition: partition)
         return [
-            .write(mutations), .hint(mutations), .repair(mutations), .write([]), .read(Sample.command(.all, rows: 7, reversed: true)),
-            .digest(Sample.one(partition)), .count(deltas: mutations, consistency: .eachQuorum), .prepare(key, ballot(1), reading: nil),
+            .write(mutations), .hint(mutations), .repair(mutations), .write([]),
+            .read(Sample.command(.all, rows: 7, reversed: true)),
+            .digest(Sample.one(partition)), .count(deltas: mutations, consistency: .eachQuorum),
+            .prepare(key, ballot(1), reading: nil),
             .prepare(key, ballot(1), reading: Sample.one(partition)),
             .propose(key, ballot(2), value: mutations), .commit(key, ballot(3), value: []),
             .gossip([1, 2, 3]), .metadata(.fetch(after: 300)), .metadata(.prepare(epoch: 3, ballot(4))),
-            .metadata(.accept(epoch: .max, ballot(5), value: [1, 2])), .metadata(.chosen(epoch: 0, value: [])), .metadata(.change([7])),
+            .metadata(.accept(epoch: .max, ballot(5), value: [1, 2])), .metadata(.chosen(epoch: 0, value: [])),
+            .metadata(.change([7])),
             .storeBatch(LoggedBatch(key: BatchKey(created: 77, id: VirtualCluster.id(3)), mutations: mutations)),
-            .keepHint(for: VirtualCluster.id(5), mutations), .removeBatch(BatchKey(created: .max, id: VirtualCluster.id(4))),
+            .keepHint(for: VirtualCluster.id(5), mutations),
+            .removeBatch(BatchKey(created: .max, id: VirtualCluster.id(4))),
         ]
     }()
 
     static let replies: [PeerReply] = [
-        .done, .read(answer), .read(ReadAnswer(coveredTo: [1, 2], operations: [], rowCount: 0)), .digest(UUID(high: 1, low: 2)),
+        .done, .read(answer), .read(ReadAnswer(coveredTo: [1, 2], operations: [], rowCount: 0)),
+        .digest(UUID(high: 1, low: 2)),
         .promise(PaxosPromise(isPromised: true, promised: ballot(1), accepted: nil, committed: (.none, []))),
-        .promise(PaxosPromise(isPromised: false, promised: ballot(2), accepted: (ballot(1), [3]), committed: (ballot(7), mutations))),
-        .accepted(true, promised: ballot(1)), .accepted(false, promised: .none), .failed(.storage, "a disk"), .gossip([]),
+        .promise(
+            PaxosPromise(
+                isPromised: false, promised: ballot(2), accepted: (ballot(1), [3]), committed: (ballot(7), mutations))),
+        .accepted(true, promised: ballot(1)), .accepted(false, promised: .none), .failed(.storage, "a disk"),
+        .gossip([]),
         .metadata(.current(epoch: 9, value: [1])), .metadata(.promise(accepted: nil, value: [])),
-        .metadata(.promise(accepted: ballot(3), value: [4])), .metadata(.accepted), .metadata(.refused(promised: ballot(8))),
+        .metadata(.promise(accepted: ballot(3), value: [4])), .metadata(.accepted),
+        .metadata(.refused(promised: ballot(8))),
         .metadata(.behind(epoch: 2)),
     ]
 
@@ -54,7 +65,8 @@ import Testing
         }
         let members = [
             node(1, .normal), node(2, .joining), node(3, .left), node(4, .moving(to: [TokenClaim(5, epoch: 6)])),
-            node(5, .replacing(VirtualCluster.id(3))), node(6, .leaving(heirs: [TokenHeir(token: 6, heir: VirtualCluster.id(1))])),
+            node(5, .replacing(VirtualCluster.id(3))),
+            node(6, .leaving(heirs: [TokenSuccessor(token: 6, heir: VirtualCluster.id(1))])),
         ]
         return [
             ClusterMetadata(), ClusterMetadata(epoch: 12, members: members, schema: [1, 2, 3]),
@@ -85,7 +97,9 @@ import Testing
     }
 
     @Test func requestsRoundTripAndRefuseTruncation() throws {
-        for request in Self.requests { try Self.checked(request, Self.encoded { request.encode(into: &$0) }, Self.request) }
+        for request in Self.requests {
+            try Self.checked(request, Self.encoded { request.encode(into: &$0) }, Self.request)
+        }
     }
 
     @Test func repliesRoundTripAndRefuseTruncation() throws {
@@ -119,7 +133,8 @@ import Testing
             epoch: 300,
             members: [
                 member(1, .joining), member(2, .normal),
-                member(3, .leaving(heirs: [TokenHeir(token: -3, heir: UUID(high: 0x1111, low: 2))])), member(4, .left),
+                member(3, .leaving(heirs: [TokenSuccessor(token: -3, heir: UUID(high: 0x1111, low: 2))])),
+                member(4, .left),
                 member(6, .replacing(UUID(high: 0x1111, low: 4))),
             ], schema: Array("AXSC".utf8))
         metadata.note(change: 0x0102_0304_0506_0708)
@@ -183,7 +198,7 @@ import Testing
             do throws(ByteError) { other = try ClusterMetadata(decoding: flipped) } catch { continue }
             #expect(other != metadata, "bit \(bit)")
             #expect(try ClusterMetadata(decoding: other.encode()) == other, "bit \(bit)")
-            let table = ReplicaTable(ring: other.ring, strategy: .simple(factor: 2), former: other.formerRing)
+            let table = ReplicaTable(ring: other.ring, strategy: .simple(factor: 2), former: other.previousRing)
             #expect(table.replicas(for: 0).count <= 2, "bit \(bit)")
         }
     }

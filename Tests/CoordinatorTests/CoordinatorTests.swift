@@ -33,12 +33,14 @@ import Testing
 @Suite struct ConsistencyTests {
     let simple3 = Replication(
         options: ["class": "org.apache.cassandra.locator.SimpleStrategy", "replication_factor": "3"], dataCenter: "dc1")
-    let network = Replication(options: ["class": "NetworkTopologyStrategy", "dc1": "3", "dc2": "5/1"], dataCenter: "dc1")
+    let network = Replication(
+        options: ["class": "NetworkTopologyStrategy", "dc1": "3", "dc2": "5/1"], dataCenter: "dc1")
 
     @Test func factors() {
         #expect(simple3 == Replication(total: 3, local: 3, dataCenters: [:]))
         #expect(network == Replication(total: 8, local: 3, dataCenters: ["dc1": 3, "dc2": 5]))
-        let expanded = Replication(options: ["class": "NetworkTopologyStrategy", "replication_factor": "2"], dataCenter: "dc1")
+        let expanded = Replication(
+            options: ["class": "NetworkTopologyStrategy", "replication_factor": "2"], dataCenter: "dc1")
         #expect(expanded == Replication(total: 2, local: 2, dataCenters: ["dc1": 2]))
         #expect(Replication(options: ["class": "LocalStrategy"], dataCenter: "dc1") == .here)
     }
@@ -73,7 +75,10 @@ import Testing
         #expect(throws: ServerError.invalid("Counter operations are inherently non-serializable")) {
             try ConsistencyCheck.check(.localSerial, .here, alive: 1, for: .counterWrite(table: "c"))
         }
-        #expect(throws: ServerError.invalid("Invalid consistency for conditional update. Must be one of SERIAL or LOCAL_SERIAL")) {
+        #expect(
+            throws: ServerError.invalid(
+                "Invalid consistency for conditional update. Must be one of SERIAL or LOCAL_SERIAL")
+        ) {
             try ConsistencyCheck.checkSerial(.one, .here, alive: 1)
         }
     }

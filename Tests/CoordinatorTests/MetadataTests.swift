@@ -27,15 +27,18 @@ import Testing
                 on: index,
                 { coordinator, view, now in
                     coordinator.changeMetadata(
-                        base: node.acceptor.current, cluster: view, timeout: timeout, now: now, learned: { node.learn($0) },
+                        base: node.acceptor.current, cluster: view, timeout: timeout, now: now,
+                        learned: { node.learn($0) },
                         change: Self.adding(word))
                 }, then: then)
         } catch { then(.failure(error)) }
     }
 
-    private static func waitChange(_ cluster: VirtualCluster, on index: Int, _ word: UInt8, timeout: Int64 = 10_000_000) -> Result<
-        Outcome, ServerError
-    >? {
+    private static func waitChange(_ cluster: VirtualCluster, on index: Int, _ word: UInt8, timeout: Int64 = 10_000_000)
+        -> Result<
+            Outcome, ServerError
+        >?
+    {
         var result: Result<Outcome, ServerError>?
         var isDone = false
         Self.change(cluster, on: index, word, timeout: timeout) {
@@ -56,13 +59,16 @@ import Testing
                 }
                 chosen[version.epoch] = version
             }
-            #expect(zip(node.versions, node.versions.dropFirst()).allSatisfy { $0.epoch < $1.epoch }, "seed \(cluster.seed)")
+            #expect(
+                zip(node.versions, node.versions.dropFirst()).allSatisfy { $0.epoch < $1.epoch }, "seed \(cluster.seed)"
+            )
         }
         // Each version is the previous one plus one byte.
         for (epoch, version) in chosen {
             guard let before = chosen[epoch - 1] else { continue }
             #expect(
-                version.schema.count == before.schema.count + 1 && version.schema.starts(with: before.schema), "seed \(cluster.seed)")
+                version.schema.count == before.schema.count + 1 && version.schema.starts(with: before.schema),
+                "seed \(cluster.seed)")
         }
     }
 
@@ -120,7 +126,9 @@ import Testing
         Self.checkVersions(cluster)
         let current = cluster.nodes[0].acceptor.current
         for node in cluster.nodes { #expect(node.acceptor.current == current, "seed \(seed)") }
-        for word in succeeded { #expect(current.schema.filter { $0 == word }.count == 1, "seed \(seed): \(word) of \(current.schema)") }
+        for word in succeeded {
+            #expect(current.schema.filter { $0 == word }.count == 1, "seed \(seed): \(word) of \(current.schema)")
+        }
         #expect(Set(current.schema).count == current.schema.count, "seed \(seed)")
         // Changes reported as refused were not made.
         for word in refused { #expect(!current.schema.contains(word), "seed \(seed): \(word) was refused and made") }
@@ -210,14 +218,18 @@ import Testing
         var next = ClusterMetadata(epoch: 5)
         next.schema = [1]
         #expect(acceptor.handle(.prepare(epoch: 5, ballots[0])).reply == .behind(epoch: 4))
-        #expect(acceptor.handle(.prepare(epoch: 3, ballots[0])).reply == .current(epoch: 4, value: acceptor.current.encode()))
+        #expect(
+            acceptor.handle(.prepare(epoch: 3, ballots[0])).reply
+                == .current(epoch: 4, value: acceptor.current.encode()))
         #expect(acceptor.handle(.prepare(epoch: 4, ballots[1])).reply == .promise(accepted: nil, value: []))
         #expect(acceptor.handle(.prepare(epoch: 4, ballots[1])).reply == .refused(promised: ballots[1]))
         #expect(acceptor.handle(.accept(epoch: 4, ballots[0], value: [1])).reply == .refused(promised: ballots[1]))
         #expect(acceptor.handle(.accept(epoch: 4, ballots[1], value: next.encode())).reply == .accepted)
         // Restart: the acceptor as read back from its file.
         acceptor = try MetadataAcceptor(decoding: acceptor.encode())
-        #expect(acceptor.handle(.prepare(epoch: 4, ballots[2])).reply == .promise(accepted: ballots[1], value: next.encode()))
+        #expect(
+            acceptor.handle(.prepare(epoch: 4, ballots[2])).reply
+                == .promise(accepted: ballots[1], value: next.encode()))
         #expect(acceptor.handle(.chosen(epoch: 4, value: next.encode())).hasChanged)
         #expect(acceptor.current == next && acceptor.promised == .none)
         #expect(!acceptor.handle(.chosen(epoch: 4, value: next.encode())).hasChanged)

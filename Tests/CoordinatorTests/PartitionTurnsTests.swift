@@ -39,7 +39,7 @@ import Testing
     }
 
     /// A waiter that gives up leaves the middle of the queue and is skipped.
-    @Test func whoLeavesTheQueueIsPassedOver() {
+    @Test func waiterThatLeavesIsSkipped() {
         let turns = PartitionTurns()
         let log = Log()
         let (first, second, third) = Self.takeThree(turns, log)
@@ -86,7 +86,8 @@ import Testing
         let runner = Runner(turns)
         let cluster = VirtualCluster(1, seed: 1)
         let request = CoordinatedRequest(
-            cluster: cluster.view(0), local: ModelPort(cluster.nodes[0]), runner: runner, consistency: .quorum, serial: .serial,
+            cluster: cluster.view(0), local: ModelPort(cluster.nodes[0]), runner: runner, consistency: .quorum,
+            serial: .serial,
             pageRows: 0, contentionTimeout: 1_000_000, gcGrace: { _ in 0 }, nowSeconds: 0)
         var bodies = 0
         try request.withTransaction(table: UUID(high: 1, low: 1), partition: [9], reading: nil) {

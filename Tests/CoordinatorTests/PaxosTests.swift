@@ -13,13 +13,17 @@ import Testing
     static let paxosKey = PaxosKey(table: VirtualCluster.table, partition: partition)
 
     /// Reads the value and replaces it with `next` of it.
-    private static func swap(_ port: CoordinatedRequest, read: (Int) -> Void, _ next: (Int) -> Int) throws(ReplicaError) -> Int {
+    private static func swap(_ port: CoordinatedRequest, read: (Int) -> Void, _ next: (Int) -> Int) throws(ReplicaError)
+        -> Int
+    {
         var failure: ReplicaError?
         var found = 0
         try port.withTransaction(table: VirtualCluster.table, partition: partition, reading: key) {
             failure = nil
             do throws(ReplicaError) {
-                try port.get(table: VirtualCluster.table, key: Sample.writer(key)) { found = Int(Sample.value($0) ?? 0) }
+                try port.get(table: VirtualCluster.table, key: Sample.writer(key)) {
+                    found = Int(Sample.value($0) ?? 0)
+                }
                 read(found)
                 var mutation = MutationWriter()
                 Sample.put(key, Int64(next(found)), at: port.transactionTimestamp ?? 0, into: &mutation)
@@ -53,7 +57,9 @@ import Testing
     }
 
     /// Runs swaps and serial reads from all nodes at once.
-    private static func run(_ cluster: VirtualCluster, rounds: Int, commit: Consistency, next: @escaping (Int) -> Int) -> History {
+    private static func run(_ cluster: VirtualCluster, rounds: Int, commit: Consistency, next: @escaping (Int) -> Int)
+        -> History
+    {
         let history = History()
         func client(_ node: Int, left: Int) {
             guard left > 0, cluster.now < 60_000_000 else { return }
@@ -63,7 +69,8 @@ import Testing
             if cluster.chance(0.3) {
                 cluster.request(on: node, .serial, contentionTimeout: 600_000, serialRead) { result in
                     if let value = result?.value {
-                        history.operations.append(RegisterOperation(kind: .read(value), called: called, returned: history.tick()))
+                        history.operations.append(
+                            RegisterOperation(kind: .read(value), called: called, returned: history.tick()))
                     }
                     again()
                 }
@@ -87,7 +94,8 @@ import Testing
                 let isKnown = result?.value != nil
                 if isKnown { history.applied += 1 }
                 history.operations.append(
-                    RegisterOperation(kind: .swap(tried.old, tried.new), called: called, returned: isKnown ? history.tick() : nil))
+                    RegisterOperation(
+                        kind: .swap(tried.old, tried.new), called: called, returned: isKnown ? history.tick() : nil))
             }
         }
         for node in cluster.nodes.indices { client(node, left: rounds) }
@@ -105,7 +113,8 @@ import Testing
     @Test(arguments: 0..<60) func incrementsAreLinearizable(seed: UInt64) {
         let cluster = VirtualCluster(5, seed: seed, tokensPerNode: 2, skew: seed % 3 == 0 ? 20_000 : 0)
         cluster.faults = NetworkFaults(
-            loss: seed % 4 == 0 ? 0 : 0.03, reported: 0.5, duplicates: 0.05, slow: 0.02, delay: seed % 2 == 0 ? 100...2_000 : 300...300)
+            loss: seed % 4 == 0 ? 0 : 0.03, reported: 0.5, duplicates: 0.05, slow: 0.02,
+            delay: seed % 2 == 0 ? 100...2_000 : 300...300)
         let commit: Consistency = [.quorum, .one, .any, .all][Int(seed / 2 % 4)]
         for _ in 0..<Int(cluster.random.next() % 6) {
             let node = Int(cluster.random.next() % 5)
@@ -131,7 +140,9 @@ import Testing
         // No gaps: every value below the last one was built upon.
         #expect(Set(swaps.map(\.0)).isSuperset(of: 0..<(last ?? 0)), "seed \(seed)")
         var operations = history.operations
-        if let last { operations.append(RegisterOperation(kind: .read(last), called: history.tick(), returned: history.tick())) }
+        if let last {
+            operations.append(RegisterOperation(kind: .read(last), called: history.tick(), returned: history.tick()))
+        }
         #expect(Linearizability.holds(operations, initial: 0), "seed \(seed)")
         #expect(known.count >= 5, "seed \(seed): only \(known.count) were applied")
         for node in 0..<5 { #expect(cluster.idle(node), "seed \(seed)") }
@@ -154,7 +165,9 @@ import Testing
         cluster.run()
         let last = Self.finish(cluster)
         var operations = history.operations
-        if let last { operations.append(RegisterOperation(kind: .read(last), called: history.tick(), returned: history.tick())) }
+        if let last {
+            operations.append(RegisterOperation(kind: .read(last), called: history.tick(), returned: history.tick()))
+        }
         #expect(Linearizability.holds(operations, initial: 0), "seed \(seed)")
         #expect(history.applied >= 10, "seed \(seed)")
     }
@@ -179,7 +192,9 @@ import Testing
         #expect(cluster.wait(on: 1, .serial, Self.serialRead)?.value == 5)
     }
 
-    private static func swapOnce(_ cluster: VirtualCluster, on node: Int, commit: Consistency = .quorum) -> Result<Int, ServerError>? {
+    private static func swapOnce(_ cluster: VirtualCluster, on node: Int, commit: Consistency = .quorum) -> Result<
+        Int, ServerError
+    >? {
         cluster.wait(on: node, commit) { (port) throws(ReplicaError) in try swap(port, read: { _ in }, { $0 + 1 }) }
     }
 
@@ -232,7 +247,9 @@ import Testing
             if to == round { return .fail(.connectionLost) }
             for node in 0..<5 where node != round {
                 _ = cluster.nodes[node].replica.handle(
-                    .prepare(Self.paxosKey, Ballot(timestamp: ballot.timestamp + 100, node: VirtualCluster.id(4)), reading: nil))
+                    .prepare(
+                        Self.paxosKey, Ballot(timestamp: ballot.timestamp + 100, node: VirtualCluster.id(4)),
+                        reading: nil))
             }
             return .deliver
         }
@@ -257,7 +274,7 @@ import Testing
 
     /// Two of three members refuse a proposal and one accepts it, in any order. A read starts again; for a write the
     /// outcome is reported as unknown at once.
-    @Test(arguments: 0..<3, [true, false]) func aProposalOfWhichOneAcceptedIsNotWaitedFor(last: Int, isRead: Bool) {
+    @Test(arguments: 0..<3, [true, false]) func partlyAcceptedProposalEndsAtOnce(last: Int, isRead: Bool) {
         let cluster = VirtualCluster(3, seed: 1)
         var hasLost = false
         cluster.fate = { _, to, request in
@@ -275,7 +292,10 @@ import Testing
                 return
             }
             #expect(error.code == .writeTimeout)
-            #expect(error.message == "CAS operation timed out: received 1 of 2 required responses; it may or may not have been applied.")
+            #expect(
+                error.message
+                    == "CAS operation timed out: received 1 of 2 required responses; it may or may not have been applied."
+            )
         }
         #expect(hasLost && cluster.now < 500_000)
     }
@@ -296,7 +316,8 @@ import Testing
         let cluster = VirtualCluster(3, seed: 1)
         cluster.dead = [2]
         #expect(
-            Self.swapOnce(cluster, on: 0, commit: .all)?.error?.detail == .unavailable(consistency: .all, required: 3, alive: 2))
+            Self.swapOnce(cluster, on: 0, commit: .all)?.error?.detail
+                == .unavailable(consistency: .all, required: 3, alive: 2))
         #expect(cluster.sent[.propose] == nil)
         #expect(Self.swapOnce(cluster, on: 0, commit: .quorum)?.value == 0)
         // The value is stored as a hint for the dead member.
@@ -322,7 +343,8 @@ import Testing
     @Test func tooFewMembersAreUnavailable() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.dead = [1, 2]
-        #expect(Self.swapOnce(cluster, on: 0)?.error?.detail == .unavailable(consistency: .serial, required: 2, alive: 1))
+        #expect(
+            Self.swapOnce(cluster, on: 0)?.error?.detail == .unavailable(consistency: .serial, required: 2, alive: 1))
         #expect(cluster.sent.isEmpty)
     }
 }

@@ -16,7 +16,9 @@ import Testing
         var keys: [[UInt8]] = []
         for partition in 0..<8 {
             let token = Int64(bitPattern: cluster.random.next())
-            for row in 0..<Int(cluster.random.next() % 12) { keys.append(Sample.key(token: token, UInt8(partition), [UInt8(row)])) }
+            for row in 0..<Int(cluster.random.next() % 12) {
+                keys.append(Sample.key(token: token, UInt8(partition), [UInt8(row)]))
+            }
         }
         for step in 0..<keys.count * 2 {
             let key = keys[step < keys.count ? step : Int(cluster.random.next() % UInt64(keys.count))]
@@ -26,7 +28,8 @@ import Testing
             case 0, 1: mutation = Sample.deleteRow(key, at: timestamp, local: now - 100)
             case 2:
                 let length = 1 + UInt8(cluster.random.next() % 5)
-                mutation = Sample.deleteRange(key, key.dropLast() + [key.last! &+ length], at: timestamp, local: now - 100)
+                mutation = Sample.deleteRange(
+                    key, key.dropLast() + [key.last! &+ length], at: timestamp, local: now - 100)
             default: mutation = Sample.put(key, timestamp, at: timestamp)
             }
             model.apply(mutation)
@@ -34,7 +37,9 @@ import Testing
             let token = key.withUnsafeBytes { KeyView($0).token }
             let replicas = view.placement(of: VirtualCluster.table)?.table.replicas(for: token).map { Int($0) } ?? []
             let missed = replicas[Int(cluster.random.next() % 3)]
-            for replica in replicas where replica != missed || cluster.chance(0.3) { cluster.nodes[replica].replica.apply(mutation) }
+            for replica in replicas where replica != missed || cluster.chance(0.3) {
+                cluster.nodes[replica].replica.apply(mutation)
+            }
         }
         return model
     }
@@ -63,7 +68,9 @@ import Testing
                     return Self.live(found)
                 }
                 let expected = Self.live(model.rows(VirtualCluster.table, range, reversed: reversed))
-                #expect(result?.value == expected, "seed \(seed) page \(page) reversed \(reversed) \(String(describing: result?.error))")
+                #expect(
+                    result?.value == expected,
+                    "seed \(seed) page \(page) reversed \(reversed) \(String(describing: result?.error))")
             }
         }
     }
@@ -73,7 +80,9 @@ import Testing
         let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"])
         let tokens = cluster.ringNodes.map { $0.claims[0].token }
         let keys = tokens.indices.map { Sample.key(token: tokens[$0], UInt8($0), []) }
-        for index in keys.indices { cluster.nodes[index].replica.apply(Sample.put(keys[index], Int64(100 + index), at: 5)) }
+        for index in keys.indices {
+            cluster.nodes[index].replica.apply(Sample.put(keys[index], Int64(100 + index), at: 5))
+        }
         for node in 0..<4 {
             let result = cluster.wait(on: node, .one) { (port) throws(ReplicaError) in
                 var values: [Int64] = []

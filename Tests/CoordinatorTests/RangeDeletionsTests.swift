@@ -58,7 +58,9 @@ import Testing
         for span in lacking { missing.add(span) }
         #expect(
             Self.model(missing)
-                == (0..<Self.width).map { !naiveOne[$0].isNone && naiveOne[$0].supersedes(naiveOther[$0]) ? naiveOne[$0] : .none })
+                == (0..<Self.width).map {
+                    !naiveOne[$0].isNone && naiveOne[$0].supersedes(naiveOther[$0]) ? naiveOne[$0] : .none
+                })
         var healed = other
         for span in lacking { healed.add(span) }
         #expect(Self.model(healed) == (0..<Self.width).map { naiveOne[$0].latest(naiveOther[$0]) })

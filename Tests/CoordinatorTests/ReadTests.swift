@@ -9,9 +9,13 @@ import Testing
 @Suite struct ReadTests {
     private static let key = Sample.key(token: 1, 1, [])
 
-    private static func replication(_ factor: Int) -> [String: String] { ["class": "SimpleStrategy", "replication_factor": "\(factor)"] }
+    private static func replication(_ factor: Int) -> [String: String] {
+        ["class": "SimpleStrategy", "replication_factor": "\(factor)"]
+    }
 
-    private static func read(_ cluster: VirtualCluster, on node: Int, _ consistency: Consistency) -> Result<Outcome, ServerError>? {
+    private static func read(_ cluster: VirtualCluster, on node: Int, _ consistency: Consistency) -> Result<
+        Outcome, ServerError
+    >? {
         cluster.wait(on: node) { coordinator, view, now in
             coordinator.read(Sample.one(key), consistency: consistency, cluster: view, isByKey: true, now: now)
         }
@@ -41,7 +45,8 @@ import Testing
         let cluster = VirtualCluster(3, seed: 1)
         cluster.dead = [1, 2]
         #expect(
-            Self.read(cluster, on: 0, .quorum)?.error?.detail == .unavailable(consistency: .quorum, required: 2, alive: 1))
+            Self.read(cluster, on: 0, .quorum)?.error?.detail
+                == .unavailable(consistency: .quorum, required: 2, alive: 1))
         #expect(cluster.sent.isEmpty)
     }
 
@@ -68,10 +73,12 @@ import Testing
     }
 
     /// One more replica than needed has answered, so one may fail to repair or to send its data.
-    @Test func whoIsNotNeededMayFail() {
+    @Test func surplusReplicaMayFail() {
         for failing in ["repair", "rows"] {
             let cluster = VirtualCluster(5, seed: 1, options: Self.replication(5))
-            for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index))) }
+            for node in cluster.nodes {
+                node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index)))
+            }
             cluster.fate = { _, to, request in
                 switch (to, request) {
                 // Replica 1 answers after 3 was asked for data, whose answer arrives at the same time.
@@ -89,7 +96,7 @@ import Testing
     }
 
     /// A replica that sent its digest and then fails is replaced while others are up.
-    @Test func whoFailsWhileReconcilingIsReplaced() {
+    @Test func replicaFailingDuringReconciliationIsReplaced() {
         let cluster = VirtualCluster(3, seed: 1)
         for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index))) }
         cluster.fate = { _, to, request in
@@ -162,7 +169,8 @@ import Testing
         var limits = CoordinatorLimits()
         limits.latencyInterval = 100_000
         let cluster = VirtualCluster(
-            6, seed: 1, options: ["class": "NetworkTopologyStrategy", "a": "3", "b": "3"], locations: locations, limits: limits)
+            6, seed: 1, options: ["class": "NetworkTopologyStrategy", "a": "3", "b": "3"], locations: locations,
+            limits: limits)
         for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, 7, at: 7)) }
         var asked: Set<Int> = []
         cluster.fate = { _, to, _ in
@@ -232,7 +240,8 @@ import Testing
                     let stamp = Int64(step + 1)
                     try? cluster.begin(on: node) { (coordinator, view, now) throws(ServerError) in
                         try coordinator.write(
-                            Sample.put(keys[key], stamp, at: stamp), consistency: .quorum, type: .simple, cluster: view, now: now)
+                            Sample.put(keys[key], stamp, at: stamp), consistency: .quorum, type: .simple, cluster: view,
+                            now: now)
                     } then: { result in
                         guard case .success? = result else { return }
                         done.writes += 1
@@ -241,7 +250,8 @@ import Testing
                 } else {
                     let least = floor[key]
                     try? cluster.begin(on: node) { coordinator, view, now in
-                        coordinator.read(Sample.one(keys[key]), consistency: .quorum, cluster: view, isByKey: true, now: now)
+                        coordinator.read(
+                            Sample.one(keys[key]), consistency: .quorum, cluster: view, isByKey: true, now: now)
                     } then: { result in
                         guard case .success(let outcome)? = result else { return }
                         done.reads += 1

@@ -16,11 +16,11 @@ import Testing
 
     private func kept(_ cluster: VirtualCluster) -> [[UUID]] { cluster.nodes.map { $0.replica.kept.map(\.node) } }
 
-    private func standIns(_ result: Result<Outcome, ServerError>?) -> Int? {
+    private func fallbackReplicas(_ result: Result<Outcome, ServerError>?) -> Int? {
         if case .sloppy(let count)? = result?.value { count } else { nil }
     }
 
-    @Test func theNextNodeKeepsTheWriteForAReplicaThatIsDown() throws {
+    @Test func nextNodeStoresHintForDeadReplica() throws {
         for coordinator in 0..<4 {
             let cluster = VirtualCluster(4, seed: 1)
             cluster.rules.isSloppy = true
@@ -29,7 +29,7 @@ import Testing
             cluster.dead = Set(replicas.filter { $0 != coordinator }.prefix(2))
             let dead = replicas.filter { cluster.dead.contains($0) }
             cluster.fate = { _, to, _ in cluster.dead.contains(to) ? .lose : .deliver }
-            #expect(standIns(cluster.write(on: coordinator, Self.mutation, .quorum)) == 1)
+            #expect(fallbackReplicas(cluster.write(on: coordinator, Self.mutation, .quorum)) == 1)
             // The stand-in stores the write for the first dead replica. For the second no node is left, so the
             // coordinator stores the hint.
             #expect(cluster.nodes[other].replica.kept.map(\.node) == [VirtualCluster.id(dead[0])])
@@ -49,7 +49,7 @@ import Testing
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         cluster.dead = [replicas(cluster)[1]]
-        #expect(standIns(cluster.write(on: replicas(cluster)[0], Self.mutation, .quorum)) == nil)
+        #expect(fallbackReplicas(cluster.write(on: replicas(cluster)[0], Self.mutation, .quorum)) == nil)
         #expect(cluster.sent[.keepHint] == nil && cluster.hints.count == 1)
     }
 
@@ -69,7 +69,8 @@ import Testing
         let replicas = replicas(cluster)
         cluster.dead = [replicas[1], replicas[2]]
         #expect(
-            cluster.write(on: replicas[0], Self.mutation, .all)?.error?.detail == .unavailable(consistency: .all, required: 3, alive: 2))
+            cluster.write(on: replicas[0], Self.mutation, .all)?.error?.detail
+                == .unavailable(consistency: .all, required: 3, alive: 2))
         var limits = CoordinatorLimits()
         limits.hintedHandoff = false
         let hintless = VirtualCluster(4, seed: 1, limits: limits)
@@ -89,7 +90,7 @@ import Testing
         }
     }
 
-    @Test func aStandInThatFailsDoesNotCountAndLeavesAHint() throws {
+    @Test func failedStandInDoesNotCountAndIsHinted() throws {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         let replicas = replicas(cluster)
@@ -128,9 +129,10 @@ import Testing
             let far = replicas.filter { $0 % 2 == 1 }
             // One replica of the local data center is up. Of the remote one: all at LOCAL_QUORUM, none at QUORUM, one
             // at EACH_QUORUM.
-            cluster.dead = Set(near.dropFirst()).union(level == .localQuorum ? [] : level == .quorum ? Set(far) : Set(far.dropFirst()))
+            cluster.dead = Set(near.dropFirst()).union(
+                level == .localQuorum ? [] : level == .quorum ? Set(far) : Set(far.dropFirst()))
             let result = cluster.write(on: near[0], Self.mutation, level)
-            #expect(standIns(result) ?? 0 > 0, "\(level) \(String(describing: result))")
+            #expect(fallbackReplicas(result) ?? 0 > 0, "\(level) \(String(describing: result))")
             for node in cluster.nodes {
                 for kept in node.replica.kept {
                     let target = try #require((0..<10).first { VirtualCluster.id($0) == kept.node })
@@ -154,11 +156,16 @@ import Testing
             for dead in near where dead != 0 {
                 cluster.dead = [dead]
                 let view = cluster.view(0)
-                let count = AnswerCount(.all, placement.replication, near: "a")
-                let found = view.standIns(of: token, natural: natural, replicas: natural, placement: placement, count: count)
+                let count = ResponseTracker(.all, placement.replication, near: "a")
+                let found = view.fallbackReplicas(
+                    of: token, natural: natural, replicas: natural, placement: placement, count: count)
                 let able = [0, 2, 4, 6, 8].filter { !natural.contains($0) }
-                let onItsRack = able.filter { cluster.ringNodes[$0].location.rack == cluster.ringNodes[dead].location.rack }
-                #expect(found.count == 1 && found[0].replica == dead && (onItsRack.isEmpty || onItsRack.contains(found[0].node)))
+                let onItsRack = able.filter {
+                    cluster.ringNodes[$0].location.rack == cluster.ringNodes[dead].location.rack
+                }
+                #expect(
+                    found.count == 1 && found[0].replica == dead
+                        && (onItsRack.isEmpty || onItsRack.contains(found[0].node)))
             }
         }
     }
@@ -170,7 +177,7 @@ import Testing
         let other = try #require((0..<4).first { !replicas.contains($0) })
         cluster.dead = [replicas[1], replicas[2]]
         let batch = Self.mutation + Sample.put(Sample.key(token: 2, 2, []), 2, at: 5)
-        #expect(standIns(cluster.write(on: replicas[0], batch, .quorum, type: .unloggedBatch)) == 1)
+        #expect(fallbackReplicas(cluster.write(on: replicas[0], batch, .quorum, type: .unloggedBatch)) == 1)
         #expect(cluster.nodes[other].replica.kept.map(\.mutations) == [batch])
     }
 

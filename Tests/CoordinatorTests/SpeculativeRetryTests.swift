@@ -51,7 +51,9 @@ import Testing
         for _ in 0..<1000 { histogram.note(1000) }
         #expect(SpeculativeRetry.least(.percentile(99), .after(100)).delay(histogram, otherwise: 1) == 100)
         #expect(
-            SpeculativeRetry.most(.percentile(99), .after(100)).delay(histogram, otherwise: 1).map { (1000...1130).contains($0) } == true)
+            SpeculativeRetry.most(.percentile(99), .after(100)).delay(histogram, otherwise: 1).map {
+                (1000...1130).contains($0)
+            } == true)
         #expect(SpeculativeRetry.least(.never, .after(100)).delay(histogram, otherwise: 1) == 100)
         #expect(SpeculativeRetry.most(.never, .after(100)).delay(histogram, otherwise: 1) == nil)
         let latencies = TableLatencies(.percentile(99), otherwise: 50_000)
@@ -100,7 +102,9 @@ import Testing
         cluster.fate = { _, to, _ in to == 0 ? .lose : .deliver }
         let before = cluster.now
         #expect(Self.read(cluster, .quorum)?.value != nil)
-        #expect(cluster.now - before < 6 * usual && cluster.now - before < 10_000, "\(cluster.now - before) us, usually \(usual)")
+        #expect(
+            cluster.now - before < 6 * usual && cluster.now - before < 10_000,
+            "\(cluster.now - before) us, usually \(usual)")
         #expect(cluster.nodes[0].coordinator.counters.speculativeReads >= 1)
     }
 
@@ -108,7 +112,9 @@ import Testing
         for repairs in [true, false] {
             let cluster = VirtualCluster(3, seed: 1)
             cluster.rules.repairsReads = repairs
-            for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index) + 1)) }
+            for node in cluster.nodes {
+                node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index) + 1))
+            }
             #expect(Self.read(cluster, .all)?.value != nil)
             #expect((cluster.sent[.repair] ?? 0) == (repairs ? 2 : 0))
         }

@@ -18,7 +18,9 @@ final class ModelPort: ReplicaPort, @unchecked Sendable {
         node.replica.apply(mutations.out.toArray())
     }
     func applyCounters(_ deltas: borrowing MutationWriter) throws(ReplicaError) {}
-    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
+    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) {
+        _ = body()
+    }
 
     func scan(
         table: UUID, range: KeyRange, reversed: Bool,
@@ -32,7 +34,9 @@ final class ModelPort: ReplicaPort, @unchecked Sendable {
 
     func get(table: UUID, key: borrowing ByteWriter, _ visit: (_ row: RowView) -> Void) throws(ReplicaError) {
         let bytes = key.toArray()
-        for (_, row) in node.replica.rows(table, KeyRange(start: bytes, end: bytes + [0])) { row.withUnsafeBytes { visit(RowView($0)) } }
+        for (_, row) in node.replica.rows(table, KeyRange(start: bytes, end: bytes + [0])) {
+            row.withUnsafeBytes { visit(RowView($0)) }
+        }
     }
 }
 
@@ -64,7 +68,8 @@ private final class VirtualRunner: StepRunner {
             try cluster.begin(on: node) { (coordinator, _, now) throws(ServerError) in
                 switch step {
                 case .write(let bytes, let type):
-                    try coordinator.write(bytes, consistency: consistency, type: type, cluster: request.cluster, now: now)
+                    try coordinator.write(
+                        bytes, consistency: consistency, type: type, cluster: request.cluster, now: now)
                 case .count(let bytes):
                     try coordinator.count(bytes, consistency: consistency, cluster: request.cluster, now: now)
                 case .read(let command, let level, let isByKey):
@@ -74,7 +79,8 @@ private final class VirtualRunner: StepRunner {
                         key, reading: reading, serial: serial, cluster: request.cluster, deadline: deadline, now: now)
                 case .propose(let key, let ballot, let value, let deadline):
                     try coordinator.propose(
-                        key, ballot: ballot, value: value, serial: serial, commit: consistency, cluster: request.cluster,
+                        key, ballot: ballot, value: value, serial: serial, commit: consistency,
+                        cluster: request.cluster,
                         deadline: deadline, now: now)
                 }
             } then: { [self] result in
@@ -110,13 +116,15 @@ extension VirtualCluster {
     /// Runs a request through a `ClusterPort`, restarting it as often as the port asks.
     /// - Parameter then: receives the result, or nil when the node crashes first.
     func request<T>(
-        on node: Int, _ consistency: Consistency, serial: Consistency = .serial, pageRows: Int = 0, contentionTimeout: Int64 = 1_800_000,
+        on node: Int, _ consistency: Consistency, serial: Consistency = .serial, pageRows: Int = 0,
+        contentionTimeout: Int64 = 1_800_000,
         gcGrace: UInt32 = 864_000, _ body: @escaping (CoordinatedRequest) throws(ReplicaError) -> T,
         then: @escaping (Result<T, ServerError>?) -> Void
     ) {
         let runner = VirtualRunner(self, node: node, consistency: consistency, serial: serial)
         let request = CoordinatedRequest(
-            cluster: view(node), local: ModelPort(nodes[node]), runner: runner, consistency: consistency, serial: serial,
+            cluster: view(node), local: ModelPort(nodes[node]), runner: runner, consistency: consistency,
+            serial: serial,
             pageRows: pageRows, contentionTimeout: contentionTimeout, gcGrace: { _ in gcGrace },
             nowSeconds: UInt32((VirtualTime.epoch + time.now) / 1_000_000))
         var hasCrashed = false
@@ -128,7 +136,8 @@ extension VirtualCluster {
         let pool =
             fibers
             ?? FiberPool(
-                loop: 0, network: VirtualLoops(cluster: self), background: InlineBackground(), time: ManualTime(), limit: 1 << 20,
+                loop: 0, network: VirtualLoops(cluster: self), background: InlineBackground(), time: ManualTime(),
+                limit: 1 << 20,
                 stackBytes: 512 << 10)
         fibers = pool
         let turn = pool.run { [self] in
@@ -144,7 +153,8 @@ extension VirtualCluster {
     }
 
     func wait<T>(
-        on node: Int, _ consistency: Consistency, serial: Consistency = .serial, pageRows: Int = 0, gcGrace: UInt32 = 864_000,
+        on node: Int, _ consistency: Consistency, serial: Consistency = .serial, pageRows: Int = 0,
+        gcGrace: UInt32 = 864_000,
         _ body: @escaping (CoordinatedRequest) throws(ReplicaError) -> T
     ) -> Result<T, ServerError>? {
         var result: Result<T, ServerError>?
@@ -180,14 +190,16 @@ enum Sample {
     }
 
     /// Returns a mutation that sets column 0.
-    static func put(_ key: [UInt8], _ value: Int64, at timestamp: Int64, table: UUID = VirtualCluster.table) -> [UInt8] {
+    static func put(_ key: [UInt8], _ value: Int64, at timestamp: Int64, table: UUID = VirtualCluster.table) -> [UInt8]
+    {
         var mutation = MutationWriter()
         put(key, value, at: timestamp, table: table, into: &mutation)
         return mutation.out.toArray()
     }
 
     static func put(
-        _ key: [UInt8], _ value: Int64, at timestamp: Int64, table: UUID = VirtualCluster.table, into mutation: inout MutationWriter
+        _ key: [UInt8], _ value: Int64, at timestamp: Int64, table: UUID = VirtualCluster.table,
+        into mutation: inout MutationWriter
     ) {
         mutation.beginTable(table)
         mutation.beginRow(key: writer(key), timestamp: timestamp, liveness: true)
@@ -200,7 +212,8 @@ enum Sample {
         var mutation = MutationWriter()
         mutation.beginTable(VirtualCluster.table)
         mutation.beginRow(
-            key: writer(key), timestamp: .min, liveness: false, deletion: DeletionTime(timestamp: timestamp, localDeletion: local))
+            key: writer(key), timestamp: .min, liveness: false,
+            deletion: DeletionTime(timestamp: timestamp, localDeletion: local))
         mutation.endRow()
         mutation.endTable()
         return mutation.out.toArray()
@@ -209,7 +222,8 @@ enum Sample {
     static func deleteRange(_ start: [UInt8], _ end: [UInt8], at timestamp: Int64, local: UInt32) -> [UInt8] {
         var mutation = MutationWriter()
         mutation.beginTable(VirtualCluster.table)
-        mutation.deleteRange(KeyRange(start: start, end: end), deletion: DeletionTime(timestamp: timestamp, localDeletion: local))
+        mutation.deleteRange(
+            KeyRange(start: start, end: end), deletion: DeletionTime(timestamp: timestamp, localDeletion: local))
         mutation.endTable()
         return mutation.out.toArray()
     }

@@ -109,7 +109,8 @@ final class VirtualCluster {
 
     init(
         _ count: Int, seed: UInt64, options: [String: String] = ["class": "SimpleStrategy", "replication_factor": "3"],
-        locations: [Location] = [], tokensPerNode: Int = 1, skew: Int64 = 0, limits: CoordinatorLimits = CoordinatorLimits()
+        locations: [Location] = [], tokensPerNode: Int = 1, skew: Int64 = 0,
+        limits: CoordinatorLimits = CoordinatorLimits()
     ) {
         self.seed = seed
         self.options = options
@@ -120,14 +121,18 @@ final class VirtualCluster {
             RingNode(
                 id: VirtualCluster.id(index), endpoint: Endpoint(address: "10.0.0.\(index + 1)", port: 7000),
                 location: locations.isEmpty ? .unknown : locations[index],
-                tokens: (0..<tokensPerNode).map { Int64.min &+ Int64(bitPattern: step &* UInt64($0 * count + index + 1)) })
+                tokens: (0..<tokensPerNode).map {
+                    Int64.min &+ Int64(bitPattern: step &* UInt64($0 * count + index + 1))
+                })
         }
-        let metadata = ClusterMetadata(epoch: 1, members: ringNodes.map { ClusterMetadata.Member(node: $0, nativePort: 9042) })
+        let metadata = ClusterMetadata(
+            epoch: 1, members: ringNodes.map { ClusterMetadata.Member(node: $0, nativePort: 9042) })
         for index in 0..<count {
             let offset = skew == 0 ? 0 : Int64(random.next() % UInt64(skew))
             nodes.append(
                 VirtualNode(
-                    index: index, id: VirtualCluster.id(index), time: time, skew: offset, limits: limits, metadata: metadata))
+                    index: index, id: VirtualCluster.id(index), time: time, skew: offset, limits: limits,
+                    metadata: metadata))
         }
     }
 
@@ -195,9 +200,12 @@ final class VirtualCluster {
             keyspaces["other"] = otherOptions
             tables[VirtualCluster.otherTable] = TableRules(keyspace: "other")
         }
-        let isAlive = ring.nodes.map { node in node.id == VirtualCluster.id(index) || !dead.contains { VirtualCluster.id($0) == node.id } }
+        let isAlive = ring.nodes.map { node in
+            node.id == VirtualCluster.id(index) || !dead.contains { VirtualCluster.id($0) == node.id }
+        }
         let view = ClusterView(
-            ring: ring, local: VirtualCluster.id(index), isAlive: isAlive, distance: ring.nodes.indices.map { abs($0 - index) },
+            ring: ring, local: VirtualCluster.id(index), isAlive: isAlive,
+            distance: ring.nodes.indices.map { abs($0 - index) },
             keyspaces: keyspaces, tables: tables)
         return view.with(isAlive: isAlive, scores: nodes[index].snitch.scores(of: ring, now: now), badnessThreshold: 1)
     }
@@ -211,7 +219,8 @@ final class VirtualCluster {
         node.waiting = [:]
         node.timerAt = .max
         node.coordinator = Coordinator(
-            local: node.id, clock: node.clock, limits: limits, seed: (seed + 1) << 32 | UInt64(index) << 16 | node.generation,
+            local: node.id, clock: node.clock, limits: limits,
+            seed: (seed + 1) << 32 | UInt64(index) << 16 | node.generation,
             firstID: node.generation << 40)
         for (_, then) in waiting { then(nil) }
     }
@@ -248,8 +257,9 @@ final class VirtualCluster {
         return result
     }
 
-    func write(on index: Int, _ mutations: [UInt8], _ consistency: Consistency, type: WriteType = .simple) -> Result<Outcome, ServerError>?
-    {
+    func write(on index: Int, _ mutations: [UInt8], _ consistency: Consistency, type: WriteType = .simple) -> Result<
+        Outcome, ServerError
+    >? {
         wait(on: index) { (coordinator, view, now) throws(ServerError) in
             try coordinator.write(mutations, consistency: consistency, type: type, cluster: view, now: now)
         }
@@ -336,7 +346,8 @@ final class VirtualCluster {
     }
 
     private func deliver(
-        _ bytes: [UInt8], from: VirtualNode, to node: VirtualNode, after delay: Int64, _ reply: @escaping (PeerReply) -> Void
+        _ bytes: [UInt8], from: VirtualNode, to node: VirtualNode, after delay: Int64,
+        _ reply: @escaping (PeerReply) -> Void
     ) {
         let generation = from.generation
         at(now + delay) { [self] in
@@ -344,7 +355,9 @@ final class VirtualCluster {
             switch VirtualCluster.decode(bytes, PeerRequest.init(from:)) {
             case .metadata(let request):
                 let (answer, hasChanged) = node.acceptor.handle(request)
-                if hasChanged, node.versions.last?.epoch ?? 1 < node.acceptor.current.epoch { node.versions.append(node.acceptor.current) }
+                if hasChanged, node.versions.last?.epoch ?? 1 < node.acceptor.current.epoch {
+                    node.versions.append(node.acceptor.current)
+                }
                 reply(.metadata(answer))
             case .count(let deltas, let consistency):
                 let written = node.replica.count(deltas, node: node.id)

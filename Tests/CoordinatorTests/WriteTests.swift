@@ -10,22 +10,26 @@ import Testing
     private static let key = Sample.key(token: 1, 1, [])
 
     /// A replica shared by the first and the last partition of a batch gets one request and counts once.
-    @Test func aReplicaCountsOnceForAGroupThatComesBack() throws {
+    @Test func sharedReplicaCountsOnce() throws {
         let cluster = VirtualCluster(4, seed: 1)
         // Replicas 0, 1, 2 of the first range and 1, 2, 3 of the second.
         let ends = cluster.ringNodes.map { $0.claims[0].token }.sorted()
-        let first = cluster.view(0).placement(of: VirtualCluster.table)?.table.replicas(for: ends[0]).map { Int($0) } ?? []
-        let second = cluster.view(0).placement(of: VirtualCluster.table)?.table.replicas(for: ends[1]).map { Int($0) } ?? []
+        let first =
+            cluster.view(0).placement(of: VirtualCluster.table)?.table.replicas(for: ends[0]).map { Int($0) } ?? []
+        let second =
+            cluster.view(0).placement(of: VirtualCluster.table)?.table.replicas(for: ends[1]).map { Int($0) } ?? []
         let shared = first.filter { second.contains($0) }
         let only = second.filter { !first.contains($0) }
         try #require(shared.count == 2 && only.count == 1)
         let batch =
-            Sample.put(Sample.key(token: ends[0], 1, []), 1, at: 5) + Sample.put(Sample.key(token: ends[1], 2, []), 2, at: 5)
+            Sample.put(Sample.key(token: ends[0], 1, []), 1, at: 5)
+            + Sample.put(Sample.key(token: ends[1], 2, []), 2, at: 5)
             + Sample.put(Sample.key(token: ends[0], 3, []), 3, at: 5)
         cluster.fate = { _, to, _ in to == shared[0] || to == only[0] ? .deliver : .lose }
         let result = cluster.write(on: first[0], batch, .quorum, type: .unloggedBatch)
         #expect(
-            result?.error?.detail == .writeTimeout(consistency: .quorum, received: 1, required: 2, writeType: "UNLOGGED_BATCH"),
+            result?.error?.detail
+                == .writeTimeout(consistency: .quorum, received: 1, required: 2, writeType: "UNLOGGED_BATCH"),
             "\(String(describing: result))")
     }
 
@@ -49,7 +53,8 @@ import Testing
         }
         #expect(read?.error?.code == .readFailure && cluster.lastRefusal == .newerMembers)
         cluster.fate = { _, to, _ in to == 0 ? .deliver : .fail(.storage) }
-        #expect(cluster.write(on: 0, Sample.put(Self.key, 1, at: 6), .quorum)?.error != nil && cluster.lastRefusal == nil)
+        #expect(
+            cluster.write(on: 0, Sample.put(Self.key, 1, at: 6), .quorum)?.error != nil && cluster.lastRefusal == nil)
     }
 
     @Test func whoGetsWhatIsKnownFromTheMutations() {
@@ -62,7 +67,9 @@ import Testing
             }
             #expect(owners == [node, (node + 1) % 4].sorted(), "SimpleStrategy: the owner and the next")
         }
-        let all = (0..<4).flatMap { Sample.put(Sample.key(token: cluster.ringNodes[$0].claims[0].token, 1, []), 1, at: 5) }
+        let all = (0..<4).flatMap {
+            Sample.put(Sample.key(token: cluster.ringNodes[$0].claims[0].token, 1, []), 1, at: 5)
+        }
         #expect(!(0..<4).contains { view.isReplica(VirtualCluster.id($0), ofAll: all) })
         #expect(!view.isReplica(VirtualCluster.id(9), ofAll: []), "no member")
         #expect(view.isReplica(VirtualCluster.id(1), ofAll: []))
@@ -71,7 +78,8 @@ import Testing
     @Test func anyWithoutHintsNeedsALiveReplica() {
         var limits = CoordinatorLimits()
         limits.hintedHandoff = false
-        let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"], limits: limits)
+        let cluster = VirtualCluster(
+            4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"], limits: limits)
         let token = cluster.ringNodes[1].claims[0].token
         cluster.dead = [1]
         let result = cluster.write(on: 0, Sample.put(Sample.key(token: token, 1, []), 1, at: 5), .any)
@@ -110,10 +118,12 @@ import Testing
         let result = cluster.write(on: 0, mutation, level)
         cluster.run(for: 10_000_000)
         let required = ConsistencyCheck.required(level, Replication(total: 3, local: 3, dataCenters: [:]))
-        let comment = Comment(rawValue: "seed \(seed) \(level) alive \(alive) acknowledged \(acknowledged) failed \(failed)")
+        let comment = Comment(
+            rawValue: "seed \(seed) \(level) alive \(alive) acknowledged \(acknowledged) failed \(failed)")
         if level != .any && alive.count < required {
             #expect(
-                result?.error?.detail == .unavailable(consistency: level, required: Int32(required), alive: Int32(alive.count)), comment)
+                result?.error?.detail
+                    == .unavailable(consistency: level, required: Int32(required), alive: Int32(alive.count)), comment)
             #expect(cluster.sent.isEmpty && cluster.hints.isEmpty, comment)
             return
         }
@@ -123,16 +133,21 @@ import Testing
         if level == .any || acknowledged.count >= required {
             #expect(result?.value != nil, comment)
         } else if alive.count - failed.count < required {
-            guard case .writeFailure(level, let received, Int32(required), let failures, "SIMPLE") = result?.error?.detail else {
+            guard
+                case .writeFailure(level, let received, Int32(required), let failures, "SIMPLE") = result?.error?.detail
+            else {
                 Issue.record(comment)
                 return
             }
-            #expect(received <= acknowledged.count && failures <= failed.count && alive.count - Int(failures) < required, comment)
+            #expect(
+                received <= acknowledged.count && failures <= failed.count && alive.count - Int(failures) < required,
+                comment)
         } else {
             #expect(
                 result?.error?.detail
                     == .writeTimeout(
-                        consistency: level, received: Int32(acknowledged.count), required: Int32(required), writeType: "SIMPLE"), comment)
+                        consistency: level, received: Int32(acknowledged.count), required: Int32(required),
+                        writeType: "SIMPLE"), comment)
             #expect(cluster.now >= cluster.limits.writeTimeout)
         }
         #expect(cluster.view(0).isAlive.count == 5 && cluster.idle(0), comment)
@@ -143,7 +158,10 @@ import Testing
         cluster.ringNodes[3].state = .joining
         let token = cluster.ringNodes[3].claims[0].token
         let mutation = Sample.put(Sample.key(token: token, 1, []), 1, at: 5)
-        #expect(cluster.view(0).placement(of: VirtualCluster.table)?.table.pendingReplicas(for: token).map { Int($0) } == [3])
+        #expect(
+            cluster.view(0).placement(of: VirtualCluster.table)?.table.pendingReplicas(for: token).map { Int($0) } == [
+                3
+            ])
         cluster.fate = { _, to, _ in to < 2 ? .deliver : .lose }
         #expect(
             cluster.write(on: 0, mutation, .quorum)?.error?.detail
@@ -182,7 +200,8 @@ import Testing
         cluster.dead = [1]
         let result = cluster.wait(on: 0) { (coordinator, view, now) throws(ServerError) in
             let bytes =
-                Sample.put(Sample.key(token: tokens[1], 1, []), 1, at: 5) + Sample.put(Sample.key(token: tokens[2], 2, []), 1, at: 5)
+                Sample.put(Sample.key(token: tokens[1], 1, []), 1, at: 5)
+                + Sample.put(Sample.key(token: tokens[2], 2, []), 1, at: 5)
             return try coordinator.count(bytes, consistency: .one, cluster: view, now: now)
         }
         #expect(result?.error?.code == .unavailable)

@@ -15,7 +15,10 @@ import Testing
         var out = ByteWriter()
         var offset = 0
         try bytes.withUnsafeBytes { raw in
-            Result { try KeyEncoding.nextClusteringComponent(raw, at: &offset, type: type, descending: descending, into: &out) }
+            Result {
+                try KeyEncoding.nextClusteringComponent(
+                    raw, at: &offset, type: type, descending: descending, into: &out)
+            }
         }.get()
         #expect(offset == bytes.count)
         return out.toArray()
@@ -39,7 +42,9 @@ import Testing
         case .uuid: return bytes(16, &random)
         case .varint:
             var value = bytes(Int.random(in: 1...(random.next() % 8 == 0 ? 300 : 9), using: &random), &random)
-            while value.count > 1 && ((value[0] == 0 && value[1] < 0x80) || (value[0] == 0xff && value[1] >= 0x80)) { value.removeFirst() }
+            while value.count > 1 && ((value[0] == 0 && value[1] < 0x80) || (value[0] == 0xff && value[1] >= 0x80)) {
+                value.removeFirst()
+            }
             return value
         case .frozen(let inner): return self.random(inner, &random)
         case .list(let element):
@@ -57,7 +62,8 @@ import Testing
     }
 
     static let types: [CQLType] = [
-        .int, .bigint, .smallint, .tinyint, .boolean, .date, .timestamp, .time, .double, .float, .uuid, .timeuuid, .text, .blob, .varint,
+        .int, .bigint, .smallint, .tinyint, .boolean, .date, .timestamp, .time, .double, .float, .uuid, .timeuuid,
+        .text, .blob, .varint,
         .inet,
         .frozen(.list(.text)),
     ]
@@ -177,7 +183,8 @@ import Testing
             let order = type.compare(a, b)
             let encoded = compareBytes(try Self.encode(a, type), try Self.encode(b, type))
             #expect(order.signum() == encoded.signum(), "\(type): \(a) \(b)")
-            let inverted = compareBytes(try Self.encode(a, type, descending: true), try Self.encode(b, type, descending: true))
+            let inverted = compareBytes(
+                try Self.encode(a, type, descending: true), try Self.encode(b, type, descending: true))
             #expect(order.signum() == -inverted.signum(), "\(type) descending: \(a) \(b)")
         }
     }
@@ -185,7 +192,10 @@ import Testing
     /// A NaN may have any sign and payload; as keys all are one value, greater than all others.
     @Test func notANumberIsOneKey() throws {
         for (type, all) in [
-            (CQLType.float, [[0x7f, 0xc0, 0, 0], [0xff, 0xc0, 0, 0], [0x7f, 0x80, 0, 1], [0xff, 0xff, 0xff, 0xff]]),
+            (
+                CQLType.float,
+                [[0x7f, 0xc0, 0, 0], [0xff, 0xc0, 0, 0], [0x7f, 0x80, 0, 1], [0xff, 0xff, 0xff, 0xff]]
+            ),
             (.double, [[0x7f, 0xf8, 0, 0, 0, 0, 0, 0], [0xff, 0xf0, 0, 0, 0, 0, 0, 1]]),
         ] as [(CQLType, [[UInt8]])] {
             let encoded = try all.map { try Self.encode($0, type) }
@@ -198,11 +208,14 @@ import Testing
     @Test func decimalsOrderByValue() throws {
         // Scale and unscaled value, in ascending order.
         let rising: [(Int32, Int64)] = [
-            (0, -1000), (1, -1000), (2, -101), (0, -1), (3, -1), (0, 0), (5, 1), (1, 1), (1, 9), (0, 1), (2, 150), (0, 2), (0, 10), (-3, 5),
+            (0, -1000), (1, -1000), (2, -101), (0, -1), (3, -1), (0, 0), (5, 1), (1, 1), (1, 9), (0, 1), (2, 150),
+            (0, 2), (0, 10), (-3, 5),
         ]
         func native(_ scale: Int32, _ unscaled: Int64) -> [UInt8] {
             var value = withUnsafeBytes(of: unscaled.bigEndian) { [UInt8]($0) }
-            while value.count > 1 && ((value[0] == 0 && value[1] < 0x80) || (value[0] == 0xff && value[1] >= 0x80)) { value.removeFirst() }
+            while value.count > 1 && ((value[0] == 0 && value[1] < 0x80) || (value[0] == 0xff && value[1] >= 0x80)) {
+                value.removeFirst()
+            }
             return withUnsafeBytes(of: scale.bigEndian) { [UInt8]($0) } + value
         }
         for (low, high) in zip(rising, rising.dropFirst()) {

@@ -10,23 +10,30 @@ import Testing
         var writer = RowWriter()
         let stamp = Int64.random(in: 1...6, using: &random)
         let deletion =
-            random.next() % 4 == 0 ? DeletionTime(timestamp: Int64.random(in: 1...6, using: &random), localDeletion: 50) : DeletionTime.none
+            random.next() % 4 == 0
+            ? DeletionTime(timestamp: Int64.random(in: 1...6, using: &random), localDeletion: 50) : DeletionTime.none
         let ttl: UInt32 = random.next() % 3 == 0 ? 10 : 0
-        writer.begin(timestamp: stamp, liveness: Bool.random(using: &random), ttl: ttl, expires: 100, deletion: deletion, into: &out)
+        writer.begin(
+            timestamp: stamp, liveness: Bool.random(using: &random), ttl: ttl, expires: 100, deletion: deletion,
+            into: &out)
         for column in 0..<3 where Bool.random(using: &random) {
             let time = Int64.random(in: 1...6, using: &random)
             let value = [UInt8.random(in: 0...3, using: &random)]
             value.withUnsafeBytes { value in
                 if mixes && Bool.random(using: &random) {
                     writer.complexDeletion(
-                        column: column, deletion: DeletionTime(timestamp: Int64.random(in: 1...6, using: &random), localDeletion: 70),
+                        column: column,
+                        deletion: DeletionTime(timestamp: Int64.random(in: 1...6, using: &random), localDeletion: 70),
                         into: &out)
                 }
                 switch random.next() % 4 {
-                case 0: writer.tombstone(column: column, deletion: DeletionTime(timestamp: time, localDeletion: 60), into: &out)
+                case 0:
+                    writer.tombstone(
+                        column: column, deletion: DeletionTime(timestamp: time, localDeletion: 60), into: &out)
                 case 1:
                     writer.cell(
-                        column: column, timestamp: time, ttl: 5, expires: UInt32.random(in: 90...92, using: &random), value: value,
+                        column: column, timestamp: time, ttl: 5, expires: UInt32.random(in: 90...92, using: &random),
+                        value: value,
                         into: &out)
                 default: writer.cell(column: column, timestamp: time, value: value, into: &out)
                 }
@@ -34,7 +41,9 @@ import Testing
         }
         if Bool.random(using: &random) {
             writer.complexDeletion(
-                column: 5, deletion: DeletionTime(timestamp: Int64.random(in: 1...6, using: &random), localDeletion: 70), into: &out)
+                column: 5,
+                deletion: DeletionTime(timestamp: Int64.random(in: 1...6, using: &random), localDeletion: 70),
+                into: &out)
         }
         if mixes && Bool.random(using: &random) {
             [UInt8(9)].withUnsafeBytes {
@@ -44,7 +53,8 @@ import Testing
         for path in 0..<3 where Bool.random(using: &random) {
             let bytes = [UInt8(path)]
             bytes.withUnsafeBytes {
-                writer.cell(column: 5, path: $0, timestamp: Int64.random(in: 1...6, using: &random), value: $0, into: &out)
+                writer.cell(
+                    column: 5, path: $0, timestamp: Int64.random(in: 1...6, using: &random), value: $0, into: &out)
             }
         }
         writer.end(into: &out)
@@ -75,7 +85,9 @@ import Testing
         return bytes.withUnsafeBytes { raw in
             let row = RowView(raw)
             var lines: [String] = []
-            if row.hasLiveness { lines.append("live \(row.livenessTimestamp) \(row.livenessTTL) \(row.livenessExpires)") }
+            if row.hasLiveness {
+                lines.append("live \(row.livenessTimestamp) \(row.livenessTTL) \(row.livenessExpires)")
+            }
             if !row.deletion.isNone { lines.append("deleted \(row.deletion)") }
             var cursor = row.cells
             while cursor.advance() {
@@ -101,7 +113,9 @@ import Testing
             if !once.isEmpty { #expect(all == Self.meaning(Self.merge([once, once, a])), "round \(round)") }
             let shadow = DeletionTime(timestamp: Int64.random(in: 0...7, using: &random), localDeletion: 1)
             let late = once.isEmpty ? [] : Self.meaning(Self.merge([once], shadow: shadow))
-            #expect(Self.meaning(Self.merge([a, b, c], shadow: shadow)) == late, "round \(round): shadow \(shadow.timestamp)")
+            #expect(
+                Self.meaning(Self.merge([a, b, c], shadow: shadow)) == late,
+                "round \(round): shadow \(shadow.timestamp)")
         }
     }
 
@@ -134,7 +148,9 @@ import Testing
         var out = ByteWriter()
         var writer = RowWriter()
         writer.begin(timestamp: 1, liveness: true, into: &out)
-        for column in [4, 1, 9, 0] { [UInt8(column)].withUnsafeBytes { writer.cell(column: column, timestamp: 1, value: $0, into: &out) } }
+        for column in [4, 1, 9, 0] {
+            [UInt8(column)].withUnsafeBytes { writer.cell(column: column, timestamp: 1, value: $0, into: &out) }
+        }
         writer.end(into: &out)
         var columns: [Int] = []
         var cursor = RowView(out.bytes).cells

@@ -20,7 +20,9 @@ import Testing
             let (difference, overflow2) = a.subtractingReportingOverflow(b)
             if !overflow2 { #expect((x - y).int64 == difference) }
             let full = a.multipliedFullWidth(by: b)
-            if full.high == (Int64(bitPattern: full.low) >> 63) { #expect((x * y).int64 == Int64(bitPattern: full.low)) }
+            if full.high == (Int64(bitPattern: full.low) >> 63) {
+                #expect((x * y).int64 == Int64(bitPattern: full.low))
+            }
             if b != 0, !(a == .min && b == -1) {
                 let result = try #require(x.dividedBy(y))
                 #expect(result.quotient.int64 == a / b)
@@ -80,6 +82,8 @@ import Testing
     @Test func tooManyDigitsAreRefused() {
         #expect(BigInteger(String(repeating: "9", count: BigInteger.maximumDigits)) != nil)
         #expect(BigInteger(String(repeating: "9", count: BigInteger.maximumDigits + 1)) == nil)
-        #expect(throws: ValueError.self) { try CQLType.varint.validate([UInt8](repeating: 1, count: CQLType.maximumVarintBytes + 1)) }
+        #expect(throws: ValueError.self) {
+            try CQLType.varint.validate([UInt8](repeating: 1, count: CQLType.maximumVarintBytes + 1))
+        }
     }
 }

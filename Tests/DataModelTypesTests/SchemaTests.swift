@@ -7,9 +7,12 @@ import Testing
     private func sample() throws -> Schema {
         var options = TableOptions()
         try options.set([
-            ("comment", .text("it's")), ("compaction", .map(["class": "LeveledCompactionStrategy", "sstable_size_in_mb": "100"])),
-            ("compression", .map(["class": "ZstdCompressor", "compression_level": "5"])), ("default_time_to_live", .text("60")),
-            ("caching", .map(["keys": "NONE", "rows_per_partition": "10"])), ("speculative_retry", .text("MIN(99p, 50ms)")),
+            ("comment", .text("it's")),
+            ("compaction", .map(["class": "LeveledCompactionStrategy", "sstable_size_in_mb": "100"])),
+            ("compression", .map(["class": "ZstdCompressor", "compression_level": "5"])),
+            ("default_time_to_live", .text("60")),
+            ("caching", .map(["keys": "NONE", "rows_per_partition": "10"])),
+            ("speculative_retry", .text("MIN(99p, 50ms)")),
         ])
         let table = TableMetadata(
             keyspace: "ks", name: "t", id: UUID(high: 1, low: 2),
@@ -21,7 +24,8 @@ import Testing
             ], options: options)
         return Schema(keyspaces: [
             KeyspaceMetadata(
-                name: "ks", replication: ["class": "org.apache.cassandra.locator.SimpleStrategy", "replication_factor": "1"],
+                name: "ks",
+                replication: ["class": "org.apache.cassandra.locator.SimpleStrategy", "replication_factor": "1"],
                 holding: [table]),
             KeyspaceMetadata(name: "system", replication: [:]),
         ])
@@ -29,7 +33,8 @@ import Testing
 
     @Test func encodingReadsBack() throws {
         let schema = try sample()
-        let decoded = try Schema(decoding: schema.encode(), adding: [KeyspaceMetadata(name: "system", replication: [:])])
+        let decoded = try Schema(
+            decoding: schema.encode(), adding: [KeyspaceMetadata(name: "system", replication: [:])])
         #expect(decoded.version == schema.version)
         #expect(decoded.encode() == schema.encode())
         let table = try #require(decoded.table("ks", "t"))
@@ -42,7 +47,9 @@ import Testing
 
     @Test func anyDamageIsFound() throws {
         let bytes = try sample().encode()
-        for length in 0..<bytes.count { #expect(throws: SchemaDecodingError.self) { try Schema(decoding: Array(bytes.prefix(length))) } }
+        for length in 0..<bytes.count {
+            #expect(throws: SchemaDecodingError.self) { try Schema(decoding: Array(bytes.prefix(length))) }
+        }
         for index in bytes.indices {
             for bit in 0..<8 {
                 var damaged = bytes
@@ -59,10 +66,14 @@ import Testing
         var refused = 0
         for _ in 0..<3000 {
             var damaged = Array(bytes.dropLast(8))
-            for _ in 0..<3 { damaged[5 + Int(random.next() % UInt64(damaged.count - 5))] = UInt8(truncatingIfNeeded: random.next()) }
+            for _ in 0..<3 {
+                damaged[5 + Int(random.next() % UInt64(damaged.count - 5))] = UInt8(truncatingIfNeeded: random.next())
+            }
             let sum = Checksum.xxh3(damaged)
             damaged += CQLType.bigEndian(sum)
-            do throws(SchemaDecodingError) { decoded += try Schema(decoding: damaged).keyspaces.count } catch { refused += 1 }
+            do throws(SchemaDecodingError) { decoded += try Schema(decoding: damaged).keyspaces.count } catch {
+                refused += 1
+            }
         }
         #expect(refused > 1000 && decoded > 0)
     }
@@ -83,7 +94,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("a", "a"), ("a_1", "a_1"), ("A", "\"A\""), ("1a", "\"1a\""), ("select", "\"select\""), ("a\"b", "\"a\"\"b\""), ("", "\"\""),
+        ("a", "a"), ("a_1", "a_1"), ("A", "\"A\""), ("1a", "\"1a\""), ("select", "\"select\""), ("a\"b", "\"a\"\"b\""),
+        ("", "\"\""),
         ("key", "key"),
     ]) func quoting(_ name: String, _ quoted: String) { #expect(Identifier.quoted(name) == quoted) }
 }

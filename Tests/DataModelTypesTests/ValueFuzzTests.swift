@@ -7,7 +7,8 @@ import Testing
 /// form and through JSON.
 @Suite struct ValueFuzzTests {
     private static let simple: [CQLType] = [
-        .ascii, .bigint, .blob, .boolean, .counter, .date, .decimal, .double, .duration, .float, .inet, .int, .smallint, .text, .time,
+        .ascii, .bigint, .blob, .boolean, .counter, .date, .decimal, .double, .duration, .float, .inet, .int, .smallint,
+        .text, .time,
         .timestamp,
         .timeuuid, .tinyint, .uuid, .varint,
     ]
@@ -40,7 +41,8 @@ import Testing
         case .map(let key, let value):
             let count = Int(random.next() % 4)
             return CQLType.bigEndian(Int32(count)) + (0..<count).flatMap { _ in element(key) + element(value) }
-        case .tuple(let fields): return fields.flatMap { random.next() % 5 == 0 ? [0xff, 0xff, 0xff, 0xff] : element($0) }
+        case .tuple(let fields):
+            return fields.flatMap { random.next() % 5 == 0 ? [0xff, 0xff, 0xff, 0xff] : element($0) }
         case .text, .ascii: return (0..<Int(random.next() % 8)).map { _ in UInt8(random.next() % 128) }
         case .boolean: return [UInt8(random.next() % 2)]
         case .duration:
@@ -80,7 +82,9 @@ import Testing
             let type = type(&random)
             let (a, b) = (bytes(type, &random), bytes(type, &random))
             let forward = type.compare(a, b).signum()
-            if isValid(a, type), isValid(b, type) { #expect(forward == -type.compare(b, a).signum(), "\(type) \(a) \(b)") }
+            if isValid(a, type), isValid(b, type) {
+                #expect(forward == -type.compare(b, a).signum(), "\(type) \(a) \(b)")
+            }
             for style in [ValueStyle.shell(floatDigits: 5), .csv, .literal] { _ = type.text(a, style: style) }
             let text = json(a, type)
             guard isValid(a, type) else { continue }
@@ -88,7 +92,8 @@ import Testing
             _ = try JSONValue(parsing: text)
             if let canonical = try a.withUnsafeBytes({ try CollectionBuilder.canonical($0, type) }) {
                 #expect(isValid(canonical, type))
-                #expect(try canonical.withUnsafeBytes { try CollectionBuilder.canonical($0, type) } == nil, "\(type) \(a)")
+                #expect(
+                    try canonical.withUnsafeBytes { try CollectionBuilder.canonical($0, type) } == nil, "\(type) \(a)")
             }
             var truncated = a
             while truncated.popLast() != nil {
@@ -108,11 +113,15 @@ import Testing
             let value = bytes(type, &random)
             guard isValid(value, type), !value.isEmpty || type == .text || type == .blob else { continue }
             // Outside the range of dates that text can express.
-            if type == .timestamp, let raw: Int64 = value.withUnsafeBytes({ CQLType.integer($0) }), abs(raw / 2) > 1_000_000_000_000_000 {
+            if type == .timestamp, let raw: Int64 = value.withUnsafeBytes({ CQLType.integer($0) }),
+                abs(raw / 2) > 1_000_000_000_000_000
+            {
                 continue
             }
             // A time beyond one day is shown as a number.
-            if type == .time, let raw: Int64 = value.withUnsafeBytes({ CQLType.integer($0) }), raw < 0 || raw >= 86_400_000_000_000 {
+            if type == .time, let raw: Int64 = value.withUnsafeBytes({ CQLType.integer($0) }),
+                raw < 0 || raw >= 86_400_000_000_000
+            {
                 continue
             }
             let text = value.withUnsafeBytes { type.scalarText($0) }

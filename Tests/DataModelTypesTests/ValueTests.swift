@@ -7,11 +7,16 @@ import Testing
     private func bytes(_ type: CQLType, _ text: String) throws -> [UInt8] { try type.bytes(fromScalarText: text) }
 
     @Test(arguments: [
-        (CQLType.int, "-2147483648"), (.bigint, "9223372036854775807"), (.smallint, "-1"), (.tinyint, "127"), (.text, "h\u{e9}llo"),
-        (.ascii, "x y"), (.boolean, "true"), (.double, "1.0E10"), (.double, "0.001"), (.double, "9999999.0"), (.double, "-1.5E-5"),
-        (.double, "NaN"), (.double, "-Infinity"), (.float, "0.1"), (.float, "3.4028235E38"), (.varint, "-123456789012345678901234567890"),
-        (.varint, "0"), (.varint, "-128"), (.varint, "128"), (.decimal, "1.50"), (.decimal, "-0.000001"), (.decimal, "1E+3"),
-        (.decimal, "1.23E-8"), (.uuid, "00112233-4455-6677-8899-aabbccddeeff"), (.timeuuid, "50554d6e-29bb-11e5-b345-feff819cdc9f"),
+        (CQLType.int, "-2147483648"), (.bigint, "9223372036854775807"), (.smallint, "-1"), (.tinyint, "127"),
+        (.text, "h\u{e9}llo"),
+        (.ascii, "x y"), (.boolean, "true"), (.double, "1.0E10"), (.double, "0.001"), (.double, "9999999.0"),
+        (.double, "-1.5E-5"),
+        (.double, "NaN"), (.double, "-Infinity"), (.float, "0.1"), (.float, "3.4028235E38"),
+        (.varint, "-123456789012345678901234567890"),
+        (.varint, "0"), (.varint, "-128"), (.varint, "128"), (.decimal, "1.50"), (.decimal, "-0.000001"),
+        (.decimal, "1E+3"),
+        (.decimal, "1.23E-8"), (.uuid, "00112233-4455-6677-8899-aabbccddeeff"),
+        (.timeuuid, "50554d6e-29bb-11e5-b345-feff819cdc9f"),
         (.inet, "10.0.0.255"), (.inet, "2001:db8:0:0:0:0:0:1"), (.inet, "0:0:0:0:0:0:0:0"), (.date, "2024-02-29"),
         (.date, "-5877641-06-23"),
         (.time, "08:12:54.123456789"), (.timestamp, "1969-12-31T23:59:59.999Z"), (.duration, "1y2mo3d4h5m6s7ms8us9ns"),
@@ -28,9 +33,11 @@ import Testing
         (.date, "2023-02-29", "Unable to coerce '2023-02-29' to a formatted date (long)"),
         (.timestamp, "tomorrow", "Unable to parse a date/time from 'tomorrow'"),
         (.inet, "1.2.3.256", "Unable to make inet address from '1.2.3.256'"),
-        (.inet, "1::2::3", "Unable to make inet address from '1::2::3'"), (.double, "0x1p3", "Unable to make double from '0x1p3'"),
+        (.inet, "1::2::3", "Unable to make inet address from '1::2::3'"),
+        (.double, "0x1p3", "Unable to make double from '0x1p3'"),
         (.timeuuid, "00112233-4455-6677-8899-aabbccddeeff", "TimeUUID supports only version 1 UUIDs"),
-        (.duration, "1d1y", "Invalid duration. The days should be after years"), (.blob, "0xabc", "cannot parse '0xabc' as hex bytes"),
+        (.duration, "1d1y", "Invalid duration. The days should be after years"),
+        (.blob, "0xabc", "cannot parse '0xabc' as hex bytes"),
     ]) func wrongTextSaysWhy(_ type: CQLType, _ text: String, _ message: String) {
         #expect(throws: ValueError.invalid(message)) { try type.bytes(fromScalarText: text) }
     }
@@ -45,14 +52,19 @@ import Testing
             (.list(.int), [0, 0, 0, 1, 0, 0, 0, 2, 1, 2], "Expected 4 or 0 byte int (2)"),
             (.list(.int), [0, 0, 0, 0, 9], "Unexpected extraneous bytes after list value"),
             (.tuple([.int]), [0, 0], "Not enough bytes to read size of 0th component"),
-            (.duration, [2, 1, 0], "The duration months, days and nanoseconds must be all of the same sign (1, -1, 0)"),
+            (
+                .duration, [2, 1, 0],
+                "The duration months, days and nanoseconds must be all of the same sign (1, -1, 0)"
+            ),
         ] as [(CQLType, [UInt8], String)]) func wrongBytesSayWhy(_ type: CQLType, _ value: [UInt8], _ message: String)
     {
         #expect(throws: ValueError.invalid(message)) { try type.validate(value) }
     }
 
     @Test func emptyIsAValueOfMostTypes() throws {
-        for type in [CQLType.int, .bigint, .text, .blob, .double, .uuid, .timestamp, .varint, .decimal, .inet, .boolean] {
+        for type in [
+            CQLType.int, .bigint, .text, .blob, .double, .uuid, .timestamp, .varint, .decimal, .inet, .boolean,
+        ] {
             try type.validate([])
         }
     }
@@ -66,7 +78,10 @@ import Testing
         (.date, ["-0001-01-01", "1969-12-31", "1970-01-01", "2024-01-01"]), (.boolean, ["false", "true"]),
         (
             .timeuuid,
-            ["00000000-0000-1000-8080-808080808080", "50554d6e-29bb-11e5-b345-feff819cdc9f", "50554d6e-29bc-11e5-b345-feff819cdc9f"]
+            [
+                "00000000-0000-1000-8080-808080808080", "50554d6e-29bb-11e5-b345-feff819cdc9f",
+                "50554d6e-29bc-11e5-b345-feff819cdc9f",
+            ]
         ),
     ]) func order(_ type: CQLType, _ ascending: [String]) throws {
         let values = try ascending.map { try bytes(type, $0) }
@@ -77,7 +92,8 @@ import Testing
         }
     }
 
-    @Test(arguments: ["::", "::1", "2001:db8::1", "1:0:0:2::3", "1::", "10.0.0.1", "1:2:3:4:5:6:7:8"]) func addressesAreShownShort(
+    @Test(arguments: ["::", "::1", "2001:db8::1", "1:0:0:2::3", "1::", "10.0.0.1", "1:2:3:4:5:6:7:8"])
+    func addressesAreShownShort(
         _ text: String
     ) throws {
         #expect(CQLType.inet.text(try bytes(.inet, text), style: .shell(floatDigits: 5)) == text)
@@ -111,8 +127,10 @@ import Testing
     @Test(arguments: [
         (CQLType.list(.text), "[\"a\\\"b\", \"c\\n\"]"), (.map(.int, .double), "{\"1\": 0.5, \"2\": 1.0E10}"),
         (.tuple([.int, .text]), "[1, null]"), (.set(.uuid), "[\"00112233-4455-6677-8899-aabbccddeeff\"]"),
-        (.map(.text, .frozen(.list(.int))), "{\"k\": [1, 2]}"), (.timestamp, "\"2013-01-01 05:00:00.000Z\""), (.blob, "\"0x00ff\""),
-        (.boolean, "true"), (.varint, "12345678901234567890"), (.date, "\"2020-01-01\""), (.time, "\"10:00:00.000000000\""),
+        (.map(.text, .frozen(.list(.int))), "{\"k\": [1, 2]}"), (.timestamp, "\"2013-01-01 05:00:00.000Z\""),
+        (.blob, "\"0x00ff\""),
+        (.boolean, "true"), (.varint, "12345678901234567890"), (.date, "\"2020-01-01\""),
+        (.time, "\"10:00:00.000000000\""),
         (.duration, "\"1mo\""), (.inet, "\"0:0:0:0:0:0:0:1\""),
     ]) func jsonRoundTrip(_ type: CQLType, _ json: String) throws {
         let value = try #require(try type.bytes(fromJSON: try JSONValue(parsing: json.utf8)))
@@ -123,9 +141,12 @@ import Testing
     }
 
     @Test(arguments: [
-        (CQLType.int, "\"x\"", "Unable to make int from 'x'"), (.int, "1.5", "Expected an int value, but got a Double: 1.5"),
-        (.int, "[1]", "Expected an int value, but got a ArrayList: [1]"), (.text, "5", "Expected a UTF-8 string, but got a Integer: 5"),
-        (.list(.int), "5", "Expected a list, but got a Integer: 5"), (.list(.int), "[null]", "Invalid null element in list"),
+        (CQLType.int, "\"x\"", "Unable to make int from 'x'"),
+        (.int, "1.5", "Expected an int value, but got a Double: 1.5"),
+        (.int, "[1]", "Expected an int value, but got a ArrayList: [1]"),
+        (.text, "5", "Expected a UTF-8 string, but got a Integer: 5"),
+        (.list(.int), "5", "Expected a list, but got a Integer: 5"),
+        (.list(.int), "[null]", "Invalid null element in list"),
         (.blob, "\"ff\"", "String representation of blob is missing 0x prefix: ff"),
         (.tuple([.int]), "[1, 2]", "Tuple contains extra items (expected 1): [1, 2]"),
     ]) func wrongJSONSaysWhy(_ type: CQLType, _ json: String, _ message: String) throws {
@@ -150,22 +171,29 @@ import Testing
         #expect(CQLType.text.text(Array("a".utf8), style: .shell(floatDigits: 5)) == "a")
         #expect(CQLType.text.text(Array("a".utf8), style: .literal) == "'a'")
         for (number, shown) in [
-            ("3.14159265", "3.1416"), ("100000.0", "1e+05"), ("12345.0", "12345"), ("0.00001", "1e-05"), ("0.0001", "0.0001"),
+            ("3.14159265", "3.1416"), ("100000.0", "1e+05"), ("12345.0", "12345"), ("0.00001", "1e-05"),
+            ("0.0001", "0.0001"),
             ("1.5", "1.5"),
             ("0.0", "0"), ("-2.0", "-2"), ("999999.0", "1e+06"), ("99999.6", "1e+05"),
         ] {
             #expect(CQLType.double.text(try bytes(.double, number), style: .shell(floatDigits: 5)) == shown)
         }
-        #expect(CQLType.timestamp.text(try bytes(.timestamp, "0"), style: .shell(floatDigits: 5)) == "1970-01-01 00:00:00.000000+0000")
+        #expect(
+            CQLType.timestamp.text(try bytes(.timestamp, "0"), style: .shell(floatDigits: 5))
+                == "1970-01-01 00:00:00.000000+0000")
     }
 }
 
 @Suite struct PlainTextTests {
     @Test(arguments: [
-        (CQLType.list(.int), "[1, 2, 3]"), (.set(.text), "{'a', 'it''s', 'x, y'}"), (.map(.text, .double), "{'a': 1.5, 'b': 2.0}"),
-        (.tuple([.int, .text, .boolean]), "(1, null, True)"), (.map(.timestamp, .int), "{'2013-01-01 05:00:00.000000+0000': 1}"),
-        (.list(.frozen(.list(.int))), "[[1], [], [2, 3]]"), (.list(.inet), "['::1', '10.0.0.1']"), (.text, " a 'b' "), (.boolean, "True"),
-        (.timestamp, "2013-01-01 05:00:00.000000+0000"), (.blob, "0x00ff"), (.map(.int, .frozen(.set(.text))), "{1: {'a'}, 2: {}}"),
+        (CQLType.list(.int), "[1, 2, 3]"), (.set(.text), "{'a', 'it''s', 'x, y'}"),
+        (.map(.text, .double), "{'a': 1.5, 'b': 2.0}"),
+        (.tuple([.int, .text, .boolean]), "(1, null, True)"),
+        (.map(.timestamp, .int), "{'2013-01-01 05:00:00.000000+0000': 1}"),
+        (.list(.frozen(.list(.int))), "[[1], [], [2, 3]]"), (.list(.inet), "['::1', '10.0.0.1']"), (.text, " a 'b' "),
+        (.boolean, "True"),
+        (.timestamp, "2013-01-01 05:00:00.000000+0000"), (.blob, "0x00ff"),
+        (.map(.int, .frozen(.set(.text))), "{1: {'a'}, 2: {}}"),
     ]) func readsBackWhatWasWritten(_ type: CQLType, _ text: String) throws {
         let value = try type.bytes(fromPlainText: text)
         try type.validate(value)
@@ -173,7 +201,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (CQLType.list(.int), "[1, 2"), (.list(.int), "1"), (.list(.int), "[x]"), (.list(.int), "[1] 2"), (.map(.int, .int), "{1}"),
+        (CQLType.list(.int), "[1, 2"), (.list(.int), "1"), (.list(.int), "[x]"), (.list(.int), "[1] 2"),
+        (.map(.int, .int), "{1}"),
         (.set(.text), "{'a}"),
         (.tuple([.int]), "(1, 2)"), (.list(.int), ""), (.list(.int), String(repeating: "[", count: 10_000)),
     ]) func refusesWhatIsNone(_ type: CQLType, _ text: String) {

@@ -38,7 +38,9 @@ import Testing
         return found
     }
 
-    @Test("lines are the same whatever the sizes of the pieces", arguments: [[1], [2, 3], [7], [1000]]) func splitting(pieces: [Int]) {
+    @Test("lines are the same whatever the sizes of the pieces", arguments: [[1], [2, 3], [7], [1000]]) func splitting(
+        pieces: [Int]
+    ) {
         let text = Array("a\r\n\nlonger line with words\r\nb\n\r\nend".utf8)
         #expect(lines(text, pieces: pieces) == ["a", "", "longer line with words", "b", "", "last:end"])
     }
@@ -54,7 +56,8 @@ import Testing
         var splitter = LineSplitter()
         var consumed = 0
         text.withUnsafeBytes { bytes in
-            #expect(splitter.next(UnsafeRawBufferPointer(rebasing: bytes[..<(10 << 20)]), consumed: &consumed) == .needMore)
+            #expect(
+                splitter.next(UnsafeRawBufferPointer(rebasing: bytes[..<(10 << 20)]), consumed: &consumed) == .needMore)
             #expect(splitter.next(bytes, consumed: &consumed) == .line(0..<20 << 20))
         }
     }
@@ -76,11 +79,13 @@ import Testing
         #expect(try parse("\\consistency local_quorum") == "consistency(Optional(DataModel.Consistency.localQuorum))")
         #expect(try parse("\\page 0") == "page(Optional(0))")
         #expect(
-            try parse("\\prepare p INSERT INTO t (a) VALUES (?)") == "prepare(name: \"p\", statement: \"INSERT INTO t (a) VALUES (?)\")")
+            try parse("\\prepare p INSERT INTO t (a) VALUES (?)")
+                == "prepare(name: \"p\", statement: \"INSERT INTO t (a) VALUES (?)\")")
         #expect(try parse("\\execute p [1, \"x y\"]") == "execute(name: \"p\", values: Optional(\"[1, \\\"x y\\\"]\"))")
         #expect(try parse("\\login ann secret") == "login(user: \"ann\", password: \"secret\")")
         for bad in [
-            "\\nonsense", "\\consistency MANY", "\\serial ONE", "\\page -1", "\\format xml", "\\prepare p", "\\login ann", "\\execute",
+            "\\nonsense", "\\consistency MANY", "\\serial ONE", "\\page -1", "\\format xml", "\\prepare p",
+            "\\login ann", "\\execute",
         ] {
             #expect(throws: ServerError.self, "\(bad)") { _ = try parse(bad) }
         }
@@ -113,7 +118,8 @@ import Testing
             metadata: metadata, rowCount: 2,
             cells: cells([Array("a\tb\n\\c\"".utf8), [0xFF, 0xFF, 0xFF, 0xFB], id, nil, nil, nil]), pagingState: [1])
         var writer = LineResponseWriter()
-        let columns = #"C [{"name":"na\"me","type":"text"},{"name":"tz","type":"int"},{"name":"id","type":"uuid"}]"# + "\n"
+        let columns =
+            #"C [{"name":"na\"me","type":"text"},{"name":"tz","type":"int"},{"name":"id","type":"uuid"}]"# + "\n"
         let uuid = "abababab-abab-abab-abab-abababababab"
         #expect(
             text { writer.answer(.rows(rows), warnings: ["two\nlines"], elapsed: .microseconds(449), into: &$0) }
@@ -123,7 +129,8 @@ import Testing
         writer.showsTimes = false
         #expect(
             text { writer.rows(rows, into: &$0) }
-                == #"R {"na\"me":"a\tb\n\\c\"","tz":-5,"id":"\#(uuid)"}"# + "\n" + #"R {"na\"me":null,"tz":null,"id":null}"# + "\n")
+                == #"R {"na\"me":"a\tb\n\\c\"","tz":-5,"id":"\#(uuid)"}"# + "\n"
+                + #"R {"na\"me":null,"tz":null,"id":null}"# + "\n")
         writer.format = .tsv
         #expect(text { writer.rows(rows, into: &$0) } == #"R a\tb\n\\c""# + "\t-5\t\(uuid)\nR \\N\t\\N\t\\N\n")
         #expect(text { writer.answer(.rows(rows), elapsed: .zero, into: &$0) }.hasSuffix(". 2 rows\n"))
@@ -131,14 +138,19 @@ import Testing
 
     @Test("the last line reports the outcome of a statement") func endings() {
         let writer = LineResponseWriter()
-        let applied = ResultMetadata(columns: [ColumnSpec(keyspace: "k", table: "t", name: "[applied]", type: .boolean)])
+        let applied = ResultMetadata(columns: [ColumnSpec(keyspace: "k", table: "t", name: "[applied]", type: .boolean)]
+        )
         func ending(_ result: StatementResult) -> String { text { writer.answer(result, elapsed: .zero, into: &$0) } }
         #expect(ending(.void) == ". applied\n")
         #expect(ending(.rows(ResultRows(metadata: applied, rowCount: 1, cells: cells([[1]])))) == ". applied\n")
         #expect(ending(.rows(ResultRows(metadata: applied, rowCount: 1, cells: cells([[0]])))) == ". not applied\n")
         #expect(ending(.setKeyspace("Mixed")) == ". using \"Mixed\"\n")
-        #expect(ending(.schemaChange(SchemaChange(kind: .created, target: .table, keyspace: "k", name: "t"))) == ". created table k.t\n")
-        #expect(text { writer.error(.syntax("line 1:0\nno viable"), into: &$0) } == "! 2000 SyntaxError: line 1:0 no viable\n")
+        #expect(
+            ending(.schemaChange(SchemaChange(kind: .created, target: .table, keyspace: "k", name: "t")))
+                == ". created table k.t\n")
+        #expect(
+            text { writer.error(.syntax("line 1:0\nno viable"), into: &$0) }
+                == "! 2000 SyntaxError: line 1:0 no viable\n")
         #expect(text { writer.error(ServerError(.protocolError, "x"), into: &$0) } == "! 000A ProtocolError: x\n")
     }
 

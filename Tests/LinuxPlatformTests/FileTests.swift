@@ -24,7 +24,9 @@ import Testing
         let top = Self.temporary()
         try system.createDirectory(top)
         let lock = try system.lock(top + "/LOCK")
-        #expect(throws: FileError("lock", path: top + "/LOCK", reason: .locked(by: getpid()))) { try system.lock(top + "/LOCK") }
+        #expect(throws: FileError("lock", path: top + "/LOCK", reason: .locked(by: getpid()))) {
+            try system.lock(top + "/LOCK")
+        }
         lock.close()
         try system.lock(top + "/LOCK").close()
         try system.remove(top + "/LOCK")

@@ -68,14 +68,18 @@ import Testing
             address.sin_port = in_port_t(port).bigEndian
             address.sin_addr.s_addr = inet_addr("127.0.0.1")
             let connected = withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
             }
             precondition(connected == 0, "cannot connect")
             var limit = timeval(tv_sec: 5, tv_usec: 0)
             setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         }
 
-        func write(_ text: String) { _ = Array(text.utf8).withUnsafeBytes { send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) } }
+        func write(_ text: String) {
+            _ = Array(text.utf8).withUnsafeBytes { send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+        }
         func end() { shutdown(socket, Int32(SHUT_WR)) }
 
         /// Reads up to `count` bytes; fewer at the end of the connection.
@@ -83,7 +87,9 @@ import Testing
             var bytes = [UInt8](repeating: 0, count: count)
             var got = 0
             while got < count {
-                let more = bytes.withUnsafeMutableBytes { recv(socket, $0.baseAddress.map { $0 + got }, count - got, 0) }
+                let more = bytes.withUnsafeMutableBytes {
+                    recv(socket, $0.baseAddress.map { $0 + got }, count - got, 0)
+                }
                 if more <= 0 { break }
                 got += more
             }

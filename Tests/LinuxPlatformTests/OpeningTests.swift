@@ -16,7 +16,9 @@ import Testing
         typealias OutboundOut = ByteBuffer
         private var hasBegun = false
 
-        private static func turned(_ buffer: ByteBuffer) -> ByteBuffer { ByteBuffer(bytes: buffer.readableBytesView.map { $0 ^ 0x20 }) }
+        private static func turned(_ buffer: ByteBuffer) -> ByteBuffer {
+            ByteBuffer(bytes: buffer.readableBytesView.map { $0 ^ 0x20 })
+        }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             var buffer = unwrapInboundIn(data)
@@ -62,10 +64,13 @@ import Testing
         let network = LoopNetwork(
             loops: 1,
             clients: ChannelEncryption(
-                accepting: { _ in if fails { throw NoCertificates() } else { [Cipher()] } }, connecting: { _, _ in [Cipher()] }))
+                accepting: { _ in if fails { throw NoCertificates() } else { [Cipher()] } },
+                connecting: { _, _ in [Cipher()] }))
         defer { network.stop() }
         let disk = LoopNetworkTests.ScriptedDisk()
-        let listener = try network.listen(host: "127.0.0.1", port: 0, encryption: encryption, acknowledgement: disk) { Echo($0) }
+        let listener = try network.listen(host: "127.0.0.1", port: 0, encryption: encryption, acknowledgement: disk) {
+            Echo($0)
+        }
         let client = LoopNetworkTests.Client(port: listener.port)
         defer { close(client.socket) }
         client.write(text)
@@ -86,10 +91,13 @@ import Testing
 
     /// The first byte, which decides, may arrive alone.
     @Test func theFirstByteAlone() throws {
-        let network = LoopNetwork(loops: 1, clients: ChannelEncryption(accepting: { _ in [Cipher()] }, connecting: { _, _ in [] }))
+        let network = LoopNetwork(
+            loops: 1, clients: ChannelEncryption(accepting: { _ in [Cipher()] }, connecting: { _, _ in [] }))
         defer { network.stop() }
         let disk = LoopNetworkTests.ScriptedDisk()
-        let listener = try network.listen(host: "127.0.0.1", port: 0, encryption: .required(.clients), acknowledgement: disk) { Echo($0) }
+        let listener = try network.listen(
+            host: "127.0.0.1", port: 0, encryption: .required(.clients), acknowledgement: disk
+        ) { Echo($0) }
         let client = LoopNetworkTests.Client(port: listener.port)
         defer { close(client.socket) }
         client.write("\u{16}")
@@ -104,7 +112,9 @@ import Testing
         let network = LoopNetwork(loops: 1)
         defer { network.stop() }
         #expect(throws: NetworkError.self) {
-            try network.listen(host: "127.0.0.1", port: 0, encryption: .optional(.nodes), acknowledgement: nil) { Echo($0) }
+            try network.listen(host: "127.0.0.1", port: 0, encryption: .optional(.nodes), acknowledgement: nil) {
+                Echo($0)
+            }
         }
     }
 }

@@ -14,10 +14,15 @@ public final class ModelLoop: EventLoops, Background, TimeSource, @unchecked Sen
     /// What a fiber has when it is made.
     private let makeAttachment: () -> AnyObject?
 
-    public init(seed: UInt64 = 1, stackBytes: Int = FiberPool.defaultStackBytes, makeAttachment: @escaping () -> AnyObject? = { nil }) {
+    public init(
+        seed: UInt64 = 1, stackBytes: Int = FiberPool.defaultStackBytes,
+        makeAttachment: @escaping () -> AnyObject? = { nil }
+    ) {
         random = SeededRandom(seed: seed)
         self.makeAttachment = makeAttachment
-        pool = FiberPool(loop: 0, network: self, background: self, time: self, stackBytes: stackBytes, makeAttachment: makeAttachment)
+        pool = FiberPool(
+            loop: 0, network: self, background: self, time: self, stackBytes: stackBytes, makeAttachment: makeAttachment
+        )
     }
 
     // MARK: Running
@@ -44,7 +49,9 @@ public final class ModelLoop: EventLoops, Background, TimeSource, @unchecked Sen
 
     /// Lets the next thing happen; false when there is none.
     public func step() -> Bool {
-        guard let index = tasks.indices.min(by: { (tasks[$0].time, tasks[$0].order) < (tasks[$1].time, tasks[$1].order) }) else {
+        guard
+            let index = tasks.indices.min(by: { (tasks[$0].time, tasks[$0].order) < (tasks[$1].time, tasks[$1].order) })
+        else {
             return false
         }
         let task = tasks.remove(at: index)
@@ -61,8 +68,12 @@ public final class ModelLoop: EventLoops, Background, TimeSource, @unchecked Sen
     // MARK: EventLoops, Background, TimeSource
 
     public func onLoop(_ loop: Int, _ work: @escaping @Sendable () -> Void) { add(after: 0, work) }
-    public func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void) { add(after: nanoseconds, work) }
-    public func run(_ kind: BackgroundKind, _ work: @escaping @Sendable () -> Void) { add(after: random.next() % 50_000, work) }
+    public func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void) {
+        add(after: nanoseconds, work)
+    }
+    public func run(_ kind: BackgroundKind, _ work: @escaping @Sendable () -> Void) {
+        add(after: random.next() % 50_000, work)
+    }
     public func sleep(nanoseconds: UInt64) { Fiber.current?.sleep(nanoseconds: nanoseconds) }
     public func wallMicroseconds() -> Int64 { 1_700_000_000_000_000 + Int64(now / 1000) }
     public func monotonicNanoseconds() -> UInt64 { now }

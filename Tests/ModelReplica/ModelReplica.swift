@@ -34,9 +34,11 @@ package struct ModelReplica {
                     var table = tables.removeValue(forKey: reader.table) ?? Table()
                     while let operation = try reader.nextOperation() {
                         switch operation {
-                        case .row(let key, let row): table.rows[[UInt8](key)] = merged(table.rows[[UInt8](key)], [UInt8](row))
+                        case .row(let key, let row):
+                            table.rows[[UInt8](key)] = merged(table.rows[[UInt8](key)], [UInt8](row))
                         case .deleteRange(let start, let end, let deletion):
-                            table.deletions.add(RangeTombstone(start: [UInt8](start), end: [UInt8](end), deletion: deletion))
+                            table.deletions.add(
+                                RangeTombstone(start: [UInt8](start), end: [UInt8](end), deletion: deletion))
                         }
                     }
                     tables[reader.table] = table
@@ -79,7 +81,9 @@ package struct ModelReplica {
 
     package func rows(_ id: UUID, _ range: KeyRange, reversed: Bool = false) -> [(key: [UInt8], row: [UInt8])] {
         guard let table = tables[id] else { return [] }
-        return ModelReplica.keys(table, range, reversed: reversed).compactMap { key in read(table, key, nil).map { (key, $0) } }
+        return ModelReplica.keys(table, range, reversed: reversed).compactMap { key in
+            read(table, key, nil).map { (key, $0) }
+        }
     }
 
     /// Returns the logged batches created before a time, in order.
@@ -129,7 +133,8 @@ package struct ModelReplica {
             guard let row = read(table, key, purge) else { continue }
             key.withUnsafeBytes { key in row.withUnsafeBytes { builder.add(key: key, row: RowView($0)) } }
         }
-        for span in table.deletions.clipped(to: command.tokens.keys).spans where span.deletion.localDeletion >= command.gcBefore {
+        for span in table.deletions.clipped(to: command.tokens.keys).spans
+        where span.deletion.localDeletion >= command.gcBefore {
             builder.add(span)
         }
         return builder.finish()
@@ -155,7 +160,9 @@ package struct ModelReplica {
         return written
     }
 
-    private func count(_ key: [UInt8], _ row: UnsafeRawBufferPointer, table: UUID, node: UUID, into out: inout MutationWriter) {
+    private func count(
+        _ key: [UInt8], _ row: UnsafeRawBufferPointer, table: UUID, node: UUID, into out: inout MutationWriter
+    ) {
         var name = ByteWriter()
         name.write(key)
         out.beginRow(key: name, timestamp: RowView(row).base, liveness: false)

@@ -46,13 +46,16 @@ import Testing
     }
 
     @Test("an oversized body is skipped in pieces of any size, and later frames are read") func oversize() throws {
-        let wire = [4, 0, 0, 3, 7, 0, 0, 0x40, 0] + [UInt8](repeating: 7, count: 1 << 14) + [4, 0, 0, 4, 5, 0, 0, 0, 0]
+        let wire =
+            [4, 0, 0, 3, 7, 0, 0, 0x40, 0] + [UInt8](repeating: 7, count: 1 << 14) + [4, 0, 0, 4, 5, 0, 0, 0, 0]
         for piece in [1, 8, 9, 10, 1000, wire.count - 1, wire.count] {
             var decoder = FrameDecoder(maxFrameBytes: 1024)
             var found: [Int16] = []
-            try Samples.feed(wire, to: &decoder, piece: { piece }, arrived: { #expect($0.count < FrameHeader.size) }) { frame in
+            try Samples.feed(wire, to: &decoder, piece: { piece }, arrived: { #expect($0.count < FrameHeader.size) }) {
+                frame in
                 found.append(frame.header.stream)
-                #expect(frame.oversize == (frame.header.stream == 3 ? Frame.Oversize(length: 1 << 14, limit: 1024) : nil))
+                #expect(
+                    frame.oversize == (frame.header.stream == 3 ? Frame.Oversize(length: 1 << 14, limit: 1024) : nil))
                 var requests = RequestDecoder()
                 if frame.header.stream == 4 {
                     _ = try requests.decode(frame)
@@ -71,7 +74,8 @@ import Testing
         var out = ByteWriter()
         #expect(body.withUnsafeBytes { FrameCompression.lz4.compressBody($0, into: &out) })
         let length = UInt32(out.count).bigEndian
-        let wire = [4, 1, 0, 3, 7] + withUnsafeBytes(of: length) { [UInt8]($0) } + out.toArray() + [4, 0, 0, 4, 5, 0, 0, 0, 0]
+        let wire =
+            [4, 1, 0, 3, 7] + withUnsafeBytes(of: length) { [UInt8]($0) } + out.toArray() + [4, 0, 0, 4, 5, 0, 0, 0, 0]
         var decoder = FrameDecoder(maxFrameBytes: 1 << 19)
         decoder.compression = .lz4
         var consumed = 0
@@ -93,7 +97,8 @@ import Testing
         }
     }
 
-    @Test("v4 bodies survive compression and decompression", arguments: [FrameCompression.lz4, .snappy]) func compression(_ kind: FrameCompression)
+    @Test("v4 bodies survive compression and decompression", arguments: [FrameCompression.lz4, .snappy])
+    func compression(_ kind: FrameCompression)
         throws
     {
         var encoder = ResponseEncoder(version: .v4)
@@ -109,7 +114,8 @@ import Testing
         decoder.compression = kind
         let frame = try #require(try Samples.frames(wire, &decoder).first)
         try frame.1.withUnsafeBytes { body in
-            guard case .rows(let read, _) = try ResponseDecoder.decode(Frame(header: frame.0, body: body)).response else {
+            guard case .rows(let read, _) = try ResponseDecoder.decode(Frame(header: frame.0, body: body)).response
+            else {
                 Issue.record("no rows")
                 return
             }
@@ -130,7 +136,9 @@ import Testing
 
     @Test("random bytes never crash the decoders", arguments: [UInt64(1), 2, 3]) func fuzz(seed: UInt64) {
         var random = SeededRandom(seed: seed)
-        let base: [[UInt8]] = [Samples.requests(.v4), Samples.requests(.v5), Samples.responses(.v4), Samples.responses(.v5)]
+        let base: [[UInt8]] = [
+            Samples.requests(.v4), Samples.requests(.v5), Samples.responses(.v4), Samples.responses(.v5),
+        ]
         for round in 0..<20_000 {
             var input = base[round % 4]
             for _ in 0..<Int.random(in: 1...8, using: &random) {

@@ -36,7 +36,8 @@ import Testing
         [4, flags, 0, 3, opcode.rawValue, 0, 0, UInt8(body.count >> 8), UInt8(body.count & 255)] + body
     }
 
-    @Test("query options round trip", arguments: ProtocolVersion.allCases) func options(version: ProtocolVersion) throws {
+    @Test("query options round trip", arguments: ProtocolVersion.allCases) func options(version: ProtocolVersion) throws
+    {
         let sent = Samples.options()
         var out = ByteWriter()
         RequestEncoder(version: version).query("SELECT 1", sent, stream: 4, into: &out)
@@ -71,14 +72,17 @@ import Testing
         }
     }
 
-    @Test("a batch keeps its statements apart", arguments: ProtocolVersion.allCases) func batch(version: ProtocolVersion) throws {
+    @Test("a batch keeps its statements apart", arguments: ProtocolVersion.allCases) func batch(
+        version: ProtocolVersion
+    ) throws {
         var first = ValueList()
         first.append([1])
         var second = ValueList()
         second.append([2, 2])
         second.appendUnset()
         var out = ByteWriter()
-        RequestEncoder(version: version).batch(.counter, Samples.prepared, [first, second], Samples.options(), stream: 1, into: &out)
+        RequestEncoder(version: version).batch(
+            .counter, Samples.prepared, [first, second], Samples.options(), stream: 1, into: &out)
         try decode(out.toArray()) { request, decoder, body in
             #expect(request == .batch)
             #expect(decoder.batch.kind == .counter)
@@ -156,12 +160,15 @@ import Testing
         #expect(errors == Samples.errors)
         #expect(
             kinds == [
-                "ready", "supported [\"COMPRESSION\", \"CQL_VERSION\", \"PROTOCOL_VERSIONS\"]", "PasswordAuthenticator", "success true",
+                "ready", "supported [\"COMPRESSION\", \"CQL_VERSION\", \"PROTOCOL_VERSIONS\"]", "PasswordAuthenticator",
+                "success true",
                 "rows 1", "use demo", "CREATED t", "void", "prepared", "STATUS_CHANGE", "SCHEMA_CHANGE",
             ])
     }
 
-    @Test("truncated responses are refused", arguments: ProtocolVersion.allCases) func cutResponses(version: ProtocolVersion) throws {
+    @Test("truncated responses are refused", arguments: ProtocolVersion.allCases) func cutResponses(
+        version: ProtocolVersion
+    ) throws {
         var frames = FrameDecoder(direction: .responses)
         for (header, body) in try Samples.frames(Samples.responses(version), &frames) {
             for length in 0..<body.count {
@@ -169,7 +176,9 @@ import Testing
                     do throws(ServerError) {
                         let read = try ResponseDecoder.decode(Frame(header: header, body: bytes))
                         // v5 may add a count after a write timeout of a conditional write; older servers leave it out.
-                        guard case .error(let error) = read.response, error.code == .writeTimeout, length >= body.count - 2 else {
+                        guard case .error(let error) = read.response, error.code == .writeTimeout,
+                            length >= body.count - 2
+                        else {
                             Issue.record("\(header.rawOpcode) cut at \(length) of \(body.count) accepted")
                             return
                         }

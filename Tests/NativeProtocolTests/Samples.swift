@@ -15,7 +15,8 @@ enum Samples {
         metadata: metadata, rowCount: 1, cells: bytes("00000003 4a464b ffffffff 00000000"), pagingState: [1, 2, 3])
 
     static let prepared = PreparedDescription(
-        id: [7, 7], resultMetadataID: [9], markers: [ColumnSpec(keyspace: "demo", table: "airports", name: "faa", type: .text)],
+        id: [7, 7], resultMetadataID: [9],
+        markers: [ColumnSpec(keyspace: "demo", table: "airports", name: "faa", type: .text)],
         partitionKeyMarkers: [0], result: metadata)
 
     static func options() -> QueryOptions {
@@ -61,7 +62,8 @@ enum Samples {
         encoder.authSuccess(nil, ResponseHead(stream: 4), into: &out)
         encoder.result(.rows(rows), head, changedMetadataID: [4, 4], into: &out)
         encoder.result(.setKeyspace("demo"), head, into: &out)
-        encoder.result(.schemaChange(SchemaChange(kind: .created, target: .table, keyspace: "demo", name: "t")), head, into: &out)
+        encoder.result(
+            .schemaChange(SchemaChange(kind: .created, target: .table, keyspace: "demo", name: "t")), head, into: &out)
         encoder.void(stream: 6, into: &out)
         encoder.prepared(prepared, head, into: &out)
         for error in errors { encoder.error(error, head, into: &out) }
@@ -74,13 +76,19 @@ enum Samples {
         .invalid("unconfigured table t"),
         .syntax("line 1:0 no viable alternative"),
         ServerError(.unavailable, "a", detail: .unavailable(consistency: .quorum, required: 2, alive: 1)),
-        ServerError(.writeTimeout, "b", detail: .writeTimeout(consistency: .one, received: 0, required: 1, writeType: "CAS")),
-        ServerError(.readTimeout, "c", detail: .readTimeout(consistency: .one, received: 0, required: 1, dataPresent: true)),
         ServerError(
-            .readFailure, "d", detail: .readFailure(consistency: .all, received: 1, required: 3, failures: 2, dataPresent: false)),
+            .writeTimeout, "b", detail: .writeTimeout(consistency: .one, received: 0, required: 1, writeType: "CAS")),
         ServerError(
-            .writeFailure, "e", detail: .writeFailure(consistency: .all, received: 1, required: 3, failures: 2, writeType: "BATCH")),
-        ServerError(.functionFailure, "f", detail: .functionFailure(keyspace: "k", function: "f", argumentTypes: ["int", "text"])),
+            .readTimeout, "c", detail: .readTimeout(consistency: .one, received: 0, required: 1, dataPresent: true)),
+        ServerError(
+            .readFailure, "d",
+            detail: .readFailure(consistency: .all, received: 1, required: 3, failures: 2, dataPresent: false)),
+        ServerError(
+            .writeFailure, "e",
+            detail: .writeFailure(consistency: .all, received: 1, required: 3, failures: 2, writeType: "BATCH")),
+        ServerError(
+            .functionFailure, "f",
+            detail: .functionFailure(keyspace: "k", function: "f", argumentTypes: ["int", "text"])),
         ServerError(.alreadyExists, "g", detail: .alreadyExists(keyspace: "k", table: "t")),
         ServerError(.unprepared, "h", detail: .unprepared(id: [1, 2, 3])),
     ]
@@ -90,7 +98,9 @@ enum Samples {
         try input.withUnsafeBytes { bytes in
             var found: [(FrameHeader, [UInt8])] = []
             var consumed = 0
-            while let frame = try decoder.next(bytes, consumed: &consumed) { found.append((frame.header, [UInt8](frame.body))) }
+            while let frame = try decoder.next(bytes, consumed: &consumed) {
+                found.append((frame.header, [UInt8](frame.body)))
+            }
             return found
         }
     }
@@ -111,7 +121,9 @@ enum Samples {
             buffer += wire[offset..<end]
             offset = end
             var consumed = 0
-            try buffer.withUnsafeBytes { bytes in while let frame = try decoder.next(bytes, consumed: &consumed) { try visit(frame) } }
+            try buffer.withUnsafeBytes { bytes in
+                while let frame = try decoder.next(bytes, consumed: &consumed) { try visit(frame) }
+            }
             buffer.removeFirst(consumed)
             arrived(buffer)
         }

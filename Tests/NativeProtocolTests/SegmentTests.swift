@@ -12,7 +12,9 @@ import Testing
         return out.toArray()
     }
 
-    func decoder(_ compression: FrameCompression = .none, _ direction: FrameDecoder.Direction = .requests) -> FrameDecoder {
+    func decoder(_ compression: FrameCompression = .none, _ direction: FrameDecoder.Direction = .requests)
+        -> FrameDecoder
+    {
         var decoder = FrameDecoder(direction: direction)
         decoder.beginSegments(compression: compression)
         return decoder
@@ -36,7 +38,9 @@ import Testing
 
     @Test("frames are read from segments in pieces of any size", arguments: [FrameCompression.none, .lz4])
     func roundTrip(compression: FrameCompression) throws {
-        let sent = Samples.requests(.v5) + query(300_000, stream: 20, seed: 1) + Samples.requests(.v5) + query(131_000, stream: 21, seed: 2)
+        let sent =
+            Samples.requests(.v5) + query(300_000, stream: 20, seed: 1) + Samples.requests(.v5)
+            + query(131_000, stream: 21, seed: 2)
         var plain = FrameDecoder()
         let expected = try Samples.frames(sent, &plain)
         let wire = segments(sent, compression)
@@ -44,7 +48,8 @@ import Testing
         for _ in 0..<20 {
             var decoder = decoder(compression)
             var found: [(FrameHeader, [UInt8])] = []
-            let rest = try Samples.feed(wire, to: &decoder, piece: { Int.random(in: 1...60_000, using: &random) }) { frame in
+            let rest = try Samples.feed(wire, to: &decoder, piece: { Int.random(in: 1...60_000, using: &random) }) {
+                frame in
                 found.append((frame.header, [UInt8](frame.body)))
             }
             #expect(rest.isEmpty)
@@ -53,7 +58,9 @@ import Testing
         }
     }
 
-    @Test("every flipped bit is detected", arguments: [FrameCompression.none, .lz4]) func bitFlips(compression: FrameCompression) throws {
+    @Test("every flipped bit is detected", arguments: [FrameCompression.none, .lz4]) func bitFlips(
+        compression: FrameCompression
+    ) throws {
         let sent = Samples.requests(.v5)
         let wire = segments(sent, compression)
         for position in 0..<wire.count {
@@ -61,12 +68,16 @@ import Testing
                 var damaged = wire
                 damaged[position] ^= 1 << UInt8(bit)
                 var decoder = decoder(compression)
-                #expect(throws: ProtocolError.self, "byte \(position) bit \(bit)") { _ = try Samples.frames(damaged, &decoder) }
+                #expect(throws: ProtocolError.self, "byte \(position) bit \(bit)") {
+                    _ = try Samples.frames(damaged, &decoder)
+                }
             }
         }
     }
 
-    @Test("a truncated segment waits for more", arguments: [FrameCompression.none, .lz4]) func truncation(compression: FrameCompression) throws {
+    @Test("a truncated segment waits for more", arguments: [FrameCompression.none, .lz4]) func truncation(
+        compression: FrameCompression
+    ) throws {
         let wire = segments(Samples.requests(.v5), compression)
         for length in 0..<wire.count {
             var decoder = decoder(compression)

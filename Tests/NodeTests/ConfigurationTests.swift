@@ -7,7 +7,8 @@ import Testing
 
 @Suite struct ConfigurationTests {
     /// The path of `conf/auspex.yaml`, derived from this file's path.
-    static let documented = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/conf/auspex.yaml"
+    static let documented =
+        #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/conf/auspex.yaml"
 
     @Test func documentedKeysAndDefaultsAreTheStructs() throws {
         let loaded = try NodeConfiguration.load(path: Self.documented, environment: [:], overrides: [])
@@ -42,7 +43,8 @@ import Testing
         for key in ConfigurationKey.all {
             let others: [String: String] = [
                 "commitlog_sync": "group", "commitlog_replay": "skip", "seeds": "10.0.0.1:7001,10.0.0.2",
-                "replace_node": "11111111-2222-3333-4444-555555555555", "token_strategy": "random", "ring_partitions": "64",
+                "replace_node": "11111111-2222-3333-4444-555555555555", "token_strategy": "random",
+                "ring_partitions": "64",
                 "internode_compression": "all", "phi_convict_threshold": "5.5", "hinted_handoff_enabled": "false",
                 "stream_entire_sstables": "false",
                 "endpoint_snitch": "org.apache.cassandra.locator.PropertyFileSnitch", "dynamic_snitch": "false",
@@ -54,7 +56,8 @@ import Testing
             let changed =
                 others[key.name]
                 ?? (current == "false"
-                    ? "true" : current.hasSuffix("s") && !current.hasSuffix("/s") ? "7s" : Int(current) != nil ? "17" : "48MiB")
+                    ? "true"
+                    : current.hasSuffix("s") && !current.hasSuffix("/s") ? "7s" : Int(current) != nil ? "17" : "48MiB")
             var configuration = NodeConfiguration()
             try key.set(changed, in: &configuration, source: .commandLine)
             for other in ConfigurationKey.all {
@@ -80,14 +83,20 @@ import Testing
     }
 
     @Test(arguments: [
-        ("comitlog_sync: batch", "test.yaml: unknown configuration key 'comitlog_sync'; did you mean 'commitlog_sync'?"),
+        (
+            "comitlog_sync: batch",
+            "test.yaml: unknown configuration key 'comitlog_sync'; did you mean 'commitlog_sync'?"
+        ),
         ("zzz: 1", "test.yaml: unknown configuration key 'zzz'; conf/auspex.yaml lists them all"),
         ("commitlog_sync: sometimes", "test.yaml: commitlog_sync is 'sometimes'; it must be periodic, group or batch"),
         (
             "read_request_timeout: 5",
             "test.yaml: read_request_timeout is '5'; it must be a duration with its unit, such as 500ms, 10s or 2m"
         ),
-        ("cache_space: -1MiB", "test.yaml: cache_space is '-1MiB'; it must be a size from 0 to 16384GiB, such as 32MiB"),
+        (
+            "cache_space: -1MiB",
+            "test.yaml: cache_space is '-1MiB'; it must be a size from 0 to 16384GiB, such as 32MiB"
+        ),
         ("line_port: 70000", "test.yaml: line_port is '70000'; it must be a whole number from 0 to 65535"),
         (
             "endpoint_snitch: Ec2Snitch",
@@ -102,7 +111,10 @@ import Testing
             "client_encryption_options: true",
             "test.yaml: client_encryption_options is 'not a mapping'; it must be a mapping of keys to values"
         ),
-        ("client_encryption_options: {enabled: yes}", "test.yaml: client_encryption_options.enabled is 'yes'; it must be true or false"),
+        (
+            "client_encryption_options: {enabled: yes}",
+            "test.yaml: client_encryption_options.enabled is 'yes'; it must be true or false"
+        ),
         ("line_port: {a: 1}", "test.yaml: line_port is 'a list or mapping'; it must be one value"),
         ("line_port: [1]", "test.yaml: line_port is 'a list or mapping'; it must be one value"),
         ("[1, 2]", "test.yaml is not a YAML mapping of keys to values: the top level is not a mapping"),
@@ -111,7 +123,9 @@ import Testing
     func refusals(yaml: String, message: String) {
         var configuration = NodeConfiguration()
         var said = "nothing"
-        do throws(ConfigurationError) { try configuration.apply(yaml: yaml, path: "test.yaml") } catch { said = error.description }
+        do throws(ConfigurationError) { try configuration.apply(yaml: yaml, path: "test.yaml") } catch {
+            said = error.description
+        }
         #expect(said == message)
     }
 
@@ -151,7 +165,10 @@ import Testing
         ),
         ("endpoint_snitch: GossipingPropertyFileSnitch", "dc=a\ndc=b", "line 2: dc is given twice"),
         ("endpoint_snitch: GossipingPropertyFileSnitch\nrack: c", "dc=a\nrack=b", "leave rack out"),
-        ("endpoint_snitch: PropertyFileSnitch", "10.0.0.1=a:b", "neither 127.0.0.1, the listen_address, nor a line default=DC:RACK"),
+        (
+            "endpoint_snitch: PropertyFileSnitch", "10.0.0.1=a:b",
+            "neither 127.0.0.1, the listen_address, nor a line default=DC:RACK"
+        ),
         ("endpoint_snitch: PropertyFileSnitch", "10.0.0.1=a", "line 1: expected data-center:rack after '='"),
     ])
     func filesThatDoNotSayWhere(yaml: String, text: String, message: String) {
@@ -190,7 +207,8 @@ import Testing
         let loaded = try NodeConfiguration.load(
             path: Self.documented,
             environment: [
-                "AUSPEX_CLIENT_ENCRYPTION_OPTIONS_ENABLED": "true", "AUSPEX_CLIENT_ENCRYPTION_OPTIONS_KEYSTORE": "c.pem",
+                "AUSPEX_CLIENT_ENCRYPTION_OPTIONS_ENABLED": "true",
+                "AUSPEX_CLIENT_ENCRYPTION_OPTIONS_KEYSTORE": "c.pem",
             ],
             overrides: [
                 "server_encryption_options.optional=true", "server_encryption_options.keystore=s.pem",
@@ -205,17 +223,21 @@ import Testing
     @Test func encryptionBetweenNodes() {
         let own = Location(dataCenter: "a", rack: "1")
         let others: [(String, Location?)] = [
-            ("own rack", own), ("own data center", Location(dataCenter: "a", rack: "2")), ("far", Location(dataCenter: "b", rack: "1")),
+            ("own rack", own), ("own data center", Location(dataCenter: "a", rack: "2")),
+            ("far", Location(dataCenter: "b", rack: "1")),
             ("unknown", nil),
         ]
         let expected: [String: (encrypted: [String], listening: Encryption)] = [
             "none": ([], .none), "all": (["own rack", "own data center", "far", "unknown"], .required(.nodes)),
-            "dc": (["far", "unknown"], .optional(.nodes)), "rack": (["own data center", "far", "unknown"], .optional(.nodes)),
+            "dc": (["far", "unknown"], .optional(.nodes)),
+            "rack": (["own data center", "far", "unknown"], .optional(.nodes)),
         ]
         for (value, (encrypted, listening)) in expected {
             var options = ServerEncryptionOptions()
             options.internodeEncryption = value
-            #expect(others.filter { other in options.encrypts(to: { other.1 }, from: own) }.map(\.0) == encrypted, "\(value)")
+            #expect(
+                others.filter { other in options.encrypts(to: { other.1 }, from: own) }.map(\.0) == encrypted,
+                "\(value)")
             #expect(options.listening == listening, "\(value)")
             options.optional = true
             #expect(options.listening == .optional(.nodes), "\(value)")
@@ -233,7 +255,9 @@ import Testing
         ["native_transport_port_ssl=9142"],
     ])
     func encryptionWithoutCertificates(overrides: [String]) {
-        #expect(throws: ConfigurationError.self) { try NodeConfiguration.load(path: nil, environment: [:], overrides: overrides) }
+        #expect(throws: ConfigurationError.self) {
+            try NodeConfiguration.load(path: nil, environment: [:], overrides: overrides)
+        }
     }
 
     @Test func quantities() {
@@ -254,7 +278,9 @@ import Testing
     }
 
     @Test func nearestName() {
-        #expect(NearestName.of("native_port", among: ["cache_space", "native_transport_port", "line_port"]) == "native_transport_port")
+        #expect(
+            NearestName.of("native_port", among: ["cache_space", "native_transport_port", "line_port"])
+                == "native_transport_port")
         #expect(NearestName.of("chache_space", among: ["cache_space", "memtable_space"]) == "cache_space")
         #expect(NearestName.of("x", among: ["cache_space"]) == nil)
         #expect(NearestName.editDistance(Array("kitten".utf8), Array("sitting".utf8)) == 3)

@@ -33,7 +33,8 @@ import Testing
         func drain() {
             while let task = tasks.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) { task() }
         }
-        func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void) {
+        func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void)
+        {
             work(acknowledgement.flush())
         }
 
@@ -91,7 +92,8 @@ import Testing
         configuration.commitlogSync = .batch
         let network = DirectNetwork()
         let node = try NodeServer(
-            configuration: configuration, system: system, time: ManualTime(), background: InlineBackground(), network: network, boot: 1,
+            configuration: configuration, system: system, time: ManualTime(), background: InlineBackground(),
+            network: network, boot: 1,
             seed: 1)
         try node.listen()
         return (node, network)
@@ -117,7 +119,9 @@ import Testing
             let client = network.lineClient()
             if round == 0 {
                 #expect(
-                    client.ask("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}").hasPrefix(". "))
+                    client.ask(
+                        "CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
+                    ).hasPrefix(". "))
                 #expect(client.ask("CREATE TABLE k.t (a int PRIMARY KEY, b text)").hasPrefix(". "))
                 #expect(client.ask("INSERT INTO k.t (a, b) VALUES (1, 'x')").hasPrefix(". "))
             }
@@ -137,7 +141,9 @@ import Testing
     @Test func aNodeThatDiesOverItsFirstVersionStartsAgain() throws {
         let (node, network) = try Self.start(MemoryFileSystem())
         let client = network.lineClient()
-        #expect(client.ask("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}").hasPrefix(". "))
+        #expect(
+            client.ask("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+                .hasPrefix(". "))
         node.drain()
         let first = try #require(node.cluster.metadata.current)
         let other = MemoryFileSystem()
@@ -156,7 +162,9 @@ import Testing
         try again.begin(first)
         #expect(!other.exists("other/metadata.first"))
         try other.remove("other/metadata")
-        #expect(throws: NodeError.self) { try MetadataStore(system: other, directory: "other", log: Self.silent).open() }
+        #expect(throws: NodeError.self) {
+            try MetadataStore(system: other, directory: "other", log: Self.silent).open()
+        }
     }
 
     @Test func aMemberStaysWhereItIsRegistered() throws {
@@ -218,13 +226,16 @@ import Testing
         var (node, network) = try Self.start(system)
         var client = network.lineClient()
         for keyspace in ["k", "gone"] {
-            _ = client.ask("CREATE KEYSPACE \(keyspace) WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+            _ = client.ask(
+                "CREATE KEYSPACE \(keyspace) WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
             for name in ["keep", "away", "shot"] {
                 _ = client.ask("CREATE TABLE \(keyspace).\(name) (a int PRIMARY KEY)")
                 #expect(client.ask("INSERT INTO \(keyspace).\(name) (a) VALUES (7)").hasPrefix(". "))
             }
         }
-        for table in node.storage.allTables where table.directory.contains("/k/shot") { try node.storage.snapshot(table, name: "s") }
+        for table in node.storage.allTables where table.directory.contains("/k/shot") {
+            try node.storage.snapshot(table, name: "s")
+        }
         node.drain()
         system.crash(random: &random)
         try drop("DROP TABLE k.away")

@@ -50,7 +50,8 @@ import Testing
 
     /// Returns the frame at the front; nil when more bytes are needed.
     static func next(_ bytes: [UInt8]) throws(PeerError) -> (kind: PeerFrame.Kind, body: [UInt8], count: Int)? {
-        try bytes.withUnsafeBytesTyped { (raw) throws(PeerError) -> (kind: PeerFrame.Kind, body: [UInt8], count: Int)? in
+        try bytes.withUnsafeBytesTyped {
+            (raw) throws(PeerError) -> (kind: PeerFrame.Kind, body: [UInt8], count: Int)? in
             switch try PeerFrame.next(raw) {
             case .needMore: return nil
             case .frame(let kind, let body, let count): return (kind, [UInt8](body), count)
@@ -79,7 +80,8 @@ import Testing
     }
     static let frames: [(kind: PeerFrame.Kind, body: [UInt8], golden: String)] = [
         (.hello, encoded { hello.encode(into: &$0) }, helloFrame), (.welcome, encoded { $0.write(b) }, welcomeFrame),
-        (.refusal, Array("why".utf8), refusalFrame), (.request, requestBody, requestFrame), (.reply, replyBody, replyFrame),
+        (.refusal, Array("why".utf8), refusalFrame), (.request, requestBody, requestFrame),
+        (.reply, replyBody, replyFrame),
     ]
 
     @Test func goldenFrames() throws {
@@ -165,7 +167,8 @@ import Testing
             #expect(throws: PeerError.self, "\(packed)") { try Self.next(out.toArray()) }
         }
         for length in [0, 1, PeerFrame.largestPayload + 1, Int(UInt32.max)] as [Int] {
-            let head = withUnsafeBytes(of: UInt32(length).littleEndian) { [UInt8]($0) } + [UInt8](repeating: 0, count: 8)
+            let head =
+                withUnsafeBytes(of: UInt32(length).littleEndian) { [UInt8]($0) } + [UInt8](repeating: 0, count: 8)
             #expect(throws: PeerError.self, "\(length)") { try Self.next(head) }
         }
     }

@@ -45,7 +45,9 @@ import Testing
         for _ in 0..<20 {
             loop.start { fiber in
                 var log: [Int] = []
-                do throws(Failure) { _ = try work(fiber, 8, &log) } catch { if error == Failure(number: 7) { failures += 1 } }
+                do throws(Failure) { _ = try work(fiber, 8, &log) } catch {
+                    if error == Failure(number: 7) { failures += 1 }
+                }
                 #expect(log == Array(0...8))
             }
         }

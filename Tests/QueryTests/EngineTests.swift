@@ -9,7 +9,8 @@ import Testing
 @Suite struct EngineTests {
     static func session(_ limits: QueryLimits = QueryLimits()) throws -> Session {
         let session = Session(limits: limits)
-        _ = try session.execute("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+        _ = try session.execute(
+            "CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
         session.options.keyspace = "k"
         return session
     }
@@ -31,7 +32,8 @@ import Testing
         let insert = try session.engine.prepare("INSERT INTO t (id, a, b) VALUES (?, ?, :size)", keyspace: "k")
         #expect(insert.planned.bindVariables.map(\.name) == ["id", "a", "size"])
         #expect(insert.planned.partitionKeyIndexes == [0])
-        _ = try session.execute(insert, EngineTests.values([NativeValue.int(1), NativeValue.text("x"), NativeValue.int(5)]))
+        _ = try session.execute(
+            insert, EngineTests.values([NativeValue.int(1), NativeValue.text("x"), NativeValue.int(5)]))
         var unset = ValueList()
         unset.append(NativeValue.int(1))
         unset.appendUnset()
@@ -40,7 +42,9 @@ import Testing
         #expect(try EngineTests.rows(session.execute("SELECT * FROM t")) == [["1", "\"x\"", "null"]])
 
         var named = ValueList()
-        for (name, value) in [("size", NativeValue.int(9)), ("a", NativeValue.text("named")), ("id", NativeValue.int(2))] {
+        for (name, value) in [
+            ("size", NativeValue.int(9)), ("a", NativeValue.text("named")), ("id", NativeValue.int(2)),
+        ] {
             named.appendName(name)
             named.append(value)
         }
@@ -150,12 +154,17 @@ import Testing
         let insert = try session.engine.prepare("INSERT INTO t (id, a) VALUES (?, ?)", keyspace: "k")
         let delete = try session.engine.statement("DELETE FROM t WHERE id = 5", keyspace: "k")
         var items: [(statement: PreparedStatement, values: ValueList)] = [(delete, ValueList())]
-        for id in 0..<3 { items.append((insert, EngineTests.values([NativeValue.int(Int32(id)), NativeValue.int(7)]))) }
+        for id in 0..<3 {
+            items.append((insert, EngineTests.values([NativeValue.int(Int32(id)), NativeValue.int(7)])))
+        }
         let answer = try session.engine.executeBatch(.logged, items, options: session.options, context: session.context)
         guard case .void = answer.result else { throw ServerError.invalid("not void") }
         #expect(try EngineTests.rows(session.execute("SELECT count(*) FROM t")) == [["3"]])
         let select = try session.engine.statement("SELECT * FROM t", keyspace: "k")
-        #expect(throws: ServerError.invalid("Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")) {
+        #expect(
+            throws: ServerError.invalid(
+                "Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")
+        ) {
             try session.engine.executeBatch(
                 .logged, [(select, ValueList())], options: session.options, context: session.context)
         }
@@ -170,7 +179,8 @@ import Testing
                 (
                     statement: insert,
                     values: EngineTests.values([
-                        NativeValue.int(samePartition ? 1 : Int32(number)), NativeValue.text(String(repeating: "x", count: length)),
+                        NativeValue.int(samePartition ? 1 : Int32(number)),
+                        NativeValue.text(String(repeating: "x", count: length)),
                     ])
                 )
             }
@@ -210,7 +220,9 @@ import Testing
         let session = try EngineTests.session(limits)
         _ = try session.execute("CREATE TABLE t (k text, c text, v text, PRIMARY KEY (k, c))")
         func text(_ length: Int) -> String { String(repeating: "x", count: length) }
-        #expect(throws: ServerError.self) { try session.execute("INSERT INTO t (k, c, v) VALUES ('a', 'b', '\(text(10_000))')") }
+        #expect(throws: ServerError.self) {
+            try session.execute("INSERT INTO t (k, c, v) VALUES ('a', 'b', '\(text(10_000))')")
+        }
         #expect(throws: ServerError.invalid("Key length of 65536 is longer than maximum of 65535")) {
             try session.execute("INSERT INTO t (k, c) VALUES ('\(text(65_536))', 'b')")
         }
@@ -229,9 +241,11 @@ import Testing
         let id = try #require(answer.tracingID)
         session.options.isTracing = false
         let rows = try EngineTests.rows(
-            session.execute("SELECT session_id, command, duration FROM system_traces.sessions WHERE session_id = \(id)"))
+            session.execute("SELECT session_id, command, duration FROM system_traces.sessions WHERE session_id = \(id)")
+        )
         #expect(rows.count == 1 && rows[0][0] == "\"\(id)\"" && rows[0][1] == "\"QUERY\"" && rows[0][2] != "null")
-        let events = try EngineTests.rows(session.execute("SELECT activity FROM system_traces.events WHERE session_id = \(id)"))
+        let events = try EngineTests.rows(
+            session.execute("SELECT activity FROM system_traces.events WHERE session_id = \(id)"))
         #expect(events.count >= 2)
         session.options.isTracing = true
         for _ in 0..<300 { _ = try session.execute("SELECT key FROM system.local") }

@@ -22,7 +22,9 @@ final class MemoryReplica: ReplicaPort {
 
         func shadow(of key: [UInt8]) -> DeletionTime {
             var deepest = DeletionTime.none
-            for entry in deletions where key.withUnsafeBytes({ entry.range.contains($0) }) { deepest = deepest.latest(entry.deletion) }
+            for entry in deletions where key.withUnsafeBytes({ entry.range.contains($0) }) {
+                deepest = deepest.latest(entry.deletion)
+            }
             return deepest
         }
 
@@ -126,7 +128,9 @@ final class MemoryReplica: ReplicaPort {
         old?.withUnsafeBytes { bytes in
             var cells = RowView(bytes).cells
             while cells.advance() {
-                if cells.flags.contains(.counter) { shards[cells.column] = CounterValue.shard(of: node, in: cells.value) }
+                if cells.flags.contains(.counter) {
+                    shards[cells.column] = CounterValue.shard(of: node, in: cells.value)
+                }
             }
         }
         var out = ByteWriter()
@@ -142,13 +146,16 @@ final class MemoryReplica: ReplicaPort {
             value.writeBE(node.low)
             value.writeBE(before.clock + 1)
             value.writeBE(before.count &+ delta)
-            writer.cell(column: cells.column, timestamp: cells.timestamp, value: value.bytes, isCounter: true, into: &out)
+            writer.cell(
+                column: cells.column, timestamp: cells.timestamp, value: value.bytes, isCounter: true, into: &out)
         }
         writer.end(into: &out)
         return out.toArray()
     }
 
-    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
+    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) {
+        _ = body()
+    }
 
     func scan(
         table: UUID, range: KeyRange, reversed: Bool,

@@ -18,7 +18,9 @@ import Testing
     @Test func everyDamageIsRefused() {
         let bytes = state.encode()
         for length in 0..<bytes.count {
-            #expect(throws: ServerError.self) { try PagingState.decode(Array(bytes[..<length]), fingerprint: state.fingerprint) }
+            #expect(throws: ServerError.self) {
+                try PagingState.decode(Array(bytes[..<length]), fingerprint: state.fingerprint)
+            }
         }
         for bit in 0..<bytes.count * 8 {
             var flipped = bytes

@@ -10,10 +10,12 @@ import Testing
     /// writes and deletions.
     private static func filled(_ random: inout SeededRandom) throws -> Session {
         let session = Session(seed: random.next(), waitsOneIn: 3)
-        _ = try session.execute("CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+        _ = try session.execute(
+            "CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
         session.options.keyspace = "k"
         _ = try session.execute(
-            "CREATE TABLE t (p int, a int, b int, s int static, v int, PRIMARY KEY (p, a, b)) WITH CLUSTERING ORDER BY (a ASC, b DESC)")
+            "CREATE TABLE t (p int, a int, b int, s int static, v int, PRIMARY KEY (p, a, b)) WITH CLUSTERING ORDER BY (a ASC, b DESC)"
+        )
         for _ in 0..<120 {
             let p = random.next() % 5
             let a = random.next() % 5
@@ -25,7 +27,8 @@ import Testing
             case 3: _ = try session.execute("UPDATE t SET s = \(a) WHERE p = \(p)")
             case 4: _ = try session.execute("UPDATE t SET v = null WHERE p = \(p) AND a = \(a) AND b = \(b)")
             case 5: _ = try session.execute("DELETE s FROM t WHERE p = \(p)")
-            default: _ = try session.execute("INSERT INTO t (p, a, b, v) VALUES (\(p), \(a), \(b), \(random.next() % 100))")
+            default:
+                _ = try session.execute("INSERT INTO t (p, a, b, v) VALUES (\(p), \(a), \(b), \(random.next() % 100))")
             }
         }
         return session
@@ -55,19 +58,24 @@ import Testing
         func number(_ row: [String], _ column: Int) -> Int { Int(row[column]) ?? -1 }
 
         for page in [1, 2, 3, 7, 1000] {
-            #expect(try RandomReadTests.read(session, "SELECT p, a, b, s, v FROM t", page: page) == all, "seed \(seed), page \(page)")
+            #expect(
+                try RandomReadTests.read(session, "SELECT p, a, b, s, v FROM t", page: page) == all,
+                "seed \(seed), page \(page)")
             #expect(
                 try RandomReadTests.read(session, "SELECT DISTINCT p, s FROM t", page: page)
                     == RandomReadTests.read(session, "SELECT DISTINCT p, s FROM t"), "seed \(seed), page \(page)")
             #expect(
                 try RandomReadTests.read(session, "SELECT p, a, count(v) FROM t GROUP BY p, a", page: page)
-                    == RandomReadTests.read(session, "SELECT p, a, count(v) FROM t GROUP BY p, a"), "seed \(seed), page \(page)")
+                    == RandomReadTests.read(session, "SELECT p, a, count(v) FROM t GROUP BY p, a"),
+                "seed \(seed), page \(page)")
             #expect(
                 try RandomReadTests.read(session, "SELECT p, a, b FROM t PER PARTITION LIMIT 3 LIMIT 8", page: page)
-                    == RandomReadTests.read(session, "SELECT p, a, b FROM t PER PARTITION LIMIT 3 LIMIT 8"), "seed \(seed), page \(page)")
+                    == RandomReadTests.read(session, "SELECT p, a, b FROM t PER PARTITION LIMIT 3 LIMIT 8"),
+                "seed \(seed), page \(page)")
             #expect(
                 try RandomReadTests.read(session, "SELECT p, a, b, v FROM t WHERE v > 50 ALLOW FILTERING", page: page)
-                    == rows.filter { number($0, 4) > 50 }.map { [$0[0], $0[1], $0[2], $0[4]] }, "seed \(seed), page \(page)")
+                    == rows.filter { number($0, 4) > 50 }.map { [$0[0], $0[1], $0[2], $0[4]] },
+                "seed \(seed), page \(page)")
         }
         #expect(try RandomReadTests.read(session, "SELECT count(*) FROM t") == [["\(all.count)"]], "seed \(seed)")
 
@@ -75,7 +83,9 @@ import Testing
             let partition = rows.filter { $0[0] == "\(p)" }
             for page in [0, 1, 2, 5] {
                 #expect(
-                    try RandomReadTests.read(session, "SELECT p, a, b, s, v FROM t WHERE p = \(p) ORDER BY a DESC", page: page).filter {
+                    try RandomReadTests.read(
+                        session, "SELECT p, a, b, s, v FROM t WHERE p = \(p) ORDER BY a DESC", page: page
+                    ).filter {
                         $0[1] != "null"
                     }
                         == partition.reversed(), "seed \(seed), partition \(p), page \(page)")
@@ -87,13 +97,19 @@ import Testing
                     ("a IN (\(low), \(high))", { number($0, 1) == low || number($0, 1) == high }),
                     ("a = \(low) AND b <= \(high)", { number($0, 1) == low && number($0, 2) <= high }),
                     ("a = \(low) AND b > \(high)", { number($0, 1) == low && number($0, 2) > high }),
-                    ("a IN (\(low), \(high)) AND b IN (1, 3)", { [low, high].contains(number($0, 1)) && [1, 3].contains(number($0, 2)) }),
+                    (
+                        "a IN (\(low), \(high)) AND b IN (1, 3)",
+                        { [low, high].contains(number($0, 1)) && [1, 3].contains(number($0, 2)) }
+                    ),
                 ] as [(String, ([String]) -> Bool)] {
                     let expected = partition.filter(keeps)
                     let query = "SELECT p, a, b, s, v FROM t WHERE p = \(p) AND \(text)"
-                    #expect(try RandomReadTests.read(session, query, page: page) == expected, "seed \(seed): \(query), page \(page)")
                     #expect(
-                        try RandomReadTests.read(session, query + " ORDER BY a DESC, b ASC", page: page) == expected.reversed(),
+                        try RandomReadTests.read(session, query, page: page) == expected,
+                        "seed \(seed): \(query), page \(page)")
+                    #expect(
+                        try RandomReadTests.read(session, query + " ORDER BY a DESC, b ASC", page: page)
+                            == expected.reversed(),
                         "seed \(seed): \(query) reversed, page \(page)")
                 }
             }

@@ -35,7 +35,9 @@ final class TestHost: SchemaHost {
         engine.install(next, difference)
     }
 
-    func slow(_ statement: String, milliseconds: Int) { state.withLock { $0.slow.append("\(milliseconds) \(statement)") } }
+    func slow(_ statement: String, milliseconds: Int) {
+        state.withLock { $0.slow.append("\(milliseconds) \(statement)") }
+    }
 }
 
 /// A client of an engine over a `MemoryReplica`, with a clock that only the test advances.
@@ -76,8 +78,10 @@ final class Session {
         engine = QueryEngine(
             replica: replica, host: host, clock: HybridClock(wallClock: { wall.look() }),
             node: NodeInfo(
-                clusterName: "Test Cluster", dataCenter: "datacenter1", rack: "rack1", hostID: UUID(high: 0x1000, low: 1 << 63),
-                address: "127.0.0.1", nativePort: 9042, storagePort: 7000, tokens: [-4_611_686_018_427_387_905, 4_611_686_018_427_387_902],
+                clusterName: "Test Cluster", dataCenter: "datacenter1", rack: "rack1",
+                hostID: UUID(high: 0x1000, low: 1 << 63),
+                address: "127.0.0.1", nativePort: 9042, storagePort: 7000,
+                tokens: [-4_611_686_018_427_387_905, 4_611_686_018_427_387_902],
                 settings: [("cluster_name", "Test Cluster")]),
             schema: schema, limits: limits)
     }
@@ -108,7 +112,9 @@ final class Session {
                 defer { deepestStackBytes = max(deepestStackBytes, fiber.deepestStackBytes) }
                 return try engine.execute(statement, values: values, options: options, context: context)
             }
-        } catch let error as ServerError { throw error } catch { throw ServerError(.serverError, "the request never ended: \(error)") }
+        } catch let error as ServerError { throw error } catch {
+            throw ServerError(.serverError, "the request never ended: \(error)")
+        }
     }
 }
 

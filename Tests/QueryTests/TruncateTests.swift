@@ -137,7 +137,8 @@ private final class OvertakenPort: ReplicaPort {
         }
     }
 
-    @Test("counters of two tables are not incremented twice when one of the tables is truncated meanwhile") func countersOfTwo() throws {
+    @Test("counters of two tables are not incremented twice when one of the tables is truncated meanwhile")
+    func countersOfTwo() throws {
         let session = try session()
         _ = try session.execute("CREATE TABLE k.m (a int PRIMARY KEY, c counter)")
         let old = try #require(session.engine.schema.table("k", "n")).id
@@ -147,21 +148,25 @@ private final class OvertakenPort: ReplicaPort {
         session.options.port = port
         do {
             _ = try session.execute(
-                "BEGIN COUNTER BATCH UPDATE k.m SET c = c + 1 WHERE a = 1; UPDATE k.n SET c = c + 1 WHERE a = 1; APPLY BATCH")
+                "BEGIN COUNTER BATCH UPDATE k.m SET c = c + 1 WHERE a = 1; UPDATE k.n SET c = c + 1 WHERE a = 1; APPLY BATCH"
+            )
             Issue.record("executed")
         } catch {
             #expect((error as? ServerError)?.code == .invalid)
         }
     }
 
-    @Test("a request whose table is dropped meanwhile fails with that reason; other failures stay as they are") func dropped() throws {
+    @Test("a request whose table is dropped meanwhile fails with that reason; other failures stay as they are")
+    func dropped() throws {
         let session = try session()
         let port = OvertakenPort(session.replica, .storage("the disk is gone"))
         let box = UncheckedBox(session)
         session.options.port = port
         port.before.withLock { $0 = {} }
         #expect(throws: ServerError(.serverError, "the disk is gone")) { _ = try session.execute("SELECT * FROM k.t") }
-        port.before.withLock { $0 = { do { _ = try box.value.run("DROP TABLE k.t") } catch { Issue.record("\(error)") } } }
+        port.before.withLock {
+            $0 = { do { _ = try box.value.run("DROP TABLE k.t") } catch { Issue.record("\(error)") } }
+        }
         let statement = try session.engine.prepare("SELECT * FROM k.t", keyspace: nil)
         do {
             _ = try session.execute(statement)
@@ -172,7 +177,9 @@ private final class OvertakenPort: ReplicaPort {
         }
     }
 
-    @Test("a table with another definition in place of an old one is not taken for a truncated one") func difference() throws {
+    @Test("a table with another definition in place of an old one is not taken for a truncated one") func difference()
+        throws
+    {
         let session = try session()
         let before = session.engine.schema
         let old = try #require(before.table("k", "t"))
@@ -180,7 +187,8 @@ private final class OvertakenPort: ReplicaPort {
         #expect(emptied.changes.isEmpty && !emptied.isEmpty && emptied.emptied == [old.id])
         #expect(emptied.created.map(\.id) == [UUID(high: 9, low: 9)] && emptied.dropped.map(\.id) == [old.id])
         let other = SchemaDifference(
-            from: before, to: before.setting(old.emptied(UUID(high: 9, low: 9)).adding(column: "e", type: .int, isStatic: false)))
+            from: before,
+            to: before.setting(old.emptied(UUID(high: 9, low: 9)).adding(column: "e", type: .int, isStatic: false)))
         #expect(other.changes.map(\.kind) == [.dropped, .created] && other.emptied.isEmpty)
     }
 }

@@ -25,15 +25,20 @@ import Testing
     private static func sample(depth: Int) -> MerkleTree {
         var random = SeededRandom(seed: 3)
         var replica = ModelReplica()
-        for step in 0..<60 { replica.apply(Sample.random(&random, tokens: [-9, 0, 3, 200, 201, 255, .max], step: step)) }
-        return replica.tree(TreeCommand(table: Sample.table, tokens: -9...Int64.max, depth: depth, gcBefore: 0, now: Sample.now))
+        for step in 0..<60 {
+            replica.apply(Sample.random(&random, tokens: [-9, 0, 3, 200, 201, 255, .max], step: step))
+        }
+        return replica.tree(
+            TreeCommand(table: Sample.table, tokens: -9...Int64.max, depth: depth, gcBefore: 0, now: Sample.now))
     }
 
     @Test func messagesComeBack() throws {
         let command = TreeCommand(table: Sample.table, tokens: Int64.min...17, depth: 15, gcBefore: 3, now: Sample.now)
         let bytes = Self.encoded(PeerRequest.tree(command).encode)
         #expect(try Self.request(bytes) == .tree(command))
-        for length in 0..<bytes.count { #expect(throws: ByteError.self) { try Self.request(Array(bytes.prefix(length))) } }
+        for length in 0..<bytes.count {
+            #expect(throws: ByteError.self) { try Self.request(Array(bytes.prefix(length))) }
+        }
         let trees = [
             Self.sample(depth: 15), Self.sample(depth: 6), MerkleTree(tokens: 5...5, depth: 0),
             MerkleTree(tokens: Int64.min...Int64.max, depth: 3),
@@ -51,7 +56,8 @@ import Testing
 
     /// Part of the internode protocol: a change breaks clusters of mixed versions.
     @Test func goldenBytes() throws {
-        var builder = TreeBuilder(TreeCommand(table: Sample.table, tokens: 0...255, depth: 2, gcBefore: 0, now: Sample.now))
+        var builder = TreeBuilder(
+            TreeCommand(table: Sample.table, tokens: 0...255, depth: 2, gcBefore: 0, now: Sample.now))
         let span = RangeTombstone(
             start: Sample.key(70), end: Sample.key(70, [9]), deletion: DeletionTime(timestamp: 1, localDeletion: 2))
         builder.add(span)
@@ -61,8 +67,10 @@ import Testing
         #expect(Array(bytes[35...]) == [0, 26])
         #expect(tree.leaves[1].high == 837_067_236_155_993_858)
         var replica = ModelReplica()
-        replica.apply(Sample.row(Sample.key(1)) { out in [5].withUnsafeBytes { out.cell(column: 3, timestamp: 8, value: $0) } })
-        let rows = replica.tree(TreeCommand(table: Sample.table, tokens: 0...255, depth: 2, gcBefore: 0, now: Sample.now))
+        replica.apply(
+            Sample.row(Sample.key(1)) { out in [5].withUnsafeBytes { out.cell(column: 3, timestamp: 8, value: $0) } })
+        let rows = replica.tree(
+            TreeCommand(table: Sample.table, tokens: 0...255, depth: 2, gcBefore: 0, now: Sample.now))
         #expect(rows.leaves[0].high == 863_353_865_617_104_862)
     }
 
@@ -97,7 +105,8 @@ import Testing
 
     @Test func malformedTreesAreRefused() {
         func bytes(
-            first: Int64 = 0, last: Int64 = 255, depth: UInt8 = 2, count: Int = 1, gap: Int = 0, hash: UInt64 = 1, rows: Int = 1,
+            first: Int64 = 0, last: Int64 = 255, depth: UInt8 = 2, count: Int = 1, gap: Int = 0, hash: UInt64 = 1,
+            rows: Int = 1,
             size: Int = 1
         ) -> [UInt8] {
             Self.encoded { out in
@@ -116,7 +125,8 @@ import Testing
         #expect(isTree(bytes()))
         #expect(isTree(bytes(gap: 3)))
         for bad in [
-            bytes(first: 256), bytes(depth: 16), bytes(last: 2, depth: 2), bytes(count: 5), bytes(gap: 4), bytes(gap: .max),
+            bytes(first: 256), bytes(depth: 16), bytes(last: 2, depth: 2), bytes(count: 5), bytes(gap: 4),
+            bytes(gap: .max),
             bytes(rows: .max), bytes(size: .max), bytes(hash: 0, rows: 0, size: 0),
         ] { #expect(throws: ByteError.self) { try Self.tree(bad) } }
         let command = TreeCommand(table: Sample.table, tokens: 1...2, depth: 1, gcBefore: 0, now: 0)
@@ -138,12 +148,16 @@ import Testing
         let bytes = progress.encode()
         #expect(try RepairProgress(bytes) == progress)
         #expect(bytes.count == 2 + 17 * 2 + 16 * 3)
-        for length in 0..<bytes.count { #expect(throws: ByteError.self) { try RepairProgress(Array(bytes.prefix(length))) } }
+        for length in 0..<bytes.count {
+            #expect(throws: ByteError.self) { try RepairProgress(Array(bytes.prefix(length))) }
+        }
         #expect(throws: ByteError.self) { try RepairProgress(bytes + [0]) }
         for bit in 0..<bytes.count * 8 {
             var flipped = bytes
             flipped[bit / 8] ^= 1 << UInt8(bit % 8)
-            if let other = try? RepairProgress(flipped) { #expect(other != progress && other.encode() == flipped, "bit \(bit)") }
+            if let other = try? RepairProgress(flipped) {
+                #expect(other != progress && other.encode() == flipped, "bit \(bit)")
+            }
         }
     }
 
@@ -232,7 +246,8 @@ import Testing
         let around = RepairJob.ranges(of: placement, within: TokenRange(after: 250, through: -50))
         #expect(
             Set(around.map(\.tokens)) == [
-                TokenRange(after: 250, through: 300), TokenRange(after: 300, through: .max), TokenRange(after: .max, through: -50),
+                TokenRange(after: 250, through: 300), TokenRange(after: 300, through: .max),
+                TokenRange(after: .max, through: -50),
             ])
     }
 }

@@ -20,7 +20,9 @@ enum Sample {
         return out.toArray()
     }
 
-    static func key(_ token: Int64, _ clustering: [UInt8] = [1]) -> [UInt8] { partition(token) + [KeyView.rowKind] + clustering }
+    static func key(_ token: Int64, _ clustering: [UInt8] = [1]) -> [UInt8] {
+        partition(token) + [KeyView.rowKind] + clustering
+    }
 
     static func writer(_ bytes: [UInt8]) -> ByteWriter {
         var out = ByteWriter()
@@ -43,19 +45,24 @@ enum Sample {
         deletion: DeletionTime = .none, table: UUID = table, _ cells: (inout MutationWriter) -> Void = { _ in }
     ) -> [UInt8] {
         mutation(table: table) { out in
-            out.beginRow(key: writer(key), timestamp: timestamp, liveness: liveness, ttl: ttl, expires: expires, deletion: deletion)
+            out.beginRow(
+                key: writer(key), timestamp: timestamp, liveness: liveness, ttl: ttl, expires: expires,
+                deletion: deletion)
             cells(&out)
             out.endRow()
         }
     }
 
     static func put(_ key: [UInt8], _ value: [UInt8], at timestamp: Int64 = 10, table: UUID = table) -> [UInt8] {
-        row(key, at: timestamp, table: table) { out in value.withUnsafeBytes { out.cell(column: 0, timestamp: timestamp, value: $0) } }
+        row(key, at: timestamp, table: table) { out in
+            value.withUnsafeBytes { out.cell(column: 0, timestamp: timestamp, value: $0) }
+        }
     }
 
     static func deleteRange(_ start: [UInt8], _ end: [UInt8], at timestamp: Int64, local: UInt32 = now) -> [UInt8] {
         mutation {
-            $0.deleteRange(KeyRange(start: start, end: end), deletion: DeletionTime(timestamp: timestamp, localDeletion: local))
+            $0.deleteRange(
+                KeyRange(start: start, end: end), deletion: DeletionTime(timestamp: timestamp, localDeletion: local))
         }
     }
 
@@ -97,7 +104,9 @@ enum Sample {
                     if choices >> UInt64(24 + column) & 3 == 0 {
                         out.tombstone(column: column, deletion: deletion)
                     } else {
-                        value.withUnsafeBytes { out.cell(column: column, timestamp: timestamp, ttl: ttl, expires: expires, value: $0) }
+                        value.withUnsafeBytes {
+                            out.cell(column: column, timestamp: timestamp, ttl: ttl, expires: expires, value: $0)
+                        }
                     }
                 }
                 if choices >> 30 & 3 == 0 { out.complexDeletion(column: 5, deletion: deletion) }
@@ -120,7 +129,8 @@ extension ModelReplica {
     /// Returns the contents of a table in a canonical form: equal contents give equal texts.
     func contents(_ table: UUID = Sample.table, gcBefore: UInt32 = 0) -> [String] {
         let answer = answer(
-            ReadCommand(table: table, range: .all, rowLimit: .max, byteLimit: .max, gcBefore: gcBefore, now: Sample.now))
+            ReadCommand(table: table, range: .all, rowLimit: .max, byteLimit: .max, gcBefore: gcBefore, now: Sample.now)
+        )
         return answer.operations.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
             var lines: [String] = []

@@ -28,7 +28,8 @@ import Testing
             if seed % 5 == 1 { ends.insert(.min + 1) }
             let sorted = ends.sorted()
             owners = sorted.indices.map { index in
-                let tokens = TokenRange(after: sorted[index == 0 ? sorted.count - 1 : index - 1], through: sorted[index])
+                let tokens = TokenRange(
+                    after: sorted[index == 0 ? sorted.count - 1 : index - 1], through: sorted[index])
                 return (tokens, (0..<copies).map { (index + $0) % count })
             }
             var tokens = (0..<12).map { _ in Int64(bitPattern: random.next()) } + [.min, .max, 0]
@@ -60,7 +61,8 @@ import Testing
             let partitions = seed % 16 == 0 ? nil : [10, 100, 300][Int(random.next() % 3)]
             job = RepairJob(
                 tables: tables.map { RepairTable(id: $0, gcBefore: gcBefore, partitions: partitions) },
-                ranges: owners.map { RepairRange(tokens: $0.tokens, replicas: $0.replicas.map(Sample.node)) }, now: Sample.now)
+                ranges: owners.map { RepairRange(tokens: $0.tokens, replicas: $0.replicas.map(Sample.node)) },
+                now: Sample.now)
         }
 
         private static func token(of mutation: [UInt8]) -> Int64? {
@@ -80,7 +82,8 @@ import Testing
                 tokens.slices.map {
                     model.answer(
                         ReadCommand(
-                            table: table.id, range: $0.keys, rowLimit: .max, byteLimit: .max, gcBefore: table.gcBefore, now: Sample.now))
+                            table: table.id, range: $0.keys, rowLimit: .max, byteLimit: .max, gcBefore: table.gcBefore,
+                            now: Sample.now))
                 }
             }
         }
@@ -110,7 +113,9 @@ import Testing
         // A second repair finds nothing to send.
         var again = RepairSession(scene.job, options: scene.options)
         let second = try #require(scene.net.run(&again))
-        #expect(second.isComplete && second.differing == 0 && second.sent == RepairVolume() && second.rowsRead == 0, "seed \(seed)")
+        #expect(
+            second.isComplete && second.differing == 0 && second.sent == RepairVolume() && second.rowsRead == 0,
+            "seed \(seed)")
         // A repair that continues from complete progress has nothing to do.
         var rest = RepairSession(scene.job, progress: scene.net.lastProgress, options: scene.options)
         let third = try #require(scene.net.run(&rest))
@@ -169,7 +174,8 @@ import Testing
         scene.net.onRequest = { _, request in
             guard case .tree(let command) = request else { return }
             asked += 1
-            #expect(done.missing(of: command.tokens, table: command.table) == [command.tokens], "seed \(seed): done twice")
+            #expect(
+                done.missing(of: command.tokens, table: command.table) == [command.tokens], "seed \(seed): done twice")
         }
         var second = RepairSession(scene.job, progress: done, options: scene.options)
         let report = try #require(scene.net.run(&second))
@@ -179,7 +185,7 @@ import Testing
     }
 
     /// Of replicas that agree only one is read, and all are sent what they lack.
-    @Test func ofThoseWhoAgreeOneIsRead() throws {
+    @Test func onlyOneOfEqualReplicasIsRead() throws {
         let net = VirtualRepair(5, seed: 1)
         for index in 0..<5 {
             net.replicas[index].apply(Sample.put(Sample.key(10), [1]))
@@ -187,7 +193,8 @@ import Testing
         }
         let job = RepairJob(
             tables: [RepairTable(id: Sample.table, gcBefore: 0)],
-            ranges: [RepairRange(tokens: TokenRange(after: 0, through: 1000), replicas: (0..<5).map(Sample.node))], now: Sample.now)
+            ranges: [RepairRange(tokens: TokenRange(after: 0, through: 1000), replicas: (0..<5).map(Sample.node))],
+            now: Sample.now)
         var session = RepairSession(job)
         let report = try #require(net.run(&session))
         #expect(net.sent == [.tree: 5, .read: 2, .repair: 2])
@@ -205,11 +212,15 @@ import Testing
                 tokens: TokenRange(after: ends[(index + 11) % 12], through: ends[index]),
                 replicas: (0..<3).map { Sample.node((index + $0) % 6) })
         }
-        for (index, end) in ends.enumerated() { net.replicas[(index + 1) % 6].apply(Sample.put(Sample.key(end), [UInt8(index)])) }
+        for (index, end) in ends.enumerated() {
+            net.replicas[(index + 1) % 6].apply(Sample.put(Sample.key(end), [UInt8(index)]))
+        }
         return RepairJob(tables: [RepairTable(id: Sample.table, gcBefore: 0)], ranges: ranges, now: Sample.now)
     }
 
-    private static func expectOnlyRangesOf(_ node: Int, fail report: RepairReport, of job: RepairJob, _ comment: Comment) {
+    private static func expectOnlyRangesOf(
+        _ node: Int, fail report: RepairReport, of job: RepairJob, _ comment: Comment
+    ) {
         let failed = Set(report.failures.map(\.tokens))
         for range in job.ranges {
             for slice in range.tokens.slices {
@@ -244,7 +255,9 @@ import Testing
         #expect(report.failures.allSatisfy { $0.node == Sample.node(3) && $0.reason == "it is down" })
         #expect(report.failed > 0)
         for range in job.ranges where !range.replicas.contains(Sample.node(3)) {
-            for slice in range.tokens.slices { #expect(session.progress.missing(of: slice, table: Sample.table).isEmpty) }
+            for slice in range.tokens.slices {
+                #expect(session.progress.missing(of: slice, table: Sample.table).isEmpty)
+            }
         }
     }
 
@@ -252,7 +265,8 @@ import Testing
         let net = VirtualRepair(3, seed: 1)
         let job = RepairJob(
             tables: [RepairTable(id: Sample.table, gcBefore: 0)],
-            ranges: [RepairRange(tokens: TokenRange(after: 0, through: 0), replicas: (0..<3).map(Sample.node))], now: Sample.now)
+            ranges: [RepairRange(tokens: TokenRange(after: 0, through: 0), replicas: (0..<3).map(Sample.node))],
+            now: Sample.now)
         var session = RepairSession(job)
         #expect(session.handle(.nodeDown(Sample.node(0)), now: 0).isEmpty)
         #expect(session.handle(.nodeUp(Sample.node(0)), now: 0).isEmpty)
@@ -264,7 +278,8 @@ import Testing
     private static func begun(_ options: RepairOptions = RepairOptions()) -> (RepairSession, [UInt64], TreeCommand) {
         let job = RepairJob(
             tables: [RepairTable(id: Sample.table, gcBefore: 0)],
-            ranges: [RepairRange(tokens: TokenRange(after: 0, through: 1000), replicas: (0..<3).map(Sample.node))], now: Sample.now)
+            ranges: [RepairRange(tokens: TokenRange(after: 0, through: 1000), replicas: (0..<3).map(Sample.node))],
+            now: Sample.now)
         var session = RepairSession(job, options: options)
         var numbers: [UInt64] = []
         var asked = TreeCommand(table: Sample.table, tokens: 0...0, depth: 0, gcBefore: 0, now: 0)
@@ -285,19 +300,25 @@ import Testing
         var (session, numbers, command) = Self.begun()
         let wrong = session
         let tree = MerkleTree(tokens: 0...1000, depth: command.depth)
-        #expect(Self.failure(session.handle(.reply(request: numbers[0], .tree(tree)), now: 1))?.contains("other tokens") == true)
-        session = wrong
-        #expect(Self.failure(session.handle(.reply(request: numbers[0], .done), now: 1))?.contains("another kind") == true)
+        #expect(
+            Self.failure(session.handle(.reply(request: numbers[0], .tree(tree)), now: 1))?.contains("other tokens")
+                == true)
         session = wrong
         #expect(
-            Self.failure(session.handle(.reply(request: numbers[0], .failed(.unknownTable, "no such table")), now: 1)) == "no such table")
+            Self.failure(session.handle(.reply(request: numbers[0], .done), now: 1))?.contains("another kind") == true)
+        session = wrong
+        #expect(
+            Self.failure(session.handle(.reply(request: numbers[0], .failed(.unknownTable, "no such table")), now: 1))
+                == "no such table")
         // Pages that make no progress or go beyond the range.
         for coveredTo: [UInt8] in [[], (Int64(1)...1000).keys.start, [0xff, 0xff]] {
             session = wrong
             var builder = TreeBuilder(command)
             Sample.put(Sample.key(5), [1]).withUnsafeBytes { bytes in
                 var reader = ByteReader(UnsafeRawBufferPointer(rebasing: bytes[20...]))
-                if case .row(let key, let row)? = try? MutationReader.operation(from: &reader) { builder.add(key: key, row: RowView(row)) }
+                if case .row(let key, let row)? = try? MutationReader.operation(from: &reader) {
+                    builder.add(key: key, row: RowView(row))
+                }
             }
             let full = builder.finish()
             let empty = MerkleTree(tokens: command.tokens, depth: command.depth)
@@ -311,7 +332,9 @@ import Testing
                 return
             }
             let answer = ReadAnswer(coveredTo: coveredTo, operations: [], rowCount: 0)
-            #expect(Self.failure(session.handle(.reply(request: number, .read(answer)), now: 2))?.contains("a page that ends") == true)
+            #expect(
+                Self.failure(session.handle(.reply(request: number, .read(answer)), now: 2))?.contains(
+                    "a page that ends") == true)
         }
     }
 
@@ -352,7 +375,7 @@ import Testing
         #expect(session.isFinished && session.nextDeadline == nil)
     }
 
-    @Test func whatIsUnderWayIsBounded() throws {
+    @Test func rangesAndTreesInFlightAreBounded() throws {
         for (ranges, trees) in [(1, 1), (3, 1), (3, 2), (12, 12)] {
             let net = VirtualRepair(6, seed: 5)
             var options = RepairOptions()
@@ -363,7 +386,9 @@ import Testing
             let report = try #require(
                 net.run(&session) { session in
                     var now: [UUID: Int] = [:]
-                    for work in session.works.values where work.awaitsTrees { for node in work.replicas { now[node, default: 0] += 1 } }
+                    for work in session.works.values where work.awaitsTrees {
+                        for node in work.replicas { now[node, default: 0] += 1 }
+                    }
                     most.merge(now) { max($0, $1) }
                     #expect(session.works.count <= ranges && session.requests.count <= 3 * ranges)
                     return false
@@ -374,11 +399,13 @@ import Testing
         }
     }
 
-    @Test func nobodyIsAskedWhereThereIsNothingToCompare() {
+    @Test func nothingToCompareSendsNoRequests() {
         let net = VirtualRepair(1, seed: 1)
         var job = RepairJob(
             tables: [RepairTable(id: Sample.table, gcBefore: 0)],
-            ranges: [RepairRange(tokens: TokenRange(after: 0, through: 0), replicas: [Sample.node(0), Sample.node(0)])], now: Sample.now)
+            ranges: [
+                RepairRange(tokens: TokenRange(after: 0, through: 0), replicas: [Sample.node(0), Sample.node(0)])
+            ], now: Sample.now)
         var alone = RepairSession(job)
         #expect(net.run(&alone)?.isComplete == true)
         job.tables = []
@@ -394,7 +421,9 @@ import Testing
         options.partitionsPerTree = 10
         let job = RepairJob(
             tables: [RepairTable(id: Sample.table, gcBefore: 0, partitions: 100)],
-            ranges: [RepairRange(tokens: TokenRange(after: .max, through: .max), replicas: [Sample.node(0), Sample.node(1)])],
+            ranges: [
+                RepairRange(tokens: TokenRange(after: .max, through: .max), replicas: [Sample.node(0), Sample.node(1)])
+            ],
             now: Sample.now)
         var session = RepairSession(job, options: options)
         let report = try #require(net.run(&session))

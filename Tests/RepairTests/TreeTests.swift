@@ -21,8 +21,10 @@ import Testing
 
     @Test func leavesCutTheTokensInOrder() {
         for (tokens, depth) in [
-            (Int64.min...Int64.max, 15), (Int64.min...Int64.max, 0), (Int64(-7)...100, 4), (Int64.max - 30...Int64.max, 3),
-            (Int64.min...(Int64.min + 12_345_678_901), 10), (Int64(5)...5, 6), (Int64(5)...7, 6), (Int64.min + 1...Int64.max, 7),
+            (Int64.min...Int64.max, 15), (Int64.min...Int64.max, 0), (Int64(-7)...100, 4),
+            (Int64.max - 30...Int64.max, 3),
+            (Int64.min...(Int64.min + 12_345_678_901), 10), (Int64(5)...5, 6), (Int64(5)...7, 6),
+            (Int64.min + 1...Int64.max, 7),
         ] {
             let tree = MerkleTree(tokens: tokens, depth: depth)
             var next = tokens.lowerBound
@@ -54,7 +56,8 @@ import Testing
         for slice in [Int64.min...Int64.max, Int64.min...0, 1...Int64.max, 5...5, (Int64.min + 1)...(-3)] {
             for token in [Int64.min, .min + 1, -3, -2, 0, 1, 4, 5, 6, .max] {
                 let key = Sample.key(token, [255, 255])
-                #expect(key.withUnsafeBytes { slice.keys.contains($0) } == slice.contains(token), "\(token) in \(slice)")
+                #expect(
+                    key.withUnsafeBytes { slice.keys.contains($0) } == slice.contains(token), "\(token) in \(slice)")
             }
         }
     }
@@ -63,9 +66,13 @@ import Testing
 
     @Test func everyKindOfDifferenceIsFound() {
         let key = Sample.key(42)
-        func cell(_ value: UInt8, at timestamp: Int64 = 10, ttl: UInt32 = 0, expires: UInt32 = .max, column: Int = 0) -> [UInt8] {
+        func cell(_ value: UInt8, at timestamp: Int64 = 10, ttl: UInt32 = 0, expires: UInt32 = .max, column: Int = 0)
+            -> [UInt8]
+        {
             Sample.row(key) { out in
-                [value].withUnsafeBytes { out.cell(column: column, timestamp: timestamp, ttl: ttl, expires: expires, value: $0) }
+                [value].withUnsafeBytes {
+                    out.cell(column: column, timestamp: timestamp, ttl: ttl, expires: expires, value: $0)
+                }
             }
         }
         func path(_ path: UInt8, _ value: UInt8) -> [UInt8] {
@@ -87,19 +94,27 @@ import Testing
             ("nothing", []), ("a cell", cell(1)), ("another value", cell(2)), ("another timestamp", cell(1, at: 11)),
             ("another column", cell(1, column: 1)), ("a time to live", cell(1, ttl: 10, expires: Sample.now + 5)),
             ("one as long that was longer", cell(1, ttl: 11, expires: Sample.now + 5)),
-            ("a longer one", cell(1, ttl: 10, expires: Sample.now + 6)), ("one that has ended", cell(1, ttl: 10, expires: Sample.now - 5)),
-            ("a row without cells", Sample.row(key)), ("one that ends", Sample.row(key, ttl: 9, expires: Sample.now + 5)),
+            ("a longer one", cell(1, ttl: 10, expires: Sample.now + 6)),
+            ("one that has ended", cell(1, ttl: 10, expires: Sample.now - 5)),
+            ("a row without cells", Sample.row(key)),
+            ("one that ends", Sample.row(key, ttl: 9, expires: Sample.now + 5)),
             ("a row's deletion", Sample.row(key, at: .min, liveness: false, deletion: deletion)),
             ("a dead cell", Sample.row(key, liveness: false) { $0.tombstone(column: 0, deletion: deletion) }),
-            ("a dead collection", Sample.row(key, liveness: false) { $0.complexDeletion(column: 5, deletion: deletion) }),
+            (
+                "a dead collection",
+                Sample.row(key, liveness: false) { $0.complexDeletion(column: 5, deletion: deletion) }
+            ),
             ("an element", path(1, 1)), ("another element", path(2, 1)), ("another value of it", path(1, 2)),
             (
                 "a dead element",
-                Sample.row(key, liveness: false) { out in [1].withUnsafeBytes { out.tombstone(column: 5, path: $0, deletion: deletion) } }
+                Sample.row(key, liveness: false) { out in
+                    [1].withUnsafeBytes { out.tombstone(column: 5, path: $0, deletion: deletion) }
+                }
             ),
             ("a counter", counter(0, 1, 1)), ("counted by another", counter(1, 1, 1)), ("counted on", counter(0, 2, 2)),
             ("a slice's deletion", Sample.deleteRange(key, key + [5], at: 5)),
-            ("a longer slice's", Sample.deleteRange(key, key + [6], at: 5)), ("a later one", Sample.deleteRange(key, key + [5], at: 6)),
+            ("a longer slice's", Sample.deleteRange(key, key + [6], at: 5)),
+            ("a later one", Sample.deleteRange(key, key + [5], at: 6)),
             ("one of another clock", Sample.deleteRange(key, key + [5], at: 5, local: Sample.now - 1)),
             ("a partition's deletion", Sample.deleteRange(Sample.partition(42), Sample.partition(42) + [0xff], at: 5)),
             ("another row", Sample.put(Sample.key(42, [2]), [1])),
@@ -125,12 +140,18 @@ import Testing
         #expect(!one.isEmpty)
         #expect(Self.replica([cells(6)]).tree(Self.command()).differences(from: one).isEmpty)
         // A cell that was deleted, and one that never existed.
-        let deleted = [Sample.put(key, [1], at: 3), Sample.deleteRange(Sample.partition(7), Sample.partition(7) + [0xff], at: 4)]
-        #expect(Self.replica(deleted).tree(Self.command()).differences(from: Self.replica([deleted[1]]).tree(Self.command())).isEmpty)
+        let deleted = [
+            Sample.put(key, [1], at: 3), Sample.deleteRange(Sample.partition(7), Sample.partition(7) + [0xff], at: 4),
+        ]
+        #expect(
+            Self.replica(deleted).tree(Self.command()).differences(
+                from: Self.replica([deleted[1]]).tree(Self.command())
+            ).isEmpty)
         // A range deletion in one piece and in two.
         let (a, b, c) = (Sample.key(7, [1]), Sample.key(7, [3]), Sample.key(7, [9]))
         let whole = Self.replica([Sample.deleteRange(a, c, at: 4)]).tree(Self.command())
-        let pieces = Self.replica([Sample.deleteRange(b, c, at: 4), Sample.deleteRange(a, b, at: 4)]).tree(Self.command())
+        let pieces = Self.replica([Sample.deleteRange(b, c, at: 4), Sample.deleteRange(a, b, at: 4)]).tree(
+            Self.command())
         #expect(whole.differences(from: pieces).isEmpty)
     }
 
@@ -157,7 +178,8 @@ import Testing
         let command = Self.command(0...1599, depth: 4)
         let whole = Self.replica((0..<16).map { Sample.put(Sample.key(Int64($0 * 100)), [1]) })
         func without(_ leaves: Set<Int>) -> MerkleTree {
-            Self.replica((0..<16).filter { !leaves.contains($0) }.map { Sample.put(Sample.key(Int64($0 * 100)), [1]) }).tree(command)
+            Self.replica((0..<16).filter { !leaves.contains($0) }.map { Sample.put(Sample.key(Int64($0 * 100)), [1]) })
+                .tree(command)
         }
         let tree = whole.tree(command)
         #expect(tree.rows == 16)
@@ -166,10 +188,14 @@ import Testing
         #expect(
             MerkleTree.differences(among: [tree, without([3]), without([3, 4, 9]), tree, without([4])])
                 == [
-                    TreeDifference(tokens: 300...399, groups: [0, 1, 1, 0, 0]), TreeDifference(tokens: 400...499, groups: [0, 0, 1, 0, 1]),
+                    TreeDifference(tokens: 300...399, groups: [0, 1, 1, 0, 0]),
+                    TreeDifference(tokens: 400...499, groups: [0, 0, 1, 0, 1]),
                     TreeDifference(tokens: 900...999, groups: [0, 0, 1, 0, 0]),
                 ])
-        #expect(MerkleTree.differences(among: [without([3]), without([3, 4]), without([4])]).map(\.firsts) == [[0, 2], [0, 1]])
+        #expect(
+            MerkleTree.differences(among: [without([3]), without([3, 4]), without([4])]).map(\.firsts) == [
+                [0, 2], [0, 1],
+            ])
     }
 
     /// Trees differ exactly where contents differ.
@@ -188,7 +214,8 @@ import Testing
         for index in trees.0.leaves.indices {
             let range = trees.0.tokens(ofLeaf: index).keys
             func contents(_ replica: ModelReplica) -> ReadAnswer {
-                replica.answer(ReadCommand(table: Sample.table, range: range, rowLimit: 1000, gcBefore: 0, now: Sample.now))
+                replica.answer(
+                    ReadCommand(table: Sample.table, range: range, rowLimit: 1000, gcBefore: 0, now: Sample.now))
             }
             let isSame = contents(one).digest == contents(other).digest
             #expect(trees.0.leaves[index].isSame(as: trees.1.leaves[index]) == isSame, "leaf \(index)")

@@ -47,10 +47,14 @@ final class VirtualRepair {
         order += 1
     }
 
-    private static func copy<T>(_ encode: (inout ByteWriter) -> Void, _ read: (inout ByteReader) throws(ByteError) -> T) -> T {
+    private static func copy<T>(_ encode: (inout ByteWriter) -> Void, _ read: (inout ByteReader) throws(ByteError) -> T)
+        -> T
+    {
         var out = ByteWriter()
         encode(&out)
-        do throws(ByteError) { return try out.toArray().withReader { (reader) throws(ByteError) in try read(&reader) } } catch {
+        do throws(ByteError) {
+            return try out.toArray().withReader { (reader) throws(ByteError) in try read(&reader) }
+        } catch {
             preconditionFailure("a message does not parse: \(error)")
         }
     }
@@ -58,7 +62,8 @@ final class VirtualRepair {
     /// Runs a session until it ends, or until `stops` returns true after an event.
     /// - Returns: the report; nil when it was stopped.
     func run(
-        _ session: inout RepairSession, told: [(after: Int64, RepairEvent)] = [], stops: (RepairSession) -> Bool = { _ in false }
+        _ session: inout RepairSession, told: [(after: Int64, RepairEvent)] = [],
+        stops: (RepairSession) -> Bool = { _ in false }
     ) -> RepairReport? {
         var waiting: [RepairEvent] = [.begin]
         var report: RepairReport?
@@ -73,7 +78,9 @@ final class VirtualRepair {
                         send(request, to: Int(to.low) - 1) { waiting.append(.reply(request: number, $0)) }
                     case .progress(let progress):
                         // Encoded and decoded, as it would be stored.
-                        do { lastProgress = try RepairProgress(progress.encode()) } catch { preconditionFailure("\(error)") }
+                        do { lastProgress = try RepairProgress(progress.encode()) } catch {
+                            preconditionFailure("\(error)")
+                        }
                         progressCount += 1
                     case .finished(let what): report = what
                     }
@@ -81,7 +88,8 @@ final class VirtualRepair {
                 if stops(session) { return nil }
             }
             if let report {
-                precondition(session.isFinished && session.nextDeadline == nil && session.piecesLeft == 0, "not at its end")
+                precondition(
+                    session.isFinished && session.nextDeadline == nil && session.piecesLeft == 0, "not at its end")
                 return report
             }
             let next = events.min { ($0.time, $0.order) < ($1.time, $1.order) }

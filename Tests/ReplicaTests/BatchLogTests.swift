@@ -16,7 +16,8 @@ import Testing
 
         init(_ system: any FileSystem) throws {
             engine = try StorageEngine(
-                system: system, time: ManualTime(), background: InlineBackground(), directory: "db", options: StorageOptions())
+                system: system, time: ManualTime(), background: InlineBackground(), directory: "db",
+                options: StorageOptions())
             try engine.openTable(BatchLogTests.table, name: "ks/t", options: TableStoreOptions())
             try BatchLog.open(engine)
             try engine.start()
@@ -37,12 +38,15 @@ import Testing
         func found(before limit: Int64 = .max) throws -> [LoggedBatch] { try look(before: limit).flatMap { $0 } }
     }
 
-    private static func key(_ created: Int64, _ id: UInt64 = 7) -> BatchKey { BatchKey(created: created, id: UUID(high: 9, low: id)) }
+    private static func key(_ created: Int64, _ id: UInt64 = 7) -> BatchKey {
+        BatchKey(created: created, id: UUID(high: 9, low: id))
+    }
 
     private static func batch(_ created: Int64, _ id: UInt64 = 7, bytes: Int = 10) throws -> LoggedBatch {
         var out = MutationWriter()
         out.beginTable(table)
-        out.beginRow(key: try LocalReplicaTests.key(UInt8(truncatingIfNeeded: created)), timestamp: created, liveness: true)
+        out.beginRow(
+            key: try LocalReplicaTests.key(UInt8(truncatingIfNeeded: created)), timestamp: created, liveness: true)
         [UInt8](repeating: UInt8(truncatingIfNeeded: id), count: bytes).withUnsafeBytes {
             out.cell(column: 0, timestamp: created, value: $0)
         }

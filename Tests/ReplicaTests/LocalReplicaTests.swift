@@ -16,7 +16,8 @@ import Testing
 
     static func open(background: any Background = InlineBackground()) throws -> LocalReplica {
         let engine = try StorageEngine(
-            system: MemoryFileSystem(), time: ManualTime(), background: background, directory: "db", options: StorageOptions())
+            system: MemoryFileSystem(), time: ManualTime(), background: background, directory: "db",
+            options: StorageOptions())
         try engine.openTable(table, name: "ks/t", options: TableStoreOptions())
         try engine.start()
         return LocalReplica(engine: engine, node: node)
@@ -98,7 +99,7 @@ import Testing
 
     /// A row read by its key is byte for byte the row that a scan returns, in whatever sstables it is: replicas compare
     /// digests of both.
-    @Test(arguments: 0..<24 as Range<UInt64>) func aKeyReadAloneIsWhatAScanShows(seed: UInt64) throws {
+    @Test(arguments: 0..<24 as Range<UInt64>) func readByKeyEqualsScan(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         func below(_ limit: UInt64) -> UInt64 { random.next() % limit }
         let replica = try Self.open()
@@ -140,7 +141,8 @@ import Testing
         for gcBefore in [0, 30, 200] as [UInt32] {
             for key in keys {
                 let command = ReadCommand(
-                    table: Self.table, range: KeyRange(start: key, end: key + [0]), rowLimit: 1, gcBefore: gcBefore, now: 50)
+                    table: Self.table, range: KeyRange(start: key, end: key + [0]), rowLimit: 1, gcBefore: gcBefore,
+                    now: 50)
                 #expect(command.isOneKey)
                 // Excluding an sstable that does not exist makes the read a scan.
                 #expect(try replica.answer(command) == replica.answer(command, excluding: [.max]))

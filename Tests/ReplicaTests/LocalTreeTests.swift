@@ -22,7 +22,8 @@ import Testing
             options.shards = shards
             options.log.segmentBytes = 64 << 10
             engine = try StorageEngine(
-                system: MemoryFileSystem(), time: ManualTime(), background: InlineBackground(), directory: "db", options: options)
+                system: MemoryFileSystem(), time: ManualTime(), background: InlineBackground(), directory: "db",
+                options: options)
             var table = TableStoreOptions()
             table.files.blockBytes = 256
             try engine.openTable(LocalTreeTests.table, name: "ks/t", options: table)
@@ -35,9 +36,13 @@ import Testing
 
         func flush() throws { try engine.flushAll() }
 
-        func tree(_ tokens: TokenSlice = Int64.min...Int64.max, depth: Int = 8, gcBefore: UInt32 = 0) throws -> MerkleTree {
+        func tree(_ tokens: TokenSlice = Int64.min...Int64.max, depth: Int = 8, gcBefore: UInt32 = 0) throws
+            -> MerkleTree
+        {
             try service.replica.tree(
-                TreeCommand(table: LocalTreeTests.table, tokens: tokens, depth: depth, gcBefore: gcBefore, now: LocalTreeTests.now))
+                TreeCommand(
+                    table: LocalTreeTests.table, tokens: tokens, depth: depth, gcBefore: gcBefore,
+                    now: LocalTreeTests.now))
         }
     }
 
@@ -106,7 +111,9 @@ import Testing
             let tree = try nodes[0].tree(gcBefore: gcBefore)
             #expect(tree.rows > 20)
             for (index, node) in nodes.enumerated() {
-                #expect(try node.tree(gcBefore: gcBefore).differences(from: tree).isEmpty, "seed \(seed), node \(index), \(gcBefore)")
+                #expect(
+                    try node.tree(gcBefore: gcBefore).differences(from: tree).isEmpty,
+                    "seed \(seed), node \(index), \(gcBefore)")
             }
         }
         // The trees of two halves have the same leaves as the tree of the whole.
@@ -128,9 +135,12 @@ import Testing
         let trees = try nodes.map { try $0.tree() }
         for leaf in trees[0].leaves.indices {
             let command = ReadCommand(
-                table: Self.table, range: trees[0].tokens(ofLeaf: leaf).keys, rowLimit: 1000, gcBefore: 0, now: Self.now)
+                table: Self.table, range: trees[0].tokens(ofLeaf: leaf).keys, rowLimit: 1000, gcBefore: 0, now: Self.now
+            )
             let answers = try nodes.map { try $0.service.replica.answer(command).digest }
-            #expect(trees[0].leaves[leaf].isSame(as: trees[1].leaves[leaf]) == (answers[0] == answers[1]), "seed \(seed), leaf \(leaf)")
+            #expect(
+                trees[0].leaves[leaf].isSame(as: trees[1].leaves[leaf]) == (answers[0] == answers[1]),
+                "seed \(seed), leaf \(leaf)")
         }
     }
 
@@ -180,7 +190,9 @@ import Testing
         let first = try #require(try run())
         #expect(first.isComplete && first.sent.rows > 0)
         let trees = try nodes.map { try $0.tree(depth: 15) }
-        #expect(trees[0].differences(from: trees[1]).isEmpty && trees[0].differences(from: trees[2]).isEmpty, "seed \(seed)")
+        #expect(
+            trees[0].differences(from: trees[1]).isEmpty && trees[0].differences(from: trees[2]).isEmpty, "seed \(seed)"
+        )
         let second = try #require(try run())
         #expect(second.isComplete && second.differing == 0)
     }

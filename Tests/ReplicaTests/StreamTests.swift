@@ -27,7 +27,7 @@ import Testing
         change: (inout [UInt8]) -> Void = { _ in }
     ) throws {
         let table = try #require(receiver.engine.table(LocalTreeTests.table))
-        let incoming = try IncomingTable(engine: receiver.engine, table: table)
+        let incoming = try IncomingSSTable(engine: receiver.engine, table: table)
         while incoming.count < file.bytes {
             let reply = try source.service.execute(
                 .stream(.piece(session: session, file: file.number, offset: incoming.count))
@@ -40,7 +40,8 @@ import Testing
     }
 
     private static func moveRest(from source: LocalTreeTests.Node, to receiver: LocalTreeTests.Node) throws -> Int {
-        var command = ReadCommand(table: LocalTreeTests.table, range: .all, rowLimit: 7, gcBefore: 0, now: LocalTreeTests.now)
+        var command = ReadCommand(
+            table: LocalTreeTests.table, range: .all, rowLimit: 7, gcBefore: 0, now: LocalTreeTests.now)
         var rows = 0
         while true {
             let reply = try source.service.execute(.stream(.rest(session: session, command))).reply
@@ -67,12 +68,15 @@ import Testing
         if Bool.random(using: &random) { try source.flush() }
         for file in files {
             try Self.pull(file, from: source, to: receiver)
-            if random.next() % 2 == 0, let table = source.engine.table(LocalTreeTests.table) { try source.engine.compactAll(table) }
+            if random.next() % 2 == 0, let table = source.engine.table(LocalTreeTests.table) {
+                try source.engine.compactAll(table)
+            }
         }
         _ = try Self.moveRest(from: source, to: receiver)
         #expect(try receiver.tree().differences(from: source.tree()).isEmpty)
         #expect(try source.service.execute(.stream(.close(session: Self.session))).reply == .done)
-        guard case .failed = try source.service.execute(.stream(.piece(session: Self.session, file: 1, offset: 0))).reply
+        guard
+            case .failed = try source.service.execute(.stream(.piece(session: Self.session, file: 1, offset: 0))).reply
         else {
             Issue.record("a closed session answers")
             return
@@ -101,7 +105,8 @@ import Testing
         for _ in 0..<16 {
             let place = Int(random.next() % UInt64(file.bytes))
             #expect(throws: StorageError.self) {
-                try Self.pull(file, from: source, to: receiver) { piece in if place < piece.count { piece[place] ^= 1 << UInt8(place % 8) }
+                try Self.pull(file, from: source, to: receiver) { piece in
+                    if place < piece.count { piece[place] ^= 1 << UInt8(place % 8) }
                 }
             }
         }
@@ -115,25 +120,36 @@ import Testing
         let requests: [StreamRequest] = [
             .open(session: Self.session, table: LocalTreeTests.table, tokens: [Int64.min...5, 7...9]),
             .piece(session: Self.session, file: 3, offset: 1 << 40), .close(session: Self.session),
-            .rest(session: Self.session, ReadCommand(table: LocalTreeTests.table, range: .all, rowLimit: 3, gcBefore: 1, now: 2)),
-            .pull(session: Self.session, table: LocalTreeTests.table, file: 9, bytes: 1 << 33, source: UUID(high: 1, low: 1)),
+            .rest(
+                session: Self.session,
+                ReadCommand(table: LocalTreeTests.table, range: .all, rowLimit: 3, gcBefore: 1, now: 2)),
+            .pull(
+                session: Self.session, table: LocalTreeTests.table, file: 9, bytes: 1 << 33,
+                source: UUID(high: 1, low: 1)),
         ]
         for request in requests {
             var out = ByteWriter()
             PeerRequest.stream(request).encode(into: &out)
             let bytes = out.toArray()
-            #expect(try bytes.withReader { (reader) throws(ByteError) in try PeerRequest(from: &reader) } == .stream(request))
+            #expect(
+                try bytes.withReader { (reader) throws(ByteError) in try PeerRequest(from: &reader) }
+                    == .stream(request))
             for count in 0..<bytes.count {
                 #expect(throws: ByteError.self) {
-                    try [UInt8](bytes[..<count]).withReader { (reader) throws(ByteError) in try PeerRequest(from: &reader) }
+                    try [UInt8](bytes[..<count]).withReader { (reader) throws(ByteError) in
+                        try PeerRequest(from: &reader)
+                    }
                 }
             }
         }
-        for reply: StreamReply in [.files([.init(number: 1, bytes: 5)]), .files([]), .piece([1, 2]), .piece([]), .pulled(rows: 7)] {
+        for reply: StreamReply in [
+            .files([.init(number: 1, bytes: 5)]), .files([]), .piece([1, 2]), .piece([]), .pulled(rows: 7),
+        ] {
             var out = ByteWriter()
             PeerReply.stream(reply).encode(into: &out)
             let bytes = out.toArray()
-            #expect(try bytes.withReader { (reader) throws(ByteError) in try PeerReply(from: &reader) } == .stream(reply))
+            #expect(
+                try bytes.withReader { (reader) throws(ByteError) in try PeerReply(from: &reader) } == .stream(reply))
         }
     }
 }

@@ -112,7 +112,9 @@ public final class ScriptedServer: Sendable {
                             }
                             out.write(frames.bytes)
                             frames.removeAll()
-                            let compression = FrameCompression(name: options.compression ?? "none", version: frame.header.version) ?? .none
+                            let compression =
+                                FrameCompression(name: options.compression ?? "none", version: frame.header.version)
+                                ?? .none
                             if frame.header.version == .v5 {
                                 decoder.beginSegments(compression: compression)
                                 segments = SegmentEncoder(compression: compression)
@@ -152,7 +154,8 @@ public final class ScriptedServer: Sendable {
     }
 
     private func answer(
-        _ request: Request, _ frame: Frame, _ decoder: RequestDecoder, _ head: ResponseHead, _ encoder: inout ResponseEncoder,
+        _ request: Request, _ frame: Frame, _ decoder: RequestDecoder, _ head: ResponseHead,
+        _ encoder: inout ResponseEncoder,
         _ frames: inout ByteWriter, _ isClosing: inout Bool
     ) {
         func text(_ range: Range<Int>) -> String { String(decoding: frame.body[range], as: UTF8.self) }
@@ -170,7 +173,8 @@ public final class ScriptedServer: Sendable {
         default: answer = .error(.invalid("not in the script"))
         }
         switch answer {
-        case .result(let result): encoder.result(result, head, skipMetadata: decoder.options.skipMetadata, into: &frames)
+        case .result(let result):
+            encoder.result(result, head, skipMetadata: decoder.options.skipMetadata, into: &frames)
         case .prepared(let description): encoder.prepared(description, head, into: &frames)
         case .error(let error): encoder.error(error, head, into: &frames)
         case .silence: break

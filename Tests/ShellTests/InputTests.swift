@@ -52,7 +52,10 @@ import Testing
         #expect(try ShellCommand.parse("CAPTURE OFF") == .capture(.off))
         #expect(try ShellCommand.parse("SELECT 1") == nil)
         #expect(try ShellCommand.parse("DESCRIBE TABLES") == nil)
-        for bad in ["CONSISTENCY MANY", "SERIAL CONSISTENCY ONE", "PAGING x", "SHOW me", "TRACING maybe", "SOURCE", "CAPTURE 'x"] {
+        for bad in [
+            "CONSISTENCY MANY", "SERIAL CONSISTENCY ONE", "PAGING x", "SHOW me", "TRACING maybe", "SOURCE",
+            "CAPTURE 'x",
+        ] {
             #expect(throws: ShellError.self, "\(bad)") { _ = try ShellCommand.parse(bad) }
         }
     }
@@ -102,7 +105,9 @@ import Testing
 
     @Test("history drops repeats and secrets, and is searched by substring") func history() {
         var history = History(path: nil)
-        for entry in ["SELECT 1;", "SELECT 1;", "CREATE ROLE x WITH PASSWORD = 'p';", "LOGIN ann", "USE k;"] { history.add(entry) }
+        for entry in ["SELECT 1;", "SELECT 1;", "CREATE ROLE x WITH PASSWORD = 'p';", "LOGIN ann", "USE k;"] {
+            history.add(entry)
+        }
         #expect(history.entries == ["SELECT 1;", "USE k;"])
         #expect(history.search("SEL", before: 2) == 0)
         #expect(history.search("SEL", before: 0) == nil)
@@ -114,7 +119,9 @@ import Testing
         names.keyspaces = ["demo", "system"]
         names.tables = ["demo": ["airports", "Flights"]]
         names.columns = ["demo.airports": ["faa", "name", "tz"]]
-        func words(_ text: String, _ keyspace: String? = nil) -> [String] { Completion.words(text, names: names, keyspace: keyspace).words }
+        func words(_ text: String, _ keyspace: String? = nil) -> [String] {
+            Completion.words(text, names: names, keyspace: keyspace).words
+        }
         #expect(words("SEL") == ["SELECT"])
         #expect(words("sel") == ["select"])
         #expect(words("USE d") == ["demo"])

@@ -9,14 +9,17 @@ import Testing
 
 /// Answers statements from a table and records what was asked.
 final class ScriptedBackend: QueryBackend {
-    let identity = BackendIdentity(clusterName: "Test", address: "here:1", releaseVersion: "4.0", cqlVersion: "3.4.5", protocolVersion: "5")
+    let identity = BackendIdentity(
+        clusterName: "Test", address: "here:1", releaseVersion: "4.0", cqlVersion: "3.4.5", protocolVersion: "5")
     var answers: [String: [StatementResult]] = [:]
     var asked: [(text: String, options: QueryOptions)] = []
     var refusedValue: [UInt8]?
 
     func run(_ statement: String, _ options: QueryOptions, tracing: Bool) throws(ClientError) -> StatementAnswer {
         asked.append((statement, options))
-        if let refusedValue, !options.values.isEmpty, options.values.array(0) == refusedValue { throw .server(.invalid("refused")) }
+        if let refusedValue, !options.values.isEmpty, options.values.array(0) == refusedValue {
+            throw .server(.invalid("refused"))
+        }
         if statement.hasPrefix("INSERT") { return StatementAnswer(result: .void, warnings: [], tracingID: nil) }
         guard var list = answers[statement], !list.isEmpty else { throw .server(.invalid("unconfigured table x")) }
         let result = list.removeFirst()
@@ -37,7 +40,9 @@ final class ScriptedBackend: QueryBackend {
             if let value { cells.write(value) }
         }
         return .rows(
-            ResultRows(metadata: ResultMetadata(columns: specs), rowCount: values.count, cells: cells.toArray(), pagingState: next))
+            ResultRows(
+                metadata: ResultMetadata(columns: specs), rowCount: values.count, cells: cells.toArray(),
+                pagingState: next))
     }
 
     static func text(_ string: String) -> [UInt8] { Array(string.utf8) }
@@ -122,7 +127,10 @@ final class ScriptedBackend: QueryBackend {
         }
         #expect(backend.asked[0].options.consistency == .quorum)
         #expect(backend.asked[0].options.serialConsistency == .localSerial)
-        #expect(shown.hasPrefix("Consistency level set to QUORUM.\nSerial consistency level set to LOCAL_SERIAL.\n\n a\n---\n\n(0 rows)\n"))
+        #expect(
+            shown.hasPrefix(
+                "Consistency level set to QUORUM.\nSerial consistency level set to LOCAL_SERIAL.\n\n a\n---\n\n(0 rows)\n"
+            ))
     }
 
     @Test("errors have the wording of cqlsh") func errors() {

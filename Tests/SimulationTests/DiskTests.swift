@@ -41,7 +41,9 @@ import Testing
     @Test func aFullDiskTakesNothingMore() throws {
         try write("/file", "before", syncs: true)
         disk.faults.isFull = true
-        #expect(throws: FileError("write", path: "/file", reason: .noSpace)) { try write("/file", "after", syncs: true) }
+        #expect(throws: FileError("write", path: "/file", reason: .noSpace)) {
+            try write("/file", "after", syncs: true)
+        }
         #expect(try disk.freeSpace("/") == 0)
         disk.faults.isFull = false
         try write("/file", "after", syncs: true)

@@ -57,12 +57,14 @@ import Testing
     }
 
     @Test func answersOfTheLineProtocol() {
-        let rows = LineReply(lines: ["C [{\"name\":\"k\",\"type\":\"int\"}]", "R [1,\"a,\\\"]\",[1,2],null]", ". 1 row"])
+        let rows = LineReply(lines: [
+            "C [{\"name\":\"k\",\"type\":\"int\"}]", "R [1,\"a,\\\"]\",[1,2],null]", ". 1 row",
+        ])
         #expect(rows?.rows == [["1", "\"a,\\\"]\"", "[1,2]", "null"]])
         #expect(LineReply(lines: [". applied"])?.isApplied == true)
         let failed = LineReply(lines: ["! 1000 Unavailable: too few"])
         #expect(failed?.isRefused == true)
-        #expect(failed?.isMeaningless == false)
-        #expect(LineReply(lines: ["! 2200 Invalid: no"])?.isMeaningless == true)
+        #expect(failed?.isInvalidRequest == false)
+        #expect(LineReply(lines: ["! 2200 Invalid: no"])?.isInvalidRequest == true)
     }
 }

@@ -27,7 +27,8 @@ import Testing
 
     @Test func leavesOutWhatDoesNotMatter() {
         let history = [
-            swap(0, 1, 1, 2), read(1, 3, 4), swap(1, 2, 5, 6), read(2, 7, 8), read(1, 9, 10), swap(2, 3, 11, 12), swap(3, 4, 13, nil),
+            swap(0, 1, 1, 2), read(1, 3, 4), swap(1, 2, 5, 6), read(2, 7, 8), read(1, 9, 10), swap(2, 3, 11, 12),
+            swap(3, 4, 13, nil),
         ]
         #expect(!Linearizability.holds(history, initial: 0))
         #expect(

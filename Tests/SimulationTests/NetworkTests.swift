@@ -162,7 +162,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
 
     /// When a connection is closed while its link is cut, the other end learns it when the link heals, even if the
     /// closing node is gone.
-    @Test func anEndBehindACutLinkArrivesWhenItHeals() throws {
+    @Test func connectionEndIsDeliveredWhenLinkHeals() throws {
         let caller = try call(sends: [1])
         run(1)
         empty.fabric.set(empty.machines[1], empty.machines[0]) { $0.isBlocked = true }
@@ -232,7 +232,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(caller.received == [1, 2])
     }
 
-    @Test func whatCouldNotBeSyncedIsNotAcknowledged() throws {
+    @Test func noAcknowledgementWhenSyncFails() throws {
         let sync = ManualSync()
         sync.needsSync = true
         let caller = try call(sync, sends: [1, 2])
@@ -243,7 +243,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(caller.isClosed)
     }
 
-    @Test func whatCouldNotBeFlushedIsReplaced() throws {
+    @Test func answersAreReplacedWhenLogFlushFails() throws {
         let sync = ManualSync()
         sync.flushFailure = "full"
         sync.mark = 1
@@ -257,7 +257,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(caller.received.last == 9)
     }
 
-    @Test func whoDoesNotReadIsNotGivenMore() throws {
+    @Test func pausedReaderStopsSender() throws {
         let caller = try call(sends: [])
         caller.isPaused = true
         let chunk = [UInt8](repeating: 1, count: 40_000)
@@ -276,7 +276,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(caller.received.count == 20 * chunk.count)
     }
 
-    @Test func twoThatSendMuchDoNotWaitForEachOther() throws {
+    @Test func bulkTransferInBothDirectionsDoesNotDeadlock() throws {
         let caller = try call(sends: [])
         let chunk = [UInt8](repeating: 1, count: 300_000)
         for _ in 0..<20 {

@@ -5,7 +5,9 @@ import Testing
 
 /// Complete runs, mostly of one node, with single faults.
 @Suite struct SimulationTests {
-    private func run(_ seed: UInt64, _ faults: [FaultKind], seconds: Int = 15, workloads: [String] = []) -> SimulationResult {
+    private func run(_ seed: UInt64, _ faults: [FaultKind], seconds: Int = 15, workloads: [String] = [])
+        -> SimulationResult
+    {
         var options = SimulationOptions()
         options.seed = seed
         options.nodes = 1
@@ -39,7 +41,7 @@ import Testing
         }
     }
 
-    @Test func aWorkloadBesideOthersIsChosenByName() { #expect(run(1, [], seconds: 3, workloads: ["registers"]).violations.isEmpty) }
+    @Test func workloadIsChosenByName() { #expect(run(1, [], seconds: 3, workloads: ["registers"]).violations.isEmpty) }
 
     @Test func threeNodesAreOneCluster() {
         var options = SimulationOptions()
@@ -71,7 +73,10 @@ import Testing
     }
 
     @Test func theSameSeedGivesTheSameLog() throws {
-        let arguments = ["--seed", "5", "--nodes", "1", "--minutes", "0.3", "--faults", "crash,kill,restart,pause,breaks,cold,skew", "-v"]
+        let arguments = [
+            "--seed", "5", "--nodes", "1", "--minutes", "0.3", "--faults", "crash,kill,restart,pause,breaks,cold,skew",
+            "-v",
+        ]
         let (first, second) = (try simulate(arguments), try simulate(arguments))
         #expect(first.status == 0)
         #expect(first.output == second.output)

@@ -17,7 +17,9 @@ final class EmptyWorld {
     }
 
     func network(_ index: Int, onThreads: Bool = true) -> SimulatedNetwork {
-        SimulatedNetwork(fabric: fabric, incarnation: machines[index].incarnation ?? machines[index].begin(), loops: 1, onThreads: onThreads)
+        SimulatedNetwork(
+            fabric: fabric, incarnation: machines[index].incarnation ?? machines[index].begin(), loops: 1,
+            onThreads: onThreads)
     }
 }
 
@@ -46,7 +48,7 @@ final class Record: @unchecked Sendable {
         empty.world.end()
     }
 
-    @Test func whoWaitsIsResumedAlsoBeforeItWaits() {
+    @Test func resumeBeforeWaitIsNotLost() {
         let empty = EmptyWorld()
         let record = Record()
         let background = SimulatedBackground(incarnation: empty.machines[0].begin())
@@ -66,7 +68,7 @@ final class Record: @unchecked Sendable {
         empty.world.end()
     }
 
-    @Test func whatWaitsOnAMachineThatDiedNeverRuns() {
+    @Test func workOfDeadMachineNeverRuns() {
         let empty = EmptyWorld()
         let record = Record()
         let background = SimulatedBackground(incarnation: empty.machines[0].begin())

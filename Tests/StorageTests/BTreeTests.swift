@@ -16,7 +16,9 @@ import Testing
         for _ in 0..<3000 {
             let length = Int.random(in: seed % 2...9, using: &random)
             let key = shared + (0..<length).map { _ in UInt8.random(in: 0...(seed % 4 == 0 ? 3 : 255), using: &random) }
-            key.withUnsafeBytes { raw in tree.upsert(raw, in: arena) { _ in Record.make(key: raw, value: raw, in: arena) } }
+            key.withUnsafeBytes { raw in
+                tree.upsert(raw, in: arena) { _ in Record.make(key: raw, value: raw, in: arena) }
+            }
             model.append(key)
         }
         tree.checkInvariants()

@@ -4,7 +4,9 @@ import Testing
 @testable import Storage
 
 @Suite("Block cache") struct BlockCacheTests {
-    static func block(_ number: Int) throws -> Block { try BlockFindTests.block([[UInt8](repeating: UInt8(number & 255), count: 40)]) }
+    static func block(_ number: Int) throws -> Block {
+        try BlockFindTests.block([[UInt8](repeating: UInt8(number & 255), count: 40)])
+    }
 
     /// Random inserts, lookups and removals: a hit returns the inserted block, a removed sstable is gone, and the cache
     /// stays within its limit.

@@ -25,7 +25,8 @@ import Testing
             // Few distinct bytes, so that neighbouring keys share long prefixes.
             var distinct: Set<[UInt8]> = []
             while distinct.count < count {
-                distinct.insert((0..<Int.random(in: 1...12, using: &random)).map { _ in UInt8.random(in: 0...2, using: &random) })
+                distinct.insert(
+                    (0..<Int.random(in: 1...12, using: &random)).map { _ in UInt8.random(in: 0...2, using: &random) })
             }
             let keys = distinct.sorted { $0.lexicographicallyPrecedes($1) }
             let block = try Self.block(keys)
@@ -37,8 +38,12 @@ import Testing
                 let expected = keys.firstIndex { !$0.lexicographicallyPrecedes(wanted) }
                 wanted.withUnsafeBytes { raw in
                     let found = block.find(raw)
-                    #expect(found.map { Int($0.value.loadUnaligned(as: UInt32.self)) } == expected, "seed \(seed) \(wanted)")
-                    #expect(found?.isExact ?? false == (expected.map { keys[$0] == wanted } ?? false), "seed \(seed) \(wanted)")
+                    #expect(
+                        found.map { Int($0.value.loadUnaligned(as: UInt32.self)) } == expected, "seed \(seed) \(wanted)"
+                    )
+                    #expect(
+                        found?.isExact ?? false == (expected.map { keys[$0] == wanted } ?? false),
+                        "seed \(seed) \(wanted)")
                 }
             }
             for key in keys { key.withUnsafeBytes { #expect(block.find($0)?.isExact == true) } }

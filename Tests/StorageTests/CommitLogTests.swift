@@ -26,9 +26,12 @@ import Testing
         }
     }
 
-    static func replay(_ system: MemoryFileSystem, _ options: CommitLogOptions) throws -> (records: [UInt8], report: ReplayReport) {
+    static func replay(_ system: MemoryFileSystem, _ options: CommitLogOptions) throws -> (
+        records: [UInt8], report: ReplayReport
+    ) {
         var records: [UInt8] = []
-        let report = try CommitLogReplay(system: system, directory: "log", options: options).run { (_, bytes) throws(StorageError) in
+        let report = try CommitLogReplay(system: system, directory: "log", options: options).run {
+            (_, bytes) throws(StorageError) in
             records.append(bytes[0])
         }
         return (records, report)
@@ -99,7 +102,8 @@ import Testing
             #expect(records.count == 20 + round)
             let replay = CommitLogReplay(system: system, directory: "log", options: Self.options())
             try replay.seal(report)
-            let log = try CommitLog(system: system, directory: "log", options: Self.options(), existing: report.segments)
+            let log = try CommitLog(
+                system: system, directory: "log", options: Self.options(), existing: report.segments)
             try [UInt8(200 + round)].withUnsafeBytes { raw in Result { _ = try log.append(raw) } }.get()
             try log.flush()
         }
@@ -137,7 +141,9 @@ import Testing
         }
         try system.createDirectory("log")
         let log = try CommitLog(system: system, directory: "log", options: Self.options(), existing: [])
-        @Sendable func append(_ value: UInt8) throws { try [value].withUnsafeBytes { raw in Result { _ = try log.append(raw) } }.get() }
+        @Sendable func append(_ value: UInt8) throws {
+            try [value].withUnsafeBytes { raw in Result { _ = try log.append(raw) } }.get()
+        }
         meanwhile.set { do { try append(2) } catch { Issue.record("\(error)") } }
         try append(1)
         full.set(true)
@@ -155,7 +161,9 @@ import Testing
         }
         try system.createDirectory("log")
         let log = try CommitLog(system: system, directory: "log", options: Self.options(), existing: [])
-        func append(_ value: UInt8) throws { try [value].withUnsafeBytes { raw in Result { _ = try log.append(raw) } }.get() }
+        func append(_ value: UInt8) throws {
+            try [value].withUnsafeBytes { raw in Result { _ = try log.append(raw) } }.get()
+        }
         try append(1)
         failing.set(true)
         #expect(throws: StorageError.self) { try log.sync() }
@@ -173,7 +181,9 @@ import Testing
             let system = MemoryFileSystem()
             try Self.fill(system, count: 100, syncs: false)
             let file = try system.open("log/" + CommitLog.name(segment), .readWrite)
-            try CommitLogFormat.header(segment: 77, boot: 0).withUnsafeBytes { raw in Result { try file.write(raw, at: 0) } }.get()
+            try CommitLogFormat.header(segment: 77, boot: 0).withUnsafeBytes { raw in
+                Result { try file.write(raw, at: 0) }
+            }.get()
             #expect(throws: StorageError.self) { try Self.replay(system, Self.options(boot: 1)) }
             let (records, report) = try Self.replay(system, Self.options(boot: 2))
             #expect(records.count == (segment == 1 ? 0 : records.count) && records.count < 40)
@@ -185,7 +195,8 @@ import Testing
         let synced = MemoryFileSystem()
         try Self.fill(synced, count: 100)
         let file = try synced.open("log/" + CommitLog.name(1), .readWrite)
-        try CommitLogFormat.header(segment: 77, boot: 0).withUnsafeBytes { raw in Result { try file.write(raw, at: 0) } }.get()
+        try CommitLogFormat.header(segment: 77, boot: 0).withUnsafeBytes { raw in Result { try file.write(raw, at: 0) }
+        }.get()
         #expect(throws: StorageError.self) { try Self.replay(synced, Self.options(boot: 2)) }
     }
 

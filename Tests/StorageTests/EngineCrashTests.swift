@@ -57,7 +57,9 @@ import Testing
 
     /// Writes, flushes, compacts and takes a snapshot; records failures and continues.
     /// - Parameter before: what is known from an earlier history.
-    static func run(_ engine: StorageEngine, _ table: TableStore, from first: Int, before: Outcome = Outcome()) -> Outcome {
+    static func run(_ engine: StorageEngine, _ table: TableStore, from first: Int, before: Outcome = Outcome())
+        -> Outcome
+    {
         var outcome = before
         func put(_ row: Int) {
             var writer = MutationWriter()

@@ -33,7 +33,8 @@ import Testing
             let faults = faults
             system = MemoryFileSystem { _, _ in faults.reason() }
             engine = try StorageEngine(
-                system: system, time: time, background: InlineBackground(), directory: "db", options: Self.options(boot: 1))
+                system: system, time: time, background: InlineBackground(), directory: "db",
+                options: Self.options(boot: 1))
             _ = try engine.createTable(Sample.table, name: name, options: tableOptions)
             try engine.start()
         }
@@ -79,8 +80,10 @@ import Testing
             var writer = MutationWriter()
             var after = rows
             for _ in 0..<Int.random(in: 1...4, using: &world.random) {
-                let key = Sample.key(Int.random(in: 0..<6, using: &world.random), Int.random(in: 0..<60, using: &world.random))
-                let value = [UInt8](repeating: UInt8(truncatingIfNeeded: clock), count: Int.random(in: 0...200, using: &world.random))
+                let key = Sample.key(
+                    Int.random(in: 0..<6, using: &world.random), Int.random(in: 0..<60, using: &world.random))
+                let value = [UInt8](
+                    repeating: UInt8(truncatingIfNeeded: clock), count: Int.random(in: 0...200, using: &world.random))
                 // Skip keys already in this mutation: of two values with one timestamp the greater would win.
                 if after[key] != rows[key] { continue }
                 Sample.put(key, clock, value, into: &writer)
@@ -107,7 +110,8 @@ import Testing
                 try world.engine.flushLog()
             }
         case 60..<72: return Step(what: "flush", after: rows) { if let table = $0.table { try $0.engine.flush(table) } }
-        case 72..<84: return Step(what: "compact", after: rows) { if let table = $0.table { try $0.engine.compactAll(table) } }
+        case 72..<84:
+            return Step(what: "compact", after: rows) { if let table = $0.table { try $0.engine.compactAll(table) } }
         case 84..<89:
             return Step(what: "drop", after: [:]) { world in
                 // Like the node: first the schema, then the storage, whose failure is only reported.
@@ -175,7 +179,8 @@ import Testing
             }
             var options = StorageOptions()
             options.hasLog = false
-            let core = EngineCore(system: world.system, time: world.time, background: InlineBackground(), options: options)
+            let core = EngineCore(
+                system: world.system, time: world.time, background: InlineBackground(), options: options)
             let store = try TableStore(id: Sample.table, directory: copy, options: world.tableOptions, engine: core)
             #expect(try read(store) == rows, "\(what): snapshot \(snapshot)")
         }

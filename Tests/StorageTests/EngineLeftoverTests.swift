@@ -59,7 +59,9 @@ import Testing
         try engine.flush(table)
         for path in ["ks/named", "ks/gone", "ks/strange", "other/gone"] {
             try system.createDirectory("db/data/" + path)
-            for name in ["MANIFEST", "3.sst", "MANIFEST.tmp"] { _ = try system.open("db/data/\(path)/\(name)", .create) }
+            for name in ["MANIFEST", "3.sst", "MANIFEST.tmp"] {
+                _ = try system.open("db/data/\(path)/\(name)", .create)
+            }
         }
         _ = try system.open("db/data/ks/strange/notes.txt", .create)
         engine.removeLeftovers(tables: ["ks/named"], keyspaces: ["ks"])

@@ -19,14 +19,19 @@ struct EngineModel {
     var deletes: [RangeDelete] = []
 
     mutating func put(_ key: [UInt8], _ timestamp: Int64, _ value: [UInt8]) {
-        if let old = cells[key], old.timestamp > timestamp || (old.timestamp == timestamp && compareBytes(old.value, value) >= 0) { return }
+        if let old = cells[key],
+            old.timestamp > timestamp || (old.timestamp == timestamp && compareBytes(old.value, value) >= 0)
+        {
+            return
+        }
         cells[key] = Entry(timestamp: timestamp, value: value)
     }
 
     func visible() -> [(key: [UInt8], value: [UInt8])] {
         cells.filter { key, entry in
             !deletes.contains { delete in
-                entry.timestamp <= delete.timestamp && compareBytes(delete.range.start, key) <= 0 && compareBytes(key, delete.range.end) < 0
+                entry.timestamp <= delete.timestamp && compareBytes(delete.range.start, key) <= 0
+                    && compareBytes(key, delete.range.end) < 0
             }
         }.map { ($0.key, $0.value.value) }.sorted { compareBytes($0.0, $1.0) < 0 }
     }
@@ -39,7 +44,9 @@ enum Sample {
     static func partition(_ number: Int) -> [UInt8] {
         var key = ByteWriter()
         KeyEncoding.beginPartition(into: &key)
-        withUnsafeBytes(of: UInt32(number).bigEndian) { KeyEncoding.addPartitionComponent($0, isOnly: true, into: &key) }
+        withUnsafeBytes(of: UInt32(number).bigEndian) {
+            KeyEncoding.addPartitionComponent($0, isOnly: true, into: &key)
+        }
         do { try KeyEncoding.endPartition(of: &key) } catch { fatalError("\(error)") }
         return key.toArray()
     }

@@ -27,7 +27,8 @@ import Testing
     static func open(
         _ system: any FileSystem, _ time: ManualTime, codec: Int, forgets: Bool = false
     ) throws -> (StorageEngine, TableStore) {
-        let engine = try StorageEngine(system: system, time: time, background: InlineBackground(), directory: "db", options: options())
+        let engine = try StorageEngine(
+            system: system, time: time, background: InlineBackground(), directory: "db", options: options())
         var options = tableOptions(codec)
         if forgets {
             options.gcGraceSeconds = 0
@@ -49,7 +50,8 @@ import Testing
         }
     }
 
-    static func read(_ table: TableStore, _ range: KeyRange, reversed: Bool) throws -> [(key: [UInt8], value: [UInt8])] {
+    static func read(_ table: TableStore, _ range: KeyRange, reversed: Bool) throws -> [(key: [UInt8], value: [UInt8])]
+    {
         var found: [(key: [UInt8], value: [UInt8])] = []
         try table.scan(range, reversed: reversed) { key, row in
             if let value = Sample.value(row) { found.append(([UInt8](key), value)) }
@@ -81,9 +83,13 @@ import Testing
             case 0..<70:
                 var writer = MutationWriter()
                 for _ in 0..<Int.random(in: 1...5, using: &random) {
-                    let key = Sample.key(Int.random(in: 0..<partitions, using: &random), Int.random(in: 0..<200, using: &random))
-                    let stamp = forgets || Bool.random(using: &random) ? clock : Int64.random(in: 1...clock, using: &random)
-                    let value = [UInt8](repeating: UInt8.random(in: 0...255, using: &random), count: Int.random(in: 0...60, using: &random))
+                    let key = Sample.key(
+                        Int.random(in: 0..<partitions, using: &random), Int.random(in: 0..<200, using: &random))
+                    let stamp =
+                        forgets || Bool.random(using: &random) ? clock : Int64.random(in: 1...clock, using: &random)
+                    let value = [UInt8](
+                        repeating: UInt8.random(in: 0...255, using: &random),
+                        count: Int.random(in: 0...60, using: &random))
                     Sample.put(key, stamp, value, into: &writer)
                     model.put(key, stamp, value)
                 }
@@ -122,7 +128,9 @@ import Testing
                     let a = Int.random(in: 0..<200, using: &random)
                     let b = Int.random(in: 0..<200, using: &random)
                     let range = KeyRange(start: Sample.key(partition, min(a, b)), end: Sample.key(partition, max(a, b)))
-                    let part = expected.filter { compareBytes(range.start, $0.key) <= 0 && compareBytes($0.key, range.end) < 0 }
+                    let part = expected.filter {
+                        compareBytes(range.start, $0.key) <= 0 && compareBytes($0.key, range.end) < 0
+                    }
                     #expect(
                         Self.same(try Self.read(table, range, reversed: reversed), reversed ? part.reversed() : part),
                         "seed \(seed), step \(step)")
@@ -134,7 +142,8 @@ import Testing
                     #expect(found == expected.first { $0.key == key }?.value, "seed \(seed), step \(step): get")
                 } else {
                     #expect(
-                        Self.same(try Self.read(table, .all, reversed: reversed), reversed ? expected.reversed() : expected),
+                        Self.same(
+                            try Self.read(table, .all, reversed: reversed), reversed ? expected.reversed() : expected),
                         "seed \(seed), step \(step)")
                 }
             }

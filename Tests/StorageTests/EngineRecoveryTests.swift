@@ -13,11 +13,15 @@ import Testing
 
     static func put(_ engine: StorageEngine, _ row: Int, timestamp: Int64 = 1, bytes: Int = 8) throws {
         var writer = MutationWriter()
-        Sample.put(Sample.key(1, row), timestamp, [UInt8](repeating: UInt8(truncatingIfNeeded: row), count: bytes), into: &writer)
+        Sample.put(
+            Sample.key(1, row), timestamp, [UInt8](repeating: UInt8(truncatingIfNeeded: row), count: bytes),
+            into: &writer)
         try engine.apply(writer.out.bytes)
     }
 
-    static func rows(_ table: TableStore) throws -> Int { try EngineModelTests.read(table, .all, reversed: false).count }
+    static func rows(_ table: TableStore) throws -> Int {
+        try EngineModelTests.read(table, .all, reversed: false).count
+    }
 
     /// A flush records the log's position in memory. If the process is killed before that part of the log is written,
     /// the next run must not reuse the positions: what it logs there would count as flushed.
@@ -70,7 +74,7 @@ import Testing
 
     /// A process killed between creating a segment and writing its header leaves a blank file, or a recycled one under
     /// a new name. That is no damage, neither at the next start nor at a later one when another segment follows.
-    @Test(arguments: [false, true]) func aSegmentThatWasNotBegunIsNotDamageLater(isRecycled: Bool) throws {
+    @Test(arguments: [false, true]) func blankSegmentIsNeverDamage(isRecycled: Bool) throws {
         let system = MemoryFileSystem()
         var (engine, table) = try EngineCrashTests.open(system, boot: 1)
         for row in 0..<40 { try Self.put(engine, row, bytes: 300) }
@@ -116,7 +120,9 @@ import Testing
     /// A failed flush leaves no files behind, and the next one writes its rows.
     @Test func aFlushThatFailedIsMadeUpFor() throws {
         let full = Flag()
-        let system = MemoryFileSystem { operation, path in full.isSet && operation == "write" && path.contains("/data/") ? .noSpace : nil }
+        let system = MemoryFileSystem { operation, path in
+            full.isSet && operation == "write" && path.contains("/data/") ? .noSpace : nil
+        }
         var (engine, table) = try Self.open(system)
         for row in 0..<10 { try Self.put(engine, row) }
         full.set(true)
@@ -153,7 +159,9 @@ import Testing
         writer.beginTable(UUID(high: 9, low: 9))
         writer.endTable()
         let bytes = writer.out.toArray()
-        #expect(throws: StorageError.self) { try bytes.withUnsafeBytes { raw in Result { try engine.apply(raw) } }.get() }
+        #expect(throws: StorageError.self) {
+            try bytes.withUnsafeBytes { raw in Result { try engine.apply(raw) } }.get()
+        }
         #expect(try Self.rows(table) == 0)
     }
 
@@ -194,7 +202,8 @@ import Testing
         }
         let time = ManualTime()
         let engine = try StorageEngine(
-            system: system, time: time, background: InlineBackground(), directory: "db", options: EngineModelTests.options())
+            system: system, time: time, background: InlineBackground(), directory: "db",
+            options: EngineModelTests.options())
         let strategy = AllOnce()
         var options = EngineModelTests.tableOptions(1)
         options.gcGraceSeconds = 0
@@ -245,8 +254,10 @@ import Testing
     @Test func aDroppedTableGivesItsMemoryBack() throws {
         let system = MemoryFileSystem()
         let engine = try StorageEngine(
-            system: system, time: ManualTime(), background: InlineBackground(), directory: "db", options: EngineModelTests.options())
-        var table: TableStore? = try engine.openTable(Sample.table, name: "ks/t", options: EngineModelTests.tableOptions(1))
+            system: system, time: ManualTime(), background: InlineBackground(), directory: "db",
+            options: EngineModelTests.options())
+        var table: TableStore? = try engine.openTable(
+            Sample.table, name: "ks/t", options: EngineModelTests.tableOptions(1))
         try engine.start()
         try Self.put(engine, 1)
         #expect(engine.memtableBytes > 0)
@@ -254,7 +265,9 @@ import Testing
         #expect(engine.memtableBytes == 0)
         // A write that had looked the table up before it was dropped.
         let grown =
-            Sample.key(1, 2).withUnsafeBytes { key in [UInt8(0)].withUnsafeBytes { table?.shard(of: key).put(key: key, row: $0) } } ?? 0
+            Sample.key(1, 2).withUnsafeBytes { key in
+                [UInt8(0)].withUnsafeBytes { table?.shard(of: key).put(key: key, row: $0) }
+            } ?? 0
         engine.core.memoryBytes.add(grown, ordering: .relaxed)
         engine.core.activeBytes.add(grown, ordering: .relaxed)
         #expect(engine.memtableBytes > 0)

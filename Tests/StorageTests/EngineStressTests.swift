@@ -65,7 +65,9 @@ import Testing
     /// The id of the table that is dropped and created again repeatedly.
     static func successor(_ number: Int) -> UUID { UUID(high: 7, low: UInt64(number)) }
 
-    static func open(_ directory: String, _ pools: ThreadPools, successor: Int = 0) throws -> (StorageEngine, TableStore, TableStore) {
+    static func open(_ directory: String, _ pools: ThreadPools, successor: Int = 0) throws -> (
+        StorageEngine, TableStore, TableStore
+    ) {
         var options = StorageOptions()
         options.memtableBytes = 4 << 20
         options.cacheBytes = 2 << 20
@@ -98,11 +100,16 @@ import Testing
         let isSame =
             found.count == expected.count
             && zip(found, expected).allSatisfy { $0.key == Sample.key(partition, $1.key) && $0.value == $1.value }
-        if !isSame { crew.complain("partition \(partition): \(found.count) rows read, \(expected.count) expected, or other values") }
+        if !isSame {
+            crew.complain(
+                "partition \(partition): \(found.count) rows read, \(expected.count) expected, or other values")
+        }
     }
 
     /// Writes one partition from one thread only, so that every read of it can be checked exactly.
-    static func work(_ engine: StorageEngine, _ table: TableStore, partition: Int, _ crew: Crew) throws -> [Int: [UInt8]] {
+    static func work(_ engine: StorageEngine, _ table: TableStore, partition: Int, _ crew: Crew) throws -> [Int:
+        [UInt8]]
+    {
         var random = SeededRandom(seed: UInt64(partition))
         var rows: [Int: [UInt8]] = [:]
         var clock: Int64 = 0
@@ -126,11 +133,14 @@ import Testing
                     Result { try table.get(key) { found = Sample.value($0) } }
                 }.get()
                 if found != rows[row] {
-                    crew.complain("partition \(partition), row \(row): \(found?.count ?? -1) bytes, \(rows[row]?.count ?? -1) expected")
+                    crew.complain(
+                        "partition \(partition), row \(row): \(found?.count ?? -1) bytes, \(rows[row]?.count ?? -1) expected"
+                    )
                 }
             default:
                 let row = Int.random(in: 0..<300, using: &random)
-                let value = [UInt8](repeating: UInt8(truncatingIfNeeded: clock), count: Int.random(in: 0..<300, using: &random))
+                let value = [UInt8](
+                    repeating: UInt8(truncatingIfNeeded: clock), count: Int.random(in: 0..<300, using: &random))
                 Sample.put(Sample.key(partition, row), clock, value, into: &writer)
                 try engine.apply(writer.out.bytes)
                 rows[row] = value
@@ -203,7 +213,9 @@ import Testing
                     key.write(Sample.key(row % 3, row))
                     writer.beginTable(Self.successor(round - 1))
                     writer.beginRow(key: key, timestamp: Int64(round), liveness: false)
-                    [UInt8](repeating: 1, count: 100).withUnsafeBytes { writer.cell(column: 0, timestamp: Int64(round), value: $0) }
+                    [UInt8](repeating: 1, count: 100).withUnsafeBytes {
+                        writer.cell(column: 0, timestamp: Int64(round), value: $0)
+                    }
                     writer.endRow()
                     writer.endTable()
                     try engine.apply(writer.out.bytes)

@@ -26,7 +26,8 @@ import Testing
                 tombstones.insert(number)
             }
             guard number % 2 == 0 else { continue }
-            let its = Set((0..<Int.random(in: 1...30, using: &random)).map { _ in Int.random(in: 0..<60, using: &random) })
+            let its = Set(
+                (0..<Int.random(in: 1...30, using: &random)).map { _ in Int.random(in: 0..<60, using: &random) })
             for row in its.sorted() {
                 var out = ByteWriter()
                 var writerOfRow = RowWriter()

@@ -32,9 +32,12 @@ import Testing
         let first = dispatch.handle(.read(Self.a, session: 1, Self.batch(2, 10, end: 100)), now: 2)
         let hint = Self.batch(1, 10, end: 0).hints[0]
         #expect(
-            first == [.send(Self.a, batch: 1, [hint, hint]), .read(Self.a, session: 1, maxBytes: 64 << 10, maxHints: 126)])
+            first == [
+                .send(Self.a, batch: 1, [hint, hint]), .read(Self.a, session: 1, maxBytes: 64 << 10, maxHints: 126),
+            ])
         #expect(
-            dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 200)), now: 3).first == .send(Self.a, batch: 2, [hint]))
+            dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 200)), now: 3).first
+                == .send(Self.a, batch: 2, [hint]))
         #expect(dispatch.handle(.read(Self.a, session: 1, nil), now: 4).isEmpty)
         #expect(dispatch.inFlight(to: Self.a) == 3)
         // Batches are delivered out of order. The position advances only past batches without a gap before them.
@@ -54,7 +57,7 @@ import Testing
     }
 
     @Test func failuresRestLongerAndLonger() {
-        var dispatch = Self.unlimited { $0.lastRest = 4_000_000 }
+        var dispatch = Self.unlimited { $0.maximumBackoff = 4_000_000 }
         _ = dispatch.handle(.nodeUp(Self.a), now: 0)
         _ = dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 100)), now: 0)
         _ = dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 200)), now: 0)
@@ -93,13 +96,14 @@ import Testing
         #expect(dispatch.handle(.tick, now: 1_000_000) == [read])
     }
 
-    @Test func whatBelongsToAnEndedSessionIsIgnored() {
+    @Test func eventsOfEndedSessionsAreIgnored() {
         var dispatch = Self.unlimited()
         _ = dispatch.handle(.nodeUp(Self.a), now: 0)
         _ = dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 100)), now: 0)
         #expect(dispatch.handle(.nodeDown(Self.a), now: 1).isEmpty)
         #expect(!dispatch.isActive)
-        #expect(dispatch.handle(.nodeUp(Self.a), now: 2) == [.read(Self.a, session: 2, maxBytes: 64 << 10, maxHints: 128)])
+        #expect(
+            dispatch.handle(.nodeUp(Self.a), now: 2) == [.read(Self.a, session: 2, maxBytes: 64 << 10, maxHints: 128)])
         #expect(dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 200)), now: 3).isEmpty)
         #expect(dispatch.handle(.readFailed(Self.a, session: 1), now: 3).isEmpty)
         #expect(dispatch.handle(.delivered(Self.a, batch: 1), now: 3).isEmpty)
@@ -160,7 +164,9 @@ import Testing
             let alone = Self.bytesSent(to: [Self.a], seconds: 60, hintBytes: hintBytes)[Self.a] ?? 0
             #expect(alone <= 60 * rate + most && alone >= 59 * rate - most, "\(hintBytes): \(alone)")
             let both = Self.bytesSent(to: [Self.a, Self.b], seconds: 60, hintBytes: hintBytes)
-            for (_, bytes) in both { #expect(bytes <= 30 * rate + most && bytes >= 29 * rate - most, "\(hintBytes): \(bytes)") }
+            for (_, bytes) in both {
+                #expect(bytes <= 30 * rate + most && bytes >= 29 * rate - most, "\(hintBytes): \(bytes)")
+            }
             #expect(both.count == 2)
         }
     }
@@ -198,7 +204,9 @@ import Testing
                     // The dispatch learns that the node is down before any other event.
                     if !isUp.contains(target) { events.insert(.nodeDown(target), at: 0) }
                 }
-                if isUp.contains(target), samples.store.targets().contains(where: { $0.id == target }) { events.append(.nodeUp(target)) }
+                if isUp.contains(target), samples.store.targets().contains(where: { $0.id == target }) {
+                    events.append(.nodeUp(target))
+                }
             }
             events.append(.tick)
             events += inbox.filter { $0.at <= now }.map(\.event)
@@ -217,7 +225,11 @@ import Testing
                             events.append(.readFailed(target, session: session))
                         } else {
                             let batch = try readers[target]?.reader.next(maxBytes: maxBytes, maxHints: maxHints)
-                            inbox.append((now + Int64.random(in: 0..<300_000, using: &random), .read(target, session: session, batch)))
+                            inbox.append(
+                                (
+                                    now + Int64.random(in: 0..<300_000, using: &random),
+                                    .read(target, session: session, batch)
+                                ))
                         }
                     case .send(let target, let batch, let hints):
                         #expect(isUp.contains(target), "seed \(seed)")
@@ -226,13 +238,20 @@ import Testing
                         switch isQuiet ? 0 : Int.random(in: 0..<10, using: &random) {
                         case 1: inbox.append((answer, .failed(target, batch: batch)))
                         case 2: continue
-                        case 3: for hint in hints { arrived[target, default: []].insert(HintSamples.number(hint.mutations)) }
+                        case 3:
+                            for hint in hints {
+                                arrived[target, default: []].insert(HintSamples.number(hint.mutations))
+                            }
                         default:
-                            for hint in hints { arrived[target, default: []].insert(HintSamples.number(hint.mutations)) }
+                            for hint in hints {
+                                arrived[target, default: []].insert(HintSamples.number(hint.mutations))
+                            }
                             inbox.append((answer, .delivered(target, batch: batch)))
                         }
                     case .acknowledge(let target, let session, let position):
-                        if let reader = readers[target], reader.session == session { reader.reader.acknowledge(upTo: position) }
+                        if let reader = readers[target], reader.session == session {
+                            reader.reader.acknowledge(upTo: position)
+                        }
                     case .finished(let target): readers[target] = nil
                     }
                 }

@@ -46,21 +46,22 @@ import Testing
     }
 
     @Test func goldenPositionAndOverflow() throws {
-        let position = HintNote.position(728)
+        let position = HintStateFile.position(728)
         #expect(
             String(decoding: position, as: UTF8.self)
                 == "auspex hint position 1\noffset 728\nchecksum 91254ecdc4a8b8db\n")
-        #expect(HintNote.decodePosition(position) == 728)
+        #expect(HintStateFile.decodePosition(position) == 728)
         let span = HintOverflow(first: 1_700_000_000, last: 4_294_967_295)
-        let overflow = HintNote.overflow(span)
+        let overflow = HintStateFile.overflow(span)
         #expect(
             String(decoding: overflow, as: UTF8.self)
                 == "auspex hint overflow 1\nfirst 1700000000\nlast 4294967295\nchecksum 8cd4adae3647d4ea\n")
-        #expect(HintNote.decodeOverflow(overflow) == span)
+        #expect(HintStateFile.decodeOverflow(overflow) == span)
         #expect(HintFileName("\(HintSamples.a)-1700000000000.pos") == .position(HintSamples.a, 1_700_000_000_000))
         #expect(HintFileName("\(HintSamples.a).overflow") == .overflow(HintSamples.a))
         for (bytes, decodes) in [
-            (position, { HintNote.decodePosition($0) != nil }), (overflow, { HintNote.decodeOverflow($0) != nil }),
+            (position, { HintStateFile.decodePosition($0) != nil }),
+            (overflow, { HintStateFile.decodeOverflow($0) != nil }),
         ] as [([UInt8], ([UInt8]) -> Bool)] {
             for length in 0..<bytes.count { #expect(!decodes(Array(bytes[..<length])), "\(length) bytes") }
             #expect(!decodes(bytes + [0x0a]))
@@ -126,7 +127,7 @@ import Testing
         #expect(try samples.names.count == 2)
     }
 
-    @Test func aSegmentUnderAnotherNameIsNoneOfItsNodes() throws {
+    @Test func renamedHintSegmentIsNotRead() throws {
         var samples = try HintSamples()
         let (bytes, _) = try Self.segment()
         try samples.overwrite("\(HintSamples.b)-1700000000000.hints", bytes)
@@ -153,7 +154,9 @@ import Testing
                 if changed.isEmpty { break }
             }
             let (numbers, _) = try Self.read(changed)
-            #expect(zip(numbers, numbers.dropFirst()).allSatisfy { $0 < $1 } && numbers.allSatisfy { $0 < Self.count }, "seed \(seed)")
+            #expect(
+                zip(numbers, numbers.dropFirst()).allSatisfy { $0 < $1 } && numbers.allSatisfy { $0 < Self.count },
+                "seed \(seed)")
         }
     }
 }

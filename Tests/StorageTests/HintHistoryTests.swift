@@ -18,8 +18,12 @@ import Testing
         var gone: Set<Int> = []
         var waiting: Set<Int> { added.subtracting(acknowledged) }
 
-        func afterFlush() -> Model { Model(added: added, acknowledged: acknowledged, flushed: added, synced: synced, gone: gone) }
-        func afterSync() -> Model { Model(added: added, acknowledged: acknowledged, flushed: added, synced: added, gone: acknowledged) }
+        func afterFlush() -> Model {
+            Model(added: added, acknowledged: acknowledged, flushed: added, synced: synced, gone: gone)
+        }
+        func afterSync() -> Model {
+            Model(added: added, acknowledged: acknowledged, flushed: added, synced: added, gone: acknowledged)
+        }
     }
 
     struct World {
@@ -100,9 +104,12 @@ import Testing
                 let what = "seed \(seed), step \(step), \(withMachine ? "power lost" : "killed")"
                 #expect(found == found.sorted(), "\(what): out of order")
                 let present = Set(found)
-                let lost = (withMachine ? model.synced : model.flushed).subtracting(model.acknowledged).subtracting(present)
+                let lost = (withMachine ? model.synced : model.flushed).subtracting(model.acknowledged).subtracting(
+                    present)
                 #expect(lost.isEmpty || samples.store.needsRepair(target), "\(what): hints \(lost.sorted()) are lost")
-                #expect(present.isDisjoint(with: model.gone), "\(what): hints \(present.intersection(model.gone).sorted()) are back")
+                #expect(
+                    present.isDisjoint(with: model.gone),
+                    "\(what): hints \(present.intersection(model.gone).sorted()) are back")
                 #expect(present.isSubset(of: model.added), "\(what)")
                 // From here on the model is what was found.
                 models[target]?.added = present.union(model.gone)
@@ -148,11 +155,17 @@ import Testing
         try world.die(withMachine: true, at: steps)
     }
 
-    @Test(arguments: 0..<20) func agreesWithAModel(seed: Int) throws { try Self.run(seed: seed, steps: 600, faults: 0, dies: false) }
+    @Test(arguments: 0..<20) func agreesWithAModel(seed: Int) throws {
+        try Self.run(seed: seed, steps: 600, faults: 0, dies: false)
+    }
 
-    @Test(arguments: 0..<60) func survivesCrashes(seed: Int) throws { try Self.run(seed: seed, steps: 400, faults: 0, dies: true) }
+    @Test(arguments: 0..<60) func survivesCrashes(seed: Int) throws {
+        try Self.run(seed: seed, steps: 400, faults: 0, dies: true)
+    }
 
-    @Test(arguments: 0..<60) func survivesFaultsAndCrashes(seed: Int) throws { try Self.run(seed: seed, steps: 400, faults: 5, dies: true) }
+    @Test(arguments: 0..<60) func survivesFaultsAndCrashes(seed: Int) throws {
+        try Self.run(seed: seed, steps: 400, faults: 5, dies: true)
+    }
 
     /// After a crash at any later operation, everything that a successful sync covered is there, and what it removed is
     /// not.
@@ -182,7 +195,9 @@ import Testing
             for writer in 0..<4 {
                 group.addTask {
                     for number in 0..<perWriter {
-                        do { #expect(try samples.add(HintSamples.a, HintSamples.bytes(writer * perWriter + number))) } catch {
+                        do {
+                            #expect(try samples.add(HintSamples.a, HintSamples.bytes(writer * perWriter + number)))
+                        } catch {
                             Issue.record("\(error)")
                         }
                     }

@@ -56,7 +56,9 @@ struct HintSamples {
 
     /// Returns bytes that identify a hint.
     static func bytes(_ number: Int, count: Int = 100) -> [UInt8] {
-        (0..<count).map { $0 < 4 ? UInt8(truncatingIfNeeded: number >> ($0 * 8)) : UInt8(truncatingIfNeeded: number &+ $0) }
+        (0..<count).map {
+            $0 < 4 ? UInt8(truncatingIfNeeded: number >> ($0 * 8)) : UInt8(truncatingIfNeeded: number &+ $0)
+        }
     }
 
     static func number(_ bytes: [UInt8]) -> Int { (0..<4).reduce(0) { $0 | Int(bytes[$1]) << ($1 * 8) } }

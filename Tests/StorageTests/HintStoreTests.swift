@@ -17,7 +17,9 @@ import Testing
         #expect(try samples.waiting(HintSamples.a) == Array(0..<200))
         #expect(try samples.waiting(HintSamples.b) == Array(stride(from: 0, to: 200, by: 2)))
         #expect(try samples.names.filter { $0.hasPrefix(HintSamples.a.description) }.count > 8)
-        for name in try samples.names { #expect(try samples.system.readAll("hints/" + name).count <= samples.options.fileBytes) }
+        for name in try samples.names {
+            #expect(try samples.system.readAll("hints/" + name).count <= samples.options.fileBytes)
+        }
         try samples.store.close()
         #expect(throws: StorageError.self) { try samples.add(HintSamples.a, [1]) }
         try samples.reopen()
@@ -96,12 +98,14 @@ import Testing
         let name = try #require(try samples.names.first { $0.hasSuffix(".pos") })
         let good = try samples.system.readAll("hints/" + name)
         let body = "auspex hint position 1\noffset 728\n"
-        #expect(String(decoding: good, as: UTF8.self) == body + "checksum \(String(Checksum.xxh3(Array(body.utf8)), radix: 16))\n")
+        #expect(
+            String(decoding: good, as: UTF8.self) == body
+                + "checksum \(String(Checksum.xxh3(Array(body.utf8)), radix: 16))\n")
         for index in good.indices {
             var bytes = good
             bytes[index] ^= 1
-            #expect(HintNote.decodePosition(bytes) == nil, "byte \(index)")
-            #expect(HintNote.decodePosition(Array(good[..<index])) == nil, "\(index) bytes")
+            #expect(HintStateFile.decodePosition(bytes) == nil, "byte \(index)")
+            #expect(HintStateFile.decodePosition(Array(good[..<index])) == nil, "\(index) bytes")
         }
         var bytes = good
         bytes[30] ^= 1
@@ -117,7 +121,9 @@ import Testing
 
     @Test func hintsOlderThanTheirGraceAreDropped() throws {
         let samples = try HintSamples()
-        for number in 0..<60 { try samples.add(HintSamples.a, HintSamples.bytes(number), grace: number % 3 == 0 ? 1000 : 100) }
+        for number in 0..<60 {
+            try samples.add(HintSamples.a, HintSamples.bytes(number), grace: number % 3 == 0 ? 1000 : 100)
+        }
         samples.time.advance(microseconds: 100_000_000)
         let kept = (0..<60).filter { $0 % 3 == 0 }
         #expect(try samples.waiting(HintSamples.a) == kept)
@@ -137,7 +143,7 @@ import Testing
         #expect(!samples.store.needsRepair(HintSamples.b))
     }
 
-    @Test func somethingGivenOutIsNotPassedOverByWhatIsDroppedBehind() throws {
+    @Test func expiredHintsDoNotAcknowledgeEarlierOnes() throws {
         let samples = try HintSamples()
         try samples.add(HintSamples.a, HintSamples.bytes(0))
         for number in 1..<60 { try samples.add(HintSamples.a, HintSamples.bytes(number), grace: 1) }
@@ -314,13 +320,13 @@ import Testing
 
     @Test func anOverflowThatCannotBeReadCountsAsAll() throws {
         var samples = try HintSamples()
-        let good = HintNote.overflow(HintOverflow(first: 10, last: 20))
-        #expect(HintNote.decodeOverflow(good) == HintOverflow(first: 10, last: 20))
+        let good = HintStateFile.overflow(HintOverflow(first: 10, last: 20))
+        #expect(HintStateFile.decodeOverflow(good) == HintOverflow(first: 10, last: 20))
         for index in good.indices {
             var bytes = good
             bytes[index] ^= 4
-            #expect(HintNote.decodeOverflow(bytes) == nil, "byte \(index)")
-            #expect(HintNote.decodeOverflow(Array(good[..<index])) == nil, "\(index) bytes")
+            #expect(HintStateFile.decodeOverflow(bytes) == nil, "byte \(index)")
+            #expect(HintStateFile.decodeOverflow(Array(good[..<index])) == nil, "\(index) bytes")
         }
         try samples.overwrite("\(HintSamples.a).overflow", Array(good.dropLast()))
         try samples.reopen()

@@ -10,7 +10,8 @@ import Testing
     /// Writes three sstables of 20 rows each into `made`.
     static func make(_ system: MemoryFileSystem) throws {
         let writer = try OfflineTableWriter(
-            system: system, time: ManualTime(), directory: "made", id: Sample.table, options: EngineModelTests.tableOptions(1))
+            system: system, time: ManualTime(), directory: "made", id: Sample.table,
+            options: EngineModelTests.tableOptions(1))
         for file in 0..<3 {
             // In descending order: the writer sorts them.
             for row in (file * 20..<file * 20 + 20).reversed() {
@@ -26,7 +27,7 @@ import Testing
     }
 
     static func strays(_ system: MemoryFileSystem, _ table: TableStore) throws -> [String] {
-        let named = Set(table.tables.map { Manifest.tableFile($0.id) })
+        let named = Set(table.tables.map { Manifest.sstableFileName($0.id) })
         return try system.list(table.directory).filter { $0.hasSuffix(".sst") && !named.contains($0) }
     }
 
@@ -60,11 +61,13 @@ import Testing
         #expect(try EngineCrashTests.present(table) == Set(0..<60))
     }
 
-    @Test func whatIsWrongIsRefusedAndLeavesNothing() throws {
+    @Test func invalidImportIsRefusedAndLeavesNoFiles() throws {
         let system = MemoryFileSystem()
         try Self.make(system)
         let (engine, table) = try EngineCrashTests.open(system, boot: 1)
-        func refusal(_ directory: String, _ complaint: (UnsafeRawBufferPointer, RowView) -> String? = { _, _ in nil }) -> String? {
+        func refusal(_ directory: String, _ complaint: (UnsafeRawBufferPointer, RowView) -> String? = { _, _ in nil })
+            -> String?
+        {
             do throws(ImportError) {
                 _ = try engine.importTables(into: table, from: directory, renumbered: [:], complaint: complaint)
                 return nil
@@ -119,7 +122,9 @@ import Testing
                 faults.set(dies ? .dead(from: at) : .once(at: at))
                 let isDone = attempt(engine, table)
                 faults.set(.none)
-                if !dies { #expect(try EngineCrashTests.present(table) == (isDone ? all : []), "operation \(at) failed") }
+                if !dies {
+                    #expect(try EngineCrashTests.present(table) == (isDone ? all : []), "operation \(at) failed")
+                }
                 var random = SeededRandom(seed: UInt64(at))
                 system.crash(random: &random)
                 let (_, again) = try EngineCrashTests.open(system, boot: 2)

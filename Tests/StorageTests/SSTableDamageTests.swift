@@ -25,13 +25,17 @@ import Testing
                 var out = ByteWriter()
                 var writerOfRow = RowWriter()
                 writerOfRow.begin(timestamp: 5, liveness: true, into: &out)
-                [UInt8](repeating: 7, count: 20).withUnsafeBytes { writerOfRow.cell(column: 0, timestamp: 5, value: $0, into: &out) }
+                [UInt8](repeating: 7, count: 20).withUnsafeBytes {
+                    writerOfRow.cell(column: 0, timestamp: 5, value: $0, into: &out)
+                }
                 writerOfRow.end(into: &out)
                 try writer.add(key: key.bytes, row: out.bytes)
             }
         }
         try writer.addTombstone(
-            RangeTombstone(start: partitions[2], end: partitions[2] + [0xff], deletion: DeletionTime(timestamp: 3, localDeletion: 9)))
+            RangeTombstone(
+                start: partitions[2], end: partitions[2] + [0xff],
+                deletion: DeletionTime(timestamp: 3, localDeletion: 9)))
         _ = try writer.finish()
         return try system.readAll("d/1.sst")
     }
@@ -60,7 +64,9 @@ import Testing
         let good = try Self.make(system, codec: 1)
         for length in 0..<good.count {
             try Self.write(Array(good[..<length]), system)
-            #expect(throws: StorageError.self, "cut to \(length) bytes") { try SSTable(system: system, path: "d/1.sst", id: 1, cache: nil) }
+            #expect(throws: StorageError.self, "cut to \(length) bytes") {
+                try SSTable(system: system, path: "d/1.sst", id: 1, cache: nil)
+            }
         }
     }
 

@@ -7,13 +7,15 @@ import Testing
 @Suite struct TableOptionsTests {
     private func strategy(_ map: [String: String]) throws -> SizeTieredStrategy? {
         var options = TableOptions()
-        options.compaction = try CompactionOptions(map.merging(["class": "SizeTieredCompactionStrategy"]) { given, _ in given })
+        options.compaction = try CompactionOptions(
+            map.merging(["class": "SizeTieredCompactionStrategy"]) { given, _ in given })
         return TableStoreOptions(options).compaction as? SizeTieredStrategy
     }
 
     @Test func theOptionsOfSizeTieringReachTheStrategy() throws {
         let given = try strategy([
-            "min_threshold": "2", "max_threshold": "9", "min_sstable_size": "1024", "bucket_low": "0.25", "bucket_high": "3",
+            "min_threshold": "2", "max_threshold": "9", "min_sstable_size": "1024", "bucket_low": "0.25",
+            "bucket_high": "3",
             "tombstone_threshold": "0.5", "tombstone_compaction_interval": "60",
         ])
         let chosen = try #require(given)
@@ -23,11 +25,15 @@ import Testing
         #expect(chosen.tombstoneThreshold == 0.5 && chosen.tombstoneIntervalSeconds == 60)
     }
 
-    @Test func withoutThemItHasItsOwn() throws {
+    @Test func missingOptionsUseStrategyDefaults() throws {
         let chosen = try #require(try strategy([:]))
         let own = SizeTieredStrategy()
-        #expect(chosen.minTableBytes == own.minTableBytes && chosen.bucketLow == own.bucketLow && chosen.bucketHigh == own.bucketHigh)
-        #expect(chosen.tombstoneThreshold == own.tombstoneThreshold && chosen.tombstoneIntervalSeconds == own.tombstoneIntervalSeconds)
+        #expect(
+            chosen.minTableBytes == own.minTableBytes && chosen.bucketLow == own.bucketLow
+                && chosen.bucketHigh == own.bucketHigh)
+        #expect(
+            chosen.tombstoneThreshold == own.tombstoneThreshold
+                && chosen.tombstoneIntervalSeconds == own.tombstoneIntervalSeconds)
     }
 
     @Test func filesBelowTheLeastSizeAreOfLikeSizeAndOthersAreNot() throws {

@@ -7,12 +7,15 @@ import Testing
 
 /// Range tombstones of an sstable that need more than one block.
 @Suite struct TombstoneBlockTests {
-    static func write(_ system: MemoryFileSystem, _ tombstones: [RangeTombstone], name: String = "1") throws -> SSTable {
+    static func write(_ system: MemoryFileSystem, _ tombstones: [RangeTombstone], name: String = "1") throws -> SSTable
+    {
         try system.createDirectory("d")
-        let writer = try SSTableWriter(system: system, path: "d/\(name).sst", options: SSTableOptions(), createdAt: 1, sources: 0)
+        let writer = try SSTableWriter(
+            system: system, path: "d/\(name).sst", options: SSTableOptions(), createdAt: 1, sources: 0)
         for one in tombstones { try writer.addTombstone(one) }
         _ = try writer.finish()
-        return try SSTable(system: system, path: "d/\(name).sst", id: UInt32(name) ?? 0, cache: BlockCache(limitBytes: 1 << 20))
+        return try SSTable(
+            system: system, path: "d/\(name).sst", id: UInt32(name) ?? 0, cache: BlockCache(limitBytes: 1 << 20))
     }
 
     /// Returns range tombstones over slices of rows, from row 10 n up to 10 n + 1...10, some of them adjacent.
@@ -74,8 +77,11 @@ import Testing
                     #expect(shadow.deletion == expected, "seed \(seed)")
                     #expect(shadow.covers(raw), "seed \(seed)")
                     #expect(shadow.from == (isCovered ? floor?.start : floor?.end), "seed \(seed)")
-                    #expect(shadow.to == (isCovered ? floor?.end : low < written.count ? written[low].start : nil), "seed \(seed)")
-                    let hash = BloomFilter.hash(UnsafeRawBufferPointer(rebasing: raw[..<KeyView.partitionCount(of: raw)]))
+                    #expect(
+                        shadow.to == (isCovered ? floor?.end : low < written.count ? written[low].start : nil),
+                        "seed \(seed)")
+                    let hash = BloomFilter.hash(
+                        UnsafeRawBufferPointer(rebasing: raw[..<KeyView.partitionCount(of: raw)]))
                     #expect(try table.deletion(at: raw, hash: hash) == expected, "seed \(seed)")
                 }
             }.get()
@@ -95,7 +101,8 @@ import Testing
                 let partition = Int.random(in: 0..<3, using: &random)
                 some.append(
                     RangeTombstone(
-                        start: Sample.key(partition, low), end: Sample.key(partition, low + Int.random(in: 1...20, using: &random)),
+                        start: Sample.key(partition, low),
+                        end: Sample.key(partition, low + Int.random(in: 1...20, using: &random)),
                         deletion: DeletionTime(timestamp: Int64.random(in: 1...9, using: &random), localDeletion: 5)))
             }
             some = TombstoneMerge.merged(some)
@@ -117,7 +124,9 @@ import Testing
                     }
                     return latest
                 }
-                if row % 7 == 0 { #expect(deletion(found) == deletion(everything), "seed \(seed), \(partition) \(row)") }
+                if row % 7 == 0 {
+                    #expect(deletion(found) == deletion(everything), "seed \(seed), \(partition) \(row)")
+                }
             }
         }
     }

@@ -78,6 +78,8 @@ import Testing
         report.operations = 10
         report.seconds = 2
         #expect(report.json.hasPrefix("{\"operations\":10,\"seconds\":2.000,\"ops_per_second\":5.0,\"errors\":0,"))
-        #expect(report.json.contains("\"latency_us\":{\"mean\":0.0,\"p50\":0.0,\"p95\":0.0,\"p99\":0.0,\"p999\":0.0,\"max\":0.0}"))
+        #expect(
+            report.json.contains(
+                "\"latency_us\":{\"mean\":0.0,\"p50\":0.0,\"p95\":0.0,\"p99\":0.0,\"p999\":0.0,\"max\":0.0}"))
     }
 }

@@ -40,7 +40,9 @@ public struct AggregateState: Sendable {
             case .big(let value): integer = integer + value
             case .float, .double: floating += number.double
             case .decimal(let value):
-                guard let sum = decimal.adding(value) else { throw .invalid("the exponents of \(decimal) and \(value) are too far apart") }
+                guard let sum = decimal.adding(value) else {
+                    throw .invalid("the exponents of \(decimal) and \(value) are too far apart")
+                }
                 decimal = sum
             }
         }
@@ -62,7 +64,8 @@ public struct AggregateState: Sendable {
             case .average:
                 let divisor = BigInteger(max(count, 1))
                 switch function.returnType {
-                case .float, .double: return try Number.double(count == 0 ? 0 : floating / Double(count)).bytes(of: function.returnType)
+                case .float, .double:
+                    return try Number.double(count == 0 ? 0 : floating / Double(count)).bytes(of: function.returnType)
                 case .decimal:
                     let quotient = decimal.divided(
                         by: BigDecimal(unscaled: divisor, scale: 0), scale: Int(decimal.scale), halfEven: true)

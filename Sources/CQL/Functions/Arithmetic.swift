@@ -62,7 +62,9 @@ enum Arithmetic {
     }
 
     /// Overflow wraps around, as in Java.
-    private static func integer(_ operation: ScalarFunction.Operation, _ a: Int64, _ b: Int64) throws(ValueError) -> Int64 {
+    private static func integer(_ operation: ScalarFunction.Operation, _ a: Int64, _ b: Int64) throws(ValueError)
+        -> Int64
+    {
         switch operation {
         case .add: return a &+ b
         case .subtract: return a &- b
@@ -76,7 +78,9 @@ enum Arithmetic {
         }
     }
 
-    private static func big(_ operation: ScalarFunction.Operation, _ a: BigInteger, _ b: BigInteger) throws(ValueError) -> BigInteger {
+    private static func big(_ operation: ScalarFunction.Operation, _ a: BigInteger, _ b: BigInteger) throws(ValueError)
+        -> BigInteger
+    {
         switch operation {
         case .add: return a + b
         case .subtract: return a - b
@@ -87,7 +91,9 @@ enum Arithmetic {
         }
     }
 
-    private static func decimal(_ operation: ScalarFunction.Operation, _ a: BigDecimal, _ b: BigDecimal) throws(ValueError) -> BigDecimal {
+    private static func decimal(_ operation: ScalarFunction.Operation, _ a: BigDecimal, _ b: BigDecimal)
+        throws(ValueError) -> BigDecimal
+    {
         let result: BigDecimal?
         switch operation {
         case .add: result = a.adding(b)
@@ -102,10 +108,13 @@ enum Arithmetic {
     }
 
     /// Adds a duration to, or subtracts it from, a timestamp or date.
-    private static func shift(_ operation: ScalarFunction.Operation, _ arguments: [[UInt8]], _ types: [CQLType]) throws(ValueError)
+    private static func shift(_ operation: ScalarFunction.Operation, _ arguments: [[UInt8]], _ types: [CQLType])
+        throws(ValueError)
         -> [UInt8]?
     {
-        let duration = try arguments[1].withUnsafeBytesTyped { (raw) throws(ValueError) in try DurationValue(native: raw) }
+        let duration = try arguments[1].withUnsafeBytesTyped { (raw) throws(ValueError) in
+            try DurationValue(native: raw)
+        }
         guard let start = TimeConversion.milliseconds(arguments[0], of: types[0]) else { return nil }
         let sign: Int64 = operation == .subtract ? -1 : 1
         let dayLength: Int64 = 86_400_000

@@ -13,7 +13,8 @@ enum FunctionCatalog {
         case "currentdate": return [make(.currentDate, [], .date)]
         case "currenttime": return [make(.currentTime, [], .time)]
         case "currenttimeuuid": return [make(.currentTimeUUID, [], .timeuuid)]
-        case "totimestamp": return [make(.toTimestamp, [.timeuuid], .timestamp), make(.toTimestamp, [.date], .timestamp)]
+        case "totimestamp":
+            return [make(.toTimestamp, [.timeuuid], .timestamp), make(.toTimestamp, [.date], .timestamp)]
         case "todate": return [make(.toDate, [.timeuuid], .date), make(.toDate, [.timestamp], .date)]
         case "tounixtimestamp":
             return [CQLType.timeuuid, .timestamp, .date].map { make(.toUnixTimestamp, [$0], .bigint) }
@@ -33,7 +34,9 @@ enum FunctionCatalog {
     }
 
     static func describe(_ functions: [ScalarFunction]) -> String {
-        functions.map { "system.\($0.name) : (\($0.argumentTypes.map(\.description).joined(separator: ", "))) -> \($0.returnType)" }
-            .joined(separator: ", ")
+        functions.map {
+            "system.\($0.name) : (\($0.argumentTypes.map(\.description).joined(separator: ", "))) -> \($0.returnType)"
+        }
+        .joined(separator: ", ")
     }
 }

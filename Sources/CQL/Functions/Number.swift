@@ -57,7 +57,9 @@ enum Number {
             guard let value = BigInteger(truncating: double) else { throw .invalid("\(double) has no integer part") }
             return value
         case .decimal(let value):
-            guard let part = value.integerPart else { throw .invalid("the integer part of \(value) has too many digits") }
+            guard let part = value.integerPart else {
+                throw .invalid("the integer part of \(value) has too many digits")
+            }
             return part
         }
     }
@@ -67,10 +69,14 @@ enum Number {
         case .integer(let value): return BigDecimal(unscaled: BigInteger(value), scale: 0)
         case .big(let value): return BigDecimal(unscaled: value, scale: 0)
         case .float(let value):
-            guard let decimal = BigDecimal(value.description) else { throw .invalid("\(JavaNumber.text(value)) is not a decimal") }
+            guard let decimal = BigDecimal(value.description) else {
+                throw .invalid("\(JavaNumber.text(value)) is not a decimal")
+            }
             return decimal
         case .double(let value):
-            guard let decimal = BigDecimal(value.description) else { throw .invalid("\(JavaNumber.text(value)) is not a decimal") }
+            guard let decimal = BigDecimal(value.description) else {
+                throw .invalid("\(JavaNumber.text(value)) is not a decimal")
+            }
             return decimal
         case .decimal(let value): return value
         }

@@ -13,7 +13,8 @@ extension ScalarFunction {
         case .uuid: return context.randomUUID().bytes
         case .currentTimestamp: return CQLType.bigEndian(TimeConversion.milliseconds(micros: context.nowMicroseconds))
         case .currentDate:
-            return CQLType.bigEndian(TimeConversion.date(milliseconds: TimeConversion.milliseconds(micros: context.nowMicroseconds)))
+            return CQLType.bigEndian(
+                TimeConversion.date(milliseconds: TimeConversion.milliseconds(micros: context.nowMicroseconds)))
         case .currentTime:
             let day: Int64 = 86_400_000_000
             return CQLType.bigEndian(((context.nowMicroseconds % day) + day) % day * 1000)
@@ -21,7 +22,8 @@ extension ScalarFunction {
         case .toJSON:
             // Each level of toJson(toJson(...)) escapes the one before, which may double its length.
             if let argument = arguments[0], argument.count > ScalarFunction.largestJSONArgument {
-                throw .invalid("\(name): a value of \(argument.count) bytes is larger than \(ScalarFunction.largestJSONArgument)")
+                throw .invalid(
+                    "\(name): a value of \(argument.count) bytes is larger than \(ScalarFunction.largestJSONArgument)")
             }
             var writer = ByteWriter(capacity: 64)
             if let value = arguments[0] {
@@ -41,7 +43,8 @@ extension ScalarFunction {
             throw ServerError(
                 .functionFailure,
                 "execution of '\(name)[\(argumentTypes.map(\.description).joined(separator: ", "))]' failed: \(error.message)",
-                detail: .functionFailure(keyspace: "system", function: name, argumentTypes: argumentTypes.map(\.description)))
+                detail: .functionFailure(
+                    keyspace: "system", function: name, argumentTypes: argumentTypes.map(\.description)))
         }
     }
 
@@ -52,7 +55,9 @@ extension ScalarFunction {
             if arguments.count == 1 {
                 key = argument
             } else {
-                guard argument.count <= 65_535 else { throw .invalid("Key length of \(argument.count) is longer than maximum of 65535") }
+                guard argument.count <= 65_535 else {
+                    throw .invalid("Key length of \(argument.count) is longer than maximum of 65535")
+                }
                 key += CQLType.bigEndian(UInt16(argument.count)) + argument + [0]
             }
         }

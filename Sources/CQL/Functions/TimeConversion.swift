@@ -38,6 +38,7 @@ enum TimeConversion {
         let ticks = UInt64(overflow2 ? limit : max(0, min(sum, limit)))
         // The bytes of the low half compare as signed numbers: 80 is the least, 7f the greatest.
         return UUID(
-            high: UUID.timeBased(ticks: ticks, clockSequenceAndNode: 0).high, low: isUpper ? 0x7f7f_7f7f_7f7f_7f7f : 0x8080_8080_8080_8080)
+            high: UUID.timeBased(ticks: ticks, clockSequenceAndNode: 0).high,
+            low: isUpper ? 0x7f7f_7f7f_7f7f_7f7f : 0x8080_8080_8080_8080)
     }
 }

@@ -24,7 +24,9 @@ enum ValueCast {
         switch to {
         case .timestamp: return TimeConversion.milliseconds(value, of: from).map { CQLType.bigEndian($0) }
         case .date:
-            return TimeConversion.milliseconds(value, of: from).map { CQLType.bigEndian(TimeConversion.date(milliseconds: $0)) }
+            return TimeConversion.milliseconds(value, of: from).map {
+                CQLType.bigEndian(TimeConversion.date(milliseconds: $0))
+            }
         default: break
         }
         guard let number = Number(value, from) else { return nil }

@@ -9,15 +9,20 @@ public struct DescribeAnswer: Sendable {
 extension DescribePlan {
     /// Computes the rows of the answer.
     /// - Throws: Invalid when the keyspace or table does not exist.
-    public func answer(schema: Schema, clusterName: String, partitioner: String, snitch: String) throws(ServerError) -> DescribeAnswer {
+    public func answer(schema: Schema, clusterName: String, partitioner: String, snitch: String) throws(ServerError)
+        -> DescribeAnswer
+    {
         switch subject {
         case .cluster:
             return DescribeAnswer(
-                metadata: Self.metadata(["cluster", "partitioner", "snitch"]), rows: [[clusterName, partitioner, snitch]])
+                metadata: Self.metadata(["cluster", "partitioner", "snitch"]),
+                rows: [[clusterName, partitioner, snitch]])
         case .keyspaces: return Self.names(schema.sortedKeyspaces.map { ($0.name, "keyspace", $0.name) })
         case .tables(let keyspace):
             return Self.names(
-                try Self.keyspaces(schema, keyspace).flatMap { keyspace in keyspace.sortedTables.map { (keyspace.name, "table", $0.name) } }
+                try Self.keyspaces(schema, keyspace).flatMap { keyspace in
+                    keyspace.sortedTables.map { (keyspace.name, "table", $0.name) }
+                }
             )
         case .types(let keyspace), .functions(let keyspace), .aggregates(let keyspace):
             _ = try Self.keyspaces(schema, keyspace)
@@ -63,17 +68,23 @@ extension DescribePlan {
         DescribeAnswer(metadata: Self.metadata(["keyspace_name", "type", "name", "create_statement"]), rows: rows)
     }
 
-    private func described(_ keyspace: KeyspaceMetadata) -> [[String]] { [row(keyspace)] + keyspace.sortedTables.map { row($0) } }
+    private func described(_ keyspace: KeyspaceMetadata) -> [[String]] {
+        [row(keyspace)] + keyspace.sortedTables.map { row($0) }
+    }
 
     private func row(_ keyspace: KeyspaceMetadata) -> [String] {
         let name = Identifier.quoted(keyspace.name)
-        return [name, "keyspace", name, keyspace.isVirtual ? "/*\n\(keyspace.createStatement)\n*/" : keyspace.createStatement]
+        return [
+            name, "keyspace", name,
+            keyspace.isVirtual ? "/*\n\(keyspace.createStatement)\n*/" : keyspace.createStatement,
+        ]
     }
 
     private func row(_ table: TableMetadata) -> [String] {
         let text = table.createStatement(includingID: withInternals)
         return [
-            Identifier.quoted(table.keyspace), "table", Identifier.quoted(table.name), table.isVirtual ? "/*\n\(text)\n*/" : text,
+            Identifier.quoted(table.keyspace), "table", Identifier.quoted(table.name),
+            table.isVirtual ? "/*\n\(text)\n*/" : text,
         ]
     }
 }

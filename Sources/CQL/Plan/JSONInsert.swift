@@ -16,14 +16,17 @@ enum JSONInsert {
         var members: [String: JSONValue] = [:]
         for (name, value) in entries {
             let column = columnName(name)
-            guard table.column(named: column) != nil else { throw .invalid("JSON values map contains unrecognized column: \(column)") }
+            guard table.column(named: column) != nil else {
+                throw .invalid("JSON values map contains unrecognized column: \(column)")
+            }
             members[column] = value
         }
         return members
     }
 
     private static func shown(_ text: [UInt8]) -> String {
-        text.count > 500 ? String(decoding: text.prefix(500), as: UTF8.self) + "..." : String(decoding: text, as: UTF8.self)
+        text.count > 500
+            ? String(decoding: text.prefix(500), as: UTF8.self) + "..." : String(decoding: text, as: UTF8.self)
     }
 
     private static func columnName(_ name: String) -> String {

@@ -17,7 +17,8 @@ public final class ModificationPlan: Sendable {
     public let condition: Condition
 
     public init(
-        kind: Kind, table: TableMetadata, partition: [KeyRestriction], clustering: ClusteringSelection, operations: [ColumnOperation],
+        kind: Kind, table: TableMetadata, partition: [KeyRestriction], clustering: ClusteringSelection,
+        operations: [ColumnOperation],
         timestamp: Term?, timeToLive: Term?, condition: Condition
     ) {
         self.kind = kind

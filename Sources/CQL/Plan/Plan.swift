@@ -17,7 +17,8 @@ public final class PlannedStatement: Sendable {
     public let schemaVersion: UUID
 
     public init(
-        plan: Plan, bindVariables: [ColumnSpec] = [], partitionKeyIndexes: [Int] = [], warnings: [String] = [], schemaVersion: UUID
+        plan: Plan, bindVariables: [ColumnSpec] = [], partitionKeyIndexes: [Int] = [], warnings: [String] = [],
+        schemaVersion: UUID
     ) {
         self.plan = plan
         self.bindVariables = bindVariables

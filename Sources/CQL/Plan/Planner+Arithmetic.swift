@@ -6,9 +6,13 @@ extension Planner {
         switch expression {
         case .negate(let inner):
             let value = try operand(inner, expected)
-            guard value.type.isNumeric else { throw .invalid("the '-' operator is not supported for \(inner.text) of type \(value.type)") }
+            guard value.type.isNumeric else {
+                throw .invalid("the '-' operator is not supported for \(inner.text) of type \(value.type)")
+            }
             let type = value.type == .counter ? CQLType.bigint : value.type
-            return try apply(ScalarFunction(name: "_negate", operation: .negate, argumentTypes: [value.type], returnType: type), [value])
+            return try apply(
+                ScalarFunction(name: "_negate", operation: .negate, argumentTypes: [value.type], returnType: type),
+                [value])
         case .binary(let symbol, let left, let right):
             let a = isUntyped(left) ? nil : try operand(left, expected)
             let b = isUntyped(right) ? nil : try operand(right, expected)
@@ -23,18 +27,25 @@ extension Planner {
             case .divide: operation = .divide
             case .modulo: operation = .modulo
             }
-            let isShift = (x.type == .timestamp || x.type == .date) && y.type == .duration && (symbol == .add || symbol == .subtract)
+            let isShift =
+                (x.type == .timestamp || x.type == .date) && y.type == .duration
+                && (symbol == .add || symbol == .subtract)
             guard let type = isShift ? x.type : Arithmetic.resultType(x.type, y.type) else {
-                throw .invalid("the '\(symbol.rawValue)' operation is not supported between \(left.text) and \(right.text)")
+                throw .invalid(
+                    "the '\(symbol.rawValue)' operation is not supported between \(left.text) and \(right.text)")
             }
             return try apply(
-                ScalarFunction(name: "_\(operation)", operation: operation, argumentTypes: [x.type, y.type], returnType: type), [x, y])
+                ScalarFunction(
+                    name: "_\(operation)", operation: operation, argumentTypes: [x.type, y.type], returnType: type),
+                [x, y])
         case .tuple(let elements) where elements.count == 1: return try arithmetic(elements[0], expected: expected)
         default: return try operand(expression, expected)
         }
     }
 
-    private mutating func operand(_ expression: Expression, _ expected: Receiver?) throws(ServerError) -> ResolvedExpression {
+    private mutating func operand(_ expression: Expression, _ expected: Receiver?) throws(ServerError)
+        -> ResolvedExpression
+    {
         switch expression {
         case .binary, .negate: return try arithmetic(expression, expected: expected)
         case .tuple(let elements) where elements.count == 1: return try operand(elements[0], expected)
@@ -57,10 +68,16 @@ extension Planner {
         guard var type else { return try operand(expression) }
         if type == .counter { type = .bigint }
         if case .constant(let kind, let text) = expression {
-            if kind == .duration || !type.accepts(kind) || type == .timestamp || type == .date { return try operand(expression) }
+            if kind == .duration || !type.accepts(kind) || type == .timestamp || type == .date {
+                return try operand(expression)
+            }
             // An integer constant too large for the other operand's type keeps its own type.
-            if kind == .integer, [.int, .smallint, .tinyint].contains(type), Int32(text) == nil { return try operand(expression) }
-            if kind == .integer, [.smallint, .tinyint].contains(type), Int16(text) == nil { return try operand(expression) }
+            if kind == .integer, [.int, .smallint, .tinyint].contains(type), Int32(text) == nil {
+                return try operand(expression)
+            }
+            if kind == .integer, [.smallint, .tinyint].contains(type), Int16(text) == nil {
+                return try operand(expression)
+            }
             if kind == .integer, type == .tinyint, Int8(text) == nil { return try operand(expression) }
         } else if type == .timestamp || type == .date {
             type = .duration

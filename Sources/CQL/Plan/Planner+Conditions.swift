@@ -16,11 +16,15 @@ extension Planner {
         }
     }
 
-    private mutating func columnCondition(_ clause: ConditionClause, _ table: TableMetadata) throws(ServerError) -> ColumnCondition {
+    private mutating func columnCondition(_ clause: ConditionClause, _ table: TableMetadata) throws(ServerError)
+        -> ColumnCondition
+    {
         let column = try Self.column(clause.column, in: table)
         if column.isPrimaryKey { throw .invalid("PRIMARY KEY column '\(column.name)' cannot have IF conditions") }
         if let field = clause.field {
-            throw .invalid("Cannot use field \(field) of column \(column.name): it is of type \(column.type), not a user-defined type")
+            throw .invalid(
+                "Cannot use field \(field) of column \(column.name): it is of type \(column.type), not a user-defined type"
+            )
         }
         var receiver = Receiver(column, in: table)
         var access = ColumnCondition.Access.column
@@ -40,7 +44,8 @@ extension Planner {
             if comparison != .equal, comparison != .notEqual, receiver.type.containsDuration {
                 throw .invalid("Slice conditions ( \(comparison.rawValue) ) are not supported on durations")
             }
-            return ColumnCondition(column: column, access: access, demand: .compare(comparison, try term(value, for: receiver)))
+            return ColumnCondition(
+                column: column, access: access, demand: .compare(comparison, try term(value, for: receiver)))
         }
         switch clause.values {
         case .list(let expressions)?:
@@ -49,19 +54,23 @@ extension Planner {
             return ColumnCondition(column: column, access: access, demand: .oneOf(.terms(terms)))
         case .marker(let expression)?:
             let list = receiver.with(name: "in(\(receiver.name))", type: .list(receiver.type.asFrozen))
-            return ColumnCondition(column: column, access: access, demand: .oneOf(.bound(try term(expression, for: list))))
+            return ColumnCondition(
+                column: column, access: access, demand: .oneOf(.bound(try term(expression, for: list))))
         case nil: throw .invalid("Condition on \(column.name) has no value")
         }
     }
 
     func checkConditional(
-        _ statement: ModificationStatement, _ condition: Condition, _ table: TableMetadata, _ restrictions: Restrictions? = nil
+        _ statement: ModificationStatement, _ condition: Condition, _ table: TableMetadata,
+        _ restrictions: Restrictions? = nil
     ) throws(ServerError) {
         if case .none = condition { return }
         if table.isCounter { throw .invalid("Conditional updates are not supported on counter tables") }
         if statement.timestamp != nil { throw .invalid("Cannot provide custom timestamp for conditional updates") }
         guard let restrictions else { return }
-        if restrictions.hasPartitionIN { throw .invalid("IN on the partition key is not supported with conditional updates") }
+        if restrictions.hasPartitionIN {
+            throw .invalid("IN on the partition key is not supported with conditional updates")
+        }
         if !restrictions.clustering.isEqualOnly {
             throw .invalid("IN on the clustering key columns is not supported with conditional updates")
         }

@@ -6,13 +6,16 @@ extension Planner {
         switch expression {
         case .column(let name):
             guard let table = scope.table else {
-                throw .syntax("no viable alternative at input '\(name)': a constant, marker or function is expected, not a column")
+                throw .syntax(
+                    "no viable alternative at input '\(name)': a constant, marker or function is expected, not a column"
+                )
             }
             let column = try Self.column(name, in: table)
             return ResolvedExpression(.column(scope.index(of: column)), column.type)
         case .countRows:
             try refuseAggregateHere("count")
-            let function = AggregateFunction(name: "count", operation: .countRows, argumentType: nil, returnType: .bigint)
+            let function = AggregateFunction(
+                name: "count", operation: .countRows, argumentType: nil, returnType: .bigint)
             return aggregate(function, nil)
         case .call(let keyspace, let name, let arguments):
             if let keyspace, keyspace != "system" { throw .invalid("Unknown function '\(keyspace).\(name)'") }
@@ -64,7 +67,8 @@ extension Planner {
         case .field(let inner, let name):
             throw .invalid("Invalid field selection: \(inner.text) of field \(name) is not a user-defined type")
         case .constant, .null, .marker, .list, .set, .map:
-            throw .invalid("Cannot infer type for term \(expression.text) in selection clause (try using a cast to force a type)")
+            throw .invalid(
+                "Cannot infer type for term \(expression.text) in selection clause (try using a cast to force a type)")
         }
     }
 
@@ -92,7 +96,9 @@ extension Planner {
     }
 
     /// Applies a function; evaluates it immediately when all arguments are constant.
-    mutating func apply(_ function: ScalarFunction, _ arguments: [ResolvedExpression]) throws(ServerError) -> ResolvedExpression {
+    mutating func apply(_ function: ScalarFunction, _ arguments: [ResolvedExpression]) throws(ServerError)
+        -> ResolvedExpression
+    {
         var terms: [Term] = []
         for argument in arguments {
             guard let term = argument.term else {
@@ -117,13 +123,16 @@ extension Planner {
         case "tojson":
             try expect(arguments, 1, name)
             let value = try operand(arguments[0])
-            let function = ScalarFunction(name: name, operation: .toJSON, argumentTypes: [value.type], returnType: .text)
+            let function = ScalarFunction(
+                name: name, operation: .toJSON, argumentTypes: [value.type], returnType: .text)
             return try apply(function, [value])
         case "fromjson": throw .invalid("fromJson() cannot be used in the selection clause of a SELECT statement")
         case "token": return try token(arguments)
         default: break
         }
-        guard let candidates = FunctionCatalog.signatures(of: name) else { throw .invalid("Unknown function '\(name)'") }
+        guard let candidates = FunctionCatalog.signatures(of: name) else {
+            throw .invalid("Unknown function '\(name)'")
+        }
         let wanted = candidates[0].argumentTypes.count
         try expect(arguments, wanted, name)
         // Resolve an argument with a type of its own only once, however many signatures there are.
@@ -168,7 +177,8 @@ extension Planner {
                 values.append(value)
             } else {
                 let receiver = Receiver(
-                    keyspace: "system", table: name, name: "arg\(index)(system.\(name))", type: function.argumentTypes[index])
+                    keyspace: "system", table: name, name: "arg\(index)(system.\(name))",
+                    type: function.argumentTypes[index])
                 values.append(try resolve(argument, for: receiver))
             }
         }
@@ -178,7 +188,8 @@ extension Planner {
     private func expect(_ arguments: [Expression], _ count: Int, _ name: String) throws(ServerError) {
         guard arguments.count == count else {
             throw .invalid(
-                "Invalid number of arguments in call to function system.\(name): \(count) required but \(arguments.count) provided")
+                "Invalid number of arguments in call to function system.\(name): \(count) required but \(arguments.count) provided"
+            )
         }
     }
 
@@ -194,32 +205,44 @@ extension Planner {
         return try apply(function, values)
     }
 
-    mutating func fromJSON(_ arguments: [Expression], for receiver: Receiver) throws(ServerError) -> ResolvedExpression {
+    mutating func fromJSON(_ arguments: [Expression], for receiver: Receiver) throws(ServerError) -> ResolvedExpression
+    {
         try expect(arguments, 1, "fromjson")
         let text = try resolve(
-            arguments[0], for: Receiver(keyspace: "system", table: "fromjson", name: "arg0(system.fromjson)", type: .text))
-        let function = ScalarFunction(name: "fromjson", operation: .fromJSON, argumentTypes: [.text], returnType: receiver.type)
+            arguments[0],
+            for: Receiver(keyspace: "system", table: "fromjson", name: "arg0(system.fromjson)", type: .text))
+        let function = ScalarFunction(
+            name: "fromjson", operation: .fromJSON, argumentTypes: [.text], returnType: receiver.type)
         return try apply(function, [text])
     }
 
     /// Resolves `writetime(column)` and `ttl(column)`.
-    private mutating func cellProperty(_ name: String, _ arguments: [Expression]) throws(ServerError) -> ResolvedExpression {
+    private mutating func cellProperty(_ name: String, _ arguments: [Expression]) throws(ServerError)
+        -> ResolvedExpression
+    {
         guard let table = scope.table else { throw .invalid("Unknown function '\(name)'") }
         guard arguments.count == 1, case .column(let columnName) = arguments[0] else {
             throw .invalid("\(name)() takes the name of one column")
         }
         let column = try Self.column(columnName, in: table)
-        if column.isPrimaryKey { throw .invalid("Cannot use selection function \(name) on PRIMARY KEY part \(columnName)") }
-        if column.type.isMultiCell { throw .invalid("Cannot use selection function \(name) on non-frozen collection \(columnName)") }
+        if column.isPrimaryKey {
+            throw .invalid("Cannot use selection function \(name) on PRIMARY KEY part \(columnName)")
+        }
+        if column.type.isMultiCell {
+            throw .invalid("Cannot use selection function \(name) on non-frozen collection \(columnName)")
+        }
         let index = scope.index(of: column)
-        return name == "ttl" ? ResolvedExpression(.timeToLive(index), .int) : ResolvedExpression(.writeTime(index), .bigint)
+        return name == "ttl"
+            ? ResolvedExpression(.timeToLive(index), .int) : ResolvedExpression(.writeTime(index), .bigint)
     }
 
     // MARK: Aggregates
 
     private func refuseAggregateHere(_ name: String) throws(ServerError) {
         if scope.table == nil { throw .invalid("Aggregation functions are not supported in the where clause: \(name)") }
-        if scope.isInsideAggregate { throw .invalid("aggregate functions cannot be used as arguments of aggregate functions") }
+        if scope.isInsideAggregate {
+            throw .invalid("aggregate functions cannot be used as arguments of aggregate functions")
+        }
     }
 
     private mutating func aggregate(_ function: AggregateFunction, _ argument: Selector?) -> ResolvedExpression {
@@ -227,7 +250,8 @@ extension Planner {
         return ResolvedExpression(.aggregate(scope.aggregates.count - 1), function.returnType)
     }
 
-    private mutating func aggregate(_ name: String, _ arguments: [Expression]) throws(ServerError) -> ResolvedExpression {
+    private mutating func aggregate(_ name: String, _ arguments: [Expression]) throws(ServerError) -> ResolvedExpression
+    {
         try refuseAggregateHere(name)
         try expect(arguments, 1, name)
         scope.isInsideAggregate = true
@@ -247,7 +271,9 @@ extension Planner {
                 )
             }
         }
-        return aggregate(AggregateFunction(name: name, operation: operation, argumentType: value.type, returnType: type), value.selector)
+        return aggregate(
+            AggregateFunction(name: name, operation: operation, argumentType: value.type, returnType: type),
+            value.selector)
     }
 
     // MARK: Elements of collections
@@ -257,17 +283,20 @@ extension Planner {
         let receiver = anonymous(inner, collection.type)
         switch collection.type.unfrozen {
         case .map(let keyType, let valueType):
-            let key = try rowless(key, for: receiver.with(name: "key(\(inner.text))", type: keyType))
+            let key = try rowIndependentTerm(key, for: receiver.with(name: "key(\(inner.text))", type: keyType))
             return ResolvedExpression(.element(collection.selector, key: key, type: collection.type), valueType)
         case .set(let elementType):
-            let key = try rowless(key, for: receiver.with(name: "key(\(inner.text))", type: elementType))
+            let key = try rowIndependentTerm(key, for: receiver.with(name: "key(\(inner.text))", type: elementType))
             return ResolvedExpression(.element(collection.selector, key: key, type: collection.type), elementType)
         case .list: throw .invalid("Element selection is only allowed on sets and maps, but \(inner.text) is a list")
-        default: throw .invalid("Invalid element selection: \(inner.text) is of type \(collection.type) is not a collection")
+        default:
+            throw .invalid("Invalid element selection: \(inner.text) is of type \(collection.type) is not a collection")
         }
     }
 
-    private mutating func slice(_ inner: Expression, _ from: Expression?, _ to: Expression?) throws(ServerError) -> ResolvedExpression {
+    private mutating func slice(_ inner: Expression, _ from: Expression?, _ to: Expression?) throws(ServerError)
+        -> ResolvedExpression
+    {
         let collection = try typed(inner)
         let keyType: CQLType
         switch collection.type.unfrozen {
@@ -277,13 +306,16 @@ extension Planner {
         default: throw .invalid("Invalid slice selection: \(inner.text) of type \(collection.type) is not a collection")
         }
         let receiver = anonymous(inner, keyType)
-        let lower: Term? = if let from { try rowless(from, for: receiver) } else { nil }
-        let upper: Term? = if let to { try rowless(to, for: receiver) } else { nil }
-        return ResolvedExpression(.slice(collection.selector, from: lower, to: upper, type: collection.type), collection.type)
+        let lower: Term? = if let from { try rowIndependentTerm(from, for: receiver) } else { nil }
+        let upper: Term? = if let to { try rowIndependentTerm(to, for: receiver) } else { nil }
+        return ResolvedExpression(
+            .slice(collection.selector, from: lower, to: upper, type: collection.type), collection.type)
     }
 
     /// Resolves a term inside a selector; it may not name columns.
-    private mutating func rowless(_ expression: Expression, for receiver: Receiver) throws(ServerError) -> Term {
+    private mutating func rowIndependentTerm(_ expression: Expression, for receiver: Receiver) throws(ServerError)
+        -> Term
+    {
         let table = scope.table
         scope.table = nil
         defer { scope.table = table }

@@ -48,7 +48,11 @@ extension Planner {
             let column = try Self.column(name, in: table)
             guard seen.insert(name).inserted else { throw .invalid("The column names contains duplicates") }
             let term = try term(value, for: Receiver(column, in: table))
-            if column.isPrimaryKey { keys[name] = term } else { operations.append(ColumnOperation(column: column, action: .set(term))) }
+            if column.isPrimaryKey {
+                keys[name] = term
+            } else {
+                operations.append(ColumnOperation(column: column, action: .set(term)))
+            }
         }
         return try insertPlan(statement, keys, operations, table)
     }
@@ -71,7 +75,9 @@ extension Planner {
                         }
                         continue
                     }
-                    let term = try JSONInsert.bytes(value, column: column.name, column.type).map { Term.constant($0, column.type) }
+                    let term = try JSONInsert.bytes(value, column: column.name, column.type).map {
+                        Term.constant($0, column.type)
+                    }
                     if column.isPrimaryKey {
                         keys[column.name] = term ?? .null(column.type)
                     } else {
@@ -82,7 +88,8 @@ extension Planner {
         } else {
             for column in table.columns {
                 let node = Term.Node.jsonField(
-                    document: document, name: column.name, absentIsUnset: json.absentIsUnset && !column.isPrimaryKey, table: table)
+                    document: document, name: column.name, absentIsUnset: json.absentIsUnset && !column.isPrimaryKey,
+                    table: table)
                 let term = Term(type: column.type, node: node)
                 if column.isPrimaryKey {
                     keys[column.name] = term
@@ -95,20 +102,28 @@ extension Planner {
     }
 
     private mutating func insertPlan(
-        _ statement: ModificationStatement, _ keys: [String: Term], _ operations: [ColumnOperation], _ table: TableMetadata
+        _ statement: ModificationStatement, _ keys: [String: Term], _ operations: [ColumnOperation],
+        _ table: TableMetadata
     ) throws(ServerError) -> ModificationPlan {
         var partition: [KeyRestriction] = []
         var missing: [String] = []
         for column in table.partitionKey {
             if let term = keys[column.name] { partition.append(.equal(term)) } else { missing.append(column.name) }
         }
-        guard missing.isEmpty else { throw .invalid("Some partition key parts are missing: \(missing.joined(separator: ", "))") }
+        guard missing.isEmpty else {
+            throw .invalid("Some partition key parts are missing: \(missing.joined(separator: ", "))")
+        }
         var clustering = ClusteringSelection()
         for column in table.clustering {
-            if let term = keys[column.name] { clustering.parts.append(.equal(term)) } else { missing.append(column.name) }
+            if let term = keys[column.name] {
+                clustering.parts.append(.equal(term))
+            } else {
+                missing.append(column.name)
+            }
         }
         // Without clustering columns, only static columns are written.
-        let writesOnlyStatics = clustering.parts.isEmpty && !operations.isEmpty && operations.allSatisfy { $0.column.isStatic }
+        let writesOnlyStatics =
+            clustering.parts.isEmpty && !operations.isEmpty && operations.allSatisfy { $0.column.isStatic }
         guard missing.isEmpty || writesOnlyStatics else {
             throw .invalid("Some clustering keys are missing: \(missing.joined(separator: ", "))")
         }
@@ -132,10 +147,12 @@ extension Planner {
         let condition = try condition(statement.condition, table)
         let onlyStatics = operations.allSatisfy { $0.column.isStatic } && condition.touchesOnlyStatics
         let restrictions = try modificationRestrictions(
-            statement.relations, table, verb: "UPDATE", affectsOnlyStatics: onlyStatics && !table.clustering.isEmpty, allowsSlices: false)
+            statement.relations, table, verb: "UPDATE", affectsOnlyStatics: onlyStatics && !table.clustering.isEmpty,
+            allowsSlices: false)
         try checkConditional(statement, condition, table, restrictions)
         return ModificationPlan(
-            kind: .update, table: table, partition: restrictions.keys, clustering: restrictions.clustering, operations: operations,
+            kind: .update, table: table, partition: restrictions.keys, clustering: restrictions.clustering,
+            operations: operations,
             timestamp: attributes.timestamp, timeToLive: attributes.timeToLive, condition: condition)
     }
 
@@ -161,12 +178,16 @@ extension Planner {
         for deletion in deletions { operations.append(try operation(deletion, table)) }
         let condition = try condition(statement.condition, table)
         let onlyStatics =
-            !operations.isEmpty && operations.allSatisfy { $0.column.isStatic } && condition.touchesOnlyStatics && !table.clustering.isEmpty
+            !operations.isEmpty && operations.allSatisfy { $0.column.isStatic } && condition.touchesOnlyStatics
+            && !table.clustering.isEmpty
         let restrictions = try modificationRestrictions(
             statement.relations, table, verb: "DELETE", affectsOnlyStatics: onlyStatics, allowsSlices: true)
-        let coversRow = restrictions.clustering.prefixCount == table.clustering.count && !restrictions.clustering.hasSlice
+        let coversRow =
+            restrictions.clustering.prefixCount == table.clustering.count && !restrictions.clustering.hasSlice
         if operations.contains(where: { !$0.column.isStatic }), !coversRow {
-            if restrictions.clustering.hasSlice { throw .invalid("Range deletions are not supported for specific columns") }
+            if restrictions.clustering.hasSlice {
+                throw .invalid("Range deletions are not supported for specific columns")
+            }
             let missing = table.clustering.filter { !restrictions.clusteringColumns.contains($0) }
             throw .invalid("Some clustering keys are missing: \(missing.map(\.name).joined(separator: ", "))")
         }
@@ -181,7 +202,8 @@ extension Planner {
             }
         }
         return ModificationPlan(
-            kind: .delete, table: table, partition: restrictions.keys, clustering: restrictions.clustering, operations: operations,
+            kind: .delete, table: table, partition: restrictions.keys, clustering: restrictions.clustering,
+            operations: operations,
             timestamp: attributes.timestamp, timeToLive: nil, condition: condition)
     }
 

@@ -13,11 +13,13 @@ extension Planner {
         case .add(let name, let expression):
             let column = try assignable(name, table)
             return ColumnOperation(
-                column: column, action: try addition(column, expression, table, "\(name) = \(name) + \(expression.text)"))
+                column: column,
+                action: try addition(column, expression, table, "\(name) = \(name) + \(expression.text)"))
         case .subtract(let name, let expression):
             let column = try assignable(name, table)
             return ColumnOperation(
-                column: column, action: try subtraction(column, expression, table, "\(name) = \(name) - \(expression.text)"))
+                column: column,
+                action: try subtraction(column, expression, table, "\(name) = \(name) - \(expression.text)"))
         case .element(let name, let key, let expression):
             let column = try assignable(name, table)
             return ColumnOperation(column: column, action: try elementAction(column, key, expression, table))
@@ -47,20 +49,27 @@ extension Planner {
             }
             if case .column(column.name) = right, symbol == .add { return try prepending(column, left, table, text) }
             // `c = c + 1 + 2` is left-associative, so the column is the leftmost operand.
-            if let rest = Self.withoutLeading(column.name, expression) { return try addition(column, rest, table, text) }
+            if let rest = Self.withoutLeading(column.name, expression) {
+                return try addition(column, rest, table, text)
+            }
         }
         if let named = Self.namedColumn(expression) {
             throw .invalid(
-                "Only expressions of the form X = X + <value> or X = X - <value> are supported (got \(column.name) = \(named) ...)")
+                "Only expressions of the form X = X + <value> or X = X - <value> are supported (got \(column.name) = \(named) ...)"
+            )
         }
         if column.type == .counter {
-            throw .invalid("Cannot set the value of counter column \(column.name) (counters can only be incremented/decremented, not set)")
+            throw .invalid(
+                "Cannot set the value of counter column \(column.name) (counters can only be incremented/decremented, not set)"
+            )
         }
         return .set(try term(expression, for: Receiver(column, in: table)))
     }
 
     private static func withoutLeading(_ name: String, _ expression: Expression) -> Expression? {
-        guard case .binary(let symbol, let left, let right) = expression, symbol == .add || symbol == .subtract else { return nil }
+        guard case .binary(let symbol, let left, let right) = expression, symbol == .add || symbol == .subtract else {
+            return nil
+        }
         let signed: Expression = symbol == .add ? right : .negate(right)
         if case .column(name) = left { return signed }
         guard let rest = withoutLeading(name, left) else { return nil }
@@ -78,7 +87,9 @@ extension Planner {
 
     private func requireMultiCell(_ column: ColumnMetadata, _ text: String) throws(ServerError) {
         if column.type.isMultiCell { return }
-        if column.type.isCollection { throw .invalid("Invalid operation (\(text)) for frozen collection column \(column.name)") }
+        if column.type.isCollection {
+            throw .invalid("Invalid operation (\(text)) for frozen collection column \(column.name)")
+        }
         throw .invalid("Invalid operation (\(text)) for non counter column \(column.name)")
     }
 
@@ -100,7 +111,9 @@ extension Planner {
             return .increment(try term(expression, for: Receiver(column, in: table)))
         }
         try requireMultiCell(column, text)
-        guard case .list = column.type else { throw .invalid("Invalid operation (\(text)) for non list column \(column.name)") }
+        guard case .list = column.type else {
+            throw .invalid("Invalid operation (\(text)) for non list column \(column.name)")
+        }
         return .prepend(try term(expression, for: Receiver(column, in: table)))
     }
 
@@ -140,7 +153,9 @@ extension Planner {
             guard forSet else { throw .invalid("Invalid operation (\(text)) for set column \(column.name)") }
             return (receiver.with(name: "value(\(column.name))", type: element), element)
         default:
-            if column.type.isCollection { throw .invalid("Invalid operation (\(text)) for frozen collection column \(column.name)") }
+            if column.type.isCollection {
+                throw .invalid("Invalid operation (\(text)) for frozen collection column \(column.name)")
+            }
             throw .invalid("Invalid operation (\(text)) for non collection column \(column.name)")
         }
     }
@@ -169,7 +184,9 @@ extension Planner {
 
     private func deletable(_ name: String, _ table: TableMetadata) throws(ServerError) -> ColumnMetadata {
         let column = try Self.column(name, in: table)
-        if column.isPrimaryKey { throw .invalid("Invalid identifier \(name) for deletion (should not be a PRIMARY KEY part)") }
+        if column.isPrimaryKey {
+            throw .invalid("Invalid identifier \(name) for deletion (should not be a PRIMARY KEY part)")
+        }
         return column
     }
 }

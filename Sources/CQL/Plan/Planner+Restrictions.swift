@@ -9,7 +9,7 @@ struct Restrictions {
     var clusteringColumns: [ColumnMetadata] = []
     /// All columns restricted by an equality.
     var equalColumns: Set<String> = []
-    var demands: [ColumnDemand] = []
+    var demands: [ColumnRestriction] = []
 }
 
 enum RestrictionMessage {
@@ -27,7 +27,7 @@ extension Planner {
         let checked = try check(relations, in: table, verb: "SELECT")
         var result = Restrictions(demands: checked.demands)
         result.noteEqualColumns()
-        var byKind: [ColumnMetadata.Kind: [ColumnDemand]] = [:]
+        var byKind: [ColumnMetadata.Kind: [ColumnRestriction]] = [:]
         for demand in checked.demands { byKind[demand.columns[0].kind, default: []].append(demand) }
         let partitionDemands = byKind[.partitionKey] ?? []
         let clusteringDemands = byKind[.clustering] ?? []
@@ -48,7 +48,8 @@ extension Planner {
             throw .invalid("Cannot restrict clustering columns when selecting only static columns")
         }
         if clusteringDemands.contains(where: { if case .filter = $0.kind { true } else { false } }), !allowsFiltering {
-            throw .invalid("Clustering columns can only be restricted with CONTAINS with a secondary index or filtering")
+            throw .invalid(
+                "Clustering columns can only be restricted with CONTAINS with a secondary index or filtering")
         }
         let rest = try clusteringSelection(clusteringDemands, table, allowsGaps: allowsFiltering, into: &result)
         if isRange, !clusteringDemands.isEmpty {
@@ -65,7 +66,7 @@ extension Planner {
 
     /// Returns one restriction per partition key column; nil when a column is unrestricted, or restricted by anything
     /// but `=` and IN.
-    private static func keyRestrictions(_ demands: [ColumnDemand], _ table: TableMetadata) -> [KeyRestriction]? {
+    private static func keyRestrictions(_ demands: [ColumnRestriction], _ table: TableMetadata) -> [KeyRestriction]? {
         var restrictions: [KeyRestriction] = []
         for column in table.partitionKey {
             let own = demands.filter { $0.columns[0] == column }
@@ -84,9 +85,10 @@ extension Planner {
     /// Builds the narrowest clustering key range that the relations allow.
     /// - Returns: the relations that the range does not express. Without `allowsGaps` such relations are an error.
     private func clusteringSelection(
-        _ demands: [ColumnDemand], _ table: TableMetadata, allowsGaps: Bool, into result: inout Restrictions
-    ) throws(ServerError) -> [ColumnDemand] {
-        result.clusteringColumns = table.clustering.filter { column in demands.contains { $0.columns.contains(column) } }
+        _ demands: [ColumnRestriction], _ table: TableMetadata, allowsGaps: Bool, into result: inout Restrictions
+    ) throws(ServerError) -> [ColumnRestriction] {
+        result.clusteringColumns = table.clustering.filter { column in demands.contains { $0.columns.contains(column) }
+        }
         if !allowsGaps { try refuseGaps(demands, table, result.clusteringColumns) }
         var selection = ClusteringSelection()
         var used: Set<Int> = []
@@ -99,7 +101,8 @@ extension Planner {
             switch demand.kind {
             case .equal(let term): selection.parts.append(.equal(term))
             case .oneOf(let list):
-                selection.parts.append(demand.isTuple ? .oneOfTuples(columnCount: demand.columns.count, list) : .oneOf(list))
+                selection.parts.append(
+                    demand.isTuple ? .oneOfTuples(columnCount: demand.columns.count, list) : .oneOf(list))
             case .slice:
                 // Bounds end the range. A bound that is inexact because of mixed column directions is also checked on
                 // each row.
@@ -121,7 +124,8 @@ extension Planner {
 
     /// Returns whether the bound expresses the comparison exactly.
     private static func addBound(
-        _ comparison: ComparisonOperator, _ term: Term, _ columns: [ColumnMetadata], to selection: inout ClusteringSelection
+        _ comparison: ComparisonOperator, _ term: Term, _ columns: [ColumnMetadata],
+        to selection: inout ClusteringSelection
     ) -> Bool {
         var terms = [term]
         var isInclusive = comparison == .greaterOrEqual || comparison == .lessOrEqual
@@ -139,11 +143,17 @@ extension Planner {
             if count < columns.count { (isInclusive, isExact) = (true, false) }
         }
         let bound = ClusteringBound(terms: terms, isInclusive: isInclusive)
-        if comparison == .greater || comparison == .greaterOrEqual { selection.lower = bound } else { selection.upper = bound }
+        if comparison == .greater || comparison == .greaterOrEqual {
+            selection.lower = bound
+        } else {
+            selection.upper = bound
+        }
         return isExact
     }
 
-    private func refuseGaps(_ demands: [ColumnDemand], _ table: TableMetadata, _ restricted: [ColumnMetadata]) throws(ServerError) {
+    private func refuseGaps(_ demands: [ColumnRestriction], _ table: TableMetadata, _ restricted: [ColumnMetadata])
+        throws(ServerError)
+    {
         // A column after a column with bounds.
         for demand in demands {
             guard case .slice = demand.kind else { continue }
@@ -156,7 +166,8 @@ extension Planner {
         }
         for (column, wanted) in zip(restricted, table.clustering) where column != wanted {
             throw .invalid(
-                "PRIMARY KEY column \"\(column.name)\" cannot be restricted as preceding column \"\(wanted.name)\" is not restricted")
+                "PRIMARY KEY column \"\(column.name)\" cannot be restricted as preceding column \"\(wanted.name)\" is not restricted"
+            )
         }
     }
 
@@ -171,7 +182,8 @@ extension Planner {
         result.noteEqualColumns()
         let others = checked.demands.flatMap(\.columns).filter { !$0.isPrimaryKey }
         if !others.isEmpty {
-            throw .invalid("Non PRIMARY KEY columns found in where clause: \(others.map(\.name).joined(separator: ", "))")
+            throw .invalid(
+                "Non PRIMARY KEY columns found in where clause: \(others.map(\.name).joined(separator: ", "))")
         }
         let partitionDemands = checked.demands.filter { $0.columns[0].kind == .partitionKey }
         let missing = table.partitionKey.filter { column in !partitionDemands.contains { $0.columns[0] == column } }
@@ -180,7 +192,8 @@ extension Planner {
         }
         guard let keys = Self.keyRestrictions(partitionDemands, table) else {
             throw .invalid(
-                "Only EQ and IN relation are supported on the partition key (unless you use the token() function) for \(verb) statements")
+                "Only EQ and IN relation are supported on the partition key (unless you use the token() function) for \(verb) statements"
+            )
         }
         result.partition = .keys(keys)
         let clusteringDemands = checked.demands.filter { $0.columns[0].kind == .clustering }
@@ -198,7 +211,9 @@ extension Planner {
         }
         if affectsOnlyStatics {
             guard clusteringDemands.isEmpty else {
-                throw .invalid("Invalid restrictions on clustering columns since the \(verb) statement modifies only static columns")
+                throw .invalid(
+                    "Invalid restrictions on clustering columns since the \(verb) statement modifies only static columns"
+                )
             }
         } else if !allowsSlices {
             let missing = table.clustering.filter { !result.clusteringColumns.contains($0) }

@@ -10,7 +10,9 @@ extension Planner {
                 throw ServerError(.configError, Self.invalidName("Keyspace", name))
             }
             let attributes = try ReplicationRules.attributes(properties, keyspace: name)
-            guard let replication = attributes.replication else { throw .invalid("Missing mandatory option 'replication'") }
+            guard let replication = attributes.replication else {
+                throw .invalid("Missing mandatory option 'replication'")
+            }
             return .createKeyspace(
                 name: name, replication: replication, durableWrites: attributes.durableWrites ?? true,
                 sloppyQuorum: attributes.sloppyQuorum ?? false, ifNotExists: ifNotExists)
@@ -45,11 +47,15 @@ extension Planner {
         let name = statement.table.name
         try Self.refuseSystem(keyspaceName)
         guard Identifier.isValidName(name) else { throw ServerError(.configError, Self.invalidName("Table", name)) }
-        if statement.isCompactStorage { throw .invalid("COMPACT STORAGE tables are not allowed starting with version 4.0") }
+        if statement.isCompactStorage {
+            throw .invalid("COMPACT STORAGE tables are not allowed starting with version 4.0")
+        }
         var types: [String: CQLType] = [:]
         var statics: Set<String> = []
         for column in statement.columns {
-            guard types[column.name] == nil else { throw .invalid("Duplicate column '\(column.name)' declaration for table '\(name)'") }
+            guard types[column.name] == nil else {
+                throw .invalid("Duplicate column '\(column.name)' declaration for table '\(name)'")
+            }
             types[column.name] = try column.type.resolved(keyspace: keyspaceName)
             if column.isStatic { statics.insert(column.name) }
         }
@@ -61,13 +67,16 @@ extension Planner {
         }
         try checkKey(key.partition + key.clustering, types, statics, "\(keyspaceName).\(name)")
         if !statics.isEmpty, key.clustering.isEmpty {
-            throw .invalid("Static columns are only useful (and thus allowed) if the table has at least one clustering column")
+            throw .invalid(
+                "Static columns are only useful (and thus allowed) if the table has at least one clustering column")
         }
         let descending = try clusteringOrder(statement, key.clustering)
         var columns: [ColumnMetadata] = []
         for (position, column) in key.partition.enumerated() {
             columns.append(
-                ColumnMetadata(name: column, type: types[column] ?? .blob, kind: .partitionKey, position: position, id: columns.count))
+                ColumnMetadata(
+                    name: column, type: types[column] ?? .blob, kind: .partitionKey, position: position,
+                    id: columns.count))
         }
         for (position, column) in key.clustering.enumerated() {
             columns.append(
@@ -78,7 +87,8 @@ extension Planner {
         for column in statement.columns where !columns.contains(where: { $0.name == column.name }) {
             columns.append(
                 ColumnMetadata(
-                    name: column.name, type: types[column.name] ?? .blob, kind: column.isStatic ? .static : .regular, id: columns.count))
+                    name: column.name, type: types[column.name] ?? .blob, kind: column.isStatic ? .static : .regular,
+                    id: columns.count))
         }
         let (options, id) = try options(statement.properties)
         warnOfCompressor(options)
@@ -87,7 +97,9 @@ extension Planner {
             guard others.allSatisfy({ $0.type == .counter }) else {
                 throw .invalid("Cannot mix counter and non counter columns in the same table")
             }
-            if options.defaultTimeToLive > 0 { throw .invalid("Cannot set default_time_to_live on a table with counters") }
+            if options.defaultTimeToLive > 0 {
+                throw .invalid("Cannot set default_time_to_live on a table with counters")
+            }
         }
         return .createTable(
             TableDefinition(keyspace: keyspaceName, name: name, columns: columns, options: options, id: id),
@@ -99,19 +111,27 @@ extension Planner {
     ) throws(ServerError) {
         var seen: Set<String> = []
         for name in names {
-            guard let type = types[name] else { throw .invalid("Unknown column '\(name)' referenced in PRIMARY KEY for table '\(table)'") }
+            guard let type = types[name] else {
+                throw .invalid("Unknown column '\(name)' referenced in PRIMARY KEY for table '\(table)'")
+            }
             guard seen.insert(name).inserted else {
                 throw .invalid("Duplicate column '\(name)' in PRIMARY KEY clause for table '\(table)'")
             }
             if type == .counter { throw .invalid("counter type is not supported for PRIMARY KEY column '\(name)'") }
-            if type.containsDuration { throw .invalid("duration type is not supported for PRIMARY KEY column '\(name)'") }
-            if type.isMultiCell { throw .invalid("Invalid non-frozen collection type \(type) for PRIMARY KEY column '\(name)'") }
+            if type.containsDuration {
+                throw .invalid("duration type is not supported for PRIMARY KEY column '\(name)'")
+            }
+            if type.isMultiCell {
+                throw .invalid("Invalid non-frozen collection type \(type) for PRIMARY KEY column '\(name)'")
+            }
             if statics.contains(name) { throw .invalid("Static column '\(name)' cannot be part of the PRIMARY KEY") }
         }
     }
 
     /// Returns the clustering columns stored in descending order.
-    private func clusteringOrder(_ statement: CreateTableStatement, _ clustering: [String]) throws(ServerError) -> Set<String> {
+    private func clusteringOrder(_ statement: CreateTableStatement, _ clustering: [String]) throws(ServerError) -> Set<
+        String
+    > {
         guard !statement.clusteringOrder.isEmpty else { return [] }
         let ordered = statement.clusteringOrder.map(\.column)
         let strangers = ordered.filter { !clustering.contains($0) }
@@ -122,7 +142,8 @@ extension Planner {
         }
         guard ordered.count >= clustering.count else {
             let missing = clustering.filter { !ordered.contains($0) }
-            throw .invalid("Missing CLUSTERING ORDER for column\(missing.count > 1 ? "s" : "") \(missing.joined(separator: ", "))")
+            throw .invalid(
+                "Missing CLUSTERING ORDER for column\(missing.count > 1 ? "s" : "") \(missing.joined(separator: ", "))")
         }
         guard ordered == clustering else {
             throw .invalid(
@@ -153,7 +174,8 @@ extension Planner {
     /// DeflateCompressor is accepted and kept in the schema, but files are compressed with LZ4.
     private mutating func warnOfCompressor(_ options: TableOptions) {
         guard options.compression.isEnabled, options.compression.compressor == .deflate else { return }
-        warnings.append("DeflateCompressor is not available: the table's files are compressed with LZ4Compressor instead")
+        warnings.append(
+            "DeflateCompressor is not available: the table's files are compressed with LZ4Compressor instead")
     }
 
     // MARK: ALTER TABLE
@@ -173,13 +195,17 @@ extension Planner {
                     throw .invalid("Column with name '\(column.name)' already exists")
                 }
                 added.append(
-                    .init(name: column.name, type: try column.type.resolved(keyspace: keyspaceName), isStatic: column.isStatic))
+                    .init(
+                        name: column.name, type: try column.type.resolved(keyspace: keyspaceName),
+                        isStatic: column.isStatic))
             }
             alteration = .add(added, ifNotExists: ifNotExists)
         case .drop(let columns, let ifExists): alteration = .drop(columns, ifExists: ifExists)
         case .rename(let renames, _): alteration = .rename(renames)
         case .properties(let properties):
-            if properties.contains(where: { $0.name == "id" }) { throw ServerError(.configError, "Cannot alter table id.") }
+            if properties.contains(where: { $0.name == "id" }) {
+                throw ServerError(.configError, "Cannot alter table id.")
+            }
             let pairs = properties.map { (name: $0.name, value: $0.value) }
             // Report errors that do not depend on the table's current options right away.
             var options = TableOptions()

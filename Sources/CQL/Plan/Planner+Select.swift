@@ -7,7 +7,8 @@ extension Planner {
         let parts = try resolveItems(statement, table)
         let onlyPartitionLevel = scope.columns.allSatisfy { $0.kind == .partitionKey || $0.kind == .static }
         let onlyStatics =
-            statement.items != nil && !scope.columns.isEmpty && onlyPartitionLevel && scope.columns.contains { $0.isStatic }
+            statement.items != nil && !scope.columns.isEmpty && onlyPartitionLevel
+            && scope.columns.contains { $0.isStatic }
         let selected = scope
         scope = SelectionScope()
         let restrictions = try selectRestrictions(
@@ -18,7 +19,9 @@ extension Planner {
         let isAggregated = !scope.aggregates.isEmpty || groupBy > 0
         let isReversed = try isReversed(statement.orderBy, table, restrictions, isDistinct: statement.isDistinct)
         if statement.perPartitionLimit != nil {
-            if statement.isDistinct { throw .invalid("PER PARTITION LIMIT is not allowed with SELECT DISTINCT queries") }
+            if statement.isDistinct {
+                throw .invalid("PER PARTITION LIMIT is not allowed with SELECT DISTINCT queries")
+            }
             if isAggregated { throw .invalid("PER PARTITION LIMIT is not allowed with aggregate queries.") }
         }
         var postSort: [(column: Int, isDescending: Bool)] = []
@@ -35,13 +38,17 @@ extension Planner {
         let aggregates = scope.aggregates
         scope = SelectionScope()
         let limit = try limit(statement.limit, "[limit]", "LIMIT", table)
-        let perPartitionLimit = try self.limit(statement.perPartitionLimit, "[per_partition_limit]", "PER PARTITION LIMIT", table)
+        let perPartitionLimit = try self.limit(
+            statement.perPartitionLimit, "[per_partition_limit]", "PER PARTITION LIMIT", table)
         return SelectPlan(
-            table: table, partition: restrictions.partition, clustering: restrictions.clustering, filters: restrictions.filters,
+            table: table, partition: restrictions.partition, clustering: restrictions.clustering,
+            filters: restrictions.filters,
             selection: Selection(
-                columns: columns, metadata: ResultMetadata(columns: parts.specs), selectors: parts.selectors, aggregates: aggregates,
+                columns: columns, metadata: ResultMetadata(columns: parts.specs), selectors: parts.selectors,
+                aggregates: aggregates,
                 isWildcard: statement.items == nil),
-            isDistinct: statement.isDistinct, groupByPrefixCount: groupBy, isReversed: isReversed, postSort: postSort, limit: limit,
+            isDistinct: statement.isDistinct, groupByPrefixCount: groupBy, isReversed: isReversed, postSort: postSort,
+            limit: limit,
             perPartitionLimit: perPartitionLimit, allowsFiltering: statement.allowsFiltering)
     }
 
@@ -60,13 +67,15 @@ extension Planner {
                 selectors.append(resolved.selector)
                 specs.append(
                     ColumnSpec(
-                        keyspace: table.keyspace, table: table.name, name: item.alias ?? Self.resultName(item.expression),
+                        keyspace: table.keyspace, table: table.name,
+                        name: item.alias ?? Self.resultName(item.expression),
                         type: resolved.type))
             }
         } else {
             for column in table.columns {
                 selectors.append(.column(scope.index(of: column)))
-                specs.append(ColumnSpec(keyspace: table.keyspace, table: table.name, name: column.name, type: column.type))
+                specs.append(
+                    ColumnSpec(keyspace: table.keyspace, table: table.name, name: column.name, type: column.type))
             }
         }
         scope.table = nil
@@ -77,7 +86,9 @@ extension Planner {
             let name = spec.name == spec.name.lowercased() ? spec.name : "\"\(spec.name)\""
             members.append((name, selector, spec.type))
         }
-        return ([.json(members)], [ColumnSpec(keyspace: table.keyspace, table: table.name, name: "[json]", type: .text)])
+        return (
+            [.json(members)], [ColumnSpec(keyspace: table.keyspace, table: table.name, name: "[json]", type: .text)]
+        )
     }
 
     /// The name of a result column without an alias.
@@ -87,7 +98,8 @@ extension Planner {
         case .countRows: return "count"
         case .call(_, let name, let arguments):
             let inner = arguments.map { resultName($0) }.joined(separator: ", ")
-            return name == "writetime" || name == "ttl" || name == "maxwritetime" ? "\(name)(\(inner))" : "system.\(name)(\(inner))"
+            return name == "writetime" || name == "ttl" || name == "maxwritetime"
+                ? "\(name)(\(inner))" : "system.\(name)(\(inner))"
         case .cast(let value, let type): return "cast(\(resultName(value)) as \(type.text))"
         case .element(let value, let key): return "\(resultName(value))[\(key.text)]"
         case .slice(let value, let from, let to): return "\(resultName(value))[\(from?.text ?? "")..\(to?.text ?? "")]"
@@ -95,42 +107,53 @@ extension Planner {
         }
     }
 
-    private func checkDistinct(_ table: TableMetadata, _ restrictions: Restrictions, isWildcard: Bool) throws(ServerError) {
+    private func checkDistinct(_ table: TableMetadata, _ restrictions: Restrictions, isWildcard: Bool)
+        throws(ServerError)
+    {
         if restrictions.demands.contains(where: { demand in
             demand.columns.contains { $0.kind == .clustering || $0.kind == .regular }
         }) {
-            throw .invalid("SELECT DISTINCT with WHERE clause only supports restriction by partition key and/or static columns.")
+            throw .invalid(
+                "SELECT DISTINCT with WHERE clause only supports restriction by partition key and/or static columns.")
         }
         for column in scope.columns where column.kind != .partitionKey && column.kind != .static {
             throw .invalid(
-                "SELECT DISTINCT queries must only request partition key columns and/or static columns (not \(column.name))")
+                "SELECT DISTINCT queries must only request partition key columns and/or static columns (not \(column.name))"
+            )
         }
         // Selecting only static columns is allowed unless a key column is requested.
         guard scope.columns.contains(where: { $0.kind == .partitionKey }) else { return }
         for column in table.partitionKey where !scope.columns.contains(column) {
-            throw .invalid("SELECT DISTINCT queries must request all the partition key columns (missing \(column.name))")
+            throw .invalid(
+                "SELECT DISTINCT queries must request all the partition key columns (missing \(column.name))")
         }
     }
 
     // MARK: GROUP BY, ORDER BY, LIMIT
 
     /// Returns the number of primary key columns that define a group.
-    private func groupBy(_ expressions: [Expression], _ table: TableMetadata, _ restrictions: Restrictions) throws(ServerError) -> Int {
+    private func groupBy(_ expressions: [Expression], _ table: TableMetadata, _ restrictions: Restrictions)
+        throws(ServerError) -> Int
+    {
         guard !expressions.isEmpty else { return 0 }
         let key = table.primaryKey
         var next = 0
         for expression in expressions {
             guard case .column(let name) = expression else {
-                throw .invalid("Group by is currently only supported on the columns of the PRIMARY KEY, got \(expression.text)")
+                throw .invalid(
+                    "Group by is currently only supported on the columns of the PRIMARY KEY, got \(expression.text)")
             }
             let column = try Self.column(name, in: table)
             guard column.isPrimaryKey else {
                 throw .invalid("Group by is currently only supported on the columns of the PRIMARY KEY, got \(name)")
             }
-            while next < key.count, key[next] != column, restrictions.equalColumns.contains(key[next].name) { next += 1 }
+            while next < key.count, key[next] != column, restrictions.equalColumns.contains(key[next].name) {
+                next += 1
+            }
             guard next < key.count, key[next] == column else {
                 throw .invalid(
-                    "Group by currently only support groups of columns following their declared order in the PRIMARY KEY")
+                    "Group by currently only support groups of columns following their declared order in the PRIMARY KEY"
+                )
             }
             next += 1
         }
@@ -144,7 +167,8 @@ extension Planner {
     }
 
     private func isReversed(
-        _ orderBy: [(column: String, isDescending: Bool)], _ table: TableMetadata, _ restrictions: Restrictions, isDistinct: Bool
+        _ orderBy: [(column: String, isDescending: Bool)], _ table: TableMetadata, _ restrictions: Restrictions,
+        isDistinct: Bool
     ) throws(ServerError) -> Bool {
         guard !orderBy.isEmpty else { return false }
         guard case .keys = restrictions.partition else {
@@ -155,11 +179,16 @@ extension Planner {
         for (name, isDescending) in orderBy {
             let column = try Self.column(name, in: table)
             guard column.kind == .clustering else {
-                throw .invalid("Order by is currently only supported on the clustered columns of the PRIMARY KEY, got \(name)")
+                throw .invalid(
+                    "Order by is currently only supported on the clustered columns of the PRIMARY KEY, got \(name)")
             }
-            while position < column.position, restrictions.equalColumns.contains(table.clustering[position].name) { position += 1 }
+            while position < column.position, restrictions.equalColumns.contains(table.clustering[position].name) {
+                position += 1
+            }
             guard column.position == position else {
-                throw .invalid("Order by currently only supports the ordering of columns following their declared order in the PRIMARY KEY")
+                throw .invalid(
+                    "Order by currently only supports the ordering of columns following their declared order in the PRIMARY KEY"
+                )
             }
             position += 1
             let isOpposite = isDescending != column.isDescending
@@ -173,7 +202,8 @@ extension Planner {
         _ expression: Expression?, _ name: String, _ what: String, _ table: TableMetadata
     ) throws(ServerError) -> Term? {
         guard let expression else { return nil }
-        let term = try term(expression, for: Receiver(keyspace: table.keyspace, table: table.name, name: name, type: .int))
+        let term = try term(
+            expression, for: Receiver(keyspace: table.keyspace, table: table.name, name: name, type: .int))
         if let bytes = term.constantBytes { _ = try LimitValue.check(bytes, what) }
         return term
     }

@@ -60,7 +60,9 @@ extension Planner {
             try check(resolved.type, of: expression, fits: receiver)
             return resolved
         case .call(let keyspace, let name, let arguments):
-            if keyspace == nil || keyspace == "system", name == "fromjson" { return try fromJSON(arguments, for: receiver) }
+            if keyspace == nil || keyspace == "system", name == "fromjson" {
+                return try fromJSON(arguments, for: receiver)
+            }
             let resolved = try typed(expression)
             guard Self.isAssignable(resolved.type, to: receiver.type) else {
                 throw .invalid(
@@ -77,7 +79,9 @@ extension Planner {
 
     private func check(_ type: CQLType, of expression: Expression, fits receiver: Receiver) throws(ServerError) {
         guard Self.isAssignable(type, to: receiver.type) else {
-            throw .invalid("Type error: cannot assign \(expression.text) (type \(type)) to \(receiver.name) (type \(receiver.type))")
+            throw .invalid(
+                "Type error: cannot assign \(expression.text) (type \(type)) to \(receiver.name) (type \(receiver.type))"
+            )
         }
     }
 
@@ -86,7 +90,8 @@ extension Planner {
         let (type, target) = (type.asFrozen, target.asFrozen)
         if type == target { return true }
         switch (type, target) {
-        case (.ascii, .text), (.timeuuid, .uuid), (.int, .varint), (.bigint, .varint), (.counter, .bigint), (.bigint, .counter),
+        case (.ascii, .text), (.timeuuid, .uuid), (.int, .varint), (.bigint, .varint), (.counter, .bigint),
+            (.bigint, .counter),
             (.timestamp, .bigint), (_, .blob):
             return true
         default: return false
@@ -95,16 +100,20 @@ extension Planner {
 
     mutating func marker(_ index: Int, _ receiver: Receiver) -> Term {
         markers[index] = ColumnSpec(
-            keyspace: receiver.keyspace, table: receiver.table, name: markerNames[index] ?? receiver.name, type: receiver.type)
+            keyspace: receiver.keyspace, table: receiver.table, name: markerNames[index] ?? receiver.name,
+            type: receiver.type)
         return .bind(index, receiver.type)
     }
 
     private func constant(_ kind: ConstantKind, _ text: String, for receiver: Receiver) throws(ServerError) -> Term {
         let type = receiver.type.unfrozen
         guard type.accepts(kind) else {
-            throw .invalid("Invalid \(kind.rawValue) constant (\(text)) for \"\(receiver.name)\" of type \(receiver.type)")
+            throw .invalid(
+                "Invalid \(kind.rawValue) constant (\(text)) for \"\(receiver.name)\" of type \(receiver.type)")
         }
-        do throws(ValueError) { return .constant(try type.bytes(fromScalarText: text), receiver.type) } catch { throw error.serverError }
+        do throws(ValueError) { return .constant(try type.bytes(fromScalarText: text), receiver.type) } catch {
+            throw error.serverError
+        }
     }
 
     // MARK: Collections and tuples
@@ -118,7 +127,8 @@ extension Planner {
         for element in elements {
             if case .null = element { throw .invalid("null is not supported inside collections") }
             if case .constant(let kind, _) = element, !type.unfrozen.accepts(kind) {
-                throw .invalid("Invalid \(what) literal for \(receiver.name): value \(element.text) is not of type \(type)")
+                throw .invalid(
+                    "Invalid \(what) literal for \(receiver.name): value \(element.text) is not of type \(type)")
             }
             resolved.append(try resolve(element, for: inner))
         }
@@ -179,13 +189,15 @@ extension Planner {
             for (part, type, what) in [(key, keyType, "key"), (value, valueType, "value")] {
                 if case .null = part { throw .invalid("null is not supported inside collections") }
                 if case .constant(let kind, _) = part, !type.unfrozen.accepts(kind) {
-                    throw .invalid("Invalid map literal for \(receiver.name): \(what) \(part.text) is not of type \(type)")
+                    throw .invalid(
+                        "Invalid map literal for \(receiver.name): \(what) \(part.text) is not of type \(type)")
                 }
             }
             parts.append(try resolve(key, for: keyReceiver))
             parts.append(try resolve(value, for: valueReceiver))
         }
-        return try combine(parts, receiver.type, term: { .map(Self.pairs($0)) }, selector: { .map(Self.pairs($0), receiver.type) })
+        return try combine(
+            parts, receiver.type, term: { .map(Self.pairs($0)) }, selector: { .map(Self.pairs($0), receiver.type) })
     }
 
     /// Groups a flat list of alternating keys and values into pairs.
@@ -209,9 +221,11 @@ extension Planner {
         var parts: [ResolvedExpression] = []
         for (index, element) in elements.enumerated() {
             if case .constant(let kind, _) = element, !fields[index].unfrozen.accepts(kind) {
-                throw .invalid("Invalid tuple literal for \(receiver.name): component \(index) is not of type \(fields[index])")
+                throw .invalid(
+                    "Invalid tuple literal for \(receiver.name): component \(index) is not of type \(fields[index])")
             }
-            parts.append(try resolve(element, for: receiver.with(name: "\(receiver.name)[\(index)]", type: fields[index])))
+            parts.append(
+                try resolve(element, for: receiver.with(name: "\(receiver.name)[\(index)]", type: fields[index])))
         }
         return try combine(parts, receiver.type, term: { .tuple($0) }, selector: { .tuple($0) })
     }

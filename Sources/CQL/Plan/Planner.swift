@@ -23,16 +23,21 @@ public struct Planner {
         try plan(try Parser.parse(text), schema: schema, keyspace: keyspace)
     }
 
-    public static func plan(_ parsed: ParsedStatement, schema: Schema, keyspace: String?) throws(ServerError) -> PlannedStatement {
+    public static func plan(_ parsed: ParsedStatement, schema: Schema, keyspace: String?) throws(ServerError)
+        -> PlannedStatement
+    {
         var planner = Planner(schema: schema, keyspace: keyspace, markerNames: parsed.markers)
         let plan = try planner.plan(parsed.statement)
         var variables: [ColumnSpec] = []
         for (index, marker) in planner.markers.enumerated() {
-            guard let marker else { throw .invalid("The type of marker \(index + 1) could not be inferred; use a cast to force one") }
+            guard let marker else {
+                throw .invalid("The type of marker \(index + 1) could not be inferred; use a cast to force one")
+            }
             variables.append(marker)
         }
         return PlannedStatement(
-            plan: plan, bindVariables: variables, partitionKeyIndexes: partitionKeyIndexes(plan), warnings: planner.warnings,
+            plan: plan, bindVariables: variables, partitionKeyIndexes: partitionKeyIndexes(plan),
+            warnings: planner.warnings,
             schemaVersion: schema.version)
     }
 
@@ -74,7 +79,9 @@ public struct Planner {
 
     func table(_ name: QualifiedName) throws(ServerError) -> TableMetadata {
         let keyspaceName = try keyspaceName(name)
-        guard let keyspace = schema.keyspace(keyspaceName) else { throw .invalid("keyspace \(keyspaceName) does not exist") }
+        guard let keyspace = schema.keyspace(keyspaceName) else {
+            throw .invalid("keyspace \(keyspaceName) does not exist")
+        }
         guard let table = keyspace.tables[name.name] else { throw .invalid("table \(name.name) does not exist") }
         return table
     }
@@ -87,7 +94,9 @@ public struct Planner {
     }
 
     static func refuseSystem(_ keyspace: String) throws(ServerError) {
-        if Schema.isSystem(keyspace) { throw ServerError(.unauthorized, "\(keyspace.lowercased()) keyspace is not user-modifiable.") }
+        if Schema.isSystem(keyspace) {
+            throw ServerError(.unauthorized, "\(keyspace.lowercased()) keyspace is not user-modifiable.")
+        }
     }
 
     private static func partitionKeyIndexes(_ plan: Plan) -> [Int] {
@@ -105,7 +114,8 @@ public struct Planner {
             return []
         case .modification(let modification): return indexes(modification.partition)
         case .batch(let batch):
-            guard let first = batch.statements.first, batch.statements.allSatisfy({ $0.table.id == first.table.id }) else { return [] }
+            guard let first = batch.statements.first, batch.statements.allSatisfy({ $0.table.id == first.table.id })
+            else { return [] }
             return indexes(first.partition)
         case .schema, .use, .truncate, .describe: return []
         }
@@ -131,7 +141,9 @@ struct Receiver {
     }
 
     /// Returns a receiver in the same table with another name and type.
-    func with(name: String, type: CQLType) -> Receiver { Receiver(keyspace: keyspace, table: table, name: name, type: type) }
+    func with(name: String, type: CQLType) -> Receiver {
+        Receiver(keyspace: keyspace, table: table, name: name, type: type)
+    }
 }
 
 /// What a SELECT reads from each row; collected while its selectors are resolved.

@@ -41,14 +41,17 @@ enum ReplicationRules {
             let unknown = map.keys.filter { $0 != "class" && $0 != "replication_factor" }.sorted()
             guard unknown.isEmpty else {
                 throw fail(
-                    "Unrecognized strategy option {\(unknown.joined(separator: ", "))} passed to SimpleStrategy for keyspace \(keyspace)")
+                    "Unrecognized strategy option {\(unknown.joined(separator: ", "))} passed to SimpleStrategy for keyspace \(keyspace)"
+                )
             }
             guard let factor = map["replication_factor"] else {
                 throw fail("SimpleStrategy requires a replication_factor strategy option.")
             }
             try checkFactor(factor)
         case "NetworkTopologyStrategy":
-            for (datacenter, factor) in map.sorted(by: { $0.key < $1.key }) where datacenter != "class" { try checkFactor(factor) }
+            for (datacenter, factor) in map.sorted(by: { $0.key < $1.key }) where datacenter != "class" {
+                try checkFactor(factor)
+            }
             guard map.count > 1 else { throw fail("Configuration for at least one datacenter must be present") }
         case "LocalStrategy", "EverywhereStrategy":
             throw fail("Unable to use given strategy class: \(simple) is reserved for internal use.")
@@ -60,7 +63,11 @@ enum ReplicationRules {
     }
 
     private static func checkFactor(_ text: String) throws(ServerError) {
-        guard let factor = Int32(text) else { throw ServerError(.configError, "Replication factor must be numeric; found \(text)") }
-        guard factor >= 0 else { throw ServerError(.configError, "Replication factor must be non-negative; found \(text)") }
+        guard let factor = Int32(text) else {
+            throw ServerError(.configError, "Replication factor must be numeric; found \(text)")
+        }
+        guard factor >= 0 else {
+            throw ServerError(.configError, "Replication factor must be non-negative; found \(text)")
+        }
     }
 }

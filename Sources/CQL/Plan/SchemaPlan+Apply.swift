@@ -8,17 +8,21 @@ extension SchemaPlan {
     ///   - datacenters: the data centers of the cluster, to which `replication_factor` of NetworkTopologyStrategy
     ///     applies.
     /// - Throws: AlreadyExists, Invalid and configuration errors as Cassandra 4.1 reports them.
-    public func apply(to schema: Schema, newTableID: UUID, datacenters: [String] = ["datacenter1"]) throws(ServerError) -> SchemaOutcome {
+    public func apply(to schema: Schema, newTableID: UUID, datacenters: [String] = ["datacenter1"]) throws(ServerError)
+        -> SchemaOutcome
+    {
         let unchanged = SchemaOutcome(schema: schema, change: nil, droppedTables: [], warnings: [])
         switch self {
         case .createKeyspace(let name, let replication, let durableWrites, let sloppyQuorum, let ifNotExists):
             if schema.keyspace(name) != nil {
                 if ifNotExists { return unchanged }
                 throw ServerError(
-                    .alreadyExists, "Cannot add existing keyspace \"\(name)\"", detail: .alreadyExists(keyspace: name, table: ""))
+                    .alreadyExists, "Cannot add existing keyspace \"\(name)\"",
+                    detail: .alreadyExists(keyspace: name, table: ""))
             }
             let keyspace = KeyspaceMetadata(
-                name: name, replication: try Self.expanded(replication, datacenters, name), durableWrites: durableWrites,
+                name: name, replication: try Self.expanded(replication, datacenters, name),
+                durableWrites: durableWrites,
                 sloppyQuorum: sloppyQuorum)
             return SchemaOutcome(schema.setting(keyspace), .created, .keyspace, name)
         case .alterKeyspace(let name, let replication, let durableWrites, let sloppyQuorum, let ifExists):
@@ -29,14 +33,17 @@ extension SchemaPlan {
             var expanded: [String: String]?
             if let replication { expanded = try Self.expanded(replication, datacenters, name) }
             return SchemaOutcome(
-                schema.setting(keyspace.altered(replication: expanded, durableWrites: durableWrites, sloppyQuorum: sloppyQuorum)), .updated,
+                schema.setting(
+                    keyspace.altered(replication: expanded, durableWrites: durableWrites, sloppyQuorum: sloppyQuorum)),
+                .updated,
                 .keyspace, name)
         case .dropKeyspace(let name, let ifExists):
             guard let keyspace = schema.keyspace(name) else {
                 if ifExists { return unchanged }
                 throw .invalid("Keyspace '\(name)' doesn't exist")
             }
-            return SchemaOutcome(schema.removing(keyspace: name), .dropped, .keyspace, name, dropped: keyspace.sortedTables)
+            return SchemaOutcome(
+                schema.removing(keyspace: name), .dropped, .keyspace, name, dropped: keyspace.sortedTables)
         case .createTable(let definition, let ifNotExists):
             guard let keyspace = schema.keyspace(definition.keyspace) else {
                 throw .invalid("Keyspace '\(definition.keyspace)' doesn't exist")
@@ -44,13 +51,17 @@ extension SchemaPlan {
             if keyspace.tables[definition.name] != nil {
                 if ifNotExists { return unchanged }
                 throw ServerError(
-                    .alreadyExists, "Cannot add already existing table \"\(definition.name)\" to keyspace \"\(definition.keyspace)\"",
+                    .alreadyExists,
+                    "Cannot add already existing table \"\(definition.name)\" to keyspace \"\(definition.keyspace)\"",
                     detail: .alreadyExists(keyspace: definition.keyspace, table: definition.name))
             }
             let id = definition.id ?? newTableID
-            if let other = schema.tables[id] { throw .invalid("The id \(id) already belongs to table \(other.qualifiedName)") }
+            if let other = schema.tables[id] {
+                throw .invalid("The id \(id) already belongs to table \(other.qualifiedName)")
+            }
             let table = TableMetadata(
-                keyspace: definition.keyspace, name: definition.name, id: id, columns: definition.columns, options: definition.options)
+                keyspace: definition.keyspace, name: definition.name, id: id, columns: definition.columns,
+                options: definition.options)
             return SchemaOutcome(schema.setting(table), .created, .table, definition.keyspace, definition.name)
         case .alterTable(let keyspace, let name, let alteration, let ifExists):
             guard let table = schema.table(keyspace, name) else {
@@ -64,7 +75,8 @@ extension SchemaPlan {
                 if ifExists { return unchanged }
                 throw .invalid("Table '\(keyspace).\(name)' doesn't exist")
             }
-            return SchemaOutcome(schema.removing(table: name, in: keyspace), .dropped, .table, keyspace, name, dropped: [table])
+            return SchemaOutcome(
+                schema.removing(table: name, in: keyspace), .dropped, .table, keyspace, name, dropped: [table])
         }
     }
 
@@ -90,11 +102,13 @@ extension SchemaPlan {
 
 extension SchemaOutcome {
     fileprivate init(
-        _ schema: Schema, _ kind: SchemaChange.Kind, _ target: SchemaChange.Target, _ keyspace: String, _ name: String = "",
+        _ schema: Schema, _ kind: SchemaChange.Kind, _ target: SchemaChange.Target, _ keyspace: String,
+        _ name: String = "",
         dropped: [TableMetadata] = []
     ) {
         self.init(
-            schema: schema, change: SchemaChange(kind: kind, target: target, keyspace: keyspace, name: name), droppedTables: dropped,
+            schema: schema, change: SchemaChange(kind: kind, target: target, keyspace: keyspace, name: name),
+            droppedTables: dropped,
             warnings: [])
     }
 }
@@ -110,11 +124,15 @@ extension TableAlteration {
                     throw .invalid("Column with name '\(column.name)' already exists")
                 }
                 if column.isStatic, table.clustering.isEmpty {
-                    throw .invalid("Static columns are only useful (and thus allowed) if the table has at least one clustering column")
+                    throw .invalid(
+                        "Static columns are only useful (and thus allowed) if the table has at least one clustering column"
+                    )
                 }
                 if table.isCounter != (column.type == .counter) {
                     let isEmpty = table.statics.isEmpty && table.regulars.isEmpty
-                    guard isEmpty else { throw .invalid("Cannot mix counter and non counter columns in the same table") }
+                    guard isEmpty else {
+                        throw .invalid("Cannot mix counter and non counter columns in the same table")
+                    }
                 }
                 result = result.adding(column: column.name, type: column.type, isStatic: column.isStatic)
             }
@@ -136,7 +154,9 @@ extension TableAlteration {
                 guard let index = columns.firstIndex(where: { $0.name == from }) else {
                     throw .invalid("Column \(from) was not found in table '\(table.qualifiedName)'")
                 }
-                guard columns[index].isPrimaryKey else { throw .invalid("Cannot rename non PRIMARY KEY column \(from)") }
+                guard columns[index].isPrimaryKey else {
+                    throw .invalid("Cannot rename non PRIMARY KEY column \(from)")
+                }
                 if columns.contains(where: { $0.name == to }) {
                     throw .invalid(
                         "Cannot rename column \(from) to \(to) in table '\(table.qualifiedName)'; another column with that name already exists"
@@ -148,7 +168,9 @@ extension TableAlteration {
         case .options(let properties):
             var options = table.options
             try options.set(properties)
-            if table.isCounter, options.defaultTimeToLive > 0 { throw .invalid("Cannot set default_time_to_live on a table with counters") }
+            if table.isCounter, options.defaultTimeToLive > 0 {
+                throw .invalid("Cannot set default_time_to_live on a table with counters")
+            }
             return table.altered(options: options)
         }
     }

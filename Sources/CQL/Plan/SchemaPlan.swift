@@ -4,8 +4,10 @@ import Primitives
 /// A validated schema statement. Existence of keyspaces and tables is checked when it is applied, against the schema at
 /// that time.
 public enum SchemaPlan: Sendable {
-    case createKeyspace(name: String, replication: [String: String], durableWrites: Bool, sloppyQuorum: Bool, ifNotExists: Bool)
-    case alterKeyspace(name: String, replication: [String: String]?, durableWrites: Bool?, sloppyQuorum: Bool?, ifExists: Bool)
+    case createKeyspace(
+        name: String, replication: [String: String], durableWrites: Bool, sloppyQuorum: Bool, ifNotExists: Bool)
+    case alterKeyspace(
+        name: String, replication: [String: String]?, durableWrites: Bool?, sloppyQuorum: Bool?, ifExists: Bool)
     case dropKeyspace(name: String, ifExists: Bool)
     case createTable(TableDefinition, ifNotExists: Bool)
     case alterTable(keyspace: String, name: String, TableAlteration, ifExists: Bool)

@@ -22,8 +22,10 @@ public final class SelectPlan: Sendable {
     public let allowsFiltering: Bool
 
     public init(
-        table: TableMetadata, partition: PartitionSelection, clustering: ClusteringSelection, filters: [RowFilter], selection: Selection,
-        isDistinct: Bool, groupByPrefixCount: Int, isReversed: Bool, postSort: [(column: Int, isDescending: Bool)], limit: Term?,
+        table: TableMetadata, partition: PartitionSelection, clustering: ClusteringSelection, filters: [RowFilter],
+        selection: Selection,
+        isDistinct: Bool, groupByPrefixCount: Int, isReversed: Bool, postSort: [(column: Int, isDescending: Bool)],
+        limit: Term?,
         perPartitionLimit: Term?, allowsFiltering: Bool
     ) {
         self.table = table
@@ -62,7 +64,8 @@ public final class Selection: Sendable {
     public let isWildcard: Bool
 
     public init(
-        columns: [ColumnMetadata], metadata: ResultMetadata, selectors: [Selector], aggregates: [Aggregate] = [], isWildcard: Bool = false
+        columns: [ColumnMetadata], metadata: ResultMetadata, selectors: [Selector], aggregates: [Aggregate] = [],
+        isWildcard: Bool = false
     ) {
         self.columns = columns
         self.metadata = metadata
@@ -76,7 +79,9 @@ public final class Selection: Sendable {
         }
         isPlain = plain && aggregates.isEmpty
         var countOnly = false
-        if selectors.count == 1, case .aggregate(0) = selectors[0], aggregates.count == 1, aggregates[0].function.operation == .countRows {
+        if selectors.count == 1, case .aggregate(0) = selectors[0], aggregates.count == 1,
+            aggregates[0].function.operation == .countRows
+        {
             countOnly = true
         }
         isCountOnly = countOnly

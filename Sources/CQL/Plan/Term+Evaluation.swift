@@ -96,7 +96,9 @@ extension Term {
         if let bytes = constantBytes { return bytes }
         var writer = ByteWriter(capacity: 64)
         let presence: ValuePresence
-        do throws(ServerError) { presence = try evaluate(values, &context, into: &writer) } catch { throw .server(error) }
+        do throws(ServerError) { presence = try evaluate(values, &context, into: &writer) } catch {
+            throw .server(error)
+        }
         switch presence {
         case .value: return writer.toArray()
         case .null: return nil
@@ -104,7 +106,8 @@ extension Term {
         }
     }
 
-    private func composite(_ values: ValueList, _ context: inout EvaluationContext) throws(EvaluationError) -> [UInt8]? {
+    private func composite(_ values: ValueList, _ context: inout EvaluationContext) throws(EvaluationError) -> [UInt8]?
+    {
         switch node {
         case .null: return nil
         case .constant(let bytes): return bytes
@@ -115,7 +118,9 @@ extension Term {
         case .set(let terms):
             let elements = try elements(terms, values, &context)
             guard case .set(let element) = type.unfrozen else { return nil }
-            do throws(ValueError) { return try CollectionBuilder.set(elements, of: element) } catch { throw .value(error) }
+            do throws(ValueError) { return try CollectionBuilder.set(elements, of: element) } catch {
+                throw .value(error)
+            }
         case .map(let pairs):
             guard case .map(let key, _) = type.unfrozen else { return nil }
             let keys = try elements(pairs.map(\.key), values, &context)
@@ -144,7 +149,9 @@ extension Term {
                 if absentIsUnset { throw .unset }
                 return nil
             }
-            do throws(ValueError) { return try JSONInsert.bytes(value, column: name, type) } catch { throw .value(error) }
+            do throws(ValueError) { return try JSONInsert.bytes(value, column: name, type) } catch {
+                throw .value(error)
+            }
         }
     }
 

@@ -64,5 +64,7 @@ extension Expression {
         }
     }
 
-    private static func joined(_ expressions: [Expression]) -> String { expressions.map(\.text).joined(separator: ", ") }
+    private static func joined(_ expressions: [Expression]) -> String {
+        expressions.map(\.text).joined(separator: ", ")
+    }
 }

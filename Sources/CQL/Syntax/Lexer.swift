@@ -35,7 +35,9 @@ struct Lexer {
         case UInt8(ascii: "$") where byte(start + 1) == UInt8(ascii: "$"):
             var end = start + 2
             while end < bytes.count {
-                if bytes[end] == UInt8(ascii: "$"), byte(end + 1) == UInt8(ascii: "$") { return finish(.dollarString, start, end + 2) }
+                if bytes[end] == UInt8(ascii: "$"), byte(end + 1) == UInt8(ascii: "$") {
+                    return finish(.dollarString, start, end + 2)
+                }
                 end += 1
             }
             throw SyntaxProblem.at(bytes.count, in: bytes, "mismatched character '<EOF>' expecting '$'")
@@ -46,8 +48,10 @@ struct Lexer {
             if first != UInt8(ascii: "!") { return symbol(start, 1) }
         case UInt8(ascii: "."):
             return symbol(start, byte(start + 1) == UInt8(ascii: ".") ? 2 : 1)
-        case UInt8(ascii: "="), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "["), UInt8(ascii: "]"), UInt8(ascii: "{"),
-            UInt8(ascii: "}"), UInt8(ascii: ","), UInt8(ascii: ";"), UInt8(ascii: ":"), UInt8(ascii: "*"), UInt8(ascii: "/"),
+        case UInt8(ascii: "="), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "["), UInt8(ascii: "]"),
+            UInt8(ascii: "{"),
+            UInt8(ascii: "}"), UInt8(ascii: ","), UInt8(ascii: ";"), UInt8(ascii: ":"), UInt8(ascii: "*"),
+            UInt8(ascii: "/"),
             UInt8(ascii: "%"):
             return symbol(start, 1)
         default: break
@@ -55,7 +59,8 @@ struct Lexer {
         var end = start + 1
         while end < bytes.count, bytes[end] & 0xc0 == 0x80 { end += 1 }
         throw SyntaxProblem.at(
-            start, in: bytes, "no viable alternative at character '\(String(decoding: bytes[start..<end], as: UTF8.self))'")
+            start, in: bytes,
+            "no viable alternative at character '\(String(decoding: bytes[start..<end], as: UTF8.self))'")
     }
 
     private mutating func finish(_ kind: Token.Kind, _ start: Int, _ end: Int) -> Token {
@@ -79,7 +84,9 @@ struct Lexer {
                 while offset < bytes.count, bytes[offset] != 0x0a, bytes[offset] != 0x0d { offset += 1 }
             case UInt8(ascii: "/") where byte(offset + 1) == UInt8(ascii: "*"):
                 var end = offset + 2
-                while end < bytes.count, !(bytes[end] == UInt8(ascii: "*") && byte(end + 1) == UInt8(ascii: "/")) { end += 1 }
+                while end < bytes.count, !(bytes[end] == UInt8(ascii: "*") && byte(end + 1) == UInt8(ascii: "/")) {
+                    end += 1
+                }
                 guard end < bytes.count else {
                     throw SyntaxProblem.at(bytes.count, in: bytes, "mismatched character '<EOF>' expecting '*'")
                 }
@@ -151,7 +158,9 @@ struct Lexer {
         while Self.isDigit(byte(end)) {
             while Self.isDigit(byte(end)) { end += 1 }
             let unit = end
-            while Self.isLetter(byte(end)) || byte(end) == 0xc2 && byte(end + 1) == 0xb5 || byte(end) == 0xb5 && byte(end - 1) == 0xc2 {
+            while Self.isLetter(byte(end)) || byte(end) == 0xc2 && byte(end + 1) == 0xb5
+                || byte(end) == 0xb5 && byte(end - 1) == 0xc2
+            {
                 end += 1
             }
             let name = String(decoding: bytes[unit..<end], as: UTF8.self).lowercased()
@@ -168,7 +177,8 @@ struct Lexer {
         var end = start + 1
         scan: while end < bytes.count {
             switch bytes[end] {
-            case 0x30...0x39, UInt8(ascii: "Y"), UInt8(ascii: "M"), UInt8(ascii: "W"), UInt8(ascii: "D"), UInt8(ascii: "T"),
+            case 0x30...0x39, UInt8(ascii: "Y"), UInt8(ascii: "M"), UInt8(ascii: "W"), UInt8(ascii: "D"),
+                UInt8(ascii: "T"),
                 UInt8(ascii: "H"),
                 UInt8(ascii: "S"):
                 end += 1

@@ -191,7 +191,9 @@ extension Parser {
 
     private mutating func parenthesis() throws(ServerError) -> Expression {
         let open = token
-        if let type = try typeHint() { return .typeHint(type, try nested { (parser) throws(ServerError) in try parser.unary() }) }
+        if let type = try typeHint() {
+            return .typeHint(type, try nested { (parser) throws(ServerError) in try parser.unary() })
+        }
         rewind(to: open)
         try advance()
         let elements = try list { (parser) throws(ServerError) in try parser.expression() }
@@ -204,15 +206,18 @@ extension Parser {
         try advance()
         guard token.kind == .word else { return nil }
         let next = try peek()
-        let isParameterized = isSymbol("<", next) && ["list", "set", "map", "tuple", "frozen"].contains(text(token).lowercased())
+        let isParameterized =
+            isSymbol("<", next) && ["list", "set", "map", "tuple", "frozen"].contains(text(token).lowercased())
         guard isParameterized || CQLType.simple(named: text(token)) != nil && isSymbol(")", next) else { return nil }
         let type = try typeName()
         guard try takeSymbol(")") else { return nil }
         switch token.kind {
         case .end: return nil
-        case .symbol: return isSymbol("(") || isSymbol("[") || isSymbol("{") || isSymbol(":") || isSymbol("-") ? type : nil
+        case .symbol:
+            return isSymbol("(") || isSymbol("[") || isSymbol("{") || isSymbol(":") || isSymbol("-") ? type : nil
         case .word:
-            return isName(token) && !isWord("as") || isWord("null") || isWord("true") || isWord("false") || isWord("nan") || isWord("token")
+            return isName(token) && !isWord("as") || isWord("null") || isWord("true") || isWord("false")
+                || isWord("nan") || isWord("token")
                 || isWord("infinity") ? type : nil
         default: return type
         }

@@ -25,7 +25,8 @@ extension Parser {
             if try takeWord("default") {
                 if try takeWord("unset") { absentIsUnset = true } else { try expectWord("null") }
             }
-            statement = ModificationStatement(table: table, body: .insertJSON(.init(document: document, absentIsUnset: absentIsUnset)))
+            statement = ModificationStatement(
+                table: table, body: .insertJSON(.init(document: document, absentIsUnset: absentIsUnset)))
         } else {
             try expectSymbol("(")
             let columns = try list { (parser) throws(ServerError) in try parser.name() }

@@ -57,7 +57,8 @@ extension Parser {
             try advance()
             try expectWord("view")
             let name = try qualifiedName()
-            throw .invalid("Materialized view '\(name.name)' not found\(name.keyspace.map { " in keyspace '\($0)'" } ?? "")")
+            throw .invalid(
+                "Materialized view '\(name.name)' not found\(name.keyspace.map { " in keyspace '\($0)'" } ?? "")")
         }
         let name = try qualifiedName()
         return .any(keyspace: name.keyspace, name: name.name)
@@ -72,7 +73,7 @@ extension Parser {
 
     private mutating func refuse(_ code: ServerError.Code, _ message: String) throws(ServerError) -> Statement {
         try skipRest()
-        return .refused(RefusedStatement(code: code, message: message))
+        return .refused(UnsupportedStatement(code: code, message: message))
     }
 
     /// Parses what follows CREATE, ALTER or DROP other than keyspaces and tables; such statements are refused.
@@ -87,10 +88,13 @@ extension Parser {
         if isWord("custom") { try advance() }
         if isWord("index") {
             return try refuse(
-                .invalid, "Secondary indexes are not supported. Use ALLOW FILTERING, or a table with the column in its primary key.")
+                .invalid,
+                "Secondary indexes are not supported. Use ALLOW FILTERING, or a table with the column in its primary key."
+            )
         }
         if isWord("materialized") {
-            return try refuse(.invalid, "Materialized views are disabled. They are not supported; write a second table instead.")
+            return try refuse(
+                .invalid, "Materialized views are disabled. They are not supported; write a second table instead.")
         }
         if isWord("type") {
             return try refuse(.invalid, "User-defined types are not supported. Use a tuple, a map or columns instead.")

@@ -171,7 +171,10 @@ extension Parser {
                 try expectSymbol(")")
                 return made(.add(columns, ifNotExists: ifNotExists))
             }
-            return made(.add(try list { (parser) throws(ServerError) in try parser.columnDefinition() }, ifNotExists: ifNotExists))
+            return made(
+                .add(
+                    try list { (parser) throws(ServerError) in try parser.columnDefinition() }, ifNotExists: ifNotExists
+                ))
         }
         if try takeWord("drop") {
             if isWord("compact"), isWord("storage", try peek()) {

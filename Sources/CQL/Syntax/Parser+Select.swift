@@ -57,7 +57,9 @@ extension Parser {
     private func beginsSelection(_ token: Token) -> Bool {
         switch token.kind {
         case .end: false
-        case .symbol: isSymbol("*", token) || isSymbol("[", token) || isSymbol("{", token) || isSymbol("-", token) || isSymbol(":", token)
+        case .symbol:
+            isSymbol("*", token) || isSymbol("[", token) || isSymbol("{", token) || isSymbol("-", token)
+                || isSymbol(":", token)
         case .word: !isWord("from", token) && !isWord("as", token)
         default: true
         }
@@ -157,7 +159,8 @@ extension Parser {
 
     mutating func comparisonOperator() throws(ServerError) -> ComparisonOperator {
         let operators: [(StaticString, ComparisonOperator)] = [
-            ("=", .equal), ("<", .less), ("<=", .lessOrEqual), (">", .greater), (">=", .greaterOrEqual), ("!=", .notEqual),
+            ("=", .equal), ("<", .less), ("<=", .lessOrEqual), (">", .greater), (">=", .greaterOrEqual),
+            ("!=", .notEqual),
         ]
         for (symbol, comparison) in operators where isSymbol(symbol) {
             try advance()

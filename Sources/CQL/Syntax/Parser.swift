@@ -17,11 +17,15 @@ public struct Parser {
 
     /// Parses one statement, optionally followed by `;`.
     /// - Throws: a syntax error with line and column.
-    public static func parse(_ text: String) throws(ServerError) -> ParsedStatement { try parse(bytes: Array(text.utf8)) }
+    public static func parse(_ text: String) throws(ServerError) -> ParsedStatement {
+        try parse(bytes: Array(text.utf8))
+    }
 
     /// Parses one statement from UTF-8 bytes.
     public static func parse(bytes: [UInt8]) throws(ServerError) -> ParsedStatement {
-        guard bytes.count <= maximumBytes else { throw .syntax("Statement of \(bytes.count) bytes is longer than \(maximumBytes)") }
+        guard bytes.count <= maximumBytes else {
+            throw .syntax("Statement of \(bytes.count) bytes is longer than \(maximumBytes)")
+        }
         var parser = try Parser(bytes)
         let statement = try parser.statement()
         while try parser.takeSymbol(";") {}
@@ -65,14 +69,18 @@ public struct Parser {
     func isWord(_ word: StaticString, _ token: Token) -> Bool {
         guard token.kind == .word, token.end - token.start == word.utf8CodeUnitCount else { return false }
         return word.withUTF8Buffer { wanted in
-            for index in 0..<wanted.count where lexer.bytes[token.start + index] | 0x20 != wanted[index] | 0x20 { return false }
+            for index in 0..<wanted.count where lexer.bytes[token.start + index] | 0x20 != wanted[index] | 0x20 {
+                return false
+            }
             return true
         }
     }
 
     func isWord(_ word: StaticString) -> Bool { isWord(word, token) }
     func isSymbol(_ symbol: StaticString) -> Bool { isSymbol(symbol, token) }
-    func isSymbol(_ symbol: StaticString, _ token: Token) -> Bool { token.kind == .symbol && token.symbol == UInt16(symbol: symbol) }
+    func isSymbol(_ symbol: StaticString, _ token: Token) -> Bool {
+        token.kind == .symbol && token.symbol == UInt16(symbol: symbol)
+    }
 
     mutating func takeWord(_ word: StaticString) throws(ServerError) -> Bool {
         guard isWord(word) else { return false }
@@ -135,7 +143,8 @@ public struct Parser {
 
     func nameText(_ token: Token) -> String {
         if token.kind == .quotedName {
-            return String(decoding: lexer.bytes[(token.start + 1)..<(token.end - 1)], as: UTF8.self).replacing("\"\"", with: "\"")
+            return String(decoding: lexer.bytes[(token.start + 1)..<(token.end - 1)], as: UTF8.self).replacing(
+                "\"\"", with: "\"")
         }
         return text(token).lowercased()
     }

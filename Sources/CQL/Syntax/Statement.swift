@@ -15,7 +15,7 @@ public enum Statement: Sendable {
     case dropTable(QualifiedName, ifExists: Bool)
     case describe(DescribeStatement)
     /// A valid statement for a feature this server does not have; answered with an error.
-    case refused(RefusedStatement)
+    case refused(UnsupportedStatement)
 }
 
 /// A parsed statement and its bind markers.
@@ -181,7 +181,7 @@ public struct DescribeStatement: Sendable {
 }
 
 /// A valid CQL statement for a feature this server does not have.
-public struct RefusedStatement: Sendable {
+public struct UnsupportedStatement: Sendable {
     /// The error code of a Cassandra node with that feature disabled.
     public var code: ServerError.Code
     public var message: String

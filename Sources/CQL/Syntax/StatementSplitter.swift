@@ -38,7 +38,8 @@ public enum StatementSplitter {
             }
             if token.kind == .word {
                 let length = token.end - token.start
-                let word = length <= 5 ? String(decoding: bytes[token.start..<token.end], as: UTF8.self).uppercased() : ""
+                let word =
+                    length <= 5 ? String(decoding: bytes[token.start..<token.end], as: UTF8.self).uppercased() : ""
                 if start == nil, word == "BEGIN" { isBatch = true }
                 if isBatch, word == "BATCH", sawApply { isBatch = false }
                 sawApply = word == "APPLY"

@@ -9,7 +9,8 @@ enum SyntaxProblem {
             line += 1
             lineStart = index + 1
         }
-        let column = String(decoding: bytes[lineStart..<max(lineStart, min(offset, bytes.count))], as: UTF8.self).utf16.count
+        let column = String(decoding: bytes[lineStart..<max(lineStart, min(offset, bytes.count))], as: UTF8.self).utf16
+            .count
         return .syntax("line \(line):\(column) \(message)")
     }
 

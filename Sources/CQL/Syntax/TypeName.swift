@@ -32,7 +32,9 @@ public indirect enum TypeName: Sendable {
     public func resolved(keyspace: String?) throws(ServerError) -> CQLType {
         let type = try resolved(keyspace, isFrozen: false)
         // The schema stores types as text: refuse a type that would not parse again.
-        guard CQLType.parse(type.description) == type else { throw .invalid("Type nested deeper than \(CQLType.maximumDepth) levels") }
+        guard CQLType.parse(type.description) == type else {
+            throw .invalid("Type nested deeper than \(CQLType.maximumDepth) levels")
+        }
         return type
     }
 
@@ -83,9 +85,12 @@ public indirect enum TypeName: Sendable {
     }
 
     private static let javaTypes: [String: CQLType] = [
-        "AsciiType": .ascii, "LongType": .bigint, "BytesType": .blob, "BooleanType": .boolean, "CounterColumnType": .counter,
-        "SimpleDateType": .date, "DecimalType": .decimal, "DoubleType": .double, "DurationType": .duration, "FloatType": .float,
+        "AsciiType": .ascii, "LongType": .bigint, "BytesType": .blob, "BooleanType": .boolean,
+        "CounterColumnType": .counter,
+        "SimpleDateType": .date, "DecimalType": .decimal, "DoubleType": .double, "DurationType": .duration,
+        "FloatType": .float,
         "InetAddressType": .inet, "Int32Type": .int, "ShortType": .smallint, "UTF8Type": .text, "TimeType": .time,
-        "TimestampType": .timestamp, "TimeUUIDType": .timeuuid, "ByteType": .tinyint, "UUIDType": .uuid, "IntegerType": .varint,
+        "TimestampType": .timestamp, "TimeUUIDType": .timeuuid, "ByteType": .tinyint, "UUIDType": .uuid,
+        "IntegerType": .varint,
     ]
 }

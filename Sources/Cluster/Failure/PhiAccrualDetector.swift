@@ -52,7 +52,8 @@ public struct PhiAccrualDetector: Sendable {
         if windows[endpoint] == nil {
             windows[endpoint] = ArrivalWindow(arrival: now, first: configuration.initialInterval)
         } else {
-            windows[endpoint]!.add(arrival: now, capacity: configuration.samples, longest: configuration.longestInterval)  // exists
+            windows[endpoint]!.add(
+                arrival: now, capacity: configuration.samples, longest: configuration.longestInterval)  // exists
         }
     }
 
@@ -91,7 +92,8 @@ public struct PhiAccrualDetector: Sendable {
     public func explain(_ endpoint: Endpoint, now: Int64) -> FailureExplanation? {
         guard let window = windows[endpoint] else { return nil }
         return FailureExplanation(
-            endpoint: endpoint, phi: phi(endpoint, now: now), threshold: configuration.threshold, meanInterval: window.mean,
+            endpoint: endpoint, phi: phi(endpoint, now: now), threshold: configuration.threshold,
+            meanInterval: window.mean,
             lastInterval: window.lastInterval, silence: max(0, now - window.lastArrival), samples: window.count,
             pausedLocally: isPaused(now: now))
     }

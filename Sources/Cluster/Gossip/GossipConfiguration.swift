@@ -29,7 +29,8 @@ public struct GossipConfiguration: Hashable, Sendable {
     public static let departedStateLife: Int64 = 259_200_000_000
 
     public init(
-        clusterName: String, partitioner: String = "org.apache.cassandra.dht.Murmur3Partitioner", endpoint: Endpoint, hostID: UUID,
+        clusterName: String, partitioner: String = "org.apache.cassandra.dht.Murmur3Partitioner", endpoint: Endpoint,
+        hostID: UUID,
         seeds: [Endpoint]
     ) {
         self.clusterName = clusterName

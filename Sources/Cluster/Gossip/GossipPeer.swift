@@ -11,7 +11,7 @@ struct GossipPeer: Sendable {
     var heardAt: Int64
 
     /// Whether the node's status allows it to be up.
-    var mayLive: Bool {
+    var canBeUp: Bool {
         switch state.status {
         case .left, .removed, .shutdown: false
         default: true
@@ -21,7 +21,7 @@ struct GossipPeer: Sendable {
     var isGone: Bool { state.status?.isGone ?? false }
 
     /// Whether the node never owned a token, according to its status.
-    var isVisitor: Bool {
+    var neverOwnedTokens: Bool {
         switch state.status {
         case nil, .joining: true
         default: false

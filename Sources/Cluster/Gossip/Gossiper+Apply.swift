@@ -11,14 +11,14 @@ extension Gossiper {
     mutating func apply(_ entries: [GossipEntry], now: Int64, wall: Int64) {
         for entry in entries {
             if entry.endpoint == configuration.endpoint {
-                noticeSelf(entry.state, wall: wall)
+                checkOwnGeneration(entry.state, wall: wall)
             } else if quarantined[entry.endpoint] == nil {
                 apply(entry.state, of: entry.endpoint, now: now, wall: wall)
             }
         }
     }
 
-    private mutating func noticeSelf(_ state: GossipState, wall: Int64) {
+    private mutating func checkOwnGeneration(_ state: GossipState, wall: Int64) {
         guard state.heartBeat.generation > local.heartBeat.generation,
             isPlausible(state.heartBeat.generation, of: configuration.endpoint, wall: wall)
         else { return }
@@ -37,12 +37,15 @@ extension Gossiper {
         guard isPlausible(generation, of: endpoint, wall: wall) else { return }
         let known = peers[endpoint]?.state
         if let known, generation < known.heartBeat.generation {
-            effects.append(.event(.refused(.lowerGeneration(endpoint, offered: generation, known: known.heartBeat.generation))))
+            effects.append(
+                .event(.refused(.lowerGeneration(endpoint, offered: generation, known: known.heartBeat.generation))))
             return
         }
         // Do not learn an expired node again: all nodes will have forgotten it by now.
         if known == nil, let expires = news.status?.expires, expires <= wall { return }
-        if let id = news.hostID, id != known?.hostID, !admit(id, at: endpoint, generation: generation, now: now) { return }
+        if let id = news.hostID, id != known?.hostID, !admit(id, at: endpoint, generation: generation, now: now) {
+            return
+        }
         guard let known, generation == known.heartBeat.generation else {
             begin(news, of: endpoint, known: known, now: now)
             return
@@ -89,7 +92,9 @@ extension Gossiper {
             peer.state.set(value)
             changes.append(value)
         }
-        if let old = known.hostID, let new = peer.state.hostID, old != new, endpointOf[old] == endpoint { endpointOf[old] = nil }
+        if let old = known.hostID, let new = peer.state.hostID, old != new, endpointOf[old] == endpoint {
+            endpointOf[old] = nil
+        }
         peers[endpoint] = peer
         if let id = peer.state.hostID { endpointOf[id] = endpoint }
         changes.sort { ($0.version, $0.key) < ($1.version, $1.key) }
@@ -103,7 +108,7 @@ extension Gossiper {
 
     /// Marks the node down if its new status requires it.
     private mutating func settle(_ endpoint: Endpoint, wasGone: Bool) {
-        guard let peer = peers[endpoint], !peer.mayLive else { return }
+        guard let peer = peers[endpoint], !peer.canBeUp else { return }
         markDown(endpoint, peer.isGone ? .gone : .shutdown)
         if peer.isGone && !wasGone { effects.append(.event(.left(endpoint))) }
     }
@@ -130,7 +135,7 @@ extension Gossiper {
     // MARK: Up, down, forgotten
 
     mutating func markUp(_ endpoint: Endpoint, now: Int64) {
-        guard let peer = peers[endpoint], !peer.isAlive, peer.mayLive else { return }
+        guard let peer = peers[endpoint], !peer.isAlive, peer.canBeUp else { return }
         peers[endpoint]?.isAlive = true
         peers[endpoint]?.wasAlive = true
         detector.expect(endpoint, now: now)

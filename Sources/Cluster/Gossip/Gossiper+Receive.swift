@@ -8,7 +8,9 @@ extension Gossiper {
     ///   - sender: the internode endpoint of the sending node, as established by the connection's handshake.
     ///   - now: monotonic microseconds.
     ///   - wall: microseconds since 1970.
-    public mutating func receive(_ message: GossipMessage, from sender: Endpoint, now: Int64, wall: Int64) -> [GossipEffect] {
+    public mutating func receive(_ message: GossipMessage, from sender: Endpoint, now: Int64, wall: Int64)
+        -> [GossipEffect]
+    {
         guard sender != configuration.endpoint else { return [] }
         if case .shadowSyn(let clusterName, let partitioner) = message {
             if agrees(clusterName, partitioner, sender) { answerShadow(sender) }
@@ -38,7 +40,8 @@ extension Gossiper {
     private mutating func agrees(_ clusterName: String, _ partitioner: String, _ sender: Endpoint) -> Bool {
         if clusterName == configuration.clusterName && partitioner == configuration.partitioner { return true }
         refuse(clusterName, partitioner, sender)
-        effects.append(.send(.refused(clusterName: configuration.clusterName, partitioner: configuration.partitioner), to: sender))
+        effects.append(
+            .send(.refused(clusterName: configuration.clusterName, partitioner: configuration.partitioner), to: sender))
         return false
     }
 
@@ -85,7 +88,8 @@ extension Gossiper {
         for endpoint in [configuration.endpoint] + order where !mentioned.contains(endpoint) {
             wishes.append(Wish(endpoint: endpoint, generation: 0, version: 0))
         }
-        effects.append(.send(.ack(wanted: wanted, states: collect(wishes, limit: configuration.deltaBytes)), to: sender))
+        effects.append(
+            .send(.ack(wanted: wanted, states: collect(wishes, limit: configuration.deltaBytes)), to: sender))
     }
 
     /// Collects the requested states, the most outdated first. Stops at `limit` bytes, but always includes the first
@@ -97,7 +101,10 @@ extension Gossiper {
             let known = state.heartBeat.generation > wish.generation ? 0 : wish.version
             guard state.maxVersion > known else { continue }
             news.append(
-                (state.maxVersion - known, GossipEntry(endpoint: wish.endpoint, state: known == 0 ? state : state.delta(after: known))))
+                (
+                    state.maxVersion - known,
+                    GossipEntry(endpoint: wish.endpoint, state: known == 0 ? state : state.delta(after: known))
+                ))
         }
         news.sort { $0.lag != $1.lag ? $0.lag > $1.lag : $0.entry.endpoint < $1.entry.endpoint }
         var result: [GossipEntry] = []

@@ -29,7 +29,9 @@ extension Gossiper {
     /// - Parameters:
     ///   - now: monotonic microseconds.
     ///   - wall: microseconds since 1970.
-    public mutating func remove(_ endpoint: Endpoint, now: Int64, wall: Int64) throws(GossipRemovalError) -> [GossipEffect] {
+    public mutating func remove(_ endpoint: Endpoint, now: Int64, wall: Int64) throws(GossipRemovalError)
+        -> [GossipEffect]
+    {
         guard let peer = peers[endpoint] else { throw .unknownNode(endpoint) }
         guard !peer.isAlive else { throw .alive(endpoint) }
         var state = peer.state

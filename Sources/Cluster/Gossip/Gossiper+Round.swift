@@ -26,7 +26,9 @@ extension Gossiper {
                 markDown(endpoint, .convicted(why))
             } else if let expires = peer.state.status?.expires, expires <= wall {
                 forget(endpoint, now: now)
-            } else if !peer.isAlive, peer.isVisitor, now - peer.heardAt > configuration.silenceLimit, !detector.isPaused(now: now) {
+            } else if !peer.isAlive, peer.neverOwnedTokens, now - peer.heardAt > configuration.silenceLimit,
+                !detector.isPaused(now: now)
+            {
                 forget(endpoint, now: now)
             }
         }
@@ -39,13 +41,17 @@ extension Gossiper {
         let seeds = configuration.seeds.filter { $0 != configuration.endpoint && quarantined[$0] == nil }
         var targets: [Endpoint] = []
         if let target = random.element(of: live) { targets.append(target) }
-        if !dead.isEmpty, random.chance(Double(dead.count) / Double(live.count + 1)), let target = random.element(of: dead) {
+        if !dead.isEmpty, random.chance(Double(dead.count) / Double(live.count + 1)),
+            let target = random.element(of: dead)
+        {
             targets.append(target)
         }
         let metSeed = targets.contains { seeds.contains($0) }
         if !seeds.isEmpty, !metSeed || live.count < seeds.count {
             let probability = live.isEmpty ? 1 : Double(seeds.count) / Double(live.count + dead.count)
-            if random.chance(probability), let target = random.element(of: seeds), !targets.contains(target) { targets.append(target) }
+            if random.chance(probability), let target = random.element(of: seeds), !targets.contains(target) {
+                targets.append(target)
+            }
         }
         return targets
     }
@@ -54,14 +60,16 @@ extension Gossiper {
     /// contiguous run of them.
     mutating func digests() -> [GossipDigest] {
         var result = [
-            GossipDigest(endpoint: configuration.endpoint, generation: local.heartBeat.generation, maxVersion: local.maxVersion)
+            GossipDigest(
+                endpoint: configuration.endpoint, generation: local.heartBeat.generation, maxVersion: local.maxVersion)
         ]
         let room = GossipLimits.endpoints - 1
         let start = order.count > room ? random.below(order.count) : 0
         for offset in 0..<min(order.count, room) {
             let endpoint = order[(start + offset) % order.count]
             guard let state = peers[endpoint]?.state else { continue }
-            result.append(GossipDigest(endpoint: endpoint, generation: state.heartBeat.generation, maxVersion: state.maxVersion))
+            result.append(
+                GossipDigest(endpoint: endpoint, generation: state.heartBeat.generation, maxVersion: state.maxVersion))
         }
         return result
     }

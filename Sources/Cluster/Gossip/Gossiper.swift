@@ -103,7 +103,9 @@ public struct Gossiper: Sendable {
     }
 
     /// Returns whether the node is up; this node always is.
-    public func isAlive(_ endpoint: Endpoint) -> Bool { endpoint == configuration.endpoint || peers[endpoint]?.isAlive ?? false }
+    public func isAlive(_ endpoint: Endpoint) -> Bool {
+        endpoint == configuration.endpoint || peers[endpoint]?.isAlive ?? false
+    }
 
     /// Returns the known state of a node, including this one.
     public func state(of endpoint: Endpoint) -> GossipState? {
@@ -116,7 +118,9 @@ public struct Gossiper: Sendable {
     }
 
     /// Returns the failure detector's verdict on a node, with its reasons.
-    public func explain(_ endpoint: Endpoint, now: Int64) -> FailureExplanation? { detector.explain(endpoint, now: now) }
+    public func explain(_ endpoint: Endpoint, now: Int64) -> FailureExplanation? {
+        detector.explain(endpoint, now: now)
+    }
 
     func isQuarantined(_ endpoint: Endpoint) -> Bool { quarantined[endpoint] != nil }
 
@@ -125,7 +129,9 @@ public struct Gossiper: Sendable {
         precondition(order == peers.keys.sorted(), "order \(order)")
         precondition(quarantineOrder == quarantined.keys.sorted(), "quarantine \(quarantineOrder)")
         for endpoint in order {
-            if let id = peers[endpoint]?.state.hostID { precondition(endpointOf[id] == endpoint, "\(id) at \(endpoint)") }
+            if let id = peers[endpoint]?.state.hostID {
+                precondition(endpointOf[id] == endpoint, "\(id) at \(endpoint)")
+            }
         }
         precondition(peers[configuration.endpoint] == nil, "this node is its own peer")
     }

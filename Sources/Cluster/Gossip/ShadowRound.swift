@@ -52,7 +52,8 @@ public struct ShadowRound: Sendable {
             outcome = .failed(.noAnswer(seeds: others))
             return []
         }
-        let question = GossipMessage.shadowSyn(clusterName: configuration.clusterName, partitioner: configuration.partitioner)
+        let question = GossipMessage.shadowSyn(
+            clusterName: configuration.clusterName, partitioner: configuration.partitioner)
         return others.map { .send(question, to: $0) }
     }
 
@@ -61,7 +62,11 @@ public struct ShadowRound: Sendable {
         switch message {
         case .shadowSyn(let clusterName, let partitioner):
             guard clusterName == configuration.clusterName, partitioner == configuration.partitioner else {
-                return [.send(.refused(clusterName: configuration.clusterName, partitioner: configuration.partitioner), to: sender)]
+                return [
+                    .send(
+                        .refused(clusterName: configuration.clusterName, partitioner: configuration.partitioner),
+                        to: sender)
+                ]
             }
             return [.send(.ack(wanted: [], states: []), to: sender)]
         case .refused(let clusterName, let partitioner):
@@ -101,7 +106,8 @@ public struct ShadowRound: Sendable {
                 states: heard,
                 ownGeneration: heard.first { $0.endpoint == configuration.endpoint }?.state.heartBeat.generation,
                 sameHostID: heard.first {
-                    $0.endpoint != configuration.endpoint && $0.state.hostID == configuration.hostID && !($0.state.status?.isGone ?? false)
+                    $0.endpoint != configuration.endpoint && $0.state.hostID == configuration.hostID
+                        && !($0.state.status?.isGone ?? false)
                 }?.endpoint))
     }
 }

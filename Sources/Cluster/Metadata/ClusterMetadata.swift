@@ -57,7 +57,7 @@ public struct ClusterMetadata: Sendable, Equatable {
     public var ring: Ring { Ring(nodes: members.map(\.node), partitions: strategy.ringPartitions) }
 
     /// The ring of the previous owners that are still members; nil when all nodes know the current one.
-    public var formerRing: Ring? {
+    public var previousRing: Ring? {
         if former.isEmpty { return nil }
         let nodes = members.map { member in
             var node = member.node
@@ -110,9 +110,9 @@ public struct ClusterMetadata: Sendable, Equatable {
         out.writeVarint(former.count)
         for (id, claims) in former.sorted(by: { $0.key < $1.key }) {
             out.write(id)
-            out.writeCounted(TokenClaim.encode(claims))
+            out.writeLengthPrefixed(TokenClaim.encode(claims))
         }
-        out.writeCounted(schema)
+        out.writeLengthPrefixed(schema)
         return out.toArray()
     }
 
@@ -123,13 +123,17 @@ public struct ClusterMetadata: Sendable, Equatable {
 
     public init(decoding bytes: [UInt8]) throws(ByteError) {
         self = try bytes.withReader { (reader) throws(ByteError) in
-            guard try reader.readArray(ClusterMetadata.magic.count) == ClusterMetadata.magic else { throw .malformedVarint(offset: 0) }
+            guard try reader.readArray(ClusterMetadata.magic.count) == ClusterMetadata.magic else {
+                throw .malformedVarint(offset: 0)
+            }
             let epoch = try reader.readVarint()
             let strategy: TokenStrategy
             let kind = try reader.readU8()
             func grid(_ reader: inout ByteReader) throws(ByteError) -> TokenGrid {
                 let offset = reader.offset
-                guard let grid = TokenGrid(count: try reader.readCount()) else { throw .malformedVarint(offset: offset) }
+                guard let grid = TokenGrid(count: try reader.readCount()) else {
+                    throw .malformedVarint(offset: offset)
+                }
                 return grid
             }
             func tokensPerNode(_ reader: inout ByteReader) throws(ByteError) -> Int {
@@ -157,10 +161,12 @@ public struct ClusterMetadata: Sendable, Equatable {
             guard formerCount <= 10_000 else { throw .malformedVarint(offset: reader.offset) }
             for _ in 0..<formerCount {
                 let id = try reader.readUUID()
-                guard let claims = TokenClaim.decode(try reader.readCounted()) else { throw .malformedVarint(offset: reader.offset) }
+                guard let claims = TokenClaim.decode(try reader.readLengthPrefixed()) else {
+                    throw .malformedVarint(offset: reader.offset)
+                }
                 former[id] = claims
             }
-            let schema = try reader.readCounted()
+            let schema = try reader.readLengthPrefixed()
             guard reader.isAtEnd else { throw .malformedVarint(offset: reader.offset) }
             var metadata = ClusterMetadata(epoch: epoch, strategy: strategy, members: members, schema: schema)
             metadata.recentChanges = recent
@@ -173,22 +179,22 @@ public struct ClusterMetadata: Sendable, Equatable {
 extension ClusterMetadata.Member {
     public func encode(into out: inout ByteWriter) {
         out.write(node.id)
-        out.writeCounted(node.endpoint.address)
+        out.writeLengthPrefixed(node.endpoint.address)
         out.writeVarint(node.endpoint.port)
         out.writeVarint(nativePort)
-        out.writeCounted(node.location.dataCenter)
-        out.writeCounted(node.location.rack)
-        out.writeCounted(TokenClaim.encode(node.claims))
+        out.writeLengthPrefixed(node.location.dataCenter)
+        out.writeLengthPrefixed(node.location.rack)
+        out.writeLengthPrefixed(TokenClaim.encode(node.claims))
         switch node.state {
         case .joining: out.write(1)
         case .normal: out.write(2)
         case .leaving(let heirs):
             out.write(3)
-            out.writeCounted(TokenHeir.encode(heirs))
+            out.writeLengthPrefixed(TokenSuccessor.encode(heirs))
         case .left: out.write(4)
         case .moving(let target):
             out.write(5)
-            out.writeCounted(TokenClaim.encode(target))
+            out.writeLengthPrefixed(TokenClaim.encode(target))
         case .replacing(let other):
             out.write(6)
             out.write(other)
@@ -198,24 +204,27 @@ extension ClusterMetadata.Member {
     public init(from reader: inout ByteReader) throws(ByteError) {
         func claims(_ reader: inout ByteReader) throws(ByteError) -> [TokenClaim] {
             let offset = reader.offset
-            guard let claims = TokenClaim.decode(try reader.readCounted()) else { throw .malformedVarint(offset: offset) }
+            guard let claims = TokenClaim.decode(try reader.readLengthPrefixed()) else {
+                throw .malformedVarint(offset: offset)
+            }
             return claims
         }
         let host = try reader.readUUID()
-        let address = try reader.readCountedText()
+        let address = try reader.readLengthPrefixedText()
         let port = try reader.readCount()
         let native = try reader.readCount()
         guard Endpoint.isPlausible(address: address.utf8), port <= 65_535, native <= 65_535 else {
             throw .malformedVarint(offset: reader.offset)
         }
-        let location = Location(dataCenter: try reader.readCountedText(), rack: try reader.readCountedText())
+        let location = Location(
+            dataCenter: try reader.readLengthPrefixedText(), rack: try reader.readLengthPrefixedText())
         let owned = try claims(&reader)
         let state: NodeState
         switch try reader.readU8() {
         case 1: state = .joining
         case 2: state = .normal
         case 3:
-            guard let heirs = TokenHeir.decode(try reader.readCounted()) else {
+            guard let heirs = TokenSuccessor.decode(try reader.readLengthPrefixed()) else {
                 throw .malformedVarint(offset: reader.offset)
             }
             state = .leaving(heirs: heirs)
@@ -226,7 +235,8 @@ extension ClusterMetadata.Member {
         }
         self.init(
             node: RingNode(
-                id: host, endpoint: Endpoint(address: address, port: port), location: location, claims: owned, state: state),
+                id: host, endpoint: Endpoint(address: address, port: port), location: location, claims: owned,
+                state: state),
             nativePort: native)
     }
 }

@@ -46,7 +46,7 @@ public enum MemberChange: Sendable, Hashable {
         case .move(let id, let endpoint, let nativePort):
             out.write(6)
             out.write(id)
-            out.writeCounted(endpoint.address)
+            out.writeLengthPrefixed(endpoint.address)
             out.writeVarint(endpoint.port)
             out.writeVarint(nativePort)
         }
@@ -64,7 +64,7 @@ public enum MemberChange: Sendable, Hashable {
             case 5: change = .abort(try reader.readUUID())
             case 6:
                 let id = try reader.readUUID()
-                let address = try reader.readCountedText()
+                let address = try reader.readLengthPrefixedText()
                 let port = try reader.readCount()
                 let native = try reader.readCount()
                 guard Endpoint.isPlausible(address: address.utf8), port <= 65_535, native <= 65_535 else {
@@ -114,7 +114,9 @@ public enum MemberChange: Sendable, Hashable {
             try checkNothingUnderWay(in: metadata)
             guard metadata.voters.count > 1 else { throw .lastMember }
             var allocator = TokenAllocator(strategy: metadata.strategy, seed: seed)
-            do throws(TokenError) { member.node.state = .leaving(heirs: try allocator.heirs(of: id, leaving: metadata.ring)) } catch {
+            do throws(TokenError) {
+                member.node.state = .leaving(heirs: try allocator.heirs(of: id, leaving: metadata.ring))
+            } catch {
                 throw .tokens(error)
             }
             next.set(member)
@@ -129,7 +131,9 @@ public enum MemberChange: Sendable, Hashable {
                 metadata.member(node.id).map { ClusterMetadata.Member(node: node, nativePort: $0.nativePort) }
             }
             next.former = [:]
-            for node in before.nodes where node.state.owns && node.id != replaced { next.former[node.id] = before.claims(heldBy: node.id) }
+            for node in before.nodes where node.state.owns && node.id != replaced {
+                next.former[node.id] = before.claims(heldBy: node.id)
+            }
         case .settle:
             if metadata.former.isEmpty { return nil }
             next.former = [:]
@@ -159,7 +163,9 @@ public enum MemberChange: Sendable, Hashable {
     private func checkRoom(
         for member: ClusterMetadata.Member, in metadata: ClusterMetadata, except dead: UUID?
     ) throws(MemberChangeError) {
-        if let other = metadata.members.first(where: { $0.node.endpoint == member.node.endpoint }), other.node.id != dead {
+        if let other = metadata.members.first(where: { $0.node.endpoint == member.node.endpoint }),
+            other.node.id != dead
+        {
             throw .addressTaken(member.node.endpoint, by: other.node.id)
         }
         try checkNothingUnderWay(in: metadata)
@@ -181,7 +187,7 @@ public enum MemberChangeError: Error, Hashable, CustomStringConvertible {
     case tokens(TokenError)
 
     /// Whether the same change may succeed later.
-    public var isForLater: Bool {
+    public var mayRetryLater: Bool {
         switch self {
         case .changeUnderWay, .tokens(.changeUnderWay): true
         default: false

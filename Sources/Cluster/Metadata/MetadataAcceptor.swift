@@ -71,8 +71,8 @@ public struct MetadataAcceptor: Sendable, Equatable {
         out.write(MetadataAcceptor.magic)
         promised.encode(into: &out)
         acceptedBallot.encode(into: &out)
-        out.writeCounted(acceptedValue)
-        out.writeCounted(current.encode())
+        out.writeLengthPrefixed(acceptedValue)
+        out.writeLengthPrefixed(current.encode())
         out.writeLE(Checksum.xxh3(out.bytes))
         return out.toArray()
     }
@@ -83,11 +83,13 @@ public struct MetadataAcceptor: Sendable, Equatable {
         let sum = bytes.suffix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         guard Checksum.xxh3(body) == sum else { throw .malformedVarint(offset: body.count) }
         self = try body.withReader { (reader) throws(ByteError) in
-            guard try reader.readArray(MetadataAcceptor.magic.count) == MetadataAcceptor.magic else { throw .malformedVarint(offset: 0) }
+            guard try reader.readArray(MetadataAcceptor.magic.count) == MetadataAcceptor.magic else {
+                throw .malformedVarint(offset: 0)
+            }
             let promised = try Ballot(from: &reader)
             let acceptedBallot = try Ballot(from: &reader)
-            let acceptedValue = try reader.readCounted()
-            var acceptor = MetadataAcceptor(current: try ClusterMetadata(decoding: try reader.readCounted()))
+            let acceptedValue = try reader.readLengthPrefixed()
+            var acceptor = MetadataAcceptor(current: try ClusterMetadata(decoding: try reader.readLengthPrefixed()))
             acceptor.promised = promised
             acceptor.acceptedBallot = acceptedBallot
             acceptor.acceptedValue = acceptedValue

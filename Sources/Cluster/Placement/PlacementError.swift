@@ -8,7 +8,8 @@ public enum PlacementError: Error, Hashable, CustomStringConvertible {
         switch self {
         case .unknownStrategy(let name): "Unable to find replication strategy class '\(name)'"
         case .missingOption(let name): "the replication options lack '\(name)'"
-        case .badFactor(let key, let value): "Replication factor of '\(key)' must be a number of at least 0, it is '\(value)'"
+        case .badFactor(let key, let value):
+            "Replication factor of '\(key)' must be a number of at least 0, it is '\(value)'"
         }
     }
 }

@@ -25,8 +25,10 @@ public struct PropertyFileSnitch: Hashable, Sendable {
                 throw SnitchError(line: index + 1, reason: "expected address=data-center:rack")
             }
             let key = PropertyFileSnitch.trim(line[..<equals]).filter { $0 != "\\" }
-            let parts = line[line.index(after: equals)...].filter { $0 != "\\" }.split(separator: ":", omittingEmptySubsequences: false)
-                .map { String(PropertyFileSnitch.trim($0)) }
+            let parts = line[line.index(after: equals)...].filter { $0 != "\\" }.split(
+                separator: ":", omittingEmptySubsequences: false
+            )
+            .map { String(PropertyFileSnitch.trim($0)) }
             guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
                 throw SnitchError(line: index + 1, reason: "expected data-center:rack after '='")
             }
@@ -34,10 +36,14 @@ public struct PropertyFileSnitch: Hashable, Sendable {
             if key == "default" {
                 fallback = location
             } else if key.hasPrefix("[") || key.filter({ $0 == ":" }).count == 1 {
-                guard let endpoint = Endpoint(key) else { throw SnitchError(line: index + 1, reason: "'\(key)' is no address") }
+                guard let endpoint = Endpoint(key) else {
+                    throw SnitchError(line: index + 1, reason: "'\(key)' is no address")
+                }
                 byEndpoint[endpoint] = location
             } else {
-                guard Endpoint.isPlausible(address: key.utf8) else { throw SnitchError(line: index + 1, reason: "'\(key)' is no address") }
+                guard Endpoint.isPlausible(address: key.utf8) else {
+                    throw SnitchError(line: index + 1, reason: "'\(key)' is no address")
+                }
                 byAddress[key] = location
             }
         }
@@ -47,7 +53,9 @@ public struct PropertyFileSnitch: Hashable, Sendable {
     }
 
     /// Returns the location of the node at this endpoint; nil when it is not listed and there is no default.
-    public func location(of endpoint: Endpoint) -> Location? { byEndpoint[endpoint] ?? byAddress[endpoint.address] ?? fallback }
+    public func location(of endpoint: Endpoint) -> Location? {
+        byEndpoint[endpoint] ?? byAddress[endpoint.address] ?? fallback
+    }
 
     static func trim(_ text: Substring) -> Substring {
         let blank: (Character) -> Bool = { $0 == " " || $0 == "\t" || $0 == "\r" }

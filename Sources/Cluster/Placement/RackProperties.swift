@@ -20,15 +20,20 @@ public struct RackProperties: Hashable, Sendable {
             let key = String(PropertyFileSnitch.trim(line[..<equals]))
             let value = String(PropertyFileSnitch.trim(line[line.index(after: equals)...]))
             guard RackProperties.known.contains(key) else {
-                throw SnitchError(line: index + 1, reason: "'\(key)' is unknown; \(RackProperties.known.joined(separator: ", ")) are known")
+                throw SnitchError(
+                    line: index + 1,
+                    reason: "'\(key)' is unknown; \(RackProperties.known.joined(separator: ", ")) are known")
             }
-            guard !value.isEmpty || key == "dc_suffix" else { throw SnitchError(line: index + 1, reason: "\(key) has no value") }
+            guard !value.isEmpty || key == "dc_suffix" else {
+                throw SnitchError(line: index + 1, reason: "\(key) has no value")
+            }
             guard values.updateValue(value, forKey: key) == nil else {
                 throw SnitchError(line: index + 1, reason: "\(key) is given twice")
             }
         }
         guard let dataCenter = values["dc"], let rack = values["rack"] else {
-            throw SnitchError(line: 0, reason: "\(values["dc"] == nil ? "dc" : "rack") is missing; expected dc=NAME and rack=NAME")
+            throw SnitchError(
+                line: 0, reason: "\(values["dc"] == nil ? "dc" : "rack") is missing; expected dc=NAME and rack=NAME")
         }
         location = Location(dataCenter: dataCenter, rack: rack)
     }

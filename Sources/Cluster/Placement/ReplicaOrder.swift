@@ -20,7 +20,8 @@ public struct ReplicaOrder: Sendable {
     public let badnessThreshold: Double
 
     public init(distance: [Int], isNear: [Bool], scores: [Double] = [], badnessThreshold: Double = 1) {
-        precondition(distance.count == isNear.count && (scores.isEmpty || scores.count == distance.count), "one value per node")
+        precondition(
+            distance.count == isNear.count && (scores.isEmpty || scores.count == distance.count), "one value per node")
         self.distance = distance
         self.isNear = isNear
         self.scores = scores

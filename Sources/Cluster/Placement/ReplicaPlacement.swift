@@ -56,7 +56,9 @@ struct ReplicaPlacement {
                     racks += 1
                 }
             }
-            if nodes > 0 { centers.append(Center(wanted: min(factor, nodes), repeats: max(0, factor - racks), rackCount: racks)) }
+            if nodes > 0 {
+                centers.append(Center(wanted: min(factor, nodes), repeats: max(0, factor - racks), rackCount: racks))
+            }
         }
         rackSeen = [Int](repeating: 0, count: rackNames.count)
     }

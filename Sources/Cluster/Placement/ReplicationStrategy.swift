@@ -27,7 +27,8 @@ public enum ReplicationStrategy: Hashable, Sendable {
                 let factor = try ReplicationStrategy.factor("replication_factor", text)
                 for name in dataCenters { factors[name] = factor }
             }
-            for (key, text) in options.sorted(by: { $0.key < $1.key }) where key != "class" && key != "replication_factor" {
+            for (key, text) in options.sorted(by: { $0.key < $1.key })
+            where key != "class" && key != "replication_factor" {
                 factors[key] = try ReplicationStrategy.factor(key, text)
             }
             self = .networkTopology(factors)

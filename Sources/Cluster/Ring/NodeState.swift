@@ -8,7 +8,7 @@ public enum NodeState: Hashable, Sendable {
     case normal
     /// Still owns its tokens. `heirs` names the new owner of each; a token without an heir goes to the next node
     /// clockwise.
-    case leaving(heirs: [TokenHeir])
+    case leaving(heirs: [TokenSuccessor])
     /// Owns nothing any more.
     case left
     /// Still owns its tokens and will own these instead.

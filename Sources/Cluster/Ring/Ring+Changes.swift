@@ -17,7 +17,7 @@ extension Ring {
     /// - Parameter finishing: whether to treat this node's change as done.
     public func after(finishing: (RingNode) -> Bool) -> Ring {
         var changed: [RingNode] = []
-        var inherited: [TokenHeir] = []
+        var inherited: [TokenSuccessor] = []
         var replaced: [UUID] = []
         for node in nodes {
             guard finishing(node) else {
@@ -42,7 +42,9 @@ extension Ring {
             changed.append(next)
         }
         for heir in inherited {
-            guard let index = changed.firstIndex(where: { $0.id == heir.heir }), changed[index].state != .left else { continue }
+            guard let index = changed.firstIndex(where: { $0.id == heir.heir }), changed[index].state != .left else {
+                continue
+            }
             changed[index].claims.append(TokenClaim(heir.token, epoch: epoch(of: heir.token)).successor())
         }
         for id in replaced {

@@ -100,14 +100,18 @@ public struct Ring: Sendable {
     /// Returns the greatest epoch with which any node claims a token; 0 when none does.
     func epoch(of token: Int64) -> UInt32 {
         var greatest: UInt32 = 0
-        for node in nodes { for claim in node.claims where claim.token == token && claim.epoch > greatest { greatest = claim.epoch } }
+        for node in nodes {
+            for claim in node.claims where claim.token == token && claim.epoch > greatest { greatest = claim.epoch }
+        }
         return greatest
     }
 
     /// The data centers that have nodes owning tokens, ascending.
     public var dataCenters: [String] {
         var names: [String] = []
-        for index in owningNodes where !names.contains(nodes[index].location.dataCenter) { names.append(nodes[index].location.dataCenter) }
+        for index in owningNodes where !names.contains(nodes[index].location.dataCenter) {
+            names.append(nodes[index].location.dataCenter)
+        }
         return names.sorted()
     }
 

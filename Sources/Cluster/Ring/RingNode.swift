@@ -10,7 +10,9 @@ public struct RingNode: Hashable, Sendable {
     public var claims: [TokenClaim]
     public var state: NodeState
 
-    public init(id: UUID, endpoint: Endpoint, location: Location = .unknown, claims: [TokenClaim], state: NodeState = .normal) {
+    public init(
+        id: UUID, endpoint: Endpoint, location: Location = .unknown, claims: [TokenClaim], state: NodeState = .normal
+    ) {
         self.id = id
         self.endpoint = endpoint
         self.location = location
@@ -19,7 +21,9 @@ public struct RingNode: Hashable, Sendable {
     }
 
     /// Creates a node whose tokens no other node ever owned: epoch 0.
-    public init(id: UUID, endpoint: Endpoint, location: Location = .unknown, tokens: [Int64], state: NodeState = .normal) {
+    public init(
+        id: UUID, endpoint: Endpoint, location: Location = .unknown, tokens: [Int64], state: NodeState = .normal
+    ) {
         self.init(id: id, endpoint: endpoint, location: location, claims: tokens.map { TokenClaim($0) }, state: state)
     }
 }

@@ -28,7 +28,9 @@ public struct RingSimulation: Sendable {
         var rows: [RingSimulationRow] = []
         for strategy in strategies {
             for factor in factors {
-                rows += try RingSimulation(strategy: strategy, nodes: nodes, racks: racks, replicationFactor: factor, seed: seed).run()
+                rows += try RingSimulation(
+                    strategy: strategy, nodes: nodes, racks: racks, replicationFactor: factor, seed: seed
+                ).run()
             }
         }
         return rows
@@ -56,7 +58,8 @@ public struct RingSimulation: Sendable {
         let location = Location(dataCenter: Location.unknown.dataCenter, rack: "rack\(number % racks + 1)")
         let claims = try allocator.tokens(forNodeAt: location, joining: ring)
         let newcomer = RingNode(
-            id: UUID(high: 0, low: UInt64(number + 1)), endpoint: Endpoint(address: "node\(number + 1)", port: Endpoint.defaultPort),
+            id: UUID(high: 0, low: UInt64(number + 1)),
+            endpoint: Endpoint(address: "node\(number + 1)", port: Endpoint.defaultPort),
             location: location, claims: claims)
         return Ring(nodes: ring.nodes + [newcomer], partitions: ring.partitions)
     }
@@ -70,7 +73,8 @@ public struct RingSimulation: Sendable {
 
     private func row(_ change: RingSimulationRow.Change, _ before: Ring, _ after: Ring) -> RingSimulationRow {
         let replication: ReplicationStrategy =
-            racks > 1 ? .networkTopology([Location.unknown.dataCenter: replicationFactor]) : .simple(factor: replicationFactor)
+            racks > 1
+            ? .networkTopology([Location.unknown.dataCenter: replicationFactor]) : .simple(factor: replicationFactor)
         let old = ReplicaTable(ring: before, strategy: replication)
         let new = ReplicaTable(ring: after, strategy: replication)
         let moved = old.transfers(to: new).reduce(0) { $0 + $1.range.fraction }

@@ -26,7 +26,8 @@ public struct RingSimulationRow: Hashable, Sendable {
 
     private var cells: [String] {
         [
-            strategy.description, "\(nodes)", "\(racks)", "\(replicationFactor)", change.rawValue, RingSimulationRow.decimal(skewBefore, 3),
+            strategy.description, "\(nodes)", "\(racks)", "\(replicationFactor)", change.rawValue,
+            RingSimulationRow.decimal(skewBefore, 3),
             RingSimulationRow.decimal(skewAfter, 3), RingSimulationRow.decimal(moved * 100, 2),
             RingSimulationRow.decimal(leastMoved * 100, 2),
         ]

@@ -27,7 +27,7 @@ public struct TokenAllocator: Sendable {
         switch strategy {
         case .random(let count), .randomOverPartitions(_, let count): return randomTokens(count, ring)
         case .equalPartitions(let grid):
-            var board = try PartitionBoard(ring: ring, dataCenter: location.dataCenter, grid: grid)
+            var board = try PartitionAssignment(ring: ring, dataCenter: location.dataCenter, grid: grid)
             guard !board.nodes.isEmpty else {
                 return board.grid.ends.map { TokenClaim($0, epoch: ring.epoch(of: $0)) }
             }
@@ -41,22 +41,24 @@ public struct TokenAllocator: Sendable {
                 board.give(partition, to: newcomer)
                 taken.append(partition)
             }
-            return taken.map { board.grid.end(of: $0) }.sorted().map { TokenClaim($0, epoch: ring.epoch(of: $0)).successor() }
+            return taken.map { board.grid.end(of: $0) }.sorted().map {
+                TokenClaim($0, epoch: ring.epoch(of: $0)).successor()
+            }
         }
     }
 
     /// Returns the heir of each token of a leaving node; empty when each token goes to the next node clockwise, or when
     /// no other node remains.
-    public mutating func heirs(of id: UUID, leaving ring: Ring) throws(TokenError) -> [TokenHeir] {
+    public mutating func heirs(of id: UUID, leaving ring: Ring) throws(TokenError) -> [TokenSuccessor] {
         guard let index = ring.index(of: id) else { throw .unknownNode(id) }
         guard case .equalPartitions(let grid) = strategy else { return [] }
-        var board = try PartitionBoard(ring: ring, dataCenter: ring.nodes[index].location.dataCenter, grid: grid)
+        var board = try PartitionAssignment(ring: ring, dataCenter: ring.nodes[index].location.dataCenter, grid: grid)
         guard board.nodes.count > 1, let leaver = board.nodes.firstIndex(of: index) else { return [] }
-        var heirs: [TokenHeir] = []
+        var heirs: [TokenSuccessor] = []
         for partition in board.partitions(of: leaver) {
             let heir = board.bestHeir(of: partition, leaver: leaver, using: &random)
             board.give(partition, to: heir)
-            heirs.append(TokenHeir(token: board.grid.end(of: partition), heir: ring.nodes[board.nodes[heir]].id))
+            heirs.append(TokenSuccessor(token: board.grid.end(of: partition), heir: ring.nodes[board.nodes[heir]].id))
         }
         return heirs.sorted { $0.token < $1.token }
     }

@@ -17,7 +17,9 @@ public struct TokenClaim: Hashable, Comparable, Sendable {
     /// corrupt data can reach, the epoch stays and the order of host ids decides.
     public func successor() -> TokenClaim { TokenClaim(token, epoch: epoch == UInt32.max ? epoch : epoch + 1) }
 
-    public static func < (a: TokenClaim, b: TokenClaim) -> Bool { a.token != b.token ? a.token < b.token : a.epoch < b.epoch }
+    public static func < (a: TokenClaim, b: TokenClaim) -> Bool {
+        a.token != b.token ? a.token < b.token : a.epoch < b.epoch
+    }
 
     /// Encodes claims as in the metadata: token and epoch of each, big-endian. Part of the format; do not change.
     public static func encode(_ claims: [TokenClaim]) -> [UInt8] {

@@ -15,7 +15,8 @@ public enum TokenError: Error, Hashable, CustomStringConvertible {
         case .changeUnderWay(let id): "node \(id) is joining, leaving or moving; wait until it is done"
         case .tooManyNodes(let partitions, let nodes):
             "\(partitions) partitions cannot be divided among \(nodes) nodes; make the cluster with more partitions"
-        case .foreignToken(let token, let owner): "token \(token) of node \(owner) is not the end of a partition of this cluster"
+        case .foreignToken(let token, let owner):
+            "token \(token) of node \(owner) is not the end of a partition of this cluster"
         case .unknownNode(let id): "no node of the ring has host id \(id)"
         }
     }

@@ -16,7 +16,9 @@ public struct TokenGrid: Hashable, Sendable {
 
     /// nil unless `count` is a power of two from 1 to `countLimit`, and `shift` at least 0 and less than 1,024.
     public init?(count: Int, shift: Int = 0) {
-        guard count >= 1, count <= TokenGrid.countLimit, count & (count - 1) == 0, shift >= 0, shift < 1_024 else { return nil }
+        guard count >= 1, count <= TokenGrid.countLimit, count & (count - 1) == 0, shift >= 0, shift < 1_024 else {
+            return nil
+        }
         self.count = count
         self.shift = shift
     }

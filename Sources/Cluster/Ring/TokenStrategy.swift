@@ -27,7 +27,8 @@ public enum TokenStrategy: Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .random(let tokens): "random, \(tokens) tokens a node"
-        case .randomOverPartitions(let grid, let tokens): "random over \(grid.count) partitions, \(tokens) tokens a node"
+        case .randomOverPartitions(let grid, let tokens):
+            "random over \(grid.count) partitions, \(tokens) tokens a node"
         case .equalPartitions(let grid): "\(grid.count) equal partitions"
         }
     }

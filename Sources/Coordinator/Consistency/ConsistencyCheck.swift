@@ -24,7 +24,8 @@ public enum ConsistencyCheck {
         case .localQuorum, .localSerial: replication.local / 2 + 1
         case .eachQuorum:
             replication.dataCenters.isEmpty
-                ? replication.total / 2 + 1 : replication.dataCenters.values.reduce(0) { $0 + ($1 > 0 ? $1 / 2 + 1 : 0) }
+                ? replication.total / 2 + 1
+                : replication.dataCenters.values.reduce(0) { $0 + ($1 > 0 ? $1 / 2 + 1 : 0) }
         }
     }
 
@@ -59,7 +60,9 @@ public enum ConsistencyCheck {
     }
 
     /// Checks the serial consistency level of a lightweight transaction.
-    public static func checkSerial(_ consistency: Consistency, _ replication: Replication, alive: Int) throws(ServerError) {
+    public static func checkSerial(_ consistency: Consistency, _ replication: Replication, alive: Int)
+        throws(ServerError)
+    {
         guard consistency == .serial || consistency == .localSerial else {
             throw .invalid("Invalid consistency for conditional update. Must be one of SERIAL or LOCAL_SERIAL")
         }

@@ -31,7 +31,9 @@ public struct Replication: Sendable, Equatable {
             for (key, value) in options where key != "class" {
                 let factor = Replication.factor(value)
                 if key == "replication_factor" {
-                    for name in dataCenters.isEmpty ? [dataCenter] : dataCenters where options[name] == nil { factors[name] = factor }
+                    for name in dataCenters.isEmpty ? [dataCenter] : dataCenters where options[name] == nil {
+                        factors[name] = factor
+                    }
                 } else {
                     factors[key] = factor
                 }

@@ -38,7 +38,7 @@ final class MetadataOperation: Operation {
     private var heard: Set<Int> = []
     private var caughtUp: Set<Int> = []
     /// Whether our change may yet be chosen as the next version.
-    private var mayBeMade = false
+    private var mayBeChosen = false
     /// The end of the phase, if no event ends it earlier.
     private var phaseEnd = Int64.max
     private var finished: (ballot: Ballot, value: [UInt8])?
@@ -51,14 +51,16 @@ final class MetadataOperation: Operation {
     static let roundTimeout: Int64 = 250_000
 
     init(
-        _ coordinator: Coordinator, cluster: ClusterView, base: ClusterMetadata, deadline: Int64, learned: @escaping ([UInt8]) -> Void,
+        _ coordinator: Coordinator, cluster: ClusterView, base: ClusterMetadata, deadline: Int64,
+        learned: @escaping ([UInt8]) -> Void,
         change: @escaping (ClusterMetadata) throws(ServerError) -> ClusterMetadata?
     ) {
         self.base = base
         self.change = change
         self.learned = learned
         // Unique per node, even when two nodes have the same seed.
-        number = Checksum.xxh3(coordinator.local.bytes, seed: coordinator.random.next() ^ UInt64(bitPattern: coordinator.clock.next()))
+        number = Checksum.xxh3(
+            coordinator.local.bytes, seed: coordinator.random.next() ^ UInt64(bitPattern: coordinator.clock.next()))
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
@@ -101,7 +103,8 @@ final class MetadataOperation: Operation {
     private func askVoter(_ voter: Int, now: Int64) {
         switch phase {
         case .preparing: ask(voter, .metadata(.prepare(epoch: base.epoch, ballot)), tag: round, now: now)
-        case .accepting: ask(voter, .metadata(.accept(epoch: base.epoch, ballot, value: proposal)), tag: round, now: now)
+        case .accepting:
+            ask(voter, .metadata(.accept(epoch: base.epoch, ballot, value: proposal)), tag: round, now: now)
         case .telling, .pausing: break
         }
     }
@@ -110,7 +113,8 @@ final class MetadataOperation: Operation {
         ServerError(
             .unavailable,
             "The schema and the members can only be changed with a majority of the \(base.voters.count) members; too few answer",
-            detail: .unavailable(consistency: .quorum, required: Int32(quorum), alive: Int32(min(heard.count, quorum - 1))))
+            detail: .unavailable(
+                consistency: .quorum, required: Int32(quorum), alive: Int32(min(heard.count, quorum - 1))))
     }
 
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
@@ -153,7 +157,7 @@ final class MetadataOperation: Operation {
         guard newer.epoch > base.epoch else { return }
         base = newer
         // Another version has taken the place of ours.
-        mayBeMade = false
+        mayBeChosen = false
         learned(value)
         prepare(now: now)
     }
@@ -171,7 +175,7 @@ final class MetadataOperation: Operation {
                 next.note(change: number)
                 proposal = next.encode()
                 isOwn = true
-                mayBeMade = true
+                mayBeChosen = true
             } catch { return finish(.failure(error)) }
         }
         for voter in voters { askVoter(voter, now: now) }
@@ -213,8 +217,11 @@ final class MetadataOperation: Operation {
     override func expire(now: Int64) {
         if isFinished { return }
         if phase == .telling && isOwn { return finish(.success(.done)) }
-        guard mayBeMade else { return finish(.failure(noQuorum)) }
-        finish(.failure(ServerError(.serverError, "It is not known whether the change was made: too few members answered in time")))
+        guard mayBeChosen else { return finish(.failure(noQuorum)) }
+        finish(
+            .failure(
+                ServerError(
+                    .serverError, "It is not known whether the change was made: too few members answered in time")))
     }
 }
 
@@ -231,6 +238,7 @@ extension Coordinator {
     ) -> UInt64 {
         begin(
             MetadataOperation(
-                self, cluster: cluster, base: base, deadline: now + timeout, learned: learned, change: change), now: now)
+                self, cluster: cluster, base: base, deadline: now + timeout, learned: learned, change: change), now: now
+        )
     }
 }

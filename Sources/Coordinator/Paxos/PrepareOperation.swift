@@ -37,7 +37,8 @@ final class PrepareOperation: Operation {
 
     /// - Parameter reading: the read to make once the round is open.
     init(
-        _ coordinator: Coordinator, cluster: ClusterView, key: PaxosKey, reading: ReadCommand?, members: PaxosMembers, deadline: Int64
+        _ coordinator: Coordinator, cluster: ClusterView, key: PaxosKey, reading: ReadCommand?, members: PaxosMembers,
+        deadline: Int64
     ) {
         self.key = key
         self.reading = members.hasPending ? nil : reading
@@ -85,7 +86,7 @@ final class PrepareOperation: Operation {
     private func failed(_ node: Int, now: Int64) {
         lost.insert(node)
         switch phase {
-        case .preparing: giveUpIfHopeless(now: now)
+        case .preparing: endIfQuorumImpossible(now: now)
         case .catchingUp:
             // Another attempt may reach replicas that have missed nothing.
             if answers.union(behind).subtracting(lost).count < members.quorum { pause(now: now) }
@@ -98,25 +99,30 @@ final class PrepareOperation: Operation {
         finish(
             .failure(
                 CoordinatorErrors.writeFailure(
-                    members.consistency, .cas, received: promises.filter(\.value.isPromised).count, required: members.quorum,
+                    members.consistency, .cas, received: promises.filter(\.value.isPromised).count,
+                    required: members.quorum,
                     failures: lost.count)))
     }
 
     private func promised(now: Int64) {
         let given = promises.filter(\.value.isPromised)
-        if given.count >= members.quorum { return inspect(given.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, now: now) }
-        giveUpIfHopeless(now: now)
+        if given.count >= members.quorum {
+            return inspect(given.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, now: now)
+        }
+        endIfQuorumImpossible(now: now)
     }
 
     /// Gives up as soon as a quorum is impossible: retries if some member refused, fails otherwise.
-    private func giveUpIfHopeless(now: Int64) {
+    private func endIfQuorumImpossible(now: Int64) {
         let refusals = promises.filter { !$0.value.isPromised }.count
         guard members.alive.count - refusals - lost.count < members.quorum else { return }
         if refusals > 0 { pause(now: now) } else { fail() }
     }
 
     private func inspect(_ given: [(node: Int, promise: PaxosPromise)], now: Int64) {
-        guard let newest = given.max(by: { $0.promise.committed.ballot < $1.promise.committed.ballot })?.promise.committed else { return }
+        guard
+            let newest = given.max(by: { $0.promise.committed.ballot < $1.promise.committed.ballot })?.promise.committed
+        else { return }
         guard ballot.timestamp > newest.ballot.timestamp else {
             greatest = max(greatest, newest.ballot)
             return prepare(now: now)
@@ -130,7 +136,9 @@ final class PrepareOperation: Operation {
         round += 1
         phase = .catchingUp
         lost = []
-        for node in behind.sorted() { ask(node, .commit(key, newest.ballot, value: newest.value), tag: round, now: now) }
+        for node in behind.sorted() {
+            ask(node, .commit(key, newest.ballot, value: newest.value), tag: round, now: now)
+        }
     }
 
     /// Returns the answer if all are the same.
@@ -173,7 +181,8 @@ final class PrepareOperation: Operation {
         finish(
             .failure(
                 CoordinatorErrors.writeTimeout(
-                    members.consistency, .cas, received: promises.filter(\.value.isPromised).count, required: members.quorum)))
+                    members.consistency, .cas, received: promises.filter(\.value.isPromised).count,
+                    required: members.quorum)))
     }
 }
 
@@ -191,7 +200,9 @@ struct PaxosMembers {
         guard let placement = cluster.placement(of: table) else { return nil }
         let isLocal = consistency == .localSerial
         let natural = placement.table.replicas(for: token).map { Int($0) }.filter { !isLocal || cluster.isNear[$0] }
-        let pending = placement.table.pendingReplicas(for: token).map { Int($0) }.filter { !isLocal || cluster.isNear[$0] }
+        let pending = placement.table.pendingReplicas(for: token).map { Int($0) }.filter {
+            !isLocal || cluster.isNear[$0]
+        }
         self.consistency = consistency
         // With one pending replica this is a majority of both the previous and the next owners. With more, no such
         // number exists.
@@ -204,9 +215,11 @@ struct PaxosMembers {
     var unavailable: ServerError? {
         if isChanging {
             var error = CoordinatorErrors.unavailable(consistency, required: alive.count + 1, alive: alive.count)
-            error.message = "Cannot perform LWT operation while more than one replica of the partition is being added; try again later"
+            error.message =
+                "Cannot perform LWT operation while more than one replica of the partition is being added; try again later"
             return error
         }
-        return alive.count >= quorum ? nil : CoordinatorErrors.unavailable(consistency, required: quorum, alive: alive.count)
+        return alive.count >= quorum
+            ? nil : CoordinatorErrors.unavailable(consistency, required: quorum, alive: alive.count)
     }
 }

@@ -22,7 +22,7 @@ final class ProposeOperation: Operation {
     private var refusals = 0
     private var silent = 0
     private var isCommitting = false
-    private var committed: AnswerCount
+    private var committed: ResponseTracker
     private var settled: Set<Int> = []
     private var failures = 0
 
@@ -30,7 +30,8 @@ final class ProposeOperation: Operation {
     ///   - value: whole encoded mutations; empty to close the round without a change.
     ///   - commitLevel: the level at which replicas must have applied the value before the client is told; ANY: none.
     init(
-        _ coordinator: Coordinator, cluster: ClusterView, key: PaxosKey, ballot: Ballot, value: [UInt8], members: PaxosMembers,
+        _ coordinator: Coordinator, cluster: ClusterView, key: PaxosKey, ballot: Ballot, value: [UInt8],
+        members: PaxosMembers,
         replication: Replication, commitLevel: Consistency, deadline: Int64
     ) {
         self.key = key
@@ -43,7 +44,7 @@ final class ProposeOperation: Operation {
         let table = cluster.placement(of: key.table)?.table
         writers = table.map { $0.writeReplicas(for: token).map { Int($0) } } ?? []
         let pending = table.map { $0.pendingReplicas(for: token).map { cluster.dataCenter(Int($0)) } } ?? []
-        committed = AnswerCount(commitLevel, replication, near: cluster.dataCenter(cluster.local), pending: pending)
+        committed = ResponseTracker(commitLevel, replication, near: cluster.dataCenter(cluster.local), pending: pending)
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
@@ -53,7 +54,9 @@ final class ProposeOperation: Operation {
         if !value.isEmpty, commitLevel != .any, !committed.couldBeMet(with: writable, in: cluster) {
             // Report it now, while nothing is chosen.
             let counted = writable.filter { committed.counts(isNear: cluster.isNear[$0]) }
-            return finish(.failure(CoordinatorErrors.unavailable(commitLevel, required: committed.required, alive: counted.count)))
+            return finish(
+                .failure(CoordinatorErrors.unavailable(commitLevel, required: committed.required, alive: counted.count))
+            )
         }
         for node in members.alive { ask(node, .propose(key, ballot, value: value), tag: 0, now: now) }
     }
@@ -64,18 +67,18 @@ final class ProposeOperation: Operation {
         switch reply {
         case .accepted(true, _):
             accepted.insert(node)
-            if accepted.count >= members.quorum { commit(now: now) } else { giveUpIfHopeless() }
+            if accepted.count >= members.quorum { commit(now: now) } else { endIfQuorumImpossible() }
         case .accepted(false, let promised):
             coordinator.clock.observe(promised.timestamp)
             refusals += 1
-            giveUpIfHopeless()
+            endIfQuorumImpossible()
         default:
             silent += 1
-            giveUpIfHopeless()
+            endIfQuorumImpossible()
         }
     }
 
-    private func giveUpIfHopeless() {
+    private func endIfQuorumImpossible() {
         guard members.alive.count - refusals - silent < members.quorum else { return }
         if value.isEmpty && refusals > 0 { return finish(.success(.contended)) }
         // A value that one replica accepted may yet be completed by another round.
@@ -84,7 +87,8 @@ final class ProposeOperation: Operation {
     }
 
     private var unknown: ServerError {
-        var error = CoordinatorErrors.writeTimeout(members.consistency, .cas, received: accepted.count, required: members.quorum)
+        var error = CoordinatorErrors.writeTimeout(
+            members.consistency, .cas, received: accepted.count, required: members.quorum)
         error.message =
             "CAS operation timed out: received \(accepted.count) of \(members.quorum) required responses; it may or may not have been applied."
         return error
@@ -123,12 +127,15 @@ final class ProposeOperation: Operation {
             finish(
                 .failure(
                     CoordinatorErrors.writeFailure(
-                        commitLevel, .simple, received: committed.total, required: committed.required, failures: failures)))
+                        commitLevel, .simple, received: committed.total, required: committed.required,
+                        failures: failures)))
         }
     }
 
     override func expire(now: Int64) {
-        if isCommitting { for node in writers where cluster.isAlive[node] && !settled.contains(node) { keepHint(node) } }
+        if isCommitting {
+            for node in writers where cluster.isAlive[node] && !settled.contains(node) { keepHint(node) }
+        }
         if isFinished { return }
         coordinator.count { $0.timeouts += 1 }
         if isCommitting {

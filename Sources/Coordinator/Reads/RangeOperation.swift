@@ -23,7 +23,8 @@ final class RangeOperation: Operation {
     static let atOnceLimit = 32
 
     init(
-        _ coordinator: Coordinator, cluster: ClusterView, command: ReadCommand, consistency: Consistency, deadline: Int64
+        _ coordinator: Coordinator, cluster: ClusterView, command: ReadCommand, consistency: Consistency,
+        deadline: Int64
     ) {
         self.command = command
         self.consistency = consistency
@@ -58,7 +59,8 @@ final class RangeOperation: Operation {
             var part = command
             part.range = stretches[index].range
             let read = ReadOperation(
-                coordinator, cluster: cluster, command: part, replicas: stretches[index].replicas, placement: placement, latencies: nil,
+                coordinator, cluster: cluster, command: part, replicas: stretches[index].replicas, placement: placement,
+                latencies: nil,
                 consistency: consistency, deadline: deadline)
             coordinator.beginInner(read, of: self, now: now) { result, now in self.read(index, result, now: now) }
             if isFinished { return }

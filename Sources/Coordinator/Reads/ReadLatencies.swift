@@ -33,7 +33,9 @@ struct ReadLatencies {
         toldAt = now
         var result: [ReadLatency] = []
         for node in counts.indices where counts[node] > 0 {
-            result.append(ReadLatency(node: cluster.ring.nodes[node].id, mean: sums[node] / Int64(counts[node]), count: counts[node]))
+            result.append(
+                ReadLatency(
+                    node: cluster.ring.nodes[node].id, mean: sums[node] / Int64(counts[node]), count: counts[node]))
             sums[node] = 0
             counts[node] = 0
         }

@@ -34,7 +34,7 @@ final class ReadOperation: Operation {
     private var sources: [Source] = []
     private var phase = Phase.asking
     /// The required count, with no answers added.
-    private let level: AnswerCount
+    private let level: ResponseTracker
     private var failures = 0
     private var failureText = ""
     private var merged: ReadAnswer?
@@ -55,21 +55,25 @@ final class ReadOperation: Operation {
     ///   - latencies: of the table's reads by key; nil: not measured, and another replica is asked after
     ///     `speculativeDelay`.
     init(
-        _ coordinator: Coordinator, cluster: ClusterView, command: ReadCommand, replicas: [Int], placement: TablePlacement,
+        _ coordinator: Coordinator, cluster: ClusterView, command: ReadCommand, replicas: [Int],
+        placement: TablePlacement,
         latencies: TableLatencies?, consistency: Consistency, deadline: Int64
     ) {
         self.command = command
         self.consistency = consistency
         self.placement = placement
         self.latencies = latencies
-        level = AnswerCount(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
-        candidates = replicas.filter { cluster.isAlive[$0] && AnswerCount.mayAnswer(consistency, isNear: cluster.isNear[$0]) }
+        level = ResponseTracker(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
+        candidates = replicas.filter {
+            cluster.isAlive[$0] && ResponseTracker.mayAnswer(consistency, isNear: cluster.isNear[$0])
+        }
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
     override func start(now: Int64) {
         guard level.couldBeMet(with: candidates, in: cluster) else {
-            return finish(.failure(CoordinatorErrors.unavailable(consistency, required: level.required, alive: candidates.count)))
+            return finish(
+                .failure(CoordinatorErrors.unavailable(consistency, required: level.required, alive: candidates.count)))
         }
         // Choose from each data center only as many as the level needs there.
         var planned = level
@@ -89,7 +93,9 @@ final class ReadOperation: Operation {
         }
         for (index, node) in chosen.enumerated() { askFirst(node, rows: index == 0, now: now) }
         // After the speculative read of ALWAYS, ask another replica only if all of them are silent.
-        if let delay, !isFinished, !candidates.isEmpty { wake(at: now + (delay == 0 ? coordinator.limits.speculativeDelay : delay)) }
+        if let delay, !isFinished, !candidates.isEmpty {
+            wake(at: now + (delay == 0 ? coordinator.limits.speculativeDelay : delay))
+        }
     }
 
     /// Records the read's latency once: when there are enough answers, or at the deadline.
@@ -105,7 +111,7 @@ final class ReadOperation: Operation {
     }
 
     /// Counts the sources that match.
-    private func count(_ isCounted: (Source) -> Bool) -> AnswerCount {
+    private func count(_ isCounted: (Source) -> Bool) -> ResponseTracker {
         var count = level
         for source in sources where isCounted(source) {
             count.add(source.node, in: cluster)
@@ -113,7 +119,7 @@ final class ReadOperation: Operation {
         return count
     }
 
-    private var answered: AnswerCount { count { $0.digest != nil } }
+    private var answered: ResponseTracker { count { $0.digest != nil } }
 
     override func woken(now: Int64) {
         guard phase != .repairing, !candidates.isEmpty else { return }
@@ -153,7 +159,7 @@ final class ReadOperation: Operation {
         case .done:
             guard isRepair else { return }
             sources[tag].isWhole = true
-            finishIfWhole()
+            finishIfEnoughHaveAllData()
         default: failed(tag, "an answer of another kind", isRepair: isRepair, now: now)
         }
     }
@@ -188,13 +194,14 @@ final class ReadOperation: Operation {
         finish(
             .failure(
                 CoordinatorErrors.readFailure(
-                    consistency, received: count { $0.digest != nil && !$0.hasFailed }.total, required: level.required, failures: failures,
+                    consistency, received: count { $0.digest != nil && !$0.hasFailed }.total, required: level.required,
+                    failures: failures,
                     hasData: sources.contains { $0.answer != nil }, why: failureText)))
     }
 
     /// The index of the first candidate whose answer would help. If the level is met already but rows are missing, the
     /// first candidate.
-    private func replacement(_ hoped: AnswerCount) -> Int? {
+    private func replacement(_ hoped: ResponseTracker) -> Int? {
         if hoped.isMet { return candidates.indices.first }
         return candidates.firstIndex { node in
             var later = hoped
@@ -244,10 +251,10 @@ final class ReadOperation: Operation {
             sources[index].isUnderRepair = true
             ask(sources[index].node, .repair(mutations), tag: attempt * ReadOperation.attemptStep + index, now: now)
         }
-        finishIfWhole()
+        finishIfEnoughHaveAllData()
     }
 
-    private func finishIfWhole() {
+    private func finishIfEnoughHaveAllData() {
         if let merged, count({ $0.isWhole }).isMet { finish(.success(.read([merged]))) }
     }
 
@@ -255,7 +262,7 @@ final class ReadOperation: Operation {
         if isFinished { return }
         coordinator.count { $0.timeouts += 1 }
         measure(now: now)
-        let received: AnswerCount
+        let received: ResponseTracker
         switch phase {
         case .asking: received = answered
         case .reconciling: received = count { $0.answer != nil }
@@ -269,7 +276,7 @@ final class ReadOperation: Operation {
     }
 }
 
-extension AnswerCount {
+extension ResponseTracker {
     /// Whether the level uses answers from the replica's data center.
     static func mayAnswer(_ consistency: Consistency, isNear: Bool) -> Bool {
         switch consistency {

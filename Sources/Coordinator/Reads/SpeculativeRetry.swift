@@ -14,7 +14,8 @@ public indirect enum SpeculativeRetry: Sendable, Equatable {
     ///   `MIN(99p,50ms)`, `MAX(99p,50ms)`.
     public init(option: String) {
         let text = option.lowercased().filter { $0 != " " }
-        for (name, make) in [("min(", SpeculativeRetry.least), ("max(", SpeculativeRetry.most)] where text.hasPrefix(name) {
+        for (name, make) in [("min(", SpeculativeRetry.least), ("max(", SpeculativeRetry.most)]
+        where text.hasPrefix(name) {
             let parts = text.dropFirst(4).dropLast().split(separator: ",").map { SpeculativeRetry(option: String($0)) }
             self = parts.count == 2 ? make(parts[0], parts[1]) : .percentile(99)
             return
@@ -40,9 +41,11 @@ public indirect enum SpeculativeRetry: Sendable, Equatable {
         case .after(let delay): delay
         case .percentile(let percent): latencies.percentile(percent) ?? otherwise
         case .least(let a, let b):
-            min(a.delay(latencies, otherwise: otherwise) ?? .max, b.delay(latencies, otherwise: otherwise) ?? .max).finite
+            min(a.delay(latencies, otherwise: otherwise) ?? .max, b.delay(latencies, otherwise: otherwise) ?? .max)
+                .finite
         case .most(let a, let b):
-            max(a.delay(latencies, otherwise: otherwise) ?? .max, b.delay(latencies, otherwise: otherwise) ?? .max).finite
+            max(a.delay(latencies, otherwise: otherwise) ?? .max, b.delay(latencies, otherwise: otherwise) ?? .max)
+                .finite
         }
     }
 }

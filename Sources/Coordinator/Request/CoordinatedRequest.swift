@@ -38,7 +38,8 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
     ///   - contentionTimeout: microseconds after which a transaction that keeps losing its rounds gives up.
     ///   - nowSeconds: the current time for TTL checks, in seconds since 1970.
     public init(
-        cluster: ClusterView, local: any ReplicaPort, runner: any StepRunner, consistency: Consistency, serial: Consistency, pageRows: Int,
+        cluster: ClusterView, local: any ReplicaPort, runner: any StepRunner, consistency: Consistency,
+        serial: Consistency, pageRows: Int,
         contentionTimeout: Int64, gcGrace: @escaping @Sendable (UUID) -> UInt32, nowSeconds: UInt32
     ) {
         self.cluster = cluster
@@ -79,7 +80,9 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
         }
     }
 
-    public func applyCounters(_ deltas: borrowing MutationWriter) throws(ReplicaError) { _ = try run(.count(deltas.out.toArray())) }
+    public func applyCounters(_ deltas: borrowing MutationWriter) throws(ReplicaError) {
+        _ = try run(.count(deltas.out.toArray()))
+    }
 
     // MARK: Transactions
 
@@ -87,7 +90,9 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
     /// 2. Opens a round: a quorum promises the ballot and reports earlier accepted proposals.
     /// 3. Runs `body`, which reads and may leave a proposal.
     /// 4. Proposes it. If another ballot came between and nothing was accepted, pauses and returns to step 2.
-    public func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) {
+    public func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool)
+        throws(ReplicaError)
+    {
         let deadline = runner.now + contentionTimeout
         let key = PaxosKey(table: table, partition: partition)
         let turn = runner.takeTurn(key)
@@ -95,7 +100,8 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
         let command = reading.map { self.command(table, KeyRange(start: $0, end: $0 + [0]), reversed: false, rows: 1) }
         var attempts = 0
         while true {
-            guard case .ballot(let ballot, let answer) = try run(.prepare(key, reading: command, deadline: deadline)) else {
+            guard case .ballot(let ballot, let answer) = try run(.prepare(key, reading: command, deadline: deadline))
+            else {
                 throw .server(ServerError(.serverError, "a round of Paxos ended without a ballot"))
             }
             var read: (command: ReadCommand, answer: ReadAnswer)?
@@ -104,12 +110,15 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
             defer { round = nil }
             guard body() else { return }
             // Also close the round when `body` wrote nothing: no older proposal may succeed after that decision.
-            guard case .contended = try run(.propose(key, ballot, value: round?.proposal ?? [], deadline: deadline)) else { return }
+            guard case .contended = try run(.propose(key, ballot, value: round?.proposal ?? [], deadline: deadline))
+            else { return }
             guard runner.now < deadline else {
                 throw .server(
                     ServerError(
-                        .writeTimeout, "CAS operation timed out: others kept changing the partition; nothing was applied",
-                        detail: .writeTimeout(consistency: serial, received: 0, required: 1, writeType: WriteType.cas.rawValue)))
+                        .writeTimeout,
+                        "CAS operation timed out: others kept changing the partition; nothing was applied",
+                        detail: .writeTimeout(
+                            consistency: serial, received: 0, required: 1, writeType: WriteType.cas.rawValue)))
             }
             attempts += 1
             runner.rest(attempt: attempts)
@@ -131,7 +140,9 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
     private var isSerialRead: Bool { round == nil && (consistency == .serial || consistency == .localSerial) }
 
     public func get(table: UUID, key: borrowing ByteWriter, _ visit: (RowView) -> Void) throws(ReplicaError) {
-        if needsOne, cluster.ownsLocally(table: table, key: key.bytes) { return try local.get(table: table, key: key, visit) }
+        if needsOne, cluster.ownsLocally(table: table, key: key.bytes) {
+            return try local.get(table: table, key: key, visit)
+        }
         let bytes = key.toArray()
         let range = KeyRange(start: bytes, end: bytes + [0])
         guard isSerialRead else {
@@ -149,9 +160,12 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
     }
 
     public func scan(
-        table: UUID, range: KeyRange, reversed: Bool, _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
+        table: UUID, range: KeyRange, reversed: Bool,
+        _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
     ) throws(ReplicaError) {
-        if needsOne, isHeldLocally(table, range) { return try local.scan(table: table, range: range, reversed: reversed, visit) }
+        if needsOne, isHeldLocally(table, range) {
+            return try local.scan(table: table, range: range, reversed: reversed, visit)
+        }
         guard isSerialRead else { return try read(table, range, reversed: reversed, rows: rowsAtOnce, visit) }
         let partition = range.start.withUnsafeBytes { [UInt8](KeyView($0).partition) }
         try serialRead(table, partition, reading: nil) { () throws(ReplicaError) in
@@ -185,7 +199,7 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
             }
         } catch {
             guard case .server(let error) = error else { throw error }
-            throw .server(error.ofRead)
+            throw .server(error.asReadError)
         }
         if let failure { throw failure }
     }
@@ -229,15 +243,21 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
         }
         while !command.range.isEmpty {
             let outcome: Outcome
-            if !begun.isEmpty, let ahead = begun.removeValue(forKey: command.range.start), ahead.command.range == command.range {
-                do throws(ServerError) { outcome = try runner.finish(ahead.step, for: self) } catch { throw .server(error) }
+            if !begun.isEmpty, let ahead = begun.removeValue(forKey: command.range.start),
+                ahead.command.range == command.range
+            {
+                do throws(ServerError) { outcome = try runner.finish(ahead.step, for: self) } catch {
+                    throw .server(error)
+                }
             } else {
                 outcome = try run(.read(command, consistency: readLevel, isByKey: isByKey))
             }
             guard case .read(let answers) = outcome else {
                 throw .server(ServerError(.serverError, "a read ended without an answer"))
             }
-            for answer in answers where try CoordinatedRequest.visit(answer, reversed: reversed, visit) == .stop { return }
+            for answer in answers where try CoordinatedRequest.visit(answer, reversed: reversed, visit) == .stop {
+                return
+            }
             guard let coveredTo = answers.last?.coveredTo, !PlantedBugs.isOn(.shortReads) else { return }
             if reversed { command.range.end = coveredTo } else { command.range.start = coveredTo }
         }
@@ -259,10 +279,14 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
                         return .success(.stop)
                     }
                 }
-                for (key, row) in backwards.reversed() where visit(key, RowView(row)) == .stop { return .success(.stop) }
+                for (key, row) in backwards.reversed() where visit(key, RowView(row)) == .stop {
+                    return .success(.stop)
+                }
                 return .success(.next)
             } catch { return .failure(error) }
         }
-        do throws(ByteError) { return try outcome.get() } catch { throw .storage("a replica's answer does not parse: \(error)") }
+        do throws(ByteError) { return try outcome.get() } catch {
+            throw .storage("a replica's answer does not parse: \(error)")
+        }
     }
 }

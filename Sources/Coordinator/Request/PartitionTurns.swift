@@ -19,7 +19,8 @@ public final class PartitionTurns: Sendable {
     /// Joins the queue of a partition.
     /// - Parameter granted: called once, when the transactions ahead have left; not called when the queue was empty.
     /// - Returns: the turn, on which `leave` must be called after the transaction, and whether it is first.
-    public func take(_ key: PaxosKey, _ granted: @escaping @Sendable () -> Void) -> (turn: PartitionTurn, isFirst: Bool) {
+    public func take(_ key: PaxosKey, _ granted: @escaping @Sendable () -> Void) -> (turn: PartitionTurn, isFirst: Bool)
+    {
         let turn = PartitionTurn(key: key, turns: self, granted: granted)
         let isFirst = queues.withLock { queues in
             queues[key, default: []].append(turn)

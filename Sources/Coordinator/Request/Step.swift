@@ -29,7 +29,9 @@ extension Step {
                 var found: [UUID] = []
                 var reader = MutationReader(bytes)
                 // Bytes that do not parse name no table; executing the step reports the error.
-                do throws(ByteError) { while try reader.nextTable() { found.append(reader.table) } } catch { return found }
+                do throws(ByteError) { while try reader.nextTable() { found.append(reader.table) } } catch {
+                    return found
+                }
                 return found
             }
         case .read(let command, _, _): return [command.table]

@@ -5,7 +5,7 @@ import Primitives
 /// Writes a logged batch of several partitions: eventually either all of it is applied, or nothing.
 ///
 /// 1. If too few replicas of some partition are alive, nothing is stored or sent: Unavailable.
-/// 2. Two nodes store the whole batch: others (`chooseLogNodes`), and this node if fewer than two others can. A node
+/// 2. Two nodes store the whole batch: others (`chooseBatchlogNodes`), and this node if fewer than two others can. A node
 ///    that fails is replaced by the next. One is enough only if no other is alive: if the only node that stored a batch
 ///    were lost for ever, a partly applied batch would remain. Without the stored copies the client gets a failure or
 ///    timeout of type BATCH_LOG and does not know whether the batch will be applied.
@@ -26,26 +26,29 @@ final class BatchOperation: WriteOperation {
     private var wanted = 0
     private var isStored = false
 
-    static let logNodes = 2
+    static let batchlogNodes = 2
 
     /// - Parameter mutations: the mutations of all `parts`.
     init(
-        _ coordinator: Coordinator, cluster: ClusterView, mutations: [UInt8], parts: [PartitionedMutations.Part], consistency: Consistency,
+        _ coordinator: Coordinator, cluster: ClusterView, mutations: [UInt8], parts: [PartitionedMutations.Part],
+        consistency: Consistency,
         deadline: Int64
     ) {
         let id = UUID.random(using: &coordinator.random)
         // Mixing in the node's id keeps batch ids distinct when two coordinators draw the same random numbers.
         let key = BatchKey(
-            created: coordinator.clock.next(), id: UUID(high: id.high ^ coordinator.local.high, low: id.low ^ coordinator.local.low))
+            created: coordinator.clock.next(),
+            id: UUID(high: id.high ^ coordinator.local.high, low: id.low ^ coordinator.local.low))
         batch = LoggedBatch(key: key, mutations: mutations)
-        super.init(coordinator, cluster: cluster, parts: parts, consistency: consistency, type: .batch, deadline: deadline)
+        super.init(
+            coordinator, cluster: cluster, parts: parts, consistency: consistency, type: .batch, deadline: deadline)
     }
 
     override func start(now: Int64) {
         do throws(ServerError) { try makePlan() } catch { return finish(.failure(error)) }
-        candidates = cluster.chooseLogNodes(random: &coordinator.random) + [cluster.local]
+        candidates = cluster.chooseBatchlogNodes(random: &coordinator.random) + [cluster.local]
         if PlantedBugs.isOn(.batchlogOff) { return beginWriting(now: now) }
-        wanted = min(BatchOperation.logNodes, candidates.count)
+        wanted = min(BatchOperation.batchlogNodes, candidates.count)
         for _ in 0..<wanted { askToStore(candidates.removeFirst(), now: now) }
     }
 
@@ -67,7 +70,8 @@ final class BatchOperation: WriteOperation {
             return finish(
                 .failure(
                     CoordinatorErrors.writeFailure(
-                        level, .batchLog, received: stored, required: wanted, failures: asked.count - stored - waiting)))
+                        level, .batchLog, received: stored, required: wanted, failures: asked.count - stored - waiting))
+            )
         }
         guard stored >= wanted else { return }
         if PlantedBugs.isOn(.batchRemovedEarly) { remove() }
@@ -80,7 +84,9 @@ final class BatchOperation: WriteOperation {
         send(now: now)
     }
 
-    private func remove() { for node in asked { coordinator.tell(.removeBatch(batch.key), to: cluster.ring.nodes[node].id) } }
+    private func remove() {
+        for node in asked { coordinator.tell(.removeBatch(batch.key), to: cluster.ring.nodes[node].id) }
+    }
 
     /// The consistency level that errors report for the stored copies.
     private var level: Consistency { wanted > 1 ? .two : .one }
@@ -99,9 +105,9 @@ final class BatchOperation: WriteOperation {
 
 extension ClusterView {
     /// Whether another node may store logged batches, alive or not.
-    var hasOtherLogNodes: Bool { ring.nodes.indices.contains(where: mayLog) }
+    var hasOtherBatchlogNodes: Bool { ring.nodes.indices.contains(where: mayStoreBatches) }
 
-    private func mayLog(_ node: Int) -> Bool {
+    private func mayStoreBatches(_ node: Int) -> Bool {
         guard node != local, isNear[node] else { return false }
         // A leaving node hands over its stored batches and accepts no new ones.
         switch ring.nodes[node].state {
@@ -113,14 +119,20 @@ extension ClusterView {
     /// Returns other nodes that may store a logged batch, in the order in which they are asked: live, permanent nodes
     /// of this data center, at random. First one from each other rack, then the rest of those racks, then this node's
     /// rack.
-    public func chooseLogNodes(random: inout SeededRandom) -> [Int] {
+    public func chooseBatchlogNodes(random: inout SeededRandom) -> [Int] {
         let here = ring.nodes[local].location.rack
-        let able = ring.nodes.indices.filter { isAlive[$0] && mayLog($0) }
+        let able = ring.nodes.indices.filter { isAlive[$0] && mayStoreBatches($0) }
         var racks: Set<String> = []
         var (first, second, last): ([Int], [Int], [Int]) = ([], [], [])
         for node in able.shuffled(using: &random) {
             let rack = ring.nodes[node].location.rack
-            if rack == here { last.append(node) } else if racks.insert(rack).inserted { first.append(node) } else { second.append(node) }
+            if rack == here {
+                last.append(node)
+            } else if racks.insert(rack).inserted {
+                first.append(node)
+            } else {
+                second.append(node)
+            }
         }
         return first + second + last
     }

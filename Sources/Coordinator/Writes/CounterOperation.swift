@@ -12,7 +12,8 @@ final class CounterOperation: Operation {
     private var attempts = 1
 
     init(
-        _ coordinator: Coordinator, cluster: ClusterView, part: PartitionedMutations.Part, consistency: Consistency, deadline: Int64
+        _ coordinator: Coordinator, cluster: ClusterView, part: PartitionedMutations.Part, consistency: Consistency,
+        deadline: Int64
     ) {
         self.part = part
         self.consistency = consistency
@@ -24,7 +25,7 @@ final class CounterOperation: Operation {
         guard let placement = cluster.placement(of: part.table) else {
             return .failure(.unknownTable(part.table))
         }
-        let count = AnswerCount(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
+        let count = ResponseTracker(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
         let alive = cluster.sorted(placement.table.replicas(for: part.token), ofOneToken: true)
         guard let leader = alive.first, count.couldBeMet(with: alive, in: cluster) else {
             let counted = alive.filter { count.counts(isNear: cluster.isNear[$0]) }
@@ -40,7 +41,8 @@ final class CounterOperation: Operation {
         case .failure(let error):
             viewLacksTable = cluster.placement(of: part.table) == nil
             finish(.failure(error))
-        case .success(let leader): ask(leader, .count(deltas: part.mutations, consistency: consistency), tag: 0, now: now)
+        case .success(let leader):
+            ask(leader, .count(deltas: part.mutations, consistency: consistency), tag: 0, now: now)
         }
     }
 
@@ -66,7 +68,7 @@ final class CounterOperation: Operation {
 
 /// Runs several operations; the first failure becomes its own. If any of them would be refused in advance, none is
 /// started.
-final class AllOperation: Operation {
+final class CombinedOperation: Operation {
     private let inner: [Operation]
     private var left = 0
 

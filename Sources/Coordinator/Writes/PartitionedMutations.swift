@@ -37,7 +37,7 @@ enum PartitionedMutations {
 
     private static func split(_ mutations: UnsafeRawBufferPointer) throws(ByteError) -> [Part] {
         var parts: [Part] = []
-        var writers: [MutationBox] = []
+        var writers: [MutationWriterReference] = []
         var places: [[UInt8]: Int] = [:]
         var reader = MutationReader(mutations)
         while try reader.nextTable() {
@@ -51,7 +51,7 @@ enum PartitionedMutations {
                     index = parts.count
                     places[name] = index
                     parts.append(Part(table: reader.table, token: view.token, mutations: []))
-                    writers.append(MutationBox())
+                    writers.append(MutationWriterReference())
                     writers[index].writer.beginTable(reader.table)
                 }
                 switch operation {

@@ -29,7 +29,8 @@ final class ReplayOperation: Operation {
 
     /// - Parameter batch: the batch stored by this node; nil for hints.
     init(
-        _ coordinator: Coordinator, cluster: ClusterView, parts: [PartitionedMutations.Part], batch: LoggedBatch?, writtenAt: UInt32,
+        _ coordinator: Coordinator, cluster: ClusterView, parts: [PartitionedMutations.Part], batch: LoggedBatch?,
+        writtenAt: UInt32,
         deadline: Int64
     ) {
         self.batch = batch
@@ -40,21 +41,25 @@ final class ReplayOperation: Operation {
 
     override func start(now: Int64) {
         // The level ANY only makes the plan; `conclude` decides what is enough.
-        do throws(ServerError) { plan = try WritePlan(parts, .any, cluster, isMetByHints: true) } catch { return finish(.failure(error)) }
-        if let lacking = plan.groups.first(where: { group in group.replicas.count { cluster.isAlive[$0] } < group.majority }) {
+        do throws(ServerError) { plan = try WritePlan(parts, .any, cluster, isMetByHints: true) } catch {
+            return finish(.failure(error))
+        }
+        if let lacking = plan.groups.first(where: { group in
+            group.replicas.count { cluster.isAlive[$0] } < group.majority
+        }) {
             return finish(
                 .failure(
                     CoordinatorErrors.unavailable(
                         .quorum, required: lacking.majority, alive: lacking.replicas.count { cluster.isAlive[$0] })))
         }
-        guard let batch, !plan.targets.isEmpty, cluster.hasOtherLogNodes else { return send(now: now) }
+        guard let batch, !plan.targets.isEmpty, cluster.hasOtherBatchlogNodes else { return send(now: now) }
         // The seed is the same each time, so that repeated replays do not store the batch on more and more nodes.
         var random = SeededRandom(seed: batch.key.id.low)
-        candidates = cluster.chooseLogNodes(random: &random)
-        askToKeep(now: now)
+        candidates = cluster.chooseBatchlogNodes(random: &random)
+        askToStoreBatch(now: now)
     }
 
-    private func askToKeep(now: Int64) {
+    private func askToStoreBatch(now: Int64) {
         guard let batch, !candidates.isEmpty else {
             return finish(.failure(CoordinatorErrors.unavailable(.two, required: 2, alive: 1)))
         }
@@ -71,7 +76,7 @@ final class ReplayOperation: Operation {
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
         if isFinished { return }
         if tag < 0 {
-            guard case .done = reply else { return askToKeep(now: now) }
+            guard case .done = reply else { return askToStoreBatch(now: now) }
             keeper = node
             coordinator.postpone(self, until: now + coordinator.limits.writeTimeout)
             return send(now: now)
@@ -86,7 +91,9 @@ final class ReplayOperation: Operation {
     private func conclude() {
         if let lacking = plan.groups.first(where: { group in group.applied < group.majority }) {
             return finish(
-                .failure(CoordinatorErrors.writeTimeout(.quorum, .batch, received: lacking.applied, required: lacking.majority)))
+                .failure(
+                    CoordinatorErrors.writeTimeout(
+                        .quorum, .batch, received: lacking.applied, required: lacking.majority)))
         }
         for target in plan.targets where !target.isSettled {
             coordinator.hint(target.mutations, for: cluster.ring.nodes[target.node].id, of: self, writtenAt: writtenAt)

@@ -19,7 +19,8 @@ class WriteOperation: Operation {
     private let parts: [PartitionedMutations.Part]
 
     init(
-        _ coordinator: Coordinator, cluster: ClusterView, parts: [PartitionedMutations.Part], consistency: Consistency, type: WriteType,
+        _ coordinator: Coordinator, cluster: ClusterView, parts: [PartitionedMutations.Part], consistency: Consistency,
+        type: WriteType,
         deadline: Int64
     ) {
         self.parts = parts
@@ -57,7 +58,8 @@ class WriteOperation: Operation {
             if cluster.isAlive[plan.targets[index].node] {
                 let target = plan.targets[index]
                 let request: PeerRequest =
-                    target.keptFor.map { .keepHint(for: cluster.ring.nodes[$0].id, target.mutations) } ?? .write(target.mutations)
+                    target.hintedFor.map { .keepHint(for: cluster.ring.nodes[$0].id, target.mutations) }
+                    ?? .write(target.mutations)
                 ask(target.node, request, tag: index, now: now)
             } else {
                 keepHint(index)
@@ -69,7 +71,7 @@ class WriteOperation: Operation {
     private func keepHint(_ index: Int) {
         let target = plan.targets[index]
         plan.targets[index].isSettled = true
-        coordinator.hint(target.mutations, for: cluster.ring.nodes[target.keptFor ?? target.node].id, of: self)
+        coordinator.hint(target.mutations, for: cluster.ring.nodes[target.hintedFor ?? target.node].id, of: self)
         guard isMetByHints else { return }
         for group in target.groups { plan.groups[group].count.add(target.node, in: cluster) }
     }
@@ -87,7 +89,7 @@ class WriteOperation: Operation {
 
     private func succeed() {
         reachedLevel()
-        if plan.kept > 0 { return finish(.success(.sloppy(standIns: plan.kept))) }
+        if plan.kept > 0 { return finish(.success(.sloppy(fallbackReplicas: plan.kept))) }
         finish(.success(isAppliedSomewhere ? .done : .hinted))
     }
 
@@ -106,7 +108,8 @@ class WriteOperation: Operation {
             return finish(
                 .failure(
                     CoordinatorErrors.writeFailure(
-                        consistency, type, received: group.count.total, required: group.count.required, failures: group.failures)))
+                        consistency, type, received: group.count.total, required: group.count.required,
+                        failures: group.failures)))
         }
     }
 
@@ -119,6 +122,9 @@ class WriteOperation: Operation {
             return succeed()
         }
         coordinator.count { $0.timeouts += 1 }
-        finish(.failure(CoordinatorErrors.writeTimeout(consistency, type, received: late.count.total, required: late.count.required)))
+        finish(
+            .failure(
+                CoordinatorErrors.writeTimeout(
+                    consistency, type, received: late.count.total, required: late.count.required)))
     }
 }

@@ -23,7 +23,9 @@ enum DecimalKey {
         }
         let exponent = digits.count - scale
         while digits.last == 0 { digits.removeLast() }
-        guard let short = Int32(exactly: exponent) else { throw .malformedValue(type: .decimal, byteCount: value.count) }
+        guard let short = Int32(exactly: exponent) else {
+            throw .malformedValue(type: .decimal, byteCount: value.count)
+        }
         key.write(negative ? 0x00 : 0x02)
         let start = key.count
         key.writeBE(UInt32(bitPattern: short) ^ (1 << 31))
@@ -79,9 +81,13 @@ enum DecimalKey {
         }
         out.writeBE(Int32(truncatingIfNeeded: scale))
         var bytes: [UInt8] = [0]
-        for word in magnitude { for shift in [24, 16, 8, 0] { bytes.append(UInt8(truncatingIfNeeded: word >> UInt32(shift))) } }
+        for word in magnitude {
+            for shift in [24, 16, 8, 0] { bytes.append(UInt8(truncatingIfNeeded: word >> UInt32(shift))) }
+        }
         if sign == 0 { negate(&bytes) }
-        while bytes.count > 1 && ((bytes[0] == 0 && bytes[1] < 0x80) || (bytes[0] == 0xff && bytes[1] >= 0x80)) { bytes.removeFirst() }
+        while bytes.count > 1 && ((bytes[0] == 0 && bytes[1] < 0x80) || (bytes[0] == 0xff && bytes[1] >= 0x80)) {
+            bytes.removeFirst()
+        }
         out.write(bytes)
     }
 

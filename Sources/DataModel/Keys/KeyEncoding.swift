@@ -29,7 +29,9 @@ public enum KeyEncoding {
     }
 
     /// Appends a component of the partition key.
-    @inline(__always) public static func addPartitionComponent(_ value: UnsafeRawBufferPointer, isOnly: Bool, into key: inout ByteWriter) {
+    @inline(__always) public static func addPartitionComponent(
+        _ value: UnsafeRawBufferPointer, isOnly: Bool, into key: inout ByteWriter
+    ) {
         if isOnly {
             key.write(value)
         } else {
@@ -42,7 +44,9 @@ public enum KeyEncoding {
     /// Completes the partition key: fills in token and length.
     /// - Returns: the token.
     /// - Throws: `KeyError.tooLong` beyond 65,535 bytes.
-    @inline(__always) @discardableResult public static func endPartition(of key: inout ByteWriter) throws(KeyError) -> Int64 {
+    @inline(__always) @discardableResult public static func endPartition(of key: inout ByteWriter) throws(KeyError)
+        -> Int64
+    {
         let header = KeyView.partitionHeaderBytes
         let length = key.count - header
         guard length <= 65_535 else { throw .tooLong(byteCount: length) }
@@ -63,7 +67,9 @@ public enum KeyEncoding {
 
     /// Returns the byte ranges of the components of a serialized partition key.
     /// - Throws: `KeyError.damaged` when it does not have `count` components.
-    public static func partitionComponents(_ serialized: UnsafeRawBufferPointer, count: Int) throws(KeyError) -> [Range<Int>] {
+    public static func partitionComponents(_ serialized: UnsafeRawBufferPointer, count: Int) throws(KeyError) -> [Range<
+        Int
+    >] {
         if count == 1 { return [0..<serialized.count] }
         var ranges: [Range<Int>] = []
         var offset = 0
@@ -101,7 +107,8 @@ public enum KeyEncoding {
     /// Decodes the next clustering component of a key and appends its native-protocol bytes to `out`.
     /// - Parameter offset: the offset of the component in `bytes`; advanced past it.
     public static func nextClusteringComponent(
-        _ bytes: UnsafeRawBufferPointer, at offset: inout Int, type: CQLType, descending: Bool, into out: inout ByteWriter
+        _ bytes: UnsafeRawBufferPointer, at offset: inout Int, type: CQLType, descending: Bool,
+        into out: inout ByteWriter
     ) throws(KeyError) {
         var source = KeySource(bytes: bytes, offset: offset, mask: descending ? 0xff : 0)
         switch try source.byte() {
@@ -113,12 +120,16 @@ public enum KeyEncoding {
     }
 
     /// Encodes a single value, as the path of a collection's cell.
-    public static func encodePath(_ value: UnsafeRawBufferPointer, type: CQLType, into out: inout ByteWriter) throws(KeyError) {
+    public static func encodePath(_ value: UnsafeRawBufferPointer, type: CQLType, into out: inout ByteWriter)
+        throws(KeyError)
+    {
         try addClusteringComponent(value, type: type, descending: false, into: &out)
     }
 
     /// Decodes what `encodePath` encoded.
-    public static func decodePath(_ path: UnsafeRawBufferPointer, type: CQLType, into out: inout ByteWriter) throws(KeyError) {
+    public static func decodePath(_ path: UnsafeRawBufferPointer, type: CQLType, into out: inout ByteWriter)
+        throws(KeyError)
+    {
         var offset = 0
         try nextClusteringComponent(path, at: &offset, type: type, descending: false, into: &out)
     }
@@ -198,7 +209,8 @@ public enum KeyEncoding {
     private static func plainHigh(_ ordered: UInt64, timeBased: Bool) -> UInt64 {
         let version = ordered >> 60
         if timeBased || version == 1 {
-            return (ordered & 0xffff_ffff) << 32 | (ordered >> 32 & 0xffff) << 16 | version << 12 | (ordered >> 48 & 0xfff)
+            return (ordered & 0xffff_ffff) << 32 | (ordered >> 32 & 0xffff) << 16 | version << 12
+                | (ordered >> 48 & 0xfff)
         }
         return (ordered >> 12 & 0xffff_ffff_ffff) << 16 | version << 12 | ordered & 0xfff
     }
@@ -243,7 +255,8 @@ public enum KeyEncoding {
             for _ in 0..<count {
                 for element in types {
                     let length = Int(try reader.readBE(Int32.self))
-                    try addClusteringComponent(try reader.readSlice(max(0, length)), type: element, descending: false, into: &key)
+                    try addClusteringComponent(
+                        try reader.readSlice(max(0, length)), type: element, descending: false, into: &key)
                 }
             }
         } catch let error as KeyError {
@@ -265,7 +278,8 @@ public enum KeyEncoding {
                 if length < 0 {
                     key.write(nullMarker)
                 } else {
-                    try addClusteringComponent(try reader.readSlice(length), type: element, descending: false, into: &key)
+                    try addClusteringComponent(
+                        try reader.readSlice(length), type: element, descending: false, into: &key)
                 }
             }
         } catch let error as KeyError {

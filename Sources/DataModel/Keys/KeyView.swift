@@ -38,7 +38,9 @@ public struct KeyView {
 
     /// The serialized partition key: the bytes the token is computed from.
     public var serializedPartitionKey: UnsafeRawBufferPointer {
-        guard partitionCount >= KeyView.partitionHeaderBytes else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        guard partitionCount >= KeyView.partitionHeaderBytes else {
+            return UnsafeRawBufferPointer(start: nil, count: 0)
+        }
         return UnsafeRawBufferPointer(rebasing: bytes[KeyView.partitionHeaderBytes..<partitionCount])
     }
 

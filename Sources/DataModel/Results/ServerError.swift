@@ -56,7 +56,8 @@ public struct ServerError: Error, Sendable, Equatable {
         case writeTimeout(consistency: Consistency, received: Int32, required: Int32, writeType: String)
         case readTimeout(consistency: Consistency, received: Int32, required: Int32, dataPresent: Bool)
         case readFailure(consistency: Consistency, received: Int32, required: Int32, failures: Int32, dataPresent: Bool)
-        case writeFailure(consistency: Consistency, received: Int32, required: Int32, failures: Int32, writeType: String)
+        case writeFailure(
+            consistency: Consistency, received: Int32, required: Int32, failures: Int32, writeType: String)
         case functionFailure(keyspace: String, function: String, argumentTypes: [String])
         case alreadyExists(keyspace: String, table: String)
         case unprepared(id: [UInt8])

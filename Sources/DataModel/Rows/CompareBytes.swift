@@ -20,7 +20,7 @@ public func compareBytes(_ a: [UInt8], _ b: [UInt8]) -> Int {
 
 /// Returns the 8 bytes of a key after the first `skip` as a big-endian number, zero-padded. For keys with the same
 /// first `skip` bytes, a smaller number means a smaller key.
-@inline(__always) public func keyWord(_ key: UnsafeRawBufferPointer, skip: Int) -> UInt64 {
+@inline(__always) public func keyPrefixWord(_ key: UnsafeRawBufferPointer, skip: Int) -> UInt64 {
     let left = key.count - skip
     if left >= 8 { return key.loadUnaligned(fromByteOffset: skip, as: UInt64.self).bigEndian }
     var word: UInt64 = 0

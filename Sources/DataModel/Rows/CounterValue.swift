@@ -33,7 +33,8 @@ public enum CounterValue {
             } else if right.count < shardBytes {
                 order = -1
             } else {
-                order = compareBytes(UnsafeRawBufferPointer(rebasing: left[..<16]), UnsafeRawBufferPointer(rebasing: right[..<16]))
+                order = compareBytes(
+                    UnsafeRawBufferPointer(rebasing: left[..<16]), UnsafeRawBufferPointer(rebasing: right[..<16]))
             }
             if order < 0 {
                 out.write(left)

@@ -26,7 +26,7 @@ public struct MutationReader {
     public init(_ bytes: UnsafeRawBufferPointer) { reader = ByteReader(bytes) }
 
     /// Whether the bytes hold more than one mutation.
-    @inline(__always) public static func holdsSeveral(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    @inline(__always) public static func containsSeveralMutations(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard bytes.count >= 20 else { return false }
         let length = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
         return bytes.count - 20 > Int(length)
@@ -55,7 +55,9 @@ public struct MutationReader {
     }
 
     /// Reads an operation from bytes without a mutation header; nil at the end.
-    @inline(__always) public static func operation(from reader: inout ByteReader) throws(ByteError) -> MutationOperation? {
+    @inline(__always) public static func operation(from reader: inout ByteReader) throws(ByteError)
+        -> MutationOperation?
+    {
         if reader.isAtEnd { return nil }
         let kind = try reader.readU8()
         let first = Int(try reader.readLE(UInt32.self))

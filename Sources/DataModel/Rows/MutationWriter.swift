@@ -61,13 +61,17 @@ public struct MutationWriter: ~Copyable {
     }
 
     @inline(__always) public mutating func cell(
-        column: Int, timestamp: Int64, ttl: UInt32 = 0, expires: UInt32 = .max, value: UnsafeRawBufferPointer, isCounter: Bool = false
+        column: Int, timestamp: Int64, ttl: UInt32 = 0, expires: UInt32 = .max, value: UnsafeRawBufferPointer,
+        isCounter: Bool = false
     ) {
-        row.cell(column: column, timestamp: timestamp, ttl: ttl, expires: expires, value: value, isCounter: isCounter, into: &out)
+        row.cell(
+            column: column, timestamp: timestamp, ttl: ttl, expires: expires, value: value, isCounter: isCounter,
+            into: &out)
     }
 
     public mutating func cell(
-        column: Int, path: UnsafeRawBufferPointer, timestamp: Int64, ttl: UInt32 = 0, expires: UInt32 = .max, value: UnsafeRawBufferPointer
+        column: Int, path: UnsafeRawBufferPointer, timestamp: Int64, ttl: UInt32 = 0, expires: UInt32 = .max,
+        value: UnsafeRawBufferPointer
     ) {
         row.cell(column: column, path: path, timestamp: timestamp, ttl: ttl, expires: expires, value: value, into: &out)
     }
@@ -99,7 +103,8 @@ public struct MutationWriter: ~Copyable {
     }
 
     /// Deletes everything in `start ..< end`, which must lie within one partition.
-    public mutating func deleteRange(start: UnsafeRawBufferPointer, end: UnsafeRawBufferPointer, deletion: DeletionTime) {
+    public mutating func deleteRange(start: UnsafeRawBufferPointer, end: UnsafeRawBufferPointer, deletion: DeletionTime)
+    {
         out.write(2)
         out.writeLE(UInt32(start.count))
         out.writeLE(UInt32(end.count))

@@ -28,11 +28,15 @@ public struct RangeDeletions: Sendable, Equatable {
             }
             let stop = compareBytes(old.end, new.end) < 0 ? old.end : new.end
             parts.append(RangeTombstone(start: position, end: stop, deletion: old.deletion.latest(new.deletion)))
-            if compareBytes(new.end, old.end) < 0 { parts.append(RangeTombstone(start: new.end, end: old.end, deletion: old.deletion)) }
+            if compareBytes(new.end, old.end) < 0 {
+                parts.append(RangeTombstone(start: new.end, end: old.end, deletion: old.deletion))
+            }
             position = stop
             last += 1
         }
-        if compareBytes(position, new.end) < 0 { parts.append(RangeTombstone(start: position, end: new.end, deletion: new.deletion)) }
+        if compareBytes(position, new.end) < 0 {
+            parts.append(RangeTombstone(start: position, end: new.end, deletion: new.deletion))
+        }
         replace(first..<last, with: parts)
     }
 
@@ -62,7 +66,11 @@ public struct RangeDeletions: Sendable, Equatable {
         var high = spans.count
         while low < high {
             let middle = (low + high) / 2
-            if spans[middle].end.withUnsafeBytes({ compareBytes($0, key) <= 0 }) { low = middle + 1 } else { high = middle }
+            if spans[middle].end.withUnsafeBytes({ compareBytes($0, key) <= 0 }) {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         return low
     }
@@ -71,7 +79,9 @@ public struct RangeDeletions: Sendable, Equatable {
     public func deletion(at key: UnsafeRawBufferPointer) -> DeletionTime {
         if spans.isEmpty { return .none }
         let index = firstIndex(endingAfter: key)
-        guard index < spans.count, spans[index].start.withUnsafeBytes({ compareBytes($0, key) <= 0 }) else { return .none }
+        guard index < spans.count, spans[index].start.withUnsafeBytes({ compareBytes($0, key) <= 0 }) else {
+            return .none
+        }
         return spans[index].deletion
     }
 
@@ -82,7 +92,9 @@ public struct RangeDeletions: Sendable, Equatable {
             guard compareBytes(span.start, range.end) < 0 else { break }
             let start = compareBytes(span.start, range.start) < 0 ? range.start : span.start
             let end = compareBytes(range.end, span.end) < 0 ? range.end : span.end
-            if compareBytes(start, end) < 0 { result.spans.append(RangeTombstone(start: start, end: end, deletion: span.deletion)) }
+            if compareBytes(start, end) < 0 {
+                result.spans.append(RangeTombstone(start: start, end: end, deletion: span.deletion))
+            }
         }
         return result
     }

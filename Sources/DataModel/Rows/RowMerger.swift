@@ -16,7 +16,7 @@ public struct PurgeRule: Sendable {
         self.now = now
     }
 
-    @inlinable public func mayForget(_ deletion: DeletionTime) -> Bool {
+    @inlinable public func mayDrop(_ deletion: DeletionTime) -> Bool {
         deletion.localDeletion < gcBefore && deletion.timestamp < maxPurgeableTimestamp
     }
 }
@@ -72,16 +72,17 @@ public final class RowMerger {
         }
         if hasLiveness && effective.shadows(liveness.timestamp) { hasLiveness = false }
         if let purge, hasLiveness, liveness.ttl > 0, liveness.expires <= purge.now,
-            purge.mayForget(DeletionTime(timestamp: liveness.timestamp, localDeletion: liveness.expires))
+            purge.mayDrop(DeletionTime(timestamp: liveness.timestamp, localDeletion: liveness.expires))
         {
             hasLiveness = false
         }
         if hasLiveness { base = liveness.timestamp }
         var keptDeletion = deletion
         if !shadow.isNone && deletion.timestamp <= shadow.timestamp { keptDeletion = .none }
-        if let purge, !keptDeletion.isNone, purge.mayForget(keptDeletion) { keptDeletion = .none }
+        if let purge, !keptDeletion.isNone, purge.mayDrop(keptDeletion) { keptDeletion = .none }
         writer.begin(
-            timestamp: base, liveness: hasLiveness, ttl: liveness.ttl, expires: liveness.expires, deletion: keptDeletion, into: &out)
+            timestamp: base, liveness: hasLiveness, ttl: liveness.ttl, expires: liveness.expires,
+            deletion: keptDeletion, into: &out)
         let cells = mergeCells(effective: effective, purge: purge, into: &out)
         writer.end(into: &out)
         if cells == 0 && !hasLiveness && keptDeletion.isNone {
@@ -153,13 +154,16 @@ public final class RowMerger {
             var isThere = !isGone(cell)
             var united = false
             if several {
-                for index in cursors.indices where index != best && RowMerger.order(cursors[index], cursors[best]) == 0 {
+                for index in cursors.indices where index != best && RowMerger.order(cursors[index], cursors[best]) == 0
+                {
                     let other = cursors[index]
                     if isGone(other) { continue }
                     if !isThere {
                         cell = other
                         isThere = true
-                    } else if cell.flags.contains(.counter) && other.flags.contains(.counter) && !cell.isTombstone && !other.isTombstone {
+                    } else if cell.flags.contains(.counter) && other.flags.contains(.counter) && !cell.isTombstone
+                        && !other.isTombstone
+                    {
                         unite(cell, other, already: united)
                         united = true
                         if other.timestamp > cell.timestamp { cell = other }
@@ -171,7 +175,7 @@ public final class RowMerger {
             }
             if isThere && cell.isComplexDeletion {
                 columnDeletion = cell.deletion
-                if !(purge?.mayForget(cell.deletion) ?? false) {
+                if !(purge?.mayDrop(cell.deletion) ?? false) {
                     writer.complexDeletion(column: column, deletion: cell.deletion, into: &out)
                     written += 1
                 }
@@ -219,7 +223,7 @@ public final class RowMerger {
         if let purge {
             if cell.isExpiring && cell.localDeletion <= purge.now { dead = true }
             deletion.localDeletion = cell.localDeletion
-            if dead && purge.mayForget(deletion) { return 0 }
+            if dead && purge.mayDrop(deletion) { return 0 }
         }
         if dead {
             if hasPath {
@@ -229,7 +233,8 @@ public final class RowMerger {
             }
         } else if hasPath {
             writer.cell(
-                column: cell.column, path: cell.path, timestamp: cell.timestamp, ttl: cell.ttl, expires: cell.localDeletion,
+                column: cell.column, path: cell.path, timestamp: cell.timestamp, ttl: cell.ttl,
+                expires: cell.localDeletion,
                 value: cell.value, into: &out)
         } else {
             writer.cell(

@@ -41,7 +41,8 @@ public struct RowView {
     @inline(__always) public var cells: CellCursor {
         let flags = flags
         let offset =
-            (flags.contains(.hasBase) ? 9 : 1) + (flags.contains(.livenessExpires) ? 8 : 0) + (flags.contains(.hasDeletion) ? 12 : 0)
+            (flags.contains(.hasBase) ? 9 : 1) + (flags.contains(.livenessExpires) ? 8 : 0)
+            + (flags.contains(.hasDeletion) ? 12 : 0)
         let start = bytes.baseAddress.unsafelyUnwrapped
         return CellCursor(next: start + offset, end: start + bytes.count, base: base)
     }
@@ -66,7 +67,9 @@ public struct RowView {
         if flags.contains(.hasBase) { try reader.skip(8) }
         if flags.contains(.livenessExpires) { try reader.skip(8) }
         if flags.contains(.hasDeletion) { try reader.skip(12) }
-        if !flags.contains(.hasBase) && !flags.isDisjoint(with: [.hasLiveness, .livenessExpires]) { throw .malformedVarint(offset: 0) }
+        if !flags.contains(.hasBase) && !flags.isDisjoint(with: [.hasLiveness, .livenessExpires]) {
+            throw .malformedVarint(offset: 0)
+        }
         while !reader.isAtEnd {
             _ = try reader.readCount()
             let cell = CellFlags(rawValue: try reader.readU8())

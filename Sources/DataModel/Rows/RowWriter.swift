@@ -50,9 +50,13 @@ public struct RowWriter: ~Copyable {
         }
     }
 
-    @inline(__always) private mutating func head(_ column: Int, _ flags: CellFlags, _ timestamp: Int64, _ out: inout ByteWriter) {
+    @inline(__always) private mutating func head(
+        _ column: Int, _ flags: CellFlags, _ timestamp: Int64, _ out: inout ByteWriter
+    ) {
         let rank = flags.contains(.complexDeletion) ? 0 : flags.contains(.hasPath) ? 2 : 1
-        if column <= lastColumn && (column < lastColumn || rank < lastRank || (rank == lastRank && rank < 2)) { inOrder = false }
+        if column <= lastColumn && (column < lastColumn || rank < lastRank || (rank == lastRank && rank < 2)) {
+            inOrder = false
+        }
         if column != lastColumn { lastWasPath = false }
         lastColumn = column
         lastRank = rank
@@ -66,7 +70,9 @@ public struct RowWriter: ~Copyable {
         out.writeVarint(path.count)
         let from = out.count
         out.write(path)
-        if lastWasPath && compareBytes(UnsafeRawBufferPointer(rebasing: out.bytes[lastPath]), path) >= 0 { inOrder = false }
+        if lastWasPath && compareBytes(UnsafeRawBufferPointer(rebasing: out.bytes[lastPath]), path) >= 0 {
+            inOrder = false
+        }
         lastPath = from..<out.count
         lastWasPath = true
     }
@@ -109,7 +115,9 @@ public struct RowWriter: ~Copyable {
     }
 
     /// Appends a tombstone of a collection's cell.
-    public mutating func tombstone(column: Int, path: UnsafeRawBufferPointer, deletion: DeletionTime, into out: inout ByteWriter) {
+    public mutating func tombstone(
+        column: Int, path: UnsafeRawBufferPointer, deletion: DeletionTime, into out: inout ByteWriter
+    ) {
         head(column, [.tombstone, .hasPath], deletion.timestamp, &out)
         out.writeLE(deletion.localDeletion)
         putPath(path, &out)

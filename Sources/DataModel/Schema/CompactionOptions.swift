@@ -16,7 +16,9 @@ public struct CompactionOptions: Sendable, Hashable {
     public static let package = "org.apache.cassandra.db.compaction."
 
     /// All sub-options, as `system_schema.tables.compaction` shows them.
-    public var map: [String: String] { options.merging(["class": Self.package + strategy.rawValue]) { _, name in name } }
+    public var map: [String: String] {
+        options.merging(["class": Self.package + strategy.rawValue]) { _, name in name }
+    }
 
     public var isEnabled: Bool { options["enabled"].map { $0.lowercased() == "true" } ?? true }
 
@@ -28,7 +30,9 @@ public struct CompactionOptions: Sendable, Hashable {
     public var maxThreshold: Int { integer("max_threshold", default: 32) }
 
     init(_ map: [String: String]) throws(ServerError) {
-        guard let name = map["class"] else { throw ServerError(.configError, "Missing sub-option 'class' for the 'compaction' option.") }
+        guard let name = map["class"] else {
+            throw ServerError(.configError, "Missing sub-option 'class' for the 'compaction' option.")
+        }
         let simple = name.hasPrefix(Self.package) ? String(name.dropFirst(Self.package.count)) : name
         guard let strategy = Strategy(rawValue: simple) else {
             let full = name.contains(".") ? name : Self.package + name
@@ -37,7 +41,9 @@ public struct CompactionOptions: Sendable, Hashable {
         self.strategy = strategy
         let unknown = map.keys.filter { $0 != "class" && !Self.known(strategy).contains($0) }.sorted()
         guard unknown.isEmpty else {
-            throw ServerError(.configError, "Properties specified [\(unknown.joined(separator: ", "))] are not understood by \(simple)")
+            throw ServerError(
+                .configError,
+                "Properties specified [\(unknown.joined(separator: ", "))] are not understood by \(simple)")
         }
         options = map.filter { $0.key != "class" }
         for (name, value) in options.sorted(by: { $0.key < $1.key }) { try Self.check(name, value) }
@@ -49,7 +55,8 @@ public struct CompactionOptions: Sendable, Hashable {
     }
 
     private static let everywhere: Set<String> = [
-        "tombstone_threshold", "tombstone_compaction_interval", "unchecked_tombstone_compaction", "only_purge_repaired_tombstones",
+        "tombstone_threshold", "tombstone_compaction_interval", "unchecked_tombstone_compaction",
+        "only_purge_repaired_tombstones",
         "log_all", "enabled", "provide_overlapping_tombstones",
     ]
 
@@ -58,10 +65,13 @@ public struct CompactionOptions: Sendable, Hashable {
         switch strategy {
         case .sizeTiered: return everywhere.union(tiers)
         case .leveled:
-            return everywhere.union(["sstable_size_in_mb", "fanout_size", "single_sstable_uplevel", "min_threshold", "max_threshold"])
+            return everywhere.union([
+                "sstable_size_in_mb", "fanout_size", "single_sstable_uplevel", "min_threshold", "max_threshold",
+            ])
         case .timeWindow:
             return everywhere.union(tiers).union([
-                "compaction_window_unit", "compaction_window_size", "timestamp_resolution", "expired_sstable_check_frequency_seconds",
+                "compaction_window_unit", "compaction_window_size", "timestamp_resolution",
+                "expired_sstable_check_frequency_seconds",
                 "unsafe_aggressive_sstable_expiration",
             ])
         case .unified:
@@ -80,11 +90,14 @@ public struct CompactionOptions: Sendable, Hashable {
             guard let number = Double(value) else { throw fail("\(value) is not a parsable float for \(name)") }
             guard number > 0 else { throw fail("\(name) must be greater than 0, but was \(value)") }
         case "min_threshold", "max_threshold", "tombstone_compaction_interval", "sstable_size_in_mb", "fanout_size",
-            "compaction_window_size", "expired_sstable_check_frequency_seconds", "base_shard_count", "max_sstables_to_compact":
+            "compaction_window_size", "expired_sstable_check_frequency_seconds", "base_shard_count",
+            "max_sstables_to_compact":
             guard let number = Int32(value) else { throw fail("\(value) is not a parsable int (base10) for \(name)") }
-            let least: Int32 = name == "compaction_window_size" || name == "fanout_size" || name == "sstable_size_in_mb" ? 1 : 0
+            let least: Int32 =
+                name == "compaction_window_size" || name == "fanout_size" || name == "sstable_size_in_mb" ? 1 : 0
             guard number >= least else { throw fail("\(name) must be at least \(least), but was \(value)") }
-        case "unchecked_tombstone_compaction", "only_purge_repaired_tombstones", "log_all", "enabled", "single_sstable_uplevel",
+        case "unchecked_tombstone_compaction", "only_purge_repaired_tombstones", "log_all", "enabled",
+            "single_sstable_uplevel",
             "unsafe_aggressive_sstable_expiration":
             guard ["true", "false"].contains(value.lowercased()) else {
                 throw fail("'\(name)' should be either 'true' or 'false', not '\(value)'")
@@ -114,14 +127,16 @@ public struct CompactionOptions: Sendable, Hashable {
         if maxThreshold < minThreshold {
             throw ServerError(
                 .configError,
-                "Min compaction threshold (got \(minThreshold)) cannot be greater than max compaction threshold (got \(maxThreshold))")
+                "Min compaction threshold (got \(minThreshold)) cannot be greater than max compaction threshold (got \(maxThreshold))"
+            )
         }
         let low = number("bucket_low", default: 0.5)
         let high = number("bucket_high", default: 1.5)
         if high <= low {
             throw ServerError(
                 .configError,
-                "bucket_high value (\(JavaNumber.text(high))) is less than or equal to the bucket_low value (\(JavaNumber.text(low)))")
+                "bucket_high value (\(JavaNumber.text(high))) is less than or equal to the bucket_low value (\(JavaNumber.text(low)))"
+            )
         }
     }
 }

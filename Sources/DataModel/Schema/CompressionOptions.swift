@@ -38,7 +38,9 @@ public struct CompressionOptions: Sendable, Hashable {
         func fail(_ message: String) -> ServerError { ServerError(.configError, message) }
         var rest = map
         if let enabled = rest.removeValue(forKey: "enabled"), enabled.lowercased() != "true" {
-            guard rest.isEmpty else { throw fail("If the 'enabled' option is set to false no other options must be specified") }
+            guard rest.isEmpty else {
+                throw fail("If the 'enabled' option is set to false no other options must be specified")
+            }
             isEnabled = false
             return
         }
@@ -61,7 +63,9 @@ public struct CompressionOptions: Sendable, Hashable {
         if let text = rest.removeValue(forKey: "chunk_length_in_kb") ?? rest.removeValue(forKey: "chunk_length_kb") {
             guard let length = Int32(text) else { throw fail("Invalid value for chunk_length_in_kb") }
             guard length > 0 else { throw fail("Invalid negative or null chunk_length_in_kb") }
-            guard length & (length - 1) == 0, length <= 1024 else { throw fail("chunk_length_in_kb must be a power of 2") }
+            guard length & (length - 1) == 0, length <= 1024 else {
+                throw fail("chunk_length_in_kb must be a power of 2")
+            }
             chunkLengthKiB = Int(length)
         }
         if let text = rest.removeValue(forKey: "min_compress_ratio") {
@@ -86,7 +90,9 @@ public struct CompressionOptions: Sendable, Hashable {
                 }
             case ("lz4_high_compressor_level", .lz4):
                 guard let level = Int(value), (1...17).contains(level) else {
-                    throw fail("Invalid value [\(value)] for parameter 'lz4_high_compressor_level'. Value must be between 1 and 17.")
+                    throw fail(
+                        "Invalid value [\(value)] for parameter 'lz4_high_compressor_level'. Value must be between 1 and 17."
+                    )
                 }
             default: throw fail("Unknown compression options: ([\(option)])")
             }

@@ -5,10 +5,14 @@ public enum Identifier {
 
     /// The reserved words, which must be quoted to be names (CQL 3.4.5, appendix A).
     public static let reservedWords: Set<String> = [
-        "add", "allow", "alter", "and", "apply", "asc", "authorize", "batch", "begin", "by", "columnfamily", "create", "default",
-        "delete", "desc", "describe", "drop", "entries", "execute", "from", "full", "grant", "if", "in", "index", "infinity", "insert",
-        "into", "is", "keyspace", "limit", "materialized", "mbean", "mbeans", "modify", "nan", "norecursive", "not", "null", "of", "on",
-        "or", "order", "primary", "rename", "replace", "revoke", "schema", "select", "set", "table", "to", "token", "truncate",
+        "add", "allow", "alter", "and", "apply", "asc", "authorize", "batch", "begin", "by", "columnfamily", "create",
+        "default",
+        "delete", "desc", "describe", "drop", "entries", "execute", "from", "full", "grant", "if", "in", "index",
+        "infinity", "insert",
+        "into", "is", "keyspace", "limit", "materialized", "mbean", "mbeans", "modify", "nan", "norecursive", "not",
+        "null", "of", "on",
+        "or", "order", "primary", "rename", "replace", "revoke", "schema", "select", "set", "table", "to", "token",
+        "truncate",
         "unlogged", "unset", "update", "use", "using", "view", "where", "with",
     ]
 

@@ -29,7 +29,8 @@ public final class KeyspaceMetadata: Sendable {
     ) {
         self.init(
             name: name, replication: replication,
-            tables: Dictionary(tables.map { ($0.name, $0) }, uniquingKeysWith: { _, last in last }), isVirtual: isVirtual)
+            tables: Dictionary(tables.map { ($0.name, $0) }, uniquingKeysWith: { _, last in last }),
+            isVirtual: isVirtual)
     }
 
     /// The tables, sorted by name.
@@ -37,7 +38,8 @@ public final class KeyspaceMetadata: Sendable {
 
     func with(tables: [String: TableMetadata]) -> KeyspaceMetadata {
         KeyspaceMetadata(
-            name: name, replication: replication, durableWrites: durableWrites, sloppyQuorum: sloppyQuorum, tables: tables,
+            name: name, replication: replication, durableWrites: durableWrites, sloppyQuorum: sloppyQuorum,
+            tables: tables,
             isVirtual: isVirtual)
     }
 
@@ -46,7 +48,8 @@ public final class KeyspaceMetadata: Sendable {
         replication: [String: String]? = nil, durableWrites: Bool? = nil, sloppyQuorum: Bool? = nil
     ) -> KeyspaceMetadata {
         KeyspaceMetadata(
-            name: name, replication: replication ?? self.replication, durableWrites: durableWrites ?? self.durableWrites,
+            name: name, replication: replication ?? self.replication,
+            durableWrites: durableWrites ?? self.durableWrites,
             sloppyQuorum: sloppyQuorum ?? self.sloppyQuorum, tables: tables, isVirtual: isVirtual)
     }
 }

@@ -22,10 +22,10 @@ extension TableMetadata {
 
     /// - Parameters:
     ///   - includingID: whether to include `ID = ...`, as DESCRIBE ... WITH INTERNALS does.
-    ///   - inOrderOfNumber: whether to list the columns in the order of their ids, so that a table created by the
+    ///   - inOrderOfID: whether to list the columns in the order of their ids, so that a table created by the
     ///     statement gets the same ids.
-    public func createStatement(includingID: Bool, inOrderOfNumber: Bool = false) -> String {
-        let columns = inOrderOfNumber ? self.columns.sorted { $0.id < $1.id } : self.columns
+    public func createStatement(includingID: Bool, inOrderOfID: Bool = false) -> String {
+        let columns = inOrderOfID ? self.columns.sorted { $0.id < $1.id } : self.columns
         var text = "CREATE TABLE \(Identifier.quoted(keyspace)).\(Identifier.quoted(name)) (\n"
         let isInline = partitionKey.count == 1 && clustering.isEmpty
         for (index, column) in columns.enumerated() {

@@ -93,7 +93,7 @@ extension Schema {
     }
 
     /// Whether two tables have the same definition.
-    static func areAlike(_ a: TableMetadata, _ b: TableMetadata) -> Bool {
+    static func haveSameDefinition(_ a: TableMetadata, _ b: TableMetadata) -> Bool {
         if a === b { return true }
         var first = ByteWriter(capacity: 1024)
         encode(a, &first)
@@ -137,7 +137,9 @@ private struct SchemaDecoder {
         let value = try read { (r) throws(ByteError) in try r.readCount() }
         // Every counted item takes at least one byte, so a larger count is damage. Refuse it before it sizes an
         // allocation.
-        guard value <= reader.count else { throw .malformed(.truncated(offset: start, needed: value, available: reader.remaining)) }
+        guard value <= reader.count else {
+            throw .malformed(.truncated(offset: start, needed: value, available: reader.remaining))
+        }
         return value
     }
 
@@ -177,7 +179,8 @@ private struct SchemaDecoder {
             }
             keyspaces.append(
                 KeyspaceMetadata(
-                    name: name, replication: replication, durableWrites: flags & 1 != 0, sloppyQuorum: flags & 2 != 0, tables: tables))
+                    name: name, replication: replication, durableWrites: flags & 1 != 0, sloppyQuorum: flags & 2 != 0,
+                    tables: tables))
         }
         guard reader.isAtEnd else { throw .invalid("\(reader.remaining) bytes after the last keyspace") }
         return keyspaces
@@ -185,19 +188,26 @@ private struct SchemaDecoder {
 
     mutating func table(in keyspace: String) throws(SchemaDecodingError) -> TableMetadata {
         let name = try text()
-        guard let id = UUID(bytes: try read { (r) throws(ByteError) in try r.readArray(16) }) else { throw .invalid("id of \(name)") }
+        guard let id = UUID(bytes: try read { (r) throws(ByteError) in try r.readArray(16) }) else {
+            throw .invalid("id of \(name)")
+        }
         let next = try number()
         let flattened = try map()
         let options: TableOptions
-        do throws(ServerError) { options = try TableOptions(flattened: flattened) } catch { throw .invalid(error.message) }
+        do throws(ServerError) { options = try TableOptions(flattened: flattened) } catch {
+            throw .invalid(error.message)
+        }
         var columns: [ColumnMetadata] = []
         var names: Set<String> = []
         for _ in 0..<(try count()) {
             let column = try self.column()
-            guard names.insert(column.name).inserted else { throw .invalid("column \(column.name) twice in \(keyspace).\(name)") }
+            guard names.insert(column.name).inserted else {
+                throw .invalid("column \(column.name) twice in \(keyspace).\(name)")
+            }
             columns.append(column)
         }
-        return TableMetadata(keyspace: keyspace, name: name, id: id, columns: columns, options: options, nextColumnID: next)
+        return TableMetadata(
+            keyspace: keyspace, name: name, id: id, columns: columns, options: options, nextColumnID: next)
     }
 
     mutating func column() throws(SchemaDecodingError) -> ColumnMetadata {
@@ -205,9 +215,12 @@ private struct SchemaDecoder {
         let typeText = try text()
         guard let type = CQLType.parse(typeText) else { throw .invalid("type \(typeText) of column \(name)") }
         let kindByte = try byte()
-        guard let kind = ColumnMetadata.Kind(persisted: kindByte) else { throw .invalid("kind \(kindByte) of column \(name)") }
+        guard let kind = ColumnMetadata.Kind(persisted: kindByte) else {
+            throw .invalid("kind \(kindByte) of column \(name)")
+        }
         let position = try number() - 1
         let isDescending = try byte() != 0
-        return ColumnMetadata(name: name, type: type, kind: kind, position: position, isDescending: isDescending, id: try number())
+        return ColumnMetadata(
+            name: name, type: type, kind: kind, position: position, isDescending: isDescending, id: try number())
     }
 }

@@ -11,7 +11,8 @@ public struct Schema: Sendable {
 
     /// The system keyspaces: built into the server and not changed by statements.
     public static let systemKeyspaces: Set<String> = [
-        "system", "system_schema", "system_auth", "system_distributed", "system_traces", "system_views", "system_virtual_schema",
+        "system", "system_schema", "system_auth", "system_distributed", "system_traces", "system_views",
+        "system_virtual_schema",
     ]
 
     public static func isSystem(_ keyspace: String) -> Bool { systemKeyspaces.contains(keyspace.lowercased()) }

@@ -43,7 +43,7 @@ public struct SchemaDifference: Sendable {
     private mutating func compareTables(of keyspace: KeyspaceMetadata, with old: [String: TableMetadata]) {
         for table in old.values.sorted(by: { $0.name < $1.name }) where keyspace.tables[table.name]?.id != table.id {
             dropped.append(table)
-            if let next = keyspace.tables[table.name], Schema.areAlike(table.emptied(next.id), next) {
+            if let next = keyspace.tables[table.name], Schema.haveSameDefinition(table.emptied(next.id), next) {
                 emptied.insert(table.id)
             } else {
                 note(.dropped, table)
@@ -55,7 +55,7 @@ public struct SchemaDifference: Sendable {
                 if old[table.name].map({ emptied.contains($0.id) }) != true { note(.created, table) }
                 continue
             }
-            if !Schema.areAlike(known, table) {
+            if !Schema.haveSameDefinition(known, table) {
                 altered.append(table)
                 note(.updated, table)
             }

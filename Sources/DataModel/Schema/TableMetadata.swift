@@ -44,7 +44,9 @@ public final class TableMetadata: Sendable {
         self.nextColumnID = max(nextColumnID ?? 0, (columns.map(\.id).max() ?? -1) + 1)
         var index: [String: Int] = [:]
         for (place, column) in self.columns.enumerated() {
-            precondition(index.updateValue(place, forKey: column.name) == nil, "column \(column.name) twice in \(keyspace).\(name)")
+            precondition(
+                index.updateValue(place, forKey: column.name) == nil,
+                "column \(column.name) twice in \(keyspace).\(name)")
         }
         indexByName = index
     }
@@ -70,12 +72,16 @@ public final class TableMetadata: Sendable {
     /// Returns the same definition with a new id, for TRUNCATE.
     public func emptied(_ newID: UUID) -> TableMetadata {
         TableMetadata(
-            keyspace: keyspace, name: name, id: newID, columns: columns, options: options, nextColumnID: nextColumnID, isVirtual: isVirtual)
+            keyspace: keyspace, name: name, id: newID, columns: columns, options: options, nextColumnID: nextColumnID,
+            isVirtual: isVirtual)
     }
 
     /// Returns the table with an additional column, which gets the next id.
     public func adding(column name: String, type: CQLType, isStatic: Bool) -> TableMetadata {
-        altered(columns: columns + [ColumnMetadata(name: name, type: type, kind: isStatic ? .static : .regular, id: nextColumnID)])
+        altered(
+            columns: columns + [
+                ColumnMetadata(name: name, type: type, kind: isStatic ? .static : .regular, id: nextColumnID)
+            ])
     }
 
     /// Returns the table without a column, whose id is not reused.

@@ -8,7 +8,8 @@ public enum PropertyValue: Sendable, Equatable {
 extension TableOptions {
     /// Options of older Cassandra releases, accepted without effect.
     public static let obsoletePropertyNames: Set<String> = [
-        "read_repair_chance", "dclocal_read_repair_chance", "replicate_on_write", "populate_io_cache_on_flush", "index_interval",
+        "read_repair_chance", "dclocal_read_repair_chance", "replicate_on_write", "populate_io_cache_on_flush",
+        "index_interval",
     ]
 
     /// Sets the given properties and validates the result.
@@ -25,7 +26,9 @@ extension TableOptions {
             try set(name, value)
         }
         // With leveled compaction a read visits one sstable per level, so a higher false-positive rate is enough.
-        if !setsChance, seen.contains("compaction"), bloomFilterFalsePositiveChance == 0.01, compaction.strategy == .leveled {
+        if !setsChance, seen.contains("compaction"), bloomFilterFalsePositiveChance == 0.01,
+            compaction.strategy == .leveled
+        {
             bloomFilterFalsePositiveChance = 0.1
         }
         try validate()
@@ -51,7 +54,8 @@ extension TableOptions {
         case "read_repair":
             let strategy = try value.text(for: name).uppercased()
             guard strategy == "BLOCKING" || strategy == "NONE" else {
-                throw ServerError(.configError, "Invalid value \(strategy) for read_repair, must be one of [NONE, BLOCKING]")
+                throw ServerError(
+                    .configError, "Invalid value \(strategy) for read_repair, must be one of [NONE, BLOCKING]")
             }
             readRepair = strategy
         case "speculative_retry": speculativeRetry = try Self.retryPolicy(value, name)
@@ -102,16 +106,21 @@ extension TableOptions {
         )
         try check(
             crcCheckChance >= 0 && crcCheckChance <= 1,
-            "crc_check_chance must be larger than or equal to 0 and smaller than or equal to 1.0 (got \(JavaNumber.text(crcCheckChance)))")
-        try check(defaultTimeToLive >= 0, "default_time_to_live must be greater than or equal to 0 (got \(defaultTimeToLive))")
+            "crc_check_chance must be larger than or equal to 0 and smaller than or equal to 1.0 (got \(JavaNumber.text(crcCheckChance)))"
+        )
+        try check(
+            defaultTimeToLive >= 0, "default_time_to_live must be greater than or equal to 0 (got \(defaultTimeToLive))"
+        )
         try check(
             defaultTimeToLive <= Self.maximumTimeToLive,
             "default_time_to_live must be less than or equal to \(Self.maximumTimeToLive) (got \(defaultTimeToLive))")
         try check(gcGraceSeconds >= 0, "gc_grace_seconds must be greater than or equal to 0 (got \(gcGraceSeconds))")
-        try check(minIndexInterval >= 1, "min_index_interval must be greater than or equal to 1 (got \(minIndexInterval))")
+        try check(
+            minIndexInterval >= 1, "min_index_interval must be greater than or equal to 1 (got \(minIndexInterval))")
         try check(
             maxIndexInterval >= minIndexInterval,
-            "max_index_interval must be greater than or equal to min_index_interval (\(minIndexInterval)) (got \(maxIndexInterval))")
+            "max_index_interval must be greater than or equal to min_index_interval (\(minIndexInterval)) (got \(maxIndexInterval))"
+        )
         try check(
             memtableFlushPeriodMilliseconds >= 0,
             "memtable_flush_period_in_ms must be greater than or equal to 0 (got \(memtableFlushPeriodMilliseconds))")
@@ -120,12 +129,16 @@ extension TableOptions {
 
 extension PropertyValue {
     func text(for name: String) throws(ServerError) -> String {
-        guard case .text(let text) = self else { throw .syntax("Invalid value for property '\(name)'. It should be a string") }
+        guard case .text(let text) = self else {
+            throw .syntax("Invalid value for property '\(name)'. It should be a string")
+        }
         return text
     }
 
     func map(for name: String) throws(ServerError) -> [String: String] {
-        guard case .map(let map) = self else { throw .syntax("Invalid value for property '\(name)'. It should be a map.") }
+        guard case .map(let map) = self else {
+            throw .syntax("Invalid value for property '\(name)'. It should be a map.")
+        }
         return map
     }
 
@@ -175,7 +188,8 @@ extension TableOptions {
             "speculative_retry": speculativeRetry,
         ]
         for (property, map) in [
-            ("caching", caching.map), ("compaction", compaction.map), ("compression", compression.map), ("extensions", extensions),
+            ("caching", caching.map), ("compaction", compaction.map), ("compression", compression.map),
+            ("extensions", extensions),
         ] {
             for (name, value) in map { flat["\(property).\(name)"] = value }
         }

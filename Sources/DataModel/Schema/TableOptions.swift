@@ -42,19 +42,22 @@ public struct CachingOptions: Sendable, Hashable {
             switch name.lowercased() {
             case "keys":
                 guard ["ALL", "NONE"].contains(value.uppercased()) else {
-                    throw ServerError(.configError, "Invalid value for caching sub-option 'keys': only 'ALL' and 'NONE' are allowed")
+                    throw ServerError(
+                        .configError, "Invalid value for caching sub-option 'keys': only 'ALL' and 'NONE' are allowed")
                 }
                 keys = value.uppercased()
             case "rows_per_partition":
                 guard ["ALL", "NONE"].contains(value.uppercased()) || UInt32(value) != nil else {
                     throw ServerError(
                         .configError,
-                        "Invalid value for caching sub-option 'rows_per_partition': only 'ALL', 'NONE', and integer values are allowed")
+                        "Invalid value for caching sub-option 'rows_per_partition': only 'ALL', 'NONE', and integer values are allowed"
+                    )
                 }
                 rowsPerPartition = value.uppercased()
             default:
                 throw ServerError(
-                    .configError, "Invalid caching sub-options [\(name)]: only 'keys' and 'rows_per_partition' are allowed")
+                    .configError,
+                    "Invalid caching sub-options [\(name)]: only 'keys' and 'rows_per_partition' are allowed")
             }
         }
     }
@@ -90,7 +93,9 @@ extension TableOptions {
     }
 
     private static func mapLiteral(_ map: [String: String]) -> String {
-        let entries = map.sorted { $0.key < $1.key }.map { "\(Identifier.stringLiteral($0.key)): \(Identifier.stringLiteral($0.value))" }
+        let entries = map.sorted { $0.key < $1.key }.map {
+            "\(Identifier.stringLiteral($0.key)): \(Identifier.stringLiteral($0.value))"
+        }
         return "{" + entries.joined(separator: ", ") + "}"
     }
 }

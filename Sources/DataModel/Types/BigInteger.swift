@@ -71,7 +71,9 @@ public struct BigInteger: Sendable, Hashable, Comparable {
         }
         bytes.append(isNegative ? 0xff : 0)
         let fill: UInt8 = isNegative ? 0xff : 0
-        while bytes.count > 1, bytes[bytes.count - 1] == fill, (bytes[bytes.count - 2] >= 0x80) == isNegative { bytes.removeLast() }
+        while bytes.count > 1, bytes[bytes.count - 1] == fill, (bytes[bytes.count - 2] >= 0x80) == isNegative {
+            bytes.removeLast()
+        }
         return bytes.reversed()
     }
 
@@ -108,7 +110,9 @@ public struct BigInteger: Sendable, Hashable, Comparable {
     public static prefix func - (a: BigInteger) -> BigInteger { BigInteger(isNegative: !a.isNegative, limbs: a.limbs) }
 
     public static func + (a: BigInteger, b: BigInteger) -> BigInteger {
-        if a.isNegative == b.isNegative { return BigInteger(isNegative: a.isNegative, limbs: addMagnitudes(a.limbs, b.limbs)) }
+        if a.isNegative == b.isNegative {
+            return BigInteger(isNegative: a.isNegative, limbs: addMagnitudes(a.limbs, b.limbs))
+        }
         let order = compareMagnitudes(a.limbs, b.limbs)
         if order == 0 { return .zero }
         return order > 0

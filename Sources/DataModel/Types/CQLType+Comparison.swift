@@ -36,7 +36,8 @@ extension CQLType {
             guard a.count >= 4, b.count >= 4 else { return Self.compareBytes(a, b) }
             return BigDecimal(native: a).compare(BigDecimal(native: b))
         case .frozen(let inner): return inner.compare(a, b)
-        case .list(let element), .set(let element): return Self.compareCollections(a, b, element, element, valuesPerElement: 1)
+        case .list(let element), .set(let element):
+            return Self.compareCollections(a, b, element, element, valuesPerElement: 1)
         case .map(let key, let value): return Self.compareCollections(a, b, key, value, valuesPerElement: 2)
         case .tuple(let fields): return Self.compareTuples(a, b, fields)
         }
@@ -118,7 +119,9 @@ extension CQLType {
         } catch { return compareBytes(a, b) }
     }
 
-    private static func compareTuples(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer, _ fields: [CQLType]) -> Int {
+    private static func compareTuples(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer, _ fields: [CQLType])
+        -> Int
+    {
         do throws(ValueError) {
             var left = TupleReader(a)
             var right = TupleReader(b)

@@ -34,7 +34,9 @@ extension CQLType {
             return "{" + Self.elementTexts(bytes, style, element, element).joined(separator: ", ") + "}"
         case .map(let key, let value):
             let texts = Self.elementTexts(bytes, style, key, value, valuesPerElement: 2)
-            let entries = stride(from: 0, to: texts.count - texts.count % 2, by: 2).map { "\(texts[$0]): \(texts[$0 + 1])" }
+            let entries = stride(from: 0, to: texts.count - texts.count % 2, by: 2).map {
+                "\(texts[$0]): \(texts[$0 + 1])"
+            }
             return "{" + entries.joined(separator: ", ") + "}"
         case .tuple(let fields):
             var reader = TupleReader(bytes)
@@ -87,7 +89,9 @@ extension CQLType {
         let digits = max(1, min(digits, 17))
         guard let exact = BigDecimal(value.magnitude.description) else { return JavaNumber.text(value) }
         var exponent = exact.precision - Int(exact.scale) - 1
-        guard var rounded = exact.divided(by: BigDecimal(unscaled: BigInteger(1), scale: 0), scale: digits - 1 - exponent, halfEven: true)
+        guard
+            var rounded = exact.divided(
+                by: BigDecimal(unscaled: BigInteger(1), scale: 0), scale: digits - 1 - exponent, halfEven: true)
         else { return JavaNumber.text(value) }
         exponent = rounded.precision - Int(rounded.scale) - 1
         rounded = rounded.withoutTrailingZeros
@@ -95,10 +99,13 @@ extension CQLType {
         let text = rounded.unscaled.description
         if exponent < -4 || exponent >= digits {
             let mantissa = text.utf8.count > 1 ? "\(text.prefix(1)).\(text.dropFirst())" : text
-            return "\(sign)\(mantissa)e\(exponent < 0 ? "-" : "+")\(exponent.magnitude < 10 ? "0" : "")\(exponent.magnitude)"
+            return
+                "\(sign)\(mantissa)e\(exponent < 0 ? "-" : "+")\(exponent.magnitude < 10 ? "0" : "")\(exponent.magnitude)"
         }
         if exponent < 0 { return sign + "0." + String(repeating: "0", count: -exponent - 1) + text }
-        if text.utf8.count <= exponent + 1 { return sign + text + String(repeating: "0", count: exponent + 1 - text.utf8.count) }
+        if text.utf8.count <= exponent + 1 {
+            return sign + text + String(repeating: "0", count: exponent + 1 - text.utf8.count)
+        }
         return sign + text.prefix(exponent + 1) + "." + text.dropFirst(exponent + 1)
     }
 }

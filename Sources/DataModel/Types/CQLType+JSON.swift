@@ -41,7 +41,9 @@ extension CQLType {
         }
     }
 
-    private static func appendJSONArray(_ bytes: UnsafeRawBufferPointer, _ element: CQLType, to writer: inout ByteWriter) {
+    private static func appendJSONArray(
+        _ bytes: UnsafeRawBufferPointer, _ element: CQLType, to writer: inout ByteWriter
+    ) {
         writer.write("[")
         forEachElement(bytes) { index, value in
             if index > 0 { writer.write(", ") }
@@ -50,7 +52,9 @@ extension CQLType {
         writer.write("]")
     }
 
-    private static func appendJSONMap(_ bytes: UnsafeRawBufferPointer, _ key: CQLType, _ value: CQLType, to writer: inout ByteWriter) {
+    private static func appendJSONMap(
+        _ bytes: UnsafeRawBufferPointer, _ key: CQLType, _ value: CQLType, to writer: inout ByteWriter
+    ) {
         writer.write("{")
         forEachElement(bytes, valuesPerElement: 2) { index, entry in
             if index % 2 == 1 {
@@ -128,7 +132,9 @@ extension CQLType {
         case .tinyint, .smallint, .int, .bigint, .counter:
             switch value {
             case .number(let text):
-                do throws(ValueError) { return try bytes(fromScalarText: text) } catch { throw expected("\(article) \(self) value") }
+                do throws(ValueError) { return try bytes(fromScalarText: text) } catch {
+                    throw expected("\(article) \(self) value")
+                }
             case .string(let text): return try bytes(fromScalarText: text)
             default: throw expected("\(article) \(self) value")
             }
@@ -154,7 +160,9 @@ extension CQLType {
             }
         case .blob:
             guard case .string(let text) = value else { throw expected("a hex string") }
-            guard text.hasPrefix("0x") else { throw .invalid("String representation of blob is missing 0x prefix: \(text)") }
+            guard text.hasPrefix("0x") else {
+                throw .invalid("String representation of blob is missing 0x prefix: \(text)")
+            }
             return try bytes(fromScalarText: text)
         case .timestamp:
             switch value {
@@ -162,7 +170,9 @@ extension CQLType {
             default: throw expected("a long or a datestring representation of a timestamp value")
             }
         case .date, .time, .duration, .inet, .uuid, .timeuuid:
-            guard case .string(let text) = value else { throw expected("a string representation of \(article) \(self) value") }
+            guard case .string(let text) = value else {
+                throw expected("a string representation of \(article) \(self) value")
+            }
             return try bytes(fromScalarText: text)
         case .list(let element):
             guard let elements = value.elements else { throw expected("a list") }
@@ -192,7 +202,8 @@ extension CQLType {
         }
     }
 
-    private static func elements(_ values: [JSONValue], _ type: CQLType, _ name: String) throws(ValueError) -> [[UInt8]] {
+    private static func elements(_ values: [JSONValue], _ type: CQLType, _ name: String) throws(ValueError) -> [[UInt8]]
+    {
         var elements: [[UInt8]] = []
         for value in values {
             guard let bytes = try type.bytes(fromJSON: value) else { throw .invalid("Invalid null element in \(name)") }
@@ -210,9 +221,12 @@ extension CQLType {
         var entries: [(key: [UInt8], value: [UInt8])] = []
         for (name, member) in members {
             // Keys of non-scalar types are JSON inside the name string.
-            let keyValue: JSONValue = key.isCollection || key.isTuple ? try JSONValue(parsing: name.utf8) : .string(name)
+            let keyValue: JSONValue =
+                key.isCollection || key.isTuple ? try JSONValue(parsing: name.utf8) : .string(name)
             guard let keyBytes = try key.bytes(fromJSON: keyValue) else { throw .invalid("Invalid null key in map") }
-            guard let valueBytes = try valueType.bytes(fromJSON: member) else { throw .invalid("Invalid null value in map") }
+            guard let valueBytes = try valueType.bytes(fromJSON: member) else {
+                throw .invalid("Invalid null value in map")
+            }
             entries.append((keyBytes, valueBytes))
         }
         return try CollectionBuilder.map(entries, keys: key)

@@ -22,7 +22,9 @@ extension CQLType {
             }
         case .integer:
             switch self {
-            case .bigint, .counter, .date, .decimal, .double, .duration, .float, .int, .smallint, .time, .timestamp, .tinyint, .varint: true
+            case .bigint, .counter, .date, .decimal, .double, .duration, .float, .int, .smallint, .time, .timestamp,
+                .tinyint, .varint:
+                true
             default: false
             }
         case .float:
@@ -45,7 +47,9 @@ extension CQLType {
         switch self {
         case .text: return Array(text.utf8)
         case .ascii:
-            guard text.utf8.allSatisfy({ $0 < 128 }) else { throw .invalid("Invalid ASCII character in string literal: \(text)") }
+            guard text.utf8.allSatisfy({ $0 < 128 }) else {
+                throw .invalid("Invalid ASCII character in string literal: \(text)")
+            }
             return Array(text.utf8)
         case .int:
             guard let value = Int32(text) else { throw failure("int") }

@@ -34,7 +34,9 @@ private struct PlainTextParser {
         bytes = Array(text.utf8)
     }
 
-    func failure(_ type: CQLType) -> ValueError { .invalid("Unable to make \(type) from '\(text)' at offset \(offset)") }
+    func failure(_ type: CQLType) -> ValueError {
+        .invalid("Unable to make \(type) from '\(text)' at offset \(offset)")
+    }
 
     var isAtEnd: Bool {
         var copy = self
@@ -58,10 +60,14 @@ private struct PlainTextParser {
         switch type {
         case .frozen(let inner): return try value(of: inner, depth: depth)
         case .list(let element):
-            let elements = try elements(type, "[", "]") { (parser) throws(ValueError) in try parser.value(of: element, depth: depth + 1) }
+            let elements = try elements(type, "[", "]") { (parser) throws(ValueError) in
+                try parser.value(of: element, depth: depth + 1)
+            }
             return try CollectionBuilder.list(elements)
         case .set(let element):
-            let elements = try elements(type, "{", "}") { (parser) throws(ValueError) in try parser.value(of: element, depth: depth + 1) }
+            let elements = try elements(type, "{", "}") { (parser) throws(ValueError) in
+                try parser.value(of: element, depth: depth + 1)
+            }
             return try CollectionBuilder.set(elements, of: element)
         case .map(let key, let valueType):
             let entries = try elements(type, "{", "}") { (parser) throws(ValueError) in
@@ -92,7 +98,8 @@ private struct PlainTextParser {
     }
 
     private mutating func elements<R>(
-        _ type: CQLType, _ open: Unicode.Scalar, _ close: Unicode.Scalar, _ body: (inout PlainTextParser) throws(ValueError) -> R
+        _ type: CQLType, _ open: Unicode.Scalar, _ close: Unicode.Scalar,
+        _ body: (inout PlainTextParser) throws(ValueError) -> R
     ) throws(ValueError) -> [R] {
         guard take(UInt8(ascii: open)) else { throw failure(type) }
         var values: [R] = []

@@ -2,7 +2,8 @@ import Primitives
 
 extension CQLType {
     /// Decodes an integer; nil when `bytes` do not have its width.
-    @inlinable public static func integer<T: FixedWidthInteger & BitwiseCopyable>(_ bytes: UnsafeRawBufferPointer) -> T? {
+    @inlinable public static func integer<T: FixedWidthInteger & BitwiseCopyable>(_ bytes: UnsafeRawBufferPointer) -> T?
+    {
         bytes.count == MemoryLayout<T>.size ? T(bigEndian: bytes.loadUnaligned(as: T.self)) : nil
     }
 
@@ -30,7 +31,9 @@ extension CQLType {
             text = bits.map { JavaNumber.text(Float(bitPattern: $0)) }
         case .varint: text = bytes.count <= Self.maximumVarintBytes ? BigInteger(native: bytes).description : nil
         case .decimal:
-            text = bytes.count >= 4 && bytes.count - 4 <= Self.maximumVarintBytes ? BigDecimal(native: bytes).description : nil
+            text =
+                bytes.count >= 4 && bytes.count - 4 <= Self.maximumVarintBytes
+                ? BigDecimal(native: bytes).description : nil
         case .uuid, .timeuuid: text = UUID(bytes: Array(bytes)).map { $0.description }
         case .inet: text = InternetAddress.plainText(bytes)
         case .date:

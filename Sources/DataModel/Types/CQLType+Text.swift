@@ -70,7 +70,9 @@ extension CQLType: CustomStringConvertible {
     }
 
     private static func skipSpaces(_ bytes: [UInt8], _ offset: inout Int) {
-        while offset < bytes.count, bytes[offset] == 0x20 || bytes[offset] == 0x09 || bytes[offset] == 0x0a { offset += 1 }
+        while offset < bytes.count, bytes[offset] == 0x20 || bytes[offset] == 0x09 || bytes[offset] == 0x0a {
+            offset += 1
+        }
     }
 
     private static func parse(_ bytes: [UInt8], _ offset: inout Int, depth: Int) -> CQLType? {

@@ -18,17 +18,23 @@ extension CQLType {
         case .bigint, .counter: try check(count == 8 || count == 0, "Expected 8 or 0 byte long (\(count))")
         case .blob: break
         case .ascii:
-            if let wrong = bytes.first(where: { $0 > 127 }) { throw .invalid("Invalid byte for ascii: \(Int8(bitPattern: wrong))") }
+            if let wrong = bytes.first(where: { $0 > 127 }) {
+                throw .invalid("Invalid byte for ascii: \(Int8(bitPattern: wrong))")
+            }
         case .boolean: try check(count <= 1, "Expected 1 or 0 byte value (\(count))")
         case .date: try check(count == 4, "Expected 4 byte long for date (\(count))")
         case .decimal:
             try check(count == 0 || count >= 4, "Expected 0 or at least 4 bytes (\(count))")
-            try check(count - 4 <= Self.maximumVarintBytes, "Decimal of \(count) bytes exceeds the limit of \(Self.maximumVarintBytes)")
+            try check(
+                count - 4 <= Self.maximumVarintBytes,
+                "Decimal of \(count) bytes exceeds the limit of \(Self.maximumVarintBytes)")
         case .double: try check(count == 8 || count == 0, "Expected 8 or 0 byte value for a double (\(count))")
         case .duration: _ = try DurationValue(native: bytes)
         case .float: try check(count == 4 || count == 0, "Expected 4 or 0 byte value for a float (\(count))")
         case .inet:
-            try check(count == 4 || count == 16 || count == 0, "Expected 4 or 16 byte inetaddress; got \(HexText.encode(bytes.prefix(64)))")
+            try check(
+                count == 4 || count == 16 || count == 0,
+                "Expected 4 or 16 byte inetaddress; got \(HexText.encode(bytes.prefix(64)))")
         case .smallint: try check(count == 2, "Expected 2 bytes for a smallint (\(count))")
         case .time:
             try check(count == 8, "Expected 8 byte long for time (\(count))")
@@ -39,7 +45,9 @@ extension CQLType {
         case .tinyint: try check(count == 1, "Expected 1 byte for a tinyint (\(count))")
         case .uuid: try check(count == 16 || count == 0, "UUID should be 16 or 0 bytes (\(count))")
         case .varint:
-            try check(count <= Self.maximumVarintBytes, "Varint of \(count) bytes exceeds the limit of \(Self.maximumVarintBytes)")
+            try check(
+                count <= Self.maximumVarintBytes,
+                "Varint of \(count) bytes exceeds the limit of \(Self.maximumVarintBytes)")
         case .frozen(let inner): try inner.validate(bytes)
         case .list(let element): try Self.validateElements(bytes, name: "list", of: element)
         case .set(let element): try Self.validateElements(bytes, name: "set", of: element)

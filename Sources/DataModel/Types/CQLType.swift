@@ -3,7 +3,8 @@
 /// Everywhere in the server a value is its native-protocol bytes (native_protocol_v4.spec, section 6): what a driver
 /// sends is what is stored and sent back. Only keys are stored in byte-comparable form instead (`KeyEncoding`).
 public indirect enum CQLType: Hashable, Sendable {
-    case ascii, bigint, blob, boolean, counter, date, decimal, double, duration, float, inet, int, smallint, text, time, timestamp
+    case ascii, bigint, blob, boolean, counter, date, decimal, double, duration, float, inet, int, smallint, text, time,
+        timestamp
     case timeuuid, tinyint, uuid, varint
     case list(CQLType)
     case set(CQLType)

@@ -30,7 +30,9 @@ public enum CollectionBuilder {
     }
 
     /// Builds a map: sorts the entries by key; of equal keys the last one remains.
-    public static func map(_ entries: [(key: [UInt8], value: [UInt8])], keys type: CQLType) throws(ValueError) -> [UInt8] {
+    public static func map(_ entries: [(key: [UInt8], value: [UInt8])], keys type: CQLType) throws(ValueError)
+        -> [UInt8]
+    {
         let ordered = entries.enumerated().sorted { a, b in
             let order = type.compare(a.element.key, b.element.key)
             return order != 0 ? order < 0 : a.offset < b.offset
@@ -85,11 +87,14 @@ public enum CollectionBuilder {
             while let value = try reader.next() { elements.append(try canonical(value, element) ?? Array(value)) }
             return try set(elements, of: element)
         case .map(let key, let valueType):
-            if !key.needsCanonicalForm, !valueType.needsCanonicalForm, try isSorted(bytes, key, valuesPerElement: 2) { return nil }
+            if !key.needsCanonicalForm, !valueType.needsCanonicalForm, try isSorted(bytes, key, valuesPerElement: 2) {
+                return nil
+            }
             var entries: [(key: [UInt8], value: [UInt8])] = []
             var reader = try CollectionReader(bytes, name: "map", valuesPerElement: 2)
             while let name = try reader.next(), let value = try reader.next() {
-                entries.append((try canonical(name, key) ?? Array(name), try canonical(value, valueType) ?? Array(value)))
+                entries.append(
+                    (try canonical(name, key) ?? Array(name), try canonical(value, valueType) ?? Array(value)))
             }
             return try map(entries, keys: key)
         case .tuple(let fields):
@@ -105,7 +110,9 @@ public enum CollectionBuilder {
         }
     }
 
-    private static func isSorted(_ bytes: UnsafeRawBufferPointer, _ type: CQLType, valuesPerElement: Int) throws(ValueError) -> Bool {
+    private static func isSorted(_ bytes: UnsafeRawBufferPointer, _ type: CQLType, valuesPerElement: Int)
+        throws(ValueError) -> Bool
+    {
         var reader = try CollectionReader(bytes, name: "collection", valuesPerElement: valuesPerElement)
         var last: UnsafeRawBufferPointer?
         while let value = try reader.next() {

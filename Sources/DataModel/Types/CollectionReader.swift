@@ -73,7 +73,9 @@ public struct TupleReader {
         offset += 4
         index += 1
         guard length >= 0 else { return .some(nil) }
-        guard bytes.count - offset >= length else { throw .invalid("Not enough bytes to read \(index - 1)th component") }
+        guard bytes.count - offset >= length else {
+            throw .invalid("Not enough bytes to read \(index - 1)th component")
+        }
         defer { offset += length }
         return .some(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + length]))
     }

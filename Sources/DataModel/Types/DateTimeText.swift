@@ -32,7 +32,9 @@ public enum DateTimeText {
     /// Parses `hh:mm:ss[.fffffffff]`, or nanoseconds as a number.
     public static func parseTime(_ text: String) throws(ValueError) -> Int64 {
         if !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
-            guard let raw = Int64(text), raw < nanosecondsPerDay else { throw .invalid("Input long out of bounds: \(text)") }
+            guard let raw = Int64(text), raw < nanosecondsPerDay else {
+                throw .invalid("Input long out of bounds: \(text)")
+            }
             return raw
         }
         var scanner = DigitScanner(text)
@@ -41,7 +43,9 @@ public enum DateTimeText {
         {
             var nanoseconds = 0
             if scanner.take(".") {
-                guard let fraction = scanner.nanoseconds() else { throw .invalid("Unable to coerce '\(text)' to a formatted time (long)") }
+                guard let fraction = scanner.nanoseconds() else {
+                    throw .invalid("Unable to coerce '\(text)' to a formatted time (long)")
+                }
                 nanoseconds = fraction
             }
             if scanner.isAtEnd { return Int64((hour * 60 + minute) * 60 + second) * 1_000_000_000 + Int64(nanoseconds) }
@@ -64,7 +68,9 @@ public enum DateTimeText {
     public static func parseTimestamp(_ text: String) throws(ValueError) -> Int64 {
         let isNumber = text.utf8.dropFirst(text.hasPrefix("-") ? 1 : 0).allSatisfy { (0x30...0x39).contains($0) }
         if isNumber && text != "-" && !text.isEmpty {
-            guard let milliseconds = Int64(text) else { throw .invalid("Unable to make long (for date) from: '\(text)'") }
+            guard let milliseconds = Int64(text) else {
+                throw .invalid("Unable to make long (for date) from: '\(text)'")
+            }
             return milliseconds
         }
         guard let milliseconds = parseFormattedTimestamp(text) else {
@@ -82,8 +88,12 @@ public enum DateTimeText {
         let date = CalendarDate(year: isNegative ? -year : year, month: month, day: day)
         guard date.exists else { return nil }
         var milliseconds = date.daysSinceEpoch * 86_400_000
-        if scanner.take("T") || scanner.peek == 0x20 && scanner.take(" ") && scanner.peek.map({ (0x30...0x39).contains($0) }) == true {
-            guard let hour = scanner.number(1, 2), scanner.take(":"), let minute = scanner.number(1, 2), hour < 24, minute < 60 else {
+        if scanner.take("T")
+            || scanner.peek == 0x20 && scanner.take(" ") && scanner.peek.map({ (0x30...0x39).contains($0) }) == true
+        {
+            guard let hour = scanner.number(1, 2), scanner.take(":"), let minute = scanner.number(1, 2), hour < 24,
+                minute < 60
+            else {
                 return nil
             }
             milliseconds += (hour * 60 + minute) * 60_000

@@ -26,7 +26,9 @@ public struct DurationValue: Sendable, Hashable {
         }
         guard offset == bytes.count else { throw .invalid("Unexpected extraneous bytes after duration value") }
         guard (months >= 0 && days >= 0 && nanoseconds >= 0) || (months <= 0 && days <= 0 && nanoseconds <= 0) else {
-            throw .invalid("The duration months, days and nanoseconds must be all of the same sign (\(months), \(days), \(nanoseconds))")
+            throw .invalid(
+                "The duration months, days and nanoseconds must be all of the same sign (\(months), \(days), \(nanoseconds))"
+            )
         }
         self.init(months: monthsValue, days: daysValue, nanoseconds: nanoseconds)
     }
@@ -49,7 +51,9 @@ public struct DurationValue: Sendable, Hashable {
         let mark: UInt8 = extra == 0 ? 0 : ~(0xff >> UInt8(extra))
         let top = extra == 8 ? 0 : UInt8(truncatingIfNeeded: zigzag >> UInt64(extra * 8))
         bytes.append(mark | top)
-        for index in stride(from: extra - 1, through: 0, by: -1) { bytes.append(UInt8(truncatingIfNeeded: zigzag >> UInt64(index * 8))) }
+        for index in stride(from: extra - 1, through: 0, by: -1) {
+            bytes.append(UInt8(truncatingIfNeeded: zigzag >> UInt64(index * 8)))
+        }
     }
 
     public var native: [UInt8] {
@@ -63,7 +67,8 @@ public struct DurationValue: Sendable, Hashable {
     // MARK: Text
 
     private static let units: [(name: String, nanoseconds: Int64)] = [
-        ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1000), ("ns", 1),
+        ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1000),
+        ("ns", 1),
     ]
 
     /// Parses `1y2mo3w4d5h6m7s8ms9us10ns` (units in this order, each at most once), `P1Y2M3DT4H5M6S`, `P3W` or
@@ -78,7 +83,8 @@ public struct DurationValue: Sendable, Hashable {
             try builder.parseUnits(Array(body.lowercased().utf8))
         }
         self.init(
-            months: Int32(isNegative ? -builder.months : builder.months), days: Int32(isNegative ? -builder.days : builder.days),
+            months: Int32(isNegative ? -builder.months : builder.months),
+            days: Int32(isNegative ? -builder.days : builder.days),
             nanoseconds: isNegative ? -builder.nanoseconds : builder.nanoseconds)
     }
 
@@ -91,7 +97,9 @@ public struct DurationValue: Sendable, Hashable {
 
         var failure: ValueError { .invalid("Unable to convert '\(text)' to a duration") }
 
-        mutating func add(_ value: Int64, unit: Int, of months: Int64, _ days: Int64, _ nanoseconds: Int64) throws(ValueError) {
+        mutating func add(_ value: Int64, unit: Int, of months: Int64, _ days: Int64, _ nanoseconds: Int64)
+            throws(ValueError)
+        {
             guard unit > lastUnit else {
                 throw .invalid(
                     unit == lastUnit
@@ -113,7 +121,8 @@ public struct DurationValue: Sendable, Hashable {
         }
 
         static let unitNames = [
-            "years", "months", "weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds",
+            "years", "months", "weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds",
+            "nanoseconds",
         ]
 
         mutating func number(_ bytes: [UInt8], _ offset: inout Int) throws(ValueError) -> Int64 {
@@ -185,9 +194,11 @@ public struct DurationValue: Sendable, Hashable {
 
         private mutating func parseAlternative(_ bytes: [UInt8]) throws(ValueError) {
             var scanner = DigitScanner(String(decoding: bytes, as: UTF8.self))
-            guard let years = scanner.number(4, 4), scanner.take("-"), let months = scanner.number(2, 2), scanner.take("-"),
+            guard let years = scanner.number(4, 4), scanner.take("-"), let months = scanner.number(2, 2),
+                scanner.take("-"),
                 let days = scanner.number(2, 2), scanner.take("T"), let hours = scanner.number(2, 2), scanner.take(":"),
-                let minutes = scanner.number(2, 2), scanner.take(":"), let seconds = scanner.number(2, 2), scanner.isAtEnd
+                let minutes = scanner.number(2, 2), scanner.take(":"), let seconds = scanner.number(2, 2),
+                scanner.isAtEnd
             else { throw failure }
             try add(Int64(years), unit: 0, of: 12, 0, 0)
             try add(Int64(months), unit: 1, of: 1, 0, 0)

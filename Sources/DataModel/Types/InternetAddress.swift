@@ -60,7 +60,9 @@ public enum InternetAddress {
         guard gap ? missing >= 2 : missing == 0 else { return nil }
         let bytes = head + [UInt8](repeating: 0, count: missing) + tail
         // An IPv4-mapped IPv6 address becomes the IPv4 address, as in Java.
-        if bytes.prefix(10).allSatisfy({ $0 == 0 }), bytes[10] == 0xff, bytes[11] == 0xff { return Array(bytes.suffix(4)) }
+        if bytes.prefix(10).allSatisfy({ $0 == 0 }), bytes[10] == 0xff, bytes[11] == 0xff {
+            return Array(bytes.suffix(4))
+        }
         return bytes
     }
 
@@ -68,7 +70,8 @@ public enum InternetAddress {
     /// and casts do.
     public static func plainText(_ bytes: UnsafeRawBufferPointer) -> String {
         guard bytes.count == 16 else { return text(bytes) }
-        return (0..<8).map { String(UInt16(bytes[$0 * 2]) << 8 | UInt16(bytes[$0 * 2 + 1]), radix: 16) }.joined(separator: ":")
+        return (0..<8).map { String(UInt16(bytes[$0 * 2]) << 8 | UInt16(bytes[$0 * 2 + 1]), radix: 16) }.joined(
+            separator: ":")
     }
 
     /// Formats 4 bytes in dotted form, 16 bytes as in RFC 5952, with the longest run of zero groups compressed.
@@ -84,7 +87,9 @@ public enum InternetAddress {
             if end - start > best.count { best = start..<end }
             start = max(end, start + 1)
         }
-        func joined(_ range: Range<Int>) -> String { range.map { String(groups[$0], radix: 16) }.joined(separator: ":") }
+        func joined(_ range: Range<Int>) -> String {
+            range.map { String(groups[$0], radix: 16) }.joined(separator: ":")
+        }
         if best.count < 2 { return joined(0..<8) }
         return joined(0..<best.lowerBound) + "::" + joined(best.upperBound..<8)
     }

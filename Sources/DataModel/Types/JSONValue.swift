@@ -14,7 +14,8 @@ public indirect enum JSONValue: Sendable, Equatable {
         case (.boolean(let x), .boolean(let y)): x == y
         case (.number(let x), .number(let y)), (.string(let x), .string(let y)): x == y
         case (.array(let x), .array(let y)): x == y
-        case (.object(let x), .object(let y)): x.count == y.count && zip(x, y).allSatisfy { $0.name == $1.name && $0.value == $1.value }
+        case (.object(let x), .object(let y)):
+            x.count == y.count && zip(x, y).allSatisfy { $0.name == $1.name && $0.value == $1.value }
         default: false
         }
     }
@@ -66,7 +67,9 @@ private struct JSONParser {
     var offset = 0
 
     var failure: ValueError {
-        .invalid(offset < bytes.count ? "unexpected character at offset \(offset) of the JSON text" : "the JSON text ends too early")
+        .invalid(
+            offset < bytes.count
+                ? "unexpected character at offset \(offset) of the JSON text" : "the JSON text ends too early")
     }
 
     mutating func document() throws(ValueError) -> JSONValue {
@@ -88,7 +91,9 @@ private struct JSONParser {
     }
 
     mutating func value(depth: Int) throws(ValueError) -> JSONValue {
-        guard depth < JSONValue.maximumDepth else { throw .invalid("the JSON text is nested deeper than \(JSONValue.maximumDepth)") }
+        guard depth < JSONValue.maximumDepth else {
+            throw .invalid("the JSON text is nested deeper than \(JSONValue.maximumDepth)")
+        }
         skipSpaces()
         guard offset < bytes.count else { throw failure }
         switch bytes[offset] {
@@ -144,7 +149,9 @@ private struct JSONParser {
         }
         if offset < bytes.count, bytes[offset] | 0x20 == UInt8(ascii: "e") {
             offset += 1
-            if offset < bytes.count, bytes[offset] == UInt8(ascii: "+") || bytes[offset] == UInt8(ascii: "-") { offset += 1 }
+            if offset < bytes.count, bytes[offset] == UInt8(ascii: "+") || bytes[offset] == UInt8(ascii: "-") {
+                offset += 1
+            }
             try digits()
         }
         return String(decoding: bytes[start..<offset], as: UTF8.self)
@@ -184,7 +191,9 @@ private struct JSONParser {
                 case UInt8(ascii: "u"):
                     var scalar = UInt32(try hexUnit())
                     if (0xd800...0xdbff).contains(scalar) {
-                        guard bytes.count - offset >= 6, bytes[offset] == UInt8(ascii: "\\"), bytes[offset + 1] == UInt8(ascii: "u") else {
+                        guard bytes.count - offset >= 6, bytes[offset] == UInt8(ascii: "\\"),
+                            bytes[offset + 1] == UInt8(ascii: "u")
+                        else {
                             throw failure
                         }
                         offset += 2

@@ -1,6 +1,8 @@
 /// Formats floating-point numbers as Java does, and so Cassandra's JSON, errors and DESCRIBE.
 public enum JavaNumber {
-    public static func text(_ value: Double) -> String { text(value.description, magnitude: value.magnitude, isFinite: value.isFinite) }
+    public static func text(_ value: Double) -> String {
+        text(value.description, magnitude: value.magnitude, isFinite: value.isFinite)
+    }
 
     public static func text(_ value: Float) -> String {
         text(value.description, magnitude: Double(value.magnitude), isFinite: value.isFinite)

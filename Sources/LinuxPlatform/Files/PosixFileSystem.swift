@@ -156,7 +156,9 @@ final class PosixFile: File {
     }
 
     /// Reads on a background thread, which may block on the disk, while the fiber waits.
-    private func readOnThread(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, from done: Int) throws(FileError) -> Int {
+    private func readOnThread(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, from done: Int)
+        throws(FileError) -> Int
+    {
         var outcome: Result<Int, FileError> = .success(0)
         Fiber.blocking(.read) {
             do throws(FileError) { outcome = .success(try readBlocking(at: offset, into: buffer, from: done)) } catch {
@@ -166,7 +168,9 @@ final class PosixFile: File {
         return try outcome.get()
     }
 
-    private func readBlocking(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, from first: Int) throws(FileError) -> Int {
+    private func readBlocking(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, from first: Int)
+        throws(FileError) -> Int
+    {
         var done = first
         while done < buffer.count {
             let start = buffer.baseAddress.unsafelyUnwrapped + done  // count > 0, so there is memory
@@ -184,7 +188,8 @@ final class PosixFile: File {
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
         var done = 0
         while done < bytes.count {
-            let put = pwrite(descriptor, bytes.baseAddress.unsafelyUnwrapped + done, bytes.count - done, off_t(offset + done))
+            let put = pwrite(
+                descriptor, bytes.baseAddress.unsafelyUnwrapped + done, bytes.count - done, off_t(offset + done))
             if put < 0 {
                 if errno == EINTR { continue }
                 throw PosixFileSystem.error("write", path)

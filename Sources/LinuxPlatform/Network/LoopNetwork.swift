@@ -53,7 +53,8 @@ public final class LoopNetwork: Network {
         case .none: opening = nil
         case .required(let realm), .optional(let realm):
             guard let tls = self.encryption(realm) else {
-                throw NetworkError("connections to \(host):\(port) require encryption, but no certificates are configured")
+                throw NetworkError(
+                    "connections to \(host):\(port) require encryption, but no certificates are configured")
             }
             opening = (tls, encryption == .optional(realm))
         }
@@ -64,7 +65,9 @@ public final class LoopNetwork: Network {
             .childChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.socketOption(.so_keepalive), value: 1)
-            .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 256 << 10))
+            .childChannelOption(
+                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 256 << 10)
+            )
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { channel in
@@ -73,7 +76,8 @@ public final class LoopNetwork: Network {
                     let connection = ChannelConnection(channel: channel, state: state, acknowledgement: acknowledgement)
                     connection.handler = makeHandler(connection)
                     if let (tls, takesPlain) = opening {
-                        try channel.pipeline.syncOperations.addHandler(OpeningHandler(tls, takesPlain: takesPlain, connection))
+                        try channel.pipeline.syncOperations.addHandler(
+                            OpeningHandler(tls, takesPlain: takesPlain, connection))
                     }
                     try channel.pipeline.syncOperations.addHandler(connection)
                 }
@@ -83,7 +87,8 @@ public final class LoopNetwork: Network {
             return BoundListener(channel: channel, port: channel.localAddress?.port ?? port)
         } catch {
             throw NetworkError(
-                "cannot listen on \(host):\(port): \(error); is another server running there? Choose another port or address")
+                "cannot listen on \(host):\(port): \(error); is another server running there? Choose another port or address"
+            )
         }
     }
 
@@ -105,13 +110,15 @@ public final class LoopNetwork: Network {
             precondition(tls != nil, "an encrypted connection needs certificates, and this network has none")
         }
         let state = loopStates[loop]
-        let made = MadeConnection()
+        let made = PendingConnection()
         let bootstrap = ClientBootstrap(group: state.loop)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
             .channelOption(.tcpOption(LoopNetwork.userTimeout), value: 30_000)
             .connectTimeout(.seconds(2))
-            .channelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 256 << 10))
+            .channelOption(
+                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 256 << 10)
+            )
             .channelOption(.writeBufferWaterMark, value: .init(low: 256 << 10, high: 1 << 20))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -120,7 +127,8 @@ public final class LoopNetwork: Network {
                     connection.handler = makeHandler(connection)
                     made.connection = connection
                     if let tls {
-                        try channel.pipeline.syncOperations.addHandlers(tls.connecting(host) { [weak connection] in connection?.fail($0) })
+                        try channel.pipeline.syncOperations.addHandlers(
+                            tls.connecting(host) { [weak connection] in connection?.fail($0) })
                     }
                     try channel.pipeline.syncOperations.addHandler(connection)
                 }
@@ -130,7 +138,7 @@ public final class LoopNetwork: Network {
     }
 
     /// SAFETY: `@unchecked` because it is accessed on the connection's loop only.
-    private final class MadeConnection: @unchecked Sendable {
+    private final class PendingConnection: @unchecked Sendable {
         var connection: ChannelConnection?
     }
 
@@ -143,7 +151,9 @@ public final class LoopNetwork: Network {
         loopStates[loop].loop.scheduleTask(in: .nanoseconds(Int64(clamping: nanoseconds))) { work() }
     }
 
-    public func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void) {
+    public func whenSafe(
+        loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void
+    ) {
         loopStates[loop].turn.whenSafe(acknowledgement, work)
     }
 

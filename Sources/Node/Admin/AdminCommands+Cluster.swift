@@ -26,13 +26,17 @@ extension AdminCommands {
         let shares = ReplicaTable(ring: ring, strategy: .simple(factor: 1)).shares
         let members = (metadata?.members ?? []).map { member -> AdminValue in
             let isHere = member.node.id == node.hostID
-            let load = isHere ? node.storage.sstableBytes : cluster.liveness.value(of: .load, at: member.node.endpoint).flatMap { Int($0) }
+            let load =
+                isHere
+                ? node.storage.sstableBytes
+                : cluster.liveness.value(of: .load, at: member.node.endpoint).flatMap { Int($0) }
             return .object([
                 ("status", .string(letters(member))), ("address", .string(member.node.endpoint.address)),
                 ("load_bytes", load.map { .int($0) } ?? .null),
                 ("tokens", .int(ring.claims(heldBy: member.node.id).count)),
                 ("owns_percent", .double((ring.index(of: member.node.id).map { shares[$0] } ?? 0) * 100)),
-                ("host_id", .string(member.node.id.description)), ("data_center", .string(member.node.location.dataCenter)),
+                ("host_id", .string(member.node.id.description)),
+                ("data_center", .string(member.node.location.dataCenter)),
                 ("rack", .string(member.node.location.rack)), ("native_port", .int(member.nativePort)),
                 ("storage_port", .int(member.node.endpoint.port)),
             ])
@@ -40,7 +44,8 @@ extension AdminCommands {
         let activity = cluster.activity.text
         return .object([
             ("state", .string(node.isDraining ? "draining" : node.services.isServing ? "normal" : "joining")),
-            ("cluster", .string(node.configuration.clusterName)), ("metadata_epoch", .int(Int(clamping: cluster.metadata.epoch))),
+            ("cluster", .string(node.configuration.clusterName)),
+            ("metadata_epoch", .int(Int(clamping: cluster.metadata.epoch))),
             ("activity", activity.isEmpty ? .null : .string(activity)), ("nodes", .array(members)),
             ("failure", node.storage.failure.map { .string($0) } ?? .null),
         ])
@@ -60,7 +65,8 @@ extension AdminCommands {
                 throw AdminError(status: 404, message: "no keyspace is named \(name)")
             }
             table = ReplicaTable(
-                ring: ring, strategy: try ReplicationStrategy(options: keyspace.replication, dataCenters: ring.dataCenters),
+                ring: ring,
+                strategy: try ReplicationStrategy(options: keyspace.replication, dataCenters: ring.dataCenters),
                 local: node.hostID)
         }
         return .array(
@@ -87,7 +93,8 @@ extension AdminCommands {
         func number(_ name: String, _ standard: Int, _ range: ClosedRange<Int>) throws -> Int {
             guard let text = arguments[name] else { return standard }
             guard let value = Int(text), range.contains(value) else {
-                throw AdminError(status: 400, message: "\(name) is a number from \(range.lowerBound) to \(range.upperBound)")
+                throw AdminError(
+                    status: 400, message: "\(name) is a number from \(range.lowerBound) to \(range.upperBound)")
             }
             return value
         }
@@ -100,13 +107,17 @@ extension AdminCommands {
         let rows: [RingSimulationRow]
         do {
             rows = try RingSimulation.compare(
-                [.random(tokensPerNode: tokens), .randomOverPartitions(grid, tokensPerNode: tokens), .equalPartitions(grid)], nodes: nodes,
+                [
+                    .random(tokensPerNode: tokens), .randomOverPartitions(grid, tokensPerNode: tokens),
+                    .equalPartitions(grid),
+                ], nodes: nodes,
                 racks: racks, seed: UInt64(try number("seed", 1, 0...Int.max)))
         } catch let error as TokenError { throw AdminError(status: 400, message: error.description) }
         return .array(
             rows.map { row in
                 .object([
-                    ("strategy", .string(row.strategy.description)), ("nodes", .int(row.nodes)), ("racks", .int(row.racks)),
+                    ("strategy", .string(row.strategy.description)), ("nodes", .int(row.nodes)),
+                    ("racks", .int(row.racks)),
                     ("replication_factor", .int(row.replicationFactor)), ("change", .string(row.change.rawValue)),
                     ("skew_before", .double(row.skewBefore)), ("skew_after", .double(row.skewAfter)),
                     ("moved_percent", .double(row.moved * 100)), ("least_percent", .double(row.leastMoved * 100)),
@@ -127,7 +138,8 @@ extension AdminCommands {
                         ("heart_beat", .int(Int(state?.heartBeat.version ?? 0))),
                     ]
                     for value in state?.values ?? [] { fields.append(("\(value.key)", .string(value.text))) }
-                    fields.append(("detector", gossiper.explain(endpoint, now: now).map { .string($0.description) } ?? .null))
+                    fields.append(
+                        ("detector", gossiper.explain(endpoint, now: now).map { .string($0.description) } ?? .null))
                     return .object(fields)
                 }
             })
@@ -144,7 +156,8 @@ extension AdminCommands {
                         ("endpoint", .string(endpoint.description)), ("alive", .bool(gossiper.isAlive(endpoint))),
                         ("phi", .double(why.phi)),
                         ("threshold", .double(why.threshold)), ("convicted", .bool(why.convicted)),
-                        ("silence_ms", .int(Int(why.silence / 1000))), ("mean_interval_ms", .double(why.meanInterval / 1000)),
+                        ("silence_ms", .int(Int(why.silence / 1000))),
+                        ("mean_interval_ms", .double(why.meanInterval / 1000)),
                         ("last_interval_ms", .int(Int(why.lastInterval / 1000))), ("samples", .int(why.samples)),
                         ("paused_locally", .bool(why.pausedLocally)),
                     ])
@@ -159,13 +172,16 @@ extension AdminCommands {
                     ("host_id", .string(target.id.description)),
                     ("address", (cluster.metadata.endpoint(of: target.id)?.address).map { .string($0) } ?? .null),
                     ("bytes", .int(target.bytes)),
-                    ("oldest_seconds", .int(Int(target.oldest))), ("needs_repair", .bool(cluster.hints.store.needsRepair(target.id))),
+                    ("oldest_seconds", .int(Int(target.oldest))),
+                    ("needs_repair", .bool(cluster.hints.store.needsRepair(target.id))),
                 ])
             })
     }
 
     func decommission() throws -> AdminValue {
-        do throws(ServerError) { try cluster.leaving.decommission() } catch { throw AdminError(status: 409, message: error.message) }
+        do throws(ServerError) { try cluster.leaving.decommission() } catch {
+            throw AdminError(status: 409, message: error.message)
+        }
         node.drain()
         return .object([("decommissioned", .string(node.hostID.description))])
     }
@@ -177,18 +193,23 @@ extension AdminCommands {
         request.isFresh = arguments["fresh"] != nil
         request.isEverywhere = arguments["everywhere"] != nil
         if arguments["after"] != nil || arguments["through"] != nil {
-            guard let after = arguments["after"].flatMap({ Int64($0) }), let through = arguments["through"].flatMap({ Int64($0) }) else {
+            guard let after = arguments["after"].flatMap({ Int64($0) }),
+                let through = arguments["through"].flatMap({ Int64($0) })
+            else {
                 throw AdminError(status: 400, message: "a token range needs both after=TOKEN and through=TOKEN")
             }
             request.tokens = TokenRange(after: after, through: through)
         }
         let reports: [(keyspace: String, report: RepairReport)]
-        do throws(ServerError) { reports = try cluster.repair.run(request) } catch { throw AdminError(status: 409, message: error.message) }
+        do throws(ServerError) { reports = try cluster.repair.run(request) } catch {
+            throw AdminError(status: 409, message: error.message)
+        }
         let schema = node.queries.schema
         return .array(
             reports.map { keyspace, report in
                 .object([
-                    ("keyspace", .string(keyspace)), ("preview", .bool(report.isPreview)), ("complete", .bool(report.isComplete)),
+                    ("keyspace", .string(keyspace)), ("preview", .bool(report.isPreview)),
+                    ("complete", .bool(report.isComplete)),
                     ("ranges", .int(report.ranges)), ("done", .int(report.done)), ("differing", .int(report.differing)),
                     ("failed", .int(report.failed)), ("rows_compared", .int(report.rowsCompared)),
                     ("bytes_compared", .int(report.bytesCompared)),
@@ -209,9 +230,12 @@ extension AdminCommands {
 
     func removeNode(_ arguments: [String: String]) throws -> AdminValue {
         guard let text = arguments["host_id"] ?? arguments["keyspace"], let id = UUID(text) else {
-            throw AdminError(status: 400, message: "removenode needs the host id of a dead member; admin status shows them")
+            throw AdminError(
+                status: 400, message: "removenode needs the host id of a dead member; admin status shows them")
         }
-        do throws(ServerError) { try cluster.leaving.remove(id) } catch { throw AdminError(status: 409, message: error.message) }
+        do throws(ServerError) { try cluster.leaving.remove(id) } catch {
+            throw AdminError(status: 409, message: error.message)
+        }
         return .object([("removed", .string(id.description))])
     }
 }

@@ -17,7 +17,8 @@ struct AdminCommands: Sendable {
     let node: NodeServer
 
     static let names = [
-        "status", "info", "tablestats", "compactionstats", "flush", "compact", "drain", "snapshot", "listsnapshots", "clearsnapshot",
+        "status", "info", "tablestats", "compactionstats", "flush", "compact", "drain", "snapshot", "listsnapshots",
+        "clearsnapshot",
         "import", "ring", "gossipinfo", "failuredetector", "listhints", "decommission", "removenode", "repair",
     ]
     static let changing: Set<String> = [
@@ -53,14 +54,16 @@ struct AdminCommands: Sendable {
         case "listsnapshots": return try snapshots(arguments)
         case "clearsnapshot":
             var cleared = 0
-            for (_, snapshot) in try chosenSnapshots(arguments) where arguments["name"].map({ $0 == snapshot.name }) ?? true {
+            for (_, snapshot) in try chosenSnapshots(arguments)
+            where arguments["name"].map({ $0 == snapshot.name }) ?? true {
                 try node.storage.clear(snapshot)
                 cleared += 1
             }
             return .object([("cleared", .int(cleared))])
         default:
             throw AdminError(
-                status: 404, message: "no command is named \(command); there are \(AdminCommands.names.joined(separator: ", "))")
+                status: 404,
+                message: "no command is named \(command); there are \(AdminCommands.names.joined(separator: ", "))")
         }
     }
 
@@ -78,7 +81,9 @@ struct AdminCommands: Sendable {
     private func chosen(_ arguments: [String: String]) throws -> [(TableMetadata, TableStore)] {
         let keyspace = arguments["keyspace"]
         let table = arguments["table"]
-        let found = userTables.filter { (keyspace == nil || $0.0.keyspace == keyspace) && (table == nil || $0.0.name == table) }
+        let found = userTables.filter {
+            (keyspace == nil || $0.0.keyspace == keyspace) && (table == nil || $0.0.name == table)
+        }
         if found.isEmpty && (keyspace != nil || table != nil) {
             throw AdminError(status: 404, message: "no table matches keyspace=\(keyspace ?? "*") table=\(table ?? "*")")
         }
@@ -93,10 +98,13 @@ struct AdminCommands: Sendable {
         return .object([
             ("host_id", .string(node.hostID.description)), ("release_version", .string(NodeInfo.releaseVersion)),
             ("uptime_seconds", .int(uptime)), ("data_directory", .string(node.configuration.dataDirectory)),
-            ("native_port", .int(node.ports.native)), ("line_port", .int(node.ports.line)), ("http_port", .int(node.ports.http)),
-            ("resident_bytes", .int(ProcessMemory.residentBytes())), ("memtable_bytes", .int(node.storage.memtableBytes)),
+            ("native_port", .int(node.ports.native)), ("line_port", .int(node.ports.line)),
+            ("http_port", .int(node.ports.http)),
+            ("resident_bytes", .int(ProcessMemory.residentBytes())),
+            ("memtable_bytes", .int(node.storage.memtableBytes)),
             ("memtable_space", .int(node.storage.options.memtableBytes)), ("cache_bytes", .int(cache.bytes)),
-            ("cache_space", .int(node.storage.options.cacheBytes)), ("cache_hits", .int(cache.hits)), ("cache_misses", .int(cache.misses)),
+            ("cache_space", .int(node.storage.options.cacheBytes)), ("cache_hits", .int(cache.hits)),
+            ("cache_misses", .int(cache.misses)),
             ("commitlog_bytes", .int(node.storage.log?.totalBytes ?? 0)),
             ("connections", .int(services.counters.connections.load(ordering: .relaxed))),
             ("requests", .int(services.runner.requests.load(ordering: .relaxed))),
@@ -113,13 +121,16 @@ struct AdminCommands: Sendable {
                 func sum(_ value: (SSTableStatistics) -> Int) -> Int { files.reduce(0) { $0 + value($1.statistics) } }
                 let positives = files.reduce(0) { $0 + $1.falsePositives }
                 return .object([
-                    ("keyspace", .string(table.keyspace)), ("table", .string(table.name)), ("sstables", .int(files.count)),
+                    ("keyspace", .string(table.keyspace)), ("table", .string(table.name)),
+                    ("sstables", .int(files.count)),
                     ("bytes", .int(files.reduce(0) { $0 + $1.fileBytes })), ("raw_bytes", .int(sum(\.rawBytes))),
                     ("partitions_estimate", .int(sum(\.partitionCount))), ("rows_estimate", .int(sum(\.rowCount))),
                     ("tombstones", .int(sum(\.tombstoneCount) + sum(\.rangeTombstoneCount))),
                     ("largest_partition_bytes", .int(files.map(\.statistics.largestPartitionBytes).max() ?? 0)),
-                    ("memtable_bytes", .int(store.memtableBytes)), ("writes", .int(store.writeCount.load(ordering: .relaxed))),
-                    ("reads", .int(store.readCount.load(ordering: .relaxed))), ("flushes", .int(store.flushCount.load(ordering: .relaxed))),
+                    ("memtable_bytes", .int(store.memtableBytes)),
+                    ("writes", .int(store.writeCount.load(ordering: .relaxed))),
+                    ("reads", .int(store.readCount.load(ordering: .relaxed))),
+                    ("flushes", .int(store.flushCount.load(ordering: .relaxed))),
                     ("compactions", .int(store.compactionCount.load(ordering: .relaxed))),
                     ("bloom_filter_false_positives", .int(positives)),
                 ])
@@ -129,13 +140,15 @@ struct AdminCommands: Sendable {
     private func compactionStatistics() -> AdminValue {
         let all = node.storage.compactions()
         return .object([
-            ("completed", .int(all.completed)), ("bytes_read", .int(all.bytesRead)), ("bytes_written", .int(all.bytesWritten)),
+            ("completed", .int(all.completed)), ("bytes_read", .int(all.bytesRead)),
+            ("bytes_written", .int(all.bytesWritten)),
             (
                 "running",
                 .array(
                     all.running.map {
                         .object([
-                            ("directory", .string($0.directory)), ("reason", .string($0.reason)), ("inputs", .int($0.inputs)),
+                            ("directory", .string($0.directory)), ("reason", .string($0.reason)),
+                            ("inputs", .int($0.inputs)),
                             ("input_bytes", .int($0.inputBytes)), ("done_bytes", .int($0.doneBytes)),
                         ])
                     })
@@ -151,7 +164,8 @@ struct AdminCommands: Sendable {
         let tables = try chosen(arguments)
         let schema = node.queries.schema
         for (table, store) in tables {
-            try node.storage.snapshot(store, name: name, definition: schema.keyspace(table.keyspace).map { ($0, table) })
+            try node.storage.snapshot(
+                store, name: name, definition: schema.keyspace(table.keyspace).map { ($0, table) })
         }
         return .object([("name", .string(name)), ("tables", .int(tables.count))])
     }
@@ -162,7 +176,8 @@ struct AdminCommands: Sendable {
         .array(
             try chosenSnapshots(arguments).map { table, snapshot in
                 .object([
-                    ("name", .string(snapshot.name)), ("keyspace", .string(table.keyspace)), ("table", .string(table.name)),
+                    ("name", .string(snapshot.name)), ("keyspace", .string(table.keyspace)),
+                    ("table", .string(table.name)),
                     ("bytes", .int(snapshot.bytes)), ("directory", .string(snapshot.directory)),
                 ])
             })
@@ -173,8 +188,10 @@ struct AdminCommands: Sendable {
     private func chosenSnapshots(
         _ arguments: [String: String]
     ) throws -> [(table: (keyspace: String, name: String), snapshot: SnapshotInfo)] {
-        let found = try node.storage.snapshots().map { (TableStorage.tableName(ofDirectory: $0.table), $0) }.filter { table, _ in
-            arguments["keyspace"].map { $0 == table.keyspace } ?? true && arguments["table"].map { $0 == table.name } ?? true
+        let found = try node.storage.snapshots().map { (TableStorage.tableName(ofDirectory: $0.table), $0) }.filter {
+            table, _ in
+            arguments["keyspace"].map { $0 == table.keyspace } ?? true
+                && arguments["table"].map { $0 == table.name } ?? true
         }
         if found.isEmpty { _ = try chosen(arguments) }
         return found

@@ -20,7 +20,8 @@ indirect enum AdminValue {
         case .double(let value): return value.isFinite ? "\((value * 10000).rounded() / 10000)" : "null"
         case .string(let value): return AdminValue.quoted(value)
         case .array(let values): return "[" + values.map(\.json).joined(separator: ",") + "]"
-        case .object(let fields): return "{" + fields.map { AdminValue.quoted($0.0) + ":" + $0.1.json }.joined(separator: ",") + "}"
+        case .object(let fields):
+            return "{" + fields.map { AdminValue.quoted($0.0) + ":" + $0.1.json }.joined(separator: ",") + "}"
         }
     }
 

@@ -17,21 +17,31 @@ struct ImportCheck {
     /// - Throws: an error that says what does not fit.
     init(_ source: TableMetadata, into table: TableMetadata) throws(AdminError) {
         func refuse(_ why: String) -> AdminError {
-            AdminError(status: 409, message: "the files are of \(source.qualifiedName), which does not fit \(table.qualifiedName): \(why)")
+            AdminError(
+                status: 409,
+                message: "the files are of \(source.qualifiedName), which does not fit \(table.qualifiedName): \(why)")
         }
         guard source.keyspace == table.keyspace, source.name == table.name else { throw refuse("the names differ") }
-        guard !source.isCounter, !table.isCounter else { throw refuse("counters cannot be imported: their shards belong to the node that wrote them") }
+        guard !source.isCounter, !table.isCounter else {
+            throw refuse("counters cannot be imported: their shards belong to the node that wrote them")
+        }
         for (part, theirs, ours) in [
-            ("partition key", source.partitionKey, table.partitionKey), ("clustering key", source.clustering, table.clustering),
+            ("partition key", source.partitionKey, table.partitionKey),
+            ("clustering key", source.clustering, table.clustering),
         ] {
             func text(_ columns: [ColumnMetadata]) -> String {
-                "(" + columns.map { "\($0.name) \($0.type)\($0.isDescending ? " DESC" : "")" }.joined(separator: ", ") + ")"
+                "(" + columns.map { "\($0.name) \($0.type)\($0.isDescending ? " DESC" : "")" }.joined(separator: ", ")
+                    + ")"
             }
-            guard text(theirs) == text(ours) else { throw refuse("its \(part) is \(text(theirs)), the table's \(text(ours))") }
+            guard text(theirs) == text(ours) else {
+                throw refuse("its \(part) is \(text(theirs)), the table's \(text(ours))")
+            }
         }
         var numbers: [Int: Int] = [:]
         for column in source.statics + source.regulars {
-            guard let ours = table.column(named: column.name) else { throw refuse("the table has no column \(column.name)") }
+            guard let ours = table.column(named: column.name) else {
+                throw refuse("the table has no column \(column.name)")
+            }
             guard ours.type == column.type, ours.kind == column.kind else {
                 throw refuse(
                     "\(column.name) is a \(column.kind.rawValue) column of type \(column.type), the table's a \(ours.kind.rawValue) one of type \(ours.type)"
@@ -73,7 +83,9 @@ struct ImportCheck {
             guard let column = view.isStatic ? staticColumns[cells.column] : regularColumns[cells.column] else {
                 return "there is no column with the id \(cells.column)"
             }
-            guard column.type.isMultiCell == (cells.isComplexDeletion || cells.flags.contains(.hasPath)) || cells.isTombstone,
+            guard
+                column.type.isMultiCell == (cells.isComplexDeletion || cells.flags.contains(.hasPath))
+                    || cells.isTombstone,
                 !cells.flags.contains(.counter)
             else { return "a cell of \(column.name) does not match the column's type" }
         }
@@ -84,13 +96,17 @@ struct ImportCheck {
 extension AdminCommands {
     /// Imports finished sstables into a table.
     func importTables(_ arguments: [String: String]) throws -> AdminValue {
-        guard let keyspace = arguments["keyspace"], let name = arguments["table"], let given = arguments["directory"] else {
+        guard let keyspace = arguments["keyspace"], let name = arguments["table"], let given = arguments["directory"]
+        else {
             throw AdminError(status: 400, message: "import needs keyspace=, table= and directory=")
         }
         guard given.hasPrefix("/") else {
-            throw AdminError(status: 400, message: "the directory must be an absolute path on the node's machine, not \(given)")
+            throw AdminError(
+                status: 400, message: "the directory must be an absolute path on the node's machine, not \(given)")
         }
-        guard let table = node.queries.schema.table(keyspace, name), !table.isVirtual, let store = node.storage.table(table.id) else {
+        guard let table = node.queries.schema.table(keyspace, name), !table.isVirtual,
+            let store = node.storage.table(table.id)
+        else {
             throw AdminError(status: 404, message: "there is no table \(keyspace).\(name)")
         }
         let directory = OfflineDirectory(system: node.system, path: given)
@@ -101,7 +117,9 @@ extension AdminCommands {
             guard let source = try directory.table() else {
                 throw AdminError(
                     status: 409,
-                    message: "\(given) does not name the table of its files; use a directory made by auspex load --to-sstables")
+                    message:
+                        "\(given) does not name the table of its files; use a directory made by auspex load --to-sstables"
+                )
             }
             let check = try ImportCheck(source.table, into: table)
             let report = try node.storage.importTables(

@@ -36,13 +36,15 @@ extension NodeServer {
             outcome.isComplete = outcome.isComplete && (isPreview ? report.failed == 0 : report.isComplete)
             outcome.differing += report.differing
             outcome.rowsSent += report.sent.rows
-            outcome.failures += report.failures.map { "\(keyspace): table \($0.table), tokens \($0.tokens), node \($0.node): \($0.reason)" }
+            outcome.failures += report.failures.map {
+                "\(keyspace): table \($0.table), tokens \($0.tokens), node \($0.node): \($0.reason)"
+            }
         }
         return outcome
     }
 
     /// Flushes all tables and, if wanted, compacts each into one sstable.
-    public func tidyTables(compacts: Bool) throws {
+    public func flushOrCompactTables(compacts: Bool) throws {
         for table in storage.allTables.sorted(by: { $0.directory < $1.directory }) {
             try compacts ? storage.compactAll(table) : storage.flush(table)
         }
@@ -50,7 +52,9 @@ extension NodeServer {
 
     /// Members that this node considers down.
     public var deadMembers: [UUID] {
-        (cluster.metadata.current?.members ?? []).map(\.node.id).filter { $0 != hostID && !cluster.liveness.isAlive($0) }
+        (cluster.metadata.current?.members ?? []).map(\.node.id).filter {
+            $0 != hostID && !cluster.liveness.isAlive($0)
+        }
     }
 
     /// The epoch of the cluster metadata that this node knows.

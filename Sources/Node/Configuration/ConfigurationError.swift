@@ -35,7 +35,8 @@ public enum ConfigurationError: Error, Sendable, Equatable, CustomStringConverti
             } else {
                 "\(source): unknown configuration key '\(name)'; conf/auspex.yaml lists them all"
             }
-        case .invalidValue(let key, let value, let expected, let source): "\(source): \(key) is '\(value)'; it must be \(expected)"
+        case .invalidValue(let key, let value, let expected, let source):
+            "\(source): \(key) is '\(value)'; it must be \(expected)"
         case .malformedOverride(let text): "--set \(text): expected key=value"
         case .contradiction(let text): text
         case .snitchFile(let path, let snitch, let reason):

@@ -11,7 +11,8 @@ public struct ConfigurationKey: Sendable {
     enum Place: Sendable {
         case text(WritableKeyPath<NodeConfiguration, String> & Sendable)
         /// Addresses or ids; may be empty.
-        case optionalText(WritableKeyPath<NodeConfiguration, String> & Sendable, isGood: @Sendable (String) -> Bool, expected: String)
+        case optionalText(
+            WritableKeyPath<NodeConfiguration, String> & Sendable, isGood: @Sendable (String) -> Bool, expected: String)
         case choice(WritableKeyPath<NodeConfiguration, String> & Sendable, [String])
         /// The name of a Cassandra class, with or without its package.
         case className(WritableKeyPath<NodeConfiguration, String> & Sendable, [String])
@@ -29,11 +30,15 @@ public struct ConfigurationKey: Sendable {
     private var underscored: String { String(name.map { $0 == "." ? "_" : $0 }) }
 
     /// A file path; may be empty.
-    private static func file(_ name: String, _ path: WritableKeyPath<NodeConfiguration, String> & Sendable) -> ConfigurationKey {
+    private static func file(_ name: String, _ path: WritableKeyPath<NodeConfiguration, String> & Sendable)
+        -> ConfigurationKey
+    {
         ConfigurationKey(name: name, place: .optionalText(path, isGood: { _ in true }, expected: "a path"))
     }
 
-    private static func flag(_ name: String, _ path: WritableKeyPath<NodeConfiguration, Bool> & Sendable) -> ConfigurationKey {
+    private static func flag(_ name: String, _ path: WritableKeyPath<NodeConfiguration, Bool> & Sendable)
+        -> ConfigurationKey
+    {
         ConfigurationKey(name: name, place: .boolean(path))
     }
 
@@ -56,7 +61,9 @@ public struct ConfigurationKey: Sendable {
         flag("client_encryption_options.require_client_auth", \.clientEncryption.requireClientAuth),
     ]
 
-    private static func port(_ name: String, _ path: WritableKeyPath<NodeConfiguration, Int> & Sendable) -> ConfigurationKey {
+    private static func port(_ name: String, _ path: WritableKeyPath<NodeConfiguration, Int> & Sendable)
+        -> ConfigurationKey
+    {
         ConfigurationKey(name: name, place: .number(path, 0...65_535))
     }
 
@@ -68,7 +75,9 @@ public struct ConfigurationKey: Sendable {
         _ name: String, _ path: WritableKeyPath<NodeConfiguration, Int> & Sendable, _ range: ClosedRange<Int>
     ) -> ConfigurationKey { ConfigurationKey(name: name, place: .bytes(path, range)) }
 
-    private static func time(_ name: String, _ path: WritableKeyPath<NodeConfiguration, Duration> & Sendable) -> ConfigurationKey {
+    private static func time(_ name: String, _ path: WritableKeyPath<NodeConfiguration, Duration> & Sendable)
+        -> ConfigurationKey
+    {
         ConfigurationKey(name: name, place: .duration(path))
     }
 
@@ -85,15 +94,19 @@ public struct ConfigurationKey: Sendable {
         ConfigurationKey(name: "dynamic_snitch", place: .boolean(\.dynamicSnitch)),
         time("dynamic_snitch_update_interval", \.dynamicSnitchUpdateInterval),
         time("dynamic_snitch_reset_interval", \.dynamicSnitchResetInterval),
-        ConfigurationKey(name: "dynamic_snitch_badness_threshold", place: .decimal(\.dynamicSnitchBadnessThreshold, 0...1000)),
+        ConfigurationKey(
+            name: "dynamic_snitch_badness_threshold", place: .decimal(\.dynamicSnitchBadnessThreshold, 0...1000)),
         ConfigurationKey(
             name: "seeds",
-            place: .optionalText(\.seeds, isGood: { NodeConfiguration.endpoints($0) != nil }, expected: "IP:PORT,... with no spaces")),
+            place: .optionalText(
+                \.seeds, isGood: { NodeConfiguration.endpoints($0) != nil }, expected: "IP:PORT,... with no spaces")),
         ConfigurationKey(
-            name: "replace_node", place: .optionalText(\.replaceNode, isGood: { UUID($0) != nil }, expected: "the host id of a dead member")
+            name: "replace_node",
+            place: .optionalText(\.replaceNode, isGood: { UUID($0) != nil }, expected: "the host id of a dead member")
         ),
         ConfigurationKey(
-            name: "token_strategy", place: .choice(\.tokenStrategy, ["equal_partitions", "random", "random_over_partitions"])),
+            name: "token_strategy",
+            place: .choice(\.tokenStrategy, ["equal_partitions", "random", "random_over_partitions"])),
         count("ring_partitions", \.ringPartitions, 1...1 << 16),
         count("num_tokens", \.numTokens, 1...1024),
         ConfigurationKey(name: "listen_address", place: .text(\.listenAddress)),
@@ -142,14 +155,17 @@ public struct ConfigurationKey: Sendable {
         bytes("batch_size_warn_threshold", \.batchSizeWarnThreshold, 0...1 << 31),
         bytes("batch_size_fail_threshold", \.batchSizeFailThreshold, 0...1 << 31),
         count(
-            "unlogged_batch_across_partitions_warn_threshold", \.unloggedBatchAcrossPartitionsWarnThreshold, 0...Int(Int32.max)),
+            "unlogged_batch_across_partitions_warn_threshold", \.unloggedBatchAcrossPartitionsWarnThreshold,
+            0...Int(Int32.max)),
         bytes("max_mutation_size", \.maxMutationSize, 1 << 10...1 << 30),
         bytes("max_value_size", \.maxValueSize, 1 << 10...2047 << 20),
         bytes("native_transport_max_frame_size", \.nativeTransportMaxFrameSize, 1 << 10...2047 << 20),
         count("native_transport_max_concurrent_connections", \.nativeTransportMaxConcurrentConnections, 1...1_000_000),
-        bytes("native_transport_max_request_data_in_flight", \.nativeTransportMaxRequestDataInFlight, 1 << 20...1 << 44),
         bytes(
-            "native_transport_max_request_data_in_flight_per_connection", \.nativeTransportMaxRequestDataInFlightPerConnection,
+            "native_transport_max_request_data_in_flight", \.nativeTransportMaxRequestDataInFlight, 1 << 20...1 << 44),
+        bytes(
+            "native_transport_max_request_data_in_flight_per_connection",
+            \.nativeTransportMaxRequestDataInFlightPerConnection,
             1 << 16...1 << 40),
         bytes("prepared_statements_cache_size", \.preparedStatementsCacheSize, 1 << 16...1 << 40),
         bytes("line_max_length", \.lineMaxLength, 1 << 10...1 << 30),
@@ -181,7 +197,9 @@ public struct ConfigurationKey: Sendable {
     }
 
     /// Parses `text` and sets the key's value in `configuration`.
-    func set(_ text: String, in configuration: inout NodeConfiguration, source: ConfigurationSource) throws(ConfigurationError) {
+    func set(_ text: String, in configuration: inout NodeConfiguration, source: ConfigurationSource)
+        throws(ConfigurationError)
+    {
         func refuse(_ expected: String) -> ConfigurationError {
             .invalidValue(key: name, value: text, expected: expected, source: source)
         }
@@ -216,7 +234,8 @@ public struct ConfigurationKey: Sendable {
         case .bytes(let path, let range):
             guard let value = Quantity.bytes(text), range.contains(value) else {
                 throw refuse(
-                    "a size from \(Quantity.text(bytes: range.lowerBound)) to \(Quantity.text(bytes: range.upperBound)), such as 32MiB")
+                    "a size from \(Quantity.text(bytes: range.lowerBound)) to \(Quantity.text(bytes: range.upperBound)), such as 32MiB"
+                )
             }
             configuration[keyPath: path] = value
         case .bytesPerSecond(let path):
@@ -224,7 +243,9 @@ public struct ConfigurationKey: Sendable {
             guard let value = Quantity.bytes(size) else { throw refuse("a rate, such as 64MiB/s; 0 is unlimited") }
             configuration[keyPath: path] = value
         case .duration(let path):
-            guard let value = Quantity.duration(text) else { throw refuse("a duration with its unit, such as 500ms, 10s or 2m") }
+            guard let value = Quantity.duration(text) else {
+                throw refuse("a duration with its unit, such as 500ms, 10s or 2m")
+            }
             configuration[keyPath: path] = value
         case .sync(let path):
             guard let value = CommitlogSync(rawValue: text) else { throw refuse("periodic, group or batch") }

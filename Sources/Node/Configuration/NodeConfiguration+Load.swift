@@ -23,7 +23,7 @@ extension NodeConfiguration {
             let key = try ConfigurationKey.named(String(override[..<equals]), source: .commandLine)
             try key.set(String(override[override.index(after: equals)...]), in: &configuration, source: .commandLine)
         }
-        try configuration.findPlace(beside: path)
+        try configuration.resolveLocation(beside: path)
         try configuration.validate()
         return configuration
     }
@@ -44,15 +44,20 @@ extension NodeConfiguration {
         _ mapping: Yams.Node.Mapping, group: String?, _ path: String, _ seen: inout Set<String>
     ) throws(ConfigurationError) {
         for (keyNode, valueNode) in mapping {
-            guard let word = keyNode.scalar?.string else { throw .malformedYAML(path, reason: "a key is not a plain word") }
+            guard let word = keyNode.scalar?.string else {
+                throw .malformedYAML(path, reason: "a key is not a plain word")
+            }
             let name = group.map { "\($0).\(word)" } ?? word
             if group == nil, ConfigurationKey.all.contains(where: { $0.name.hasPrefix(name + ".") }) {
                 if let inner = valueNode.mapping {
                     try apply(inner, group: name, path, &seen)
-                } else if let scalar = valueNode.scalar, scalar.string.isEmpty || scalar.string == "null" || scalar.string == "~" {
+                } else if let scalar = valueNode.scalar,
+                    scalar.string.isEmpty || scalar.string == "null" || scalar.string == "~"
+                {
                     continue
                 } else {
-                    throw .invalidValue(key: name, value: "not a mapping", expected: "a mapping of keys to values", source: .file(path))
+                    throw .invalidValue(
+                        key: name, value: "not a mapping", expected: "a mapping of keys to values", source: .file(path))
                 }
                 continue
             }
@@ -61,7 +66,9 @@ extension NodeConfiguration {
             guard let scalar = valueNode.scalar else {
                 throw .invalidValue(key: name, value: "a list or mapping", expected: "one value", source: .file(path))
             }
-            if scalar.style == .plain && (scalar.string.isEmpty || scalar.string == "null" || scalar.string == "~") { continue }
+            if scalar.style == .plain && (scalar.string.isEmpty || scalar.string == "null" || scalar.string == "~") {
+                continue
+            }
             try key.set(scalar.string, in: &self, source: .file(path))
         }
     }
@@ -83,14 +90,17 @@ extension NodeConfiguration {
                     + "\(Quantity.text(bytes: commitlogSegmentSize)) (commitlog_segment_size)")
         }
         if tombstoneFailureThreshold < tombstoneWarnThreshold {
-            throw .contradiction("tombstone_failure_threshold is below tombstone_warn_threshold; reads would fail before they warn")
+            throw .contradiction(
+                "tombstone_failure_threshold is below tombstone_warn_threshold; reads would fail before they warn")
         }
         if let complaint = serverEncryption.complaint ?? clientEncryption.complaint { throw .contradiction(complaint) }
         if nativeTransportPortSSL > 0 && !clientEncryption.enabled {
-            throw .contradiction("native_transport_port_ssl needs client_encryption_options with enabled: true and a keystore")
+            throw .contradiction(
+                "native_transport_port_ssl needs client_encryption_options with enabled: true and a keystore")
         }
         if batchSizeFailThreshold < batchSizeWarnThreshold {
-            throw .contradiction("batch_size_fail_threshold is below batch_size_warn_threshold; batches would fail before they warn")
+            throw .contradiction(
+                "batch_size_fail_threshold is below batch_size_warn_threshold; batches would fail before they warn")
         }
     }
 
@@ -106,9 +116,13 @@ extension NodeConfiguration {
             guard got >= 0 else { throw .unreadableFile(path, reason: String(cString: strerror(errno))) }
             if got == 0 { break }
             contents.append(contentsOf: chunk[..<got])
-            guard contents.count <= 1 << 20 else { throw .unreadableFile(path, reason: "it is longer than 1 MiB; is it the right file?") }
+            guard contents.count <= 1 << 20 else {
+                throw .unreadableFile(path, reason: "it is longer than 1 MiB; is it the right file?")
+            }
         }
-        guard let text = String(validating: contents, as: UTF8.self) else { throw .unreadableFile(path, reason: "it is not UTF-8") }
+        guard let text = String(validating: contents, as: UTF8.self) else {
+            throw .unreadableFile(path, reason: "it is not UTF-8")
+        }
         return text
     }
 }

@@ -8,7 +8,7 @@ extension NodeConfiguration {
     /// Sets this node's data center and rack from the snitch.
     /// - Parameter path: the configuration file; the snitch's file is in the same directory. Nil: the working
     ///   directory.
-    mutating func findPlace(beside path: String?) throws(ConfigurationError) {
+    mutating func resolveLocation(beside path: String?) throws(ConfigurationError) {
         let directory = path.flatMap { path in path.lastIndex(of: "/").map { String(path[...$0]) } } ?? ""
         let location: Location
         let file: String
@@ -29,7 +29,8 @@ extension NodeConfiguration {
             }
             guard let found else {
                 throw .snitchFile(
-                    file, snitch: endpointSnitch, reason: "it has neither \(listenAddress), the listen_address, nor a line default=DC:RACK")
+                    file, snitch: endpointSnitch,
+                    reason: "it has neither \(listenAddress), the listen_address, nor a line default=DC:RACK")
             }
             location = found
         default: return
@@ -52,7 +53,8 @@ extension NodeConfiguration {
     ) throws(ConfigurationError) {
         let set = self[keyPath: key]
         guard set == value || set == NodeConfiguration()[keyPath: key] else {
-            throw .contradiction("\(name) is '\(set)', and \(file) says '\(value)'; with \(endpointSnitch) leave \(name) out")
+            throw .contradiction(
+                "\(name) is '\(set)', and \(file) says '\(value)'; with \(endpointSnitch) leave \(name) out")
         }
         self[keyPath: key] = value
     }

@@ -1,7 +1,8 @@
 /// Parses and prints sizes and durations with units, as in the configuration.
 enum Quantity {
     private static let sizes: [(String, Int)] = [
-        ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000), ("B", 1),
+        ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000),
+        ("B", 1),
     ]
     private static let durations: [(String, Int)] = [
         ("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1),
@@ -10,13 +11,15 @@ enum Quantity {
     /// Parses a number with at most six decimals and multiplies it by the unit's factor; nil if invalid or too large.
     private static func scaled(_ number: Substring, by factor: Int) -> Int? {
         let parts = number.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count <= 2, let first = parts.first, !first.isEmpty, first.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+        guard parts.count <= 2, let first = parts.first, !first.isEmpty,
+            first.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
             let whole = Int(first)
         else { return nil }
         let (product, overflow) = whole.multipliedReportingOverflow(by: factor)
         guard !overflow else { return nil }
         guard parts.count == 2 else { return product }
-        guard (1...6).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let decimals = Int(parts[1])
+        guard (1...6).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+            let decimals = Int(parts[1])
         else { return nil }
         var power = 1
         for _ in parts[1].utf8 { power *= 10 }
@@ -45,7 +48,8 @@ enum Quantity {
     static func duration(_ text: String) -> Duration? {
         let (number, unit) = split(text)
         if unit.isEmpty { return scaled(number, by: 1) == 0 ? .zero : nil }
-        guard let factor = durations.first(where: { $0.0 == unit })?.1, let microseconds = scaled(number, by: factor) else { return nil }
+        guard let factor = durations.first(where: { $0.0 == unit })?.1, let microseconds = scaled(number, by: factor)
+        else { return nil }
         return .microseconds(microseconds)
     }
 

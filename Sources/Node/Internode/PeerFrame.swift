@@ -58,7 +58,9 @@ enum PeerFrame {
         return true
     }
 
-    private static func compress(_ compressor: BlockCompressor, _ bodyStart: Int, _ bodyCount: Int, _ out: inout ByteWriter) {
+    private static func compress(
+        _ compressor: BlockCompressor, _ bodyStart: Int, _ bodyCount: Int, _ out: inout ByteWriter
+    ) {
         var packed = ByteWriter(capacity: bodyCount)
         do throws(CompressionError) {
             try compressor.compress(UnsafeRawBufferPointer(rebasing: out.bytes[bodyStart...]), into: &packed)
@@ -98,7 +100,8 @@ enum PeerFrame {
         }
         guard input.count >= headBytes + length else { return .needMore }
         let payload = UnsafeRawBufferPointer(rebasing: input[headBytes..<headBytes + length])
-        guard Checksum.xxh3(payload) == UInt64(littleEndian: input.loadUnaligned(fromByteOffset: 4, as: UInt64.self)) else {
+        guard Checksum.xxh3(payload) == UInt64(littleEndian: input.loadUnaligned(fromByteOffset: 4, as: UInt64.self))
+        else {
             throw .malformed("a frame of \(length) bytes does not match its checksum")
         }
         guard let kind = Kind(rawValue: payload[0]) else { throw .malformed("a frame of kind \(payload[0])") }
@@ -149,9 +152,9 @@ struct PeerHello: Equatable {
     func encode(into out: inout ByteWriter) {
         out.write(PeerHello.magic)
         out.write(PeerFrame.version)
-        out.writeCounted(clusterName)
+        out.writeLengthPrefixed(clusterName)
         out.write(hostID)
-        out.writeCounted(endpoint.address)
+        out.writeLengthPrefixed(endpoint.address)
         out.writeVarint(endpoint.port)
         out.write(wanted ?? PeerHello.nobody)
     }
@@ -166,7 +169,9 @@ struct PeerHello: Equatable {
     init(from reader: inout ByteReader) throws(PeerError) {
         let version: UInt8
         do throws(ByteError) {
-            guard try reader.readArray(PeerHello.magic.count) == PeerHello.magic else { throw .malformedVarint(offset: 0) }
+            guard try reader.readArray(PeerHello.magic.count) == PeerHello.magic else {
+                throw .malformedVarint(offset: 0)
+            }
             version = try reader.readU8()
         } catch { throw .malformed("the first frame is not a hello of the internode protocol") }
         guard version == PeerFrame.version else {
@@ -175,11 +180,13 @@ struct PeerHello: Equatable {
             )
         }
         do throws(ByteError) {
-            clusterName = try reader.readCountedText()
+            clusterName = try reader.readLengthPrefixedText()
             hostID = try reader.readUUID()
-            let address = try reader.readCountedText()
+            let address = try reader.readLengthPrefixedText()
             let port = try reader.readCount()
-            guard Endpoint.isPlausible(address: address.utf8), port <= 65_535 else { throw .malformedVarint(offset: reader.offset) }
+            guard Endpoint.isPlausible(address: address.utf8), port <= 65_535 else {
+                throw .malformedVarint(offset: reader.offset)
+            }
             endpoint = Endpoint(address: address, port: port)
             let id = try reader.readUUID()
             wanted = id == PeerHello.nobody ? nil : id

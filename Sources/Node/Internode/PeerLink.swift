@@ -125,7 +125,8 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
             guard let bytes = outstanding.removeValue(forKey: id) else { return }
             outstandingBytes -= bytes
             answer(id, reply)
-        case .hello, .request: throw .malformed("the other end sent a hello or a request on a connection where it should only reply")
+        case .hello, .request:
+            throw .malformed("the other end sent a hello or a request on a connection where it should only reply")
         }
     }
 
@@ -148,7 +149,8 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
         outstanding = [:]
         outstandingBytes = 0
         let reply: PeerReply =
-            refusal.map { .failed(.unknown, $0.description) } ?? .failed(.connectionLost, "the connection to \(endpoint) broke")
+            refusal.map { .failed(.unknown, $0.description) }
+            ?? .failed(.connectionLost, "the connection to \(endpoint) broke")
         for id in lost { answer(id, reply) }
         ended(refusal, isWelcome)
     }

@@ -35,7 +35,7 @@ final class PeerLinks: @unchecked Sendable {
     /// attempt is made for a while.
     private var failedAt: [Endpoint: Int64] = [:]
 
-    static let restAfterFailure: Int64 = 100_000
+    static let reconnectDelay: Int64 = 100_000
     static let largeFrom = 64 << 10
 
     init(
@@ -68,7 +68,9 @@ final class PeerLinks: @unchecked Sendable {
         guard PeerLinks.lane(of: request) == .small else {
             return send(request, to: endpoint, wanted: node, id: id, timeout: timeout, epoch: epoch)
         }
-        if let link = members[node], !link.hasEnded, link.endpoint == endpoint { return send(request, on: link, id, timeout, epoch) }
+        if let link = members[node], !link.hasEnded, link.endpoint == endpoint {
+            return send(request, on: link, id, timeout, epoch)
+        }
         send(request, to: endpoint, wanted: node, id: id, timeout: timeout, epoch: epoch)
         members[node] = links[Key(endpoint: endpoint, lane: .small)]
     }
@@ -79,11 +81,13 @@ final class PeerLinks: @unchecked Sendable {
         let key = Key(endpoint: endpoint, lane: PeerLinks.lane(of: request))
         if let link = links[key], !link.hasEnded { return send(request, on: link, id, timeout, epoch) }
         let now = Int64(time.monotonicNanoseconds() / 1000)
-        if let failed = failedAt[endpoint], now - failed < PeerLinks.restAfterFailure {
+        if let failed = failedAt[endpoint], now - failed < PeerLinks.reconnectDelay {
             return answer(id, .failed(.connectionLost, "\(endpoint) could not be reached a moment ago"))
         }
         open(key, wanted)
-        guard let link = links[key] else { return answer(id, .failed(.connectionLost, "\(endpoint) cannot be reached")) }
+        guard let link = links[key] else {
+            return answer(id, .failed(.connectionLost, "\(endpoint) cannot be reached"))
+        }
         send(request, on: link, id, timeout, epoch)
     }
 
@@ -103,7 +107,8 @@ final class PeerLinks: @unchecked Sendable {
             endpoint: key.endpoint, hello: hello, compresses: compresses, byteLimit: byteLimit, answer: answer
         ) { [weak self] refusal, isWelcome in self?.ended(key, refusal, isWelcome) }
         links[key] = link
-        network.connect(host: key.endpoint.address, port: key.endpoint.port, loop: loop, encryption: encryption) { connection in
+        network.connect(host: key.endpoint.address, port: key.endpoint.port, loop: loop, encryption: encryption) {
+            connection in
             link.opened(connection)
             return link
         }

@@ -103,7 +103,8 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
         case .request:
             guard let peer else { throw .malformed("a request before the hello") }
             try execute(&reader, peer, bytes: body.count)
-        case .welcome, .refusal, .reply: throw .malformed("the other end sent a reply on a connection where it should only send requests")
+        case .welcome, .refusal, .reply:
+            throw .malformed("the other end sent a reply on a connection where it should only send requests")
         }
     }
 
@@ -120,7 +121,8 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
         } catch { throw .malformed("a request does not parse: \(error)") }
         waiting += 1
         waitingBytes += bytes
-        host.execute(request, from: peer, epoch: epoch, timeout: Int64(clamping: timeout), loop: connection.loop) { [self] reply in
+        host.execute(request, from: peer, epoch: epoch, timeout: Int64(clamping: timeout), loop: connection.loop) {
+            [self] reply in
             waiting -= 1
             waitingBytes -= bytes
             if hasEnded { return }

@@ -9,7 +9,9 @@ enum NodeIdentity {
 
     /// Returns the host id of a data directory; creates one if there is none.
     /// - Throws: `identity` when the directory belongs to another cluster.
-    static func read(_ system: any FileSystem, directory: String, clusterName: String, seed: UInt64) throws(NodeError) -> UUID {
+    static func read(_ system: any FileSystem, directory: String, clusterName: String, seed: UInt64) throws(NodeError)
+        -> UUID
+    {
         let path = directory + "/" + fileName
         let lines: [Substring]
         do throws(FileError) {
@@ -20,7 +22,8 @@ enum NodeIdentity {
                 try system.replace(path, with: Array(text.utf8), directory: directory)
                 return host
             }
-            lines = String(decoding: try system.readAll(path), as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+            lines = String(decoding: try system.readAll(path), as: UTF8.self).split(
+                separator: "\n", omittingEmptySubsequences: false)
         } catch { throw .file(error) }
         guard lines.count >= 3, lines[0] == "auspex node 1", let host = UUID(lines[1].dropFirst(5)) else {
             throw .identity("\(path) does not contain this node's identity; restore it from a backup")
@@ -28,7 +31,8 @@ enum NodeIdentity {
         let cluster = lines[2].dropFirst(8)
         guard cluster == clusterName else {
             throw .identity(
-                "\(directory) belongs to the cluster \"\(cluster)\", not \"\(clusterName)\"; correct cluster_name or use another directory")
+                "\(directory) belongs to the cluster \"\(cluster)\", not \"\(clusterName)\"; correct cluster_name or use another directory"
+            )
         }
         return host
     }

@@ -61,7 +61,8 @@ public final class NodeServer: Sendable {
     ///   - boot: identifies the machine's boot (`CommitLogOptions.boot`).
     ///   - log: the node's log; the default discards it.
     public init(
-        configuration: NodeConfiguration, system: any FileSystem, time: any TimeSource, background: any Background, network: any Network,
+        configuration: NodeConfiguration, system: any FileSystem, time: any TimeSource, background: any Background,
+        network: any Network,
         boot: UInt64, seed: UInt64, log: Logger = Logger(label: "auspex", factory: { _ in SwiftLogNoOpLogHandler() })
     ) throws(NodeError) {
         self.log = log
@@ -81,11 +82,15 @@ public final class NodeServer: Sendable {
         let own = Endpoint(address: configuration.listenAddress, port: configuration.storagePort)
         if metadata.current == nil, configuration.seedEndpoints.allSatisfy({ $0 == own }) {
             let founded = try ClusterMetadata.founding(configuration, hostID: hostID, seed: seed)
-            do { try metadata.begin(founded) } catch { throw .schema("the cluster's metadata cannot be stored: \(error)") }
+            do { try metadata.begin(founded) } catch {
+                throw .schema("the cluster's metadata cannot be stored: \(error)")
+            }
         }
         let schema: Schema
         do throws(SchemaDecodingError) {
-            schema = try metadata.current.map { (known) throws(SchemaDecodingError) in try MetadataStore.schema(of: known) } ?? Schema()
+            schema =
+                try metadata.current.map { (known) throws(SchemaDecodingError) in try MetadataStore.schema(of: known) }
+                ?? Schema()
         } catch {
             throw .schema("the schema cannot be read: \(error)")
         }
@@ -111,8 +116,10 @@ public final class NodeServer: Sendable {
             groupWindowNanoseconds: UInt64(configuration.commitlogSyncGroupWindow.microseconds) * 1000)
         let events = EventHub()
         var node = NodeInfo(
-            clusterName: configuration.clusterName, dataCenter: configuration.dataCenter, rack: configuration.rack, hostID: hostID,
-            address: configuration.listenAddress, nativePort: configuration.nativeTransportPort, storagePort: configuration.storagePort,
+            clusterName: configuration.clusterName, dataCenter: configuration.dataCenter, rack: configuration.rack,
+            hostID: hostID,
+            address: configuration.listenAddress, nativePort: configuration.nativeTransportPort,
+            storagePort: configuration.storagePort,
             tokens: [], settings: ConfigurationKey.all.map { ($0.name, $0.text(in: configuration)) })
         node.snitch = configuration.endpointSnitch
         cluster = ClusterService(
@@ -129,7 +136,8 @@ public final class NodeServer: Sendable {
             engine: queries, background: background, network: network, time: time, seed: seed, node: hostID,
             admission: AdmissionController(byteLimit: configuration.nativeTransportMaxRequestDataInFlight))
         services = NodeServices(
-            configuration: configuration, time: time, storage: storage, runner: runner, events: events, cluster: cluster,
+            configuration: configuration, time: time, storage: storage, runner: runner, events: events,
+            cluster: cluster,
             acknowledgement: acknowledgement)
         if configuration.commitlogSync == .periodic {
             syncPeriodically(nanoseconds: max(1_000_000, UInt64(configuration.commitlogSyncPeriod.microseconds) * 1000))
@@ -186,23 +194,32 @@ public final class NodeServer: Sendable {
         let host = configuration.listenAddress
         do throws(NetworkError) {
             let clients = configuration.clientEncryption.listening
-            let native = try listenNative(configuration.nativeTransportPort, configuration.nativeTransportPortSSL > 0 ? .none : clients)
+            let native = try listenNative(
+                configuration.nativeTransportPort, configuration.nativeTransportPortSSL > 0 ? .none : clients)
             // A separate TLS port leaves the other ports plain.
-            let secure = configuration.nativeTransportPortSSL > 0 ? try listenNative(configuration.nativeTransportPortSSL, clients) : nil
+            let secure =
+                configuration.nativeTransportPortSSL > 0
+                ? try listenNative(configuration.nativeTransportPortSSL, clients) : nil
             let line = try network.listen(
-                host: host, port: configuration.linePort, encryption: secure == nil ? clients : .none, acknowledgement: acknowledgement
+                host: host, port: configuration.linePort, encryption: secure == nil ? clients : .none,
+                acknowledgement: acknowledgement
             ) { connection in
                 NodeServer.accept(connection, services) { LineSession(connection: connection, server: services) }
             }
-            let http = try network.listen(host: configuration.httpAddress, port: configuration.httpPort, acknowledgement: nil) {
+            let http = try network.listen(
+                host: configuration.httpAddress, port: configuration.httpPort, acknowledgement: nil
+            ) {
                 [self] connection in
                 HTTPSession(connection: connection, node: self)
             }
             let internode = try listenInternode(host)
-            listeners.withLock { $0 = Listeners(clients: [native, line] + (secure.map { [$0] } ?? []), http: http, internode: internode) }
+            listeners.withLock {
+                $0 = Listeners(clients: [native, line] + (secure.map { [$0] } ?? []), http: http, internode: internode)
+            }
             portState.withLock {
                 $0 = NodePorts(
-                    native: native.port, line: line.port, http: http.port, internode: internode?.port ?? 0, nativeSSL: secure?.port ?? 0)
+                    native: native.port, line: line.port, http: http.port, internode: internode?.port ?? 0,
+                    nativeSSL: secure?.port ?? 0)
             }
             cluster.local.nativePort.store(native.port, ordering: .relaxed)
         } catch { throw .network(error) }

@@ -33,7 +33,8 @@ final class NodeServices: Sendable {
     let startedNanoseconds: UInt64
 
     init(
-        configuration: NodeConfiguration, time: any TimeSource, storage: StorageEngine, runner: RequestRunner, events: EventHub,
+        configuration: NodeConfiguration, time: any TimeSource, storage: StorageEngine, runner: RequestRunner,
+        events: EventHub,
         cluster: ClusterService, acknowledgement: LogAcknowledgement
     ) {
         self.cluster = cluster
@@ -47,12 +48,16 @@ final class NodeServices: Sendable {
     }
 
     /// The port for a request's reads and writes; nil when this node is alone. Call it on the loop.
-    @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? { cluster.ports.port(options, loop: loop) }
+    @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? {
+        cluster.ports.port(options, loop: loop)
+    }
 
     /// Flushes the commit log for a request that wrote locally and then waited: the flush at the end of the tick in
     /// which it wrote may have failed.
     /// - Throws: the client's error when the flush fails.
-    @inline(__always) func makeSafe(_ context: RequestContext, _ options: Query.QueryOptions) throws(ServerError) {
+    @inline(__always) func flushLogAfterWait(_ context: RequestContext, _ options: Query.QueryOptions)
+        throws(ServerError)
+    {
         guard context.hasWritten, let fiber = Fiber.current, fiber.hasWaited, options.port == nil else { return }
         if let failure = acknowledgement.flush() { throw RequestRunner.notLogged(failure) }
     }
@@ -68,7 +73,8 @@ final class NodeServices: Sendable {
     func beginDraining() { draining.store(true, ordering: .sequentiallyConsistent) }
 
     /// The error for requests that arrive during shutdown; drivers then try another node.
-    static let drainingError = ServerError(.overloaded, "the server is shutting down; try another node, or again when it is back")
+    static let drainingError = ServerError(
+        .overloaded, "the server is shutting down; try another node, or again when it is back")
 
     /// Closes every client connection after its output has been sent.
     func closeConnections() {
@@ -86,10 +92,12 @@ final class NodeServices: Sendable {
 
     /// The error for a client that sends plain bytes to a TLS port.
     static let plainError = ServerError(
-        .protocolError, "this port takes only TLS connections, and this one is plain; connect with TLS (cqlsh --ssl, auspex shell --ssl)")
-    static let plainSeen =
+        .protocolError,
+        "this port takes only TLS connections, and this one is plain; connect with TLS (cqlsh --ssl, auspex shell --ssl)"
+    )
+    static let plainClientReason =
         "it sent plain bytes, but this port requires TLS; enable TLS there, or accept both here with optional: true in client_encryption_options"
-    static let secureSeen =
+    static let tlsClientReason =
         "it speaks TLS, and this port is plain; turn TLS off there, or on here with enabled: true and certificates in client_encryption_options"
 
     var hasConnections: Bool { clients.withLock { !$0.isEmpty } }

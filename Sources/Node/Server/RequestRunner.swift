@@ -18,13 +18,15 @@ final class RequestRunner: Sendable {
     let failures = Atomic<Int>(0)
 
     init(
-        engine: QueryEngine, background: any Background, network: any Network, time: any TimeSource, seed: UInt64, node: UUID,
+        engine: QueryEngine, background: any Background, network: any Network, time: any TimeSource, seed: UInt64,
+        node: UUID,
         admission: AdmissionController
     ) {
         self.engine = engine
         self.admission = admission
         pools = (0..<network.loops).map { loop in
-            let identifiers = IdentifierSource(seed: seed &+ UInt64(loop), clockSequenceAndNode: node.low &+ UInt64(loop))
+            let identifiers = IdentifierSource(
+                seed: seed &+ UInt64(loop), clockSequenceAndNode: node.low &+ UInt64(loop))
             return FiberPool(loop: loop, network: network, background: background, time: time) {
                 RequestContext(identifiers: identifiers, budget: admission)
             }

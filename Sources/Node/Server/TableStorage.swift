@@ -28,7 +28,8 @@ struct TableStorage: Sendable {
         try PaxosAcceptor.open(engine)
         try BatchLog.open(engine)
         for table in TableStorage.stored(schema) {
-            try engine.openTable(table.id, name: TableStorage.directoryName(table), options: TableStoreOptions(table.options))
+            try engine.openTable(
+                table.id, name: TableStorage.directoryName(table), options: TableStoreOptions(table.options))
         }
     }
 
@@ -40,7 +41,9 @@ struct TableStorage: Sendable {
     func removeLeftovers(_ schema: Schema) {
         engine.removeLeftovers(
             tables: Set(
-                TableStorage.stored(schema).map { TableStorage.directoryName($0) } + [PaxosAcceptor.directoryName, BatchLog.directoryName]),
+                TableStorage.stored(schema).map { TableStorage.directoryName($0) } + [
+                    PaxosAcceptor.directoryName, BatchLog.directoryName,
+                ]),
             keyspaces: Set(schema.sortedKeyspaces.map(\.name) + ["system"]))
     }
 
@@ -48,7 +51,8 @@ struct TableStorage: Sendable {
     func create(_ tables: [TableMetadata]) throws {
         do {
             for table in tables where engine.table(table.id) == nil {
-                try engine.createTable(table.id, name: TableStorage.directoryName(table), options: TableStoreOptions(table.options))
+                try engine.createTable(
+                    table.id, name: TableStorage.directoryName(table), options: TableStoreOptions(table.options))
             }
         } catch {
             takeBack(tables)
@@ -58,7 +62,9 @@ struct TableStorage: Sendable {
 
     func takeBack(_ tables: [TableMetadata]) {
         for table in tables where engine.table(table.id) != nil {
-            do { try engine.dropTable(table.id) } catch { engine.report("files of a table that was not created remain: \(error)") }
+            do { try engine.dropTable(table.id) } catch {
+                engine.report("files of a table that was not created remain: \(error)")
+            }
         }
     }
 }

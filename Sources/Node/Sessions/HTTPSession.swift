@@ -73,7 +73,9 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
     private static func headEnd(_ bytes: UnsafeRawBufferPointer) -> Int? {
         var index = 0
         while bytes.count - index >= 4 {
-            if bytes[index] == 13 && bytes[index + 1] == 10 && bytes[index + 2] == 13 && bytes[index + 3] == 10 { return index }
+            if bytes[index] == 13 && bytes[index + 1] == 10 && bytes[index + 2] == 13 && bytes[index + 3] == 10 {
+                return index
+            }
             index += 1
         }
         return nil
@@ -93,7 +95,8 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
             let state = node.isDraining ? "draining" : failure == nil ? "ok" : "failing"
             answer(
                 state == "ok" ? 200 : 503, "application/json",
-                AdminValue.object([("status", .string(state)), ("failure", failure.map { .string($0) } ?? .null)]).json + "\n")
+                AdminValue.object([("status", .string(state)), ("failure", failure.map { .string($0) } ?? .null)]).json
+                    + "\n")
         case ("GET", "/metrics"): answer(200, "text/plain; version=0.0.4", Metrics(node: node).render())
         case ("GET", _) where path.hasPrefix("/admin/"), ("POST", _) where path.hasPrefix("/admin/"):
             let command = String(path.dropFirst(7))
@@ -102,12 +105,16 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
             }
             admin(command, HTTPSession.arguments(parts.count > 1 ? String(parts[1]) : ""))
         case ("GET", _), ("POST", _):
-            answer(404, "application/json", HTTPSession.problem("nothing is at \(path); there are /health, /metrics and /admin/COMMAND"))
+            answer(
+                404, "application/json",
+                HTTPSession.problem("nothing is at \(path); there are /health, /metrics and /admin/COMMAND"))
         default: answer(405, "application/json", HTTPSession.problem("only GET and POST are understood"))
         }
     }
 
-    private static func problem(_ message: String) -> String { AdminValue.object([("error", .string(message))]).json + "\n" }
+    private static func problem(_ message: String) -> String {
+        AdminValue.object([("error", .string(message))]).json + "\n"
+    }
 
     /// Parses `a=b&c=d`, percent-decoded.
     static func arguments(_ query: String) -> [String: String] {
@@ -123,7 +130,9 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
         var bytes: [UInt8] = []
         var rest = Array(text.utf8)[...]
         while let byte = rest.popFirst() {
-            if byte == 0x25, rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) {
+            if byte == 0x25, rest.count >= 2,
+                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+            {
                 bytes.append(value)
                 rest = rest.dropFirst(2)
             } else {
@@ -167,7 +176,9 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
             200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large",
             431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable",
         ]
-        out.write("HTTP/1.1 \(status) \(reasons[status] ?? "")\r\nContent-Type: \(type)\r\nContent-Length: \(body.utf8.count)\r\n")
+        out.write(
+            "HTTP/1.1 \(status) \(reasons[status] ?? "")\r\nContent-Type: \(type)\r\nContent-Length: \(body.utf8.count)\r\n"
+        )
         out.write(isClosing ? "Connection: close\r\n\r\n" : "\r\n")
         out.write(body)
     }

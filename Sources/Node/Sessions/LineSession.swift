@@ -169,7 +169,9 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             if let rows { pageSize = rows }
             done(pageSize == 0 ? "paging off" : "\(pageSize) rows a page")
         case .next:
-            guard let open else { throw .invalid("there is no answer to continue; \\next follows an answer that ended with >") }
+            guard let open else {
+                throw .invalid("there is no answer to continue; \\next follows an answer that ended with >")
+            }
             try run(open.statement, open.values, pagingState: open.state, context)
         case .format(let format):
             if let format { writer.format = format }
@@ -194,7 +196,9 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             guard let statement = prepared[name] else {
                 throw .invalid("nothing is prepared under \(name); \\prepare \(name) CQL comes first")
             }
-            try run(statement, LineBinding.values(json, markers: statement.planned.bindVariables), pagingState: nil, context)
+            try run(
+                statement, LineBinding.values(json, markers: statement.planned.bindVariables), pagingState: nil, context
+            )
         case .timing:
             writer.showsTimes.toggle()
             done("timing \(writer.showsTimes ? "on" : "off")")
@@ -212,12 +216,13 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         _ statement: PreparedStatement, _ values: ValueList, pagingState: [UInt8]?, _ context: RequestContext
     ) throws(ServerError) {
         var options = Query.QueryOptions(
-            consistency: consistency, serialConsistency: serialConsistency, pageSize: pageSize, pagingState: pagingState,
+            consistency: consistency, serialConsistency: serialConsistency, pageSize: pageSize,
+            pagingState: pagingState,
             keyspace: keyspace, isTracing: isTracing, clientAddress: connection.peer)
         options.port = server.port(options, loop: connection.loop)
         let started = server.time.monotonicNanoseconds()
         let answer = try runner.engine.execute(statement, values: values, options: options, context: context)
-        try server.makeSafe(context, options)
+        try server.flushLogAfterWait(context, options)
         unsentReservation += context.takeReservation()
         finish(answer, statement, values, started)
     }
@@ -227,7 +232,9 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         open = nil
         if case .rows(let rows) = answer.result, let state = rows.pagingState { open = (statement, values, state) }
         if let id = answer.tracingID, let trace = runner.engine.traces.session(id) {
-            for event in trace.events { writer.trace(event.activity, elapsed: .microseconds(Int64(event.elapsedMicroseconds)), into: &out) }
+            for event in trace.events {
+                writer.trace(event.activity, elapsed: .microseconds(Int64(event.elapsedMicroseconds)), into: &out)
+            }
         }
         let elapsed = Duration.nanoseconds(Int64(server.time.monotonicNanoseconds() - started))
         writer.answer(answer.result, warnings: answer.warnings, elapsed: elapsed, into: &out)
@@ -247,7 +254,7 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     func encryptionFailed(_ failure: EncryptionFailure) {
         isClosing = true
         guard failure.otherIsPlain else { return server.encryptionFailed(connection, failure.reason) }
-        server.encryptionFailed(connection, NodeServices.plainSeen)
+        server.encryptionFailed(connection, NodeServices.plainClientReason)
         writer.error(NodeServices.plainError, into: &out)
     }
 

@@ -63,7 +63,8 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
 
     var isPaused: Bool {
         frames.count >= NativeSession.pauseOutputBytes || waiting >= NativeSession.waitingLimit
-            || waitingBytes + unsentReservation >= server.configuration.nativeTransportMaxRequestDataInFlightPerConnection
+            || waitingBytes + unsentReservation
+                >= server.configuration.nativeTransportMaxRequestDataInFlightPerConnection
     }
 
     func receive(_ input: UnsafeRawBufferPointer) -> Int {
@@ -77,7 +78,9 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             }
         } catch {
             server.counters.protocolErrors.add(1, ordering: .relaxed)
-            if !isStarted, input.first == FirstByte.tls { server.encryptionFailed(connection, NodeServices.secureSeen) }
+            if !isStarted, input.first == FirstByte.tls {
+                server.encryptionFailed(connection, NodeServices.tlsClientReason)
+            }
             let start = frames.count
             ResponseEncoder.refusal(error, version: decoder.version, into: &frames)
             if segments == nil { plainCount += frames.count - start }
@@ -93,7 +96,9 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     @inline(__always) private func handle(_ frame: Frame) {
         encoder.version = frame.header.version
         runner.requests.add(1, ordering: .relaxed)
-        guard runner.admission.admits(bytes: frame.body.count) else { return fail(RequestRunner.overloaded, frame.header.stream) }
+        guard runner.admission.admits(bytes: frame.body.count) else {
+            return fail(RequestRunner.overloaded, frame.header.stream)
+        }
         current = frame
         switch fibers.run(self) {
         case .done: break
@@ -147,7 +152,8 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             let statement = try runner.engine.statement(
                 RequestDecoder.text(frame.body, text), keyspace: requests.options.keyspace ?? keyspace)
             try run(statement, frame, changedMetadata: nil, context)
-        case .prepare(let text, let named): try prepare(RequestDecoder.text(frame.body, text), named ?? keyspace, stream)
+        case .prepare(let text, let named):
+            try prepare(RequestDecoder.text(frame.body, text), named ?? keyspace, stream)
         case .batch: try batch(frame, context)
         case .startup(let options): try startup(options, frame.header)
         case .options:
@@ -194,9 +200,11 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     private func queryOptions(_ frame: Frame) -> Query.QueryOptions {
         let options = requests.options
         var result = Query.QueryOptions(
-            consistency: options.consistency, serialConsistency: options.serialConsistency ?? .serial, pageSize: options.pageSize ?? 0,
+            consistency: options.consistency, serialConsistency: options.serialConsistency ?? .serial,
+            pageSize: options.pageSize ?? 0,
             pagingState: options.pagingState, timestamp: options.defaultTimestamp, nowInSeconds: options.nowInSeconds,
-            keyspace: options.keyspace ?? keyspace, isTracing: frame.header.wantsTracing, clientAddress: connection.peer)
+            keyspace: options.keyspace ?? keyspace, isTracing: frame.header.wantsTracing, clientAddress: connection.peer
+        )
         result.port = server.port(result, loop: connection.loop)
         return result
     }
@@ -207,10 +215,12 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         let bytes = UnsafeRawBufferPointer(rebasing: frame.body[id])
         guard bytes.count == 16 else {
             throw ServerError(
-                .unprepared, "a prepared statement has an id of 16 bytes, not \(bytes.count)", detail: .unprepared(id: [UInt8](bytes)))
+                .unprepared, "a prepared statement has an id of 16 bytes, not \(bytes.count)",
+                detail: .unprepared(id: [UInt8](bytes)))
         }
         let statementID = StatementID(
-            high: bytes.loadUnaligned(as: UInt64.self).bigEndian, low: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian)
+            high: bytes.loadUnaligned(as: UInt64.self).bigEndian,
+            low: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian)
         guard let statement = runner.engine.prepared(statementID) else {
             let hex = UUID(high: statementID.high, low: statementID.low).description.filter { $0 != "-" }
             throw ServerError(
@@ -231,8 +241,9 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         _ statement: PreparedStatement, _ frame: Frame, changedMetadata: [UInt8]?, _ context: RequestContext
     ) throws(ServerError) {
         let (stream, options, skip) = (frame.header.stream, queryOptions(frame), requests.options.skipMetadata)
-        let answer = try runner.engine.execute(statement, values: requests.options.values, options: options, context: context)
-        try server.makeSafe(context, options)
+        let answer = try runner.engine.execute(
+            statement, values: requests.options.values, options: options, context: context)
+        try server.flushLogAfterWait(context, options)
         unsentReservation += context.takeReservation()
         self.answer(answer, stream, skipMetadata: skip, changedMetadata)
     }
@@ -247,13 +258,15 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
                 statements.append(
                     (
                         try runner.engine.statement(
-                            RequestDecoder.text(frame.body, range), keyspace: requests.options.keyspace ?? keyspace), one.values
+                            RequestDecoder.text(frame.body, range), keyspace: requests.options.keyspace ?? keyspace),
+                        one.values
                     ))
             case .prepared(let range):
                 let bytes = [UInt8](UnsafeRawBufferPointer(rebasing: frame.body[range]))
                 guard let id = StatementID(bytes), let statement = runner.engine.prepared(id) else {
                     throw ServerError(
-                        .unprepared, "a statement of the batch is not prepared here; prepare it again", detail: .unprepared(id: bytes))
+                        .unprepared, "a statement of the batch is not prepared here; prepare it again",
+                        detail: .unprepared(id: bytes))
                 }
                 statements.append((statement, one.values))
             }
@@ -266,7 +279,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         }
         let (stream, options) = (frame.header.stream, queryOptions(frame))
         let answer = try runner.engine.executeBatch(kind, statements, options: options, context: context)
-        try server.makeSafe(context, options)
+        try server.flushLogAfterWait(context, options)
         self.answer(answer, stream, skipMetadata: false, nil)
     }
 
@@ -278,7 +291,8 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
 
     static func description(_ statement: PreparedStatement) -> PreparedDescription {
         PreparedDescription(
-            id: statement.id.bytes, resultMetadataID: statement.resultMetadataID, markers: statement.planned.bindVariables,
+            id: statement.id.bytes, resultMetadataID: statement.resultMetadataID,
+            markers: statement.planned.bindVariables,
             partitionKeyMarkers: statement.planned.partitionKeyIndexes.map { UInt16(truncatingIfNeeded: $0) },
             result: statement.planned.resultMetadata)
     }
@@ -337,7 +351,11 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         }
         plainCount = 0
         // Release the memory of a large answer.
-        if frames.count > NativeSession.pauseOutputBytes { frames = ByteWriter(capacity: 4096) } else { frames.removeAll() }
+        if frames.count > NativeSession.pauseOutputBytes {
+            frames = ByteWriter(capacity: 4096)
+        } else {
+            frames.removeAll()
+        }
     }
 
     func inputEnded(_ rest: UnsafeRawBufferPointer) {
@@ -354,7 +372,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     func encryptionFailed(_ failure: EncryptionFailure) {
         isClosing = true
         guard failure.otherIsPlain else { return server.encryptionFailed(connection, failure.reason) }
-        server.encryptionFailed(connection, NodeServices.plainSeen)
+        server.encryptionFailed(connection, NodeServices.plainClientReason)
         encoder.error(NodeServices.plainError, ResponseHead(stream: 0), into: &frames)
         plainCount = frames.count
     }

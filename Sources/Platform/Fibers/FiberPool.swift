@@ -39,7 +39,8 @@ public final class FiberPool: @unchecked Sendable {
 
     /// - Parameter makeAttachment: creates the object to keep with a fiber.
     public init(
-        loop: Int, network: any EventLoops, background: any Background, time: any TimeSource, limit: Int = 8192, stackBytes: Int = FiberPool.defaultStackBytes,
+        loop: Int, network: any EventLoops, background: any Background, time: any TimeSource, limit: Int = 8192,
+        stackBytes: Int = FiberPool.defaultStackBytes,
         makeAttachment: @escaping () -> AnyObject? = { nil }
     ) {
         self.loop = loop

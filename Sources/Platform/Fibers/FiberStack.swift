@@ -23,10 +23,14 @@ public final class FiberStack: @unchecked Sendable {
     ///   - bytes: the size of the stack; untouched pages use no memory.
     ///   - entry: the code. It must return this stack's `returnPointer`.
     ///   - argument: passed to `entry`; its memory must outlive the code.
-    public init(bytes: Int, entry: @escaping @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?, argument: UnsafeMutableRawPointer) {
+    public init(
+        bytes: Int, entry: @escaping @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?,
+        argument: UnsafeMutableRawPointer
+    ) {
         mappedBytes = FiberStack.guardBytes + bytes
         let protection = PROT_READ | PROT_WRITE
-        guard let mapped = mmap(nil, mappedBytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), mapped != MAP_FAILED
+        guard let mapped = mmap(nil, mappedBytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
+            mapped != MAP_FAILED
         else { preconditionFailure("cannot map \(bytes) bytes for the stack of a fiber: errno \(errno)") }
         mprotect(mapped, FiberStack.guardBytes, PROT_NONE)
         mapping = mapped

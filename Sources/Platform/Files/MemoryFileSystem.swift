@@ -89,7 +89,9 @@ public final class MemoryFileSystem: FileSystem {
 
     static func put(_ source: ArraySlice<UInt8>, at offset: Int, in bytes: inout [UInt8]) {
         if source.isEmpty { return }
-        if bytes.count < offset + source.count { bytes += [UInt8](repeating: 0, count: offset + source.count - bytes.count) }
+        if bytes.count < offset + source.count {
+            bytes += [UInt8](repeating: 0, count: offset + source.count - bytes.count)
+        }
         bytes.replaceSubrange(offset..<offset + source.count, with: source)
     }
 
@@ -138,9 +140,13 @@ public final class MemoryFileSystem: FileSystem {
     public func syncDirectory(_ path: String) throws(FileError) {
         try check("sync", path)
         let prefix = path + "/"
-        func isDirectlyIn(_ name: String) -> Bool { name.hasPrefix(prefix) && !name.dropFirst(prefix.count).contains("/") }
+        func isDirectlyIn(_ name: String) -> Bool {
+            name.hasPrefix(prefix) && !name.dropFirst(prefix.count).contains("/")
+        }
         state.withLock { state in
-            for name in state.lasting.keys where isDirectlyIn(name) && state.names[name] == nil { state.lasting[name] = nil }
+            for name in state.lasting.keys where isDirectlyIn(name) && state.names[name] == nil {
+                state.lasting[name] = nil
+            }
             for (name, content) in state.names where isDirectlyIn(name) { state.lasting[name] = content }
         }
     }
@@ -165,7 +171,9 @@ public final class MemoryFileSystem: FileSystem {
         try check("remove", path)
         let prefix = path + "/"
         let isEmpty = state.withLock { state in
-            if state.names.keys.contains(where: { $0.hasPrefix(prefix) }) || state.directories.contains(where: { $0.hasPrefix(prefix) }) {
+            if state.names.keys.contains(where: { $0.hasPrefix(prefix) })
+                || state.directories.contains(where: { $0.hasPrefix(prefix) })
+            {
                 return false
             }
             state.directories.remove(path)
@@ -221,7 +229,9 @@ private final class MemoryFile: File {
         return content.state.withLock { state in
             let count = max(0, min(buffer.count, state.bytes.count - offset))
             if count > 0 {
-                state.bytes.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + count])) }
+                state.bytes.withUnsafeBytes {
+                    buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + count]))
+                }
             }
             return count
         }
@@ -244,7 +254,9 @@ private final class MemoryFile: File {
                 state.synced = state.bytes
                 state.isShorter = false
             } else {
-                for write in state.unsynced { MemoryFileSystem.put(write.bytes[...], at: write.offset, in: &state.synced) }
+                for write in state.unsynced {
+                    MemoryFileSystem.put(write.bytes[...], at: write.offset, in: &state.synced)
+                }
                 let more = state.bytes.count - state.synced.count
                 if more > 0 { state.synced += [UInt8](repeating: 0, count: more) }
             }

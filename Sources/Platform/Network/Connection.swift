@@ -100,14 +100,17 @@ public protocol Network: EventLoops {
     ) throws(NetworkError) -> any Listener
     /// Opens a connection that belongs to `loop`; call it on that loop. The handler is created soon after. When the
     /// connection cannot be opened, or ends, the handler's `closed` is called.
-    func connect(host: String, port: Int, loop: Int, _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler)
+    func connect(
+        host: String, port: Int, loop: Int, _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
+    )
     /// Like the method above, with encryption.
     func connect(
         host: String, port: Int, loop: Int, encryption: Encryption,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler)
     /// Runs `work` on the loop once everything written so far is safe to acknowledge, or with the reason why it is not.
     /// Call it on the loop.
-    func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void)
+    func whenSafe(
+        loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void)
     func stop()
 }
 

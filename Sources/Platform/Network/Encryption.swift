@@ -41,7 +41,9 @@ extension Network {
         host: String, port: Int, encryption: Encryption, acknowledgement: (any Acknowledgement)?,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler
     ) throws(NetworkError) -> any Listener {
-        guard encryption == .none else { throw NetworkError("connections to \(host):\(port) cannot be encrypted by this network") }
+        guard encryption == .none else {
+            throw NetworkError("connections to \(host):\(port) cannot be encrypted by this network")
+        }
         return try listen(host: host, port: port, acknowledgement: acknowledgement, makeHandler)
     }
 

@@ -25,7 +25,8 @@ public struct NodeInfo: Sendable {
     public var settings: [(name: String, value: String)]
 
     public init(
-        clusterName: String, dataCenter: String, rack: String, hostID: UUID, address: String, nativePort: Int, storagePort: Int,
+        clusterName: String, dataCenter: String, rack: String, hostID: UUID, address: String, nativePort: Int,
+        storagePort: Int,
         tokens: [Int64], settings: [(name: String, value: String)] = []
     ) {
         self.clusterName = clusterName
@@ -60,7 +61,8 @@ public struct PeerInfo: Sendable {
     public var schemaVersion: UUID
 
     public init(
-        hostID: UUID, address: String, nativePort: Int, storagePort: Int, dataCenter: String, rack: String, tokens: [Int64],
+        hostID: UUID, address: String, nativePort: Int, storagePort: Int, dataCenter: String, rack: String,
+        tokens: [Int64],
         schemaVersion: UUID
     ) {
         self.hostID = hostID

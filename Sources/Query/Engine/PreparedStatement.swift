@@ -100,11 +100,14 @@ final class Compiled: Sendable {
                     plan: plan, replication: snapshot.replication(of: plan.table.keyspace), fingerprint: fingerprint,
                     isLarge: textBytes > QueryEngine.largeStatementBytes))
         case .modification(let plan):
-            self.plan = .modification(CompiledModification(plan: plan, replication: snapshot.replication(of: plan.table.keyspace)))
+            self.plan = .modification(
+                CompiledModification(plan: plan, replication: snapshot.replication(of: plan.table.keyspace)))
         case .batch(let batch):
             self.plan = .batch(
                 batch,
-                batch.statements.map { CompiledModification(plan: $0, replication: snapshot.replication(of: $0.table.keyspace)) })
+                batch.statements.map {
+                    CompiledModification(plan: $0, replication: snapshot.replication(of: $0.table.keyspace))
+                })
         default: self.plan = .other(planned.plan)
         }
         switch planned.plan {

@@ -54,7 +54,8 @@ extension QueryEngine {
     private func apply(_ plan: SchemaPlan, newTableID: UUID) throws(ServerError) -> Answer {
         let outcome = Mutex<SchemaOutcome?>(nil)
         try host.change(self) { [self] (before) throws(ServerError) in
-            let next = try plan.apply(to: SystemKeyspaces.added(to: before), newTableID: newTableID, datacenters: node.dataCenters)
+            let next = try plan.apply(
+                to: SystemKeyspaces.added(to: before), newTableID: newTableID, datacenters: node.dataCenters)
             outcome.withLock { $0 = next }
             return next.change == nil ? nil : next.schema
         }

@@ -10,7 +10,9 @@ extension QueryEngine {
         _ compiled: CompiledModification, _ values: ValueList, _ options: QueryOptions, _ context: RequestContext
     ) throws(ServerError) -> StatementResult {
         try checkWritable(compiled.plan.table)
-        if compiled.plan.isConditional { return try conditional([(compiled, values)], isBatch: false, options, context) }
+        if compiled.plan.isConditional {
+            return try conditional([(compiled, values)], isBatch: false, options, context)
+        }
         let request: ConsistencyCheck.Request =
             compiled.plan.isCounter ? .counterWrite(table: compiled.plan.table.name) : .write
         try check(options, compiled.replication, request)
@@ -41,7 +43,8 @@ extension QueryEngine {
     }
 
     private func conditional(
-        _ items: [(compiled: CompiledModification, values: ValueList)], isBatch: Bool, _ options: QueryOptions, _ context: RequestContext
+        _ items: [(compiled: CompiledModification, values: ValueList)], isBatch: Bool, _ options: QueryOptions,
+        _ context: RequestContext
     ) throws(ServerError) -> StatementResult {
         guard let first = items.first else { return .void }
         try ConsistencyCheck.checkSerial(options.serialConsistency, first.compiled.replication, alive: alive(options))
@@ -55,7 +58,8 @@ extension QueryEngine {
 
     /// Executes the batch of a BATCH message.
     public func executeBatch(
-        _ kind: BatchPlan.Kind, _ statements: [(statement: PreparedStatement, values: ValueList)], options: QueryOptions,
+        _ kind: BatchPlan.Kind, _ statements: [(statement: PreparedStatement, values: ValueList)],
+        options: QueryOptions,
         context: RequestContext
     ) throws(ServerError) -> Answer {
         context.begin(startedMicroseconds: clock.nowMicroseconds, nowInSeconds: options.nowInSeconds)
@@ -64,25 +68,26 @@ extension QueryEngine {
                 "a batch of \(statements.count) statements, the first: \(statements.first?.statement.text ?? "")",
                 since: context.startedMicroseconds)
         }
-        if !options.isTracing { return try executeByPresentSchema(kind, statements, options, context) }
+        if !options.isTracing { return try executeWithCurrentSchema(kind, statements, options, context) }
         let trace = traces.begin(
             "Execute batch of \(statements.count) statements", options: options, node: node, command: "BATCH",
             startedMicroseconds: context.startedMicroseconds)
         context.trace = trace
         defer { traces.finish(trace) }
-        var answer = try executeByPresentSchema(kind, statements, options, context)
+        var answer = try executeWithCurrentSchema(kind, statements, options, context)
         answer.tracingID = trace.id
         return answer
     }
 
-    private func executeByPresentSchema(
-        _ kind: BatchPlan.Kind, _ statements: [(statement: PreparedStatement, values: ValueList)], _ options: QueryOptions,
+    private func executeWithCurrentSchema(
+        _ kind: BatchPlan.Kind, _ statements: [(statement: PreparedStatement, values: ValueList)],
+        _ options: QueryOptions,
         _ context: RequestContext
     ) throws(ServerError) -> Answer {
         while true {
             let items = try compiledItems(statements)
             do throws(ServerError) { return try writeBatch(kind, items, timestamp: nil, options, context) } catch {
-                try throwUnlessReplaced(
+                try rethrowUnlessTruncated(
                     Compiled.replaceable(kind, items.map(\.compiled.plan.table.id)), error, options, context)
             }
         }
@@ -99,7 +104,8 @@ extension QueryEngine {
             }
             guard values.names.isEmpty, values.count == compiled.planned.bindVariables.count else {
                 throw .invalid(
-                    "There were \(compiled.planned.bindVariables.count) markers(?) in CQL but \(values.count) bound variables")
+                    "There were \(compiled.planned.bindVariables.count) markers(?) in CQL but \(values.count) bound variables"
+                )
             }
             items.append((modification, values))
         }
@@ -107,7 +113,8 @@ extension QueryEngine {
     }
 
     func writeBatch(
-        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64?, _ options: QueryOptions,
+        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64?,
+        _ options: QueryOptions,
         _ context: RequestContext
     ) throws(ServerError) -> Answer {
         guard !items.isEmpty else { return Answer(result: .void) }
@@ -131,7 +138,8 @@ extension QueryEngine {
 
     /// Writes the statements of a batch as one mutation.
     @inline(never) private func writeTogether(
-        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64, _ options: QueryOptions,
+        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64,
+        _ options: QueryOptions,
         _ context: RequestContext
     ) throws(ServerError) -> Answer {
         context.workspace.beginMutations()
@@ -152,13 +160,15 @@ extension QueryEngine {
         context.hasWritten = true
         // At this point either all statements delete or none does.
         try apply(
-            context.workspace.mutations, isCounter: kind == .counter && !BatchShape.deletesFirst(items), type: type, options)
+            context.workspace.mutations, isCounter: kind == .counter && !BatchShape.deletesFirst(items), type: type,
+            options)
         return Answer(result: .void, warnings: warnings + (options.port?.warnings ?? []))
     }
 
     // Not inlined, like the other parts of a batch: the optimizer of Swift 6.3.1 fails on nested inlining here.
     @inline(never) private func encode(
-        _ item: (compiled: CompiledModification, values: ValueList), _ kind: BatchPlan.Kind, timestamp: Int64, _ options: QueryOptions,
+        _ item: (compiled: CompiledModification, values: ValueList), _ kind: BatchPlan.Kind, timestamp: Int64,
+        _ options: QueryOptions,
         _ now: UInt32, _ space: inout Workspace
     ) throws(ServerError) {
         try check(
@@ -184,7 +194,8 @@ extension QueryEngine {
     /// Returns the warnings for a large batch.
     /// - Throws: when the batch is too large.
     @inline(never) private func verifySize(
-        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], _ mutations: borrowing MutationWriter
+        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)],
+        _ mutations: borrowing MutationWriter
     ) throws(ServerError) -> [String] {
         let size = mutations.count
         let isLarge = size > limits.batchSizeWarnThreshold
@@ -202,7 +213,8 @@ extension QueryEngine {
             if size > limits.batchSizeFailThreshold { throw .invalid("Batch too large") }
             warnings.append(
                 "Batch for [\(tables)] is of size \(BatchShape.text(size)), exceeding specified threshold of "
-                    + "\(BatchShape.text(limits.batchSizeWarnThreshold)) by \(BatchShape.text(size - limits.batchSizeWarnThreshold)).")
+                    + "\(BatchShape.text(limits.batchSizeWarnThreshold)) by \(BatchShape.text(size - limits.batchSizeWarnThreshold))."
+            )
         }
         if kind == .unlogged && partitions > limits.unloggedBatchAcrossPartitionsWarnThreshold {
             warnings.append(
@@ -235,7 +247,9 @@ enum BatchShape {
                 guard let operation = try reader.nextOperation() else { continue }
                 let partition = KeyView(operation.key).partition
                 seen.insert(
-                    UUID(high: Checksum.xxh3(partition, seed: reader.table.high), low: Checksum.xxh3(partition, seed: reader.table.low)))
+                    UUID(
+                        high: Checksum.xxh3(partition, seed: reader.table.high),
+                        low: Checksum.xxh3(partition, seed: reader.table.low)))
             }
         } catch { return seen.count }
         return seen.count
@@ -246,6 +260,7 @@ enum BatchShape {
         if bytes < 1024 { return "\(bytes)B" }
         let thousandths = bytes < 1 << 20 ? bytes * 1000 / 1024 : bytes * 1000 / (1 << 20)
         let fraction = String(thousandths % 1000)
-        return "\(thousandths / 1000)." + String(repeating: "0", count: 3 - fraction.count) + fraction + (bytes < 1 << 20 ? "KiB" : "MiB")
+        return "\(thousandths / 1000)." + String(repeating: "0", count: 3 - fraction.count) + fraction
+            + (bytes < 1 << 20 ? "KiB" : "MiB")
     }
 }

@@ -30,7 +30,8 @@ public final class QueryEngine: Sendable {
 
     /// - Parameter schema: the user's keyspaces; the system keyspaces are added.
     public init(
-        replica: any ReplicaPort, host: any SchemaHost, clock: HybridClock = HybridClock(), node: NodeInfo, schema: Schema,
+        replica: any ReplicaPort, host: any SchemaHost, clock: HybridClock = HybridClock(), node: NodeInfo,
+        schema: Schema,
         limits: QueryLimits = QueryLimits()
     ) {
         self.replica = replica
@@ -42,7 +43,8 @@ public final class QueryEngine: Sendable {
         traces = TraceStore()
         cache = StatementCache(budget: limits.preparedStatementsCacheSize)
         let complete = SystemKeyspaces.added(to: schema)
-        snapshots = Mutex(SchemaSnapshot(schema: complete, generation: 1, dataCenter: node.dataCenter, dataCenters: node.dataCenters))
+        snapshots = Mutex(
+            SchemaSnapshot(schema: complete, generation: 1, dataCenter: node.dataCenter, dataCenters: node.dataCenters))
         virtual = VirtualReplica(node: node, traces: traces)
         virtual.show(complete)
     }
@@ -63,7 +65,8 @@ public final class QueryEngine: Sendable {
         let complete = SystemKeyspaces.added(to: schema)
         let next = snapshots.withLock { current in
             let next = SchemaSnapshot(
-                schema: complete, generation: current.generation + 1, dataCenter: node.dataCenter, dataCenters: node.dataCenters)
+                schema: complete, generation: current.generation + 1, dataCenter: node.dataCenter,
+                dataCenters: node.dataCenters)
             current = next
             return next
         }
@@ -91,7 +94,8 @@ public final class QueryEngine: Sendable {
             _ = try current(known)
             return known
         }
-        return cache.insert(PreparedStatement(id: id, text: text, keyspace: keyspace, compiled: try compile(text, keyspace, id)))
+        return cache.insert(
+            PreparedStatement(id: id, text: text, keyspace: keyspace, compiled: try compile(text, keyspace, id)))
     }
 
     /// The prepared statement with that id; nil when it was never prepared or has been evicted: answer with
@@ -108,7 +112,9 @@ public final class QueryEngine: Sendable {
         // A loop must not stand still while thousands of terms are parsed.
         var outcome: Result<Compiled, ServerError>?
         Fiber.blocking(.read) {
-            do throws(ServerError) { outcome = .success(try compileHere(text, keyspace, id)) } catch { outcome = .failure(error) }
+            do throws(ServerError) { outcome = .success(try compileHere(text, keyspace, id)) } catch {
+                outcome = .failure(error)
+            }
         }
         guard let outcome else { throw ServerError(.serverError, "the statement was not compiled") }
         return try outcome.get()
@@ -166,26 +172,27 @@ public final class QueryEngine: Sendable {
     ) throws(ServerError) -> Answer {
         context.begin(startedMicroseconds: clock.nowMicroseconds, nowInSeconds: options.nowInSeconds)
         defer { noteDuration(statement.text, since: context.startedMicroseconds) }
-        if !options.isTracing { return try executeByPresentSchema(statement, values, options, context) }
+        if !options.isTracing { return try executeWithCurrentSchema(statement, values, options, context) }
         let trace = traces.begin(
-            statement.text, options: options, node: node, command: "QUERY", startedMicroseconds: context.startedMicroseconds)
+            statement.text, options: options, node: node, command: "QUERY",
+            startedMicroseconds: context.startedMicroseconds)
         context.trace = trace
         defer { traces.finish(trace) }
         trace.note("Parsing \(statement.text)")
         trace.note("Preparing statement")
-        var answer = try executeByPresentSchema(statement, values, options, context)
+        var answer = try executeWithCurrentSchema(statement, values, options, context)
         trace.note(QueryEngine.describe(answer.result))
         answer.tracingID = trace.id
         return answer
     }
 
-    @inline(__always) private func executeByPresentSchema(
+    @inline(__always) private func executeWithCurrentSchema(
         _ statement: PreparedStatement, _ values: ValueList, _ options: QueryOptions, _ context: RequestContext
     ) throws(ServerError) -> Answer {
         while true {
             let compiled = try current(statement)
             do throws(ServerError) { return try run(compiled, statement, values, options, context) } catch {
-                try throwUnlessReplaced(compiled.replaceableTables, error, options, context)
+                try rethrowUnlessTruncated(compiled.replaceableTables, error, options, context)
             }
         }
     }
@@ -194,7 +201,7 @@ public final class QueryEngine: Sendable {
     /// request wrote survives, and the caller executes it again on the new table.
     /// - Parameter tables: the tables that the request reads or writes; empty when a partial write could survive in
     ///   another table.
-    @inline(never) func throwUnlessReplaced(
+    @inline(never) func rethrowUnlessTruncated(
         _ tables: [UUID], _ error: ServerError, _ options: QueryOptions, _ context: RequestContext
     ) throws(ServerError) {
         let known = schema.tables
@@ -223,7 +230,8 @@ public final class QueryEngine: Sendable {
     }
 
     private func run(
-        _ compiled: Compiled, _ statement: PreparedStatement, _ values: ValueList, _ options: QueryOptions, _ context: RequestContext
+        _ compiled: Compiled, _ statement: PreparedStatement, _ values: ValueList, _ options: QueryOptions,
+        _ context: RequestContext
     ) throws(ServerError) -> Answer {
         let values = try bind(values, compiled.planned)
         switch compiled.plan {
@@ -238,8 +246,11 @@ public final class QueryEngine: Sendable {
             return Answer(result: result, warnings: compiled.planned.warnings + (options.port?.warnings ?? []))
         case .batch(let batch, let compiledItems):
             var timestamp: Int64?
-            if let term = batch.timestamp { timestamp = try WriteTerms.timestamp(term, values, &context.workspace.context) }
-            var answer = try writeBatch(batch.kind, compiledItems.map { ($0, values) }, timestamp: timestamp, options, context)
+            if let term = batch.timestamp {
+                timestamp = try WriteTerms.timestamp(term, values, &context.workspace.context)
+            }
+            var answer = try writeBatch(
+                batch.kind, compiledItems.map { ($0, values) }, timestamp: timestamp, options, context)
             answer.warnings += compiled.planned.warnings
             return answer
         case .other(let plan):
@@ -249,10 +260,13 @@ public final class QueryEngine: Sendable {
     }
 
     /// Returns the values in the order of the markers.
-    @inline(__always) private func bind(_ values: ValueList, _ planned: PlannedStatement) throws(ServerError) -> ValueList {
+    @inline(__always) private func bind(_ values: ValueList, _ planned: PlannedStatement) throws(ServerError)
+        -> ValueList
+    {
         if !values.names.isEmpty { return try reorder(values, planned.bindVariables) }
         guard values.count == planned.bindVariables.count else {
-            throw .invalid("There were \(planned.bindVariables.count) markers(?) in CQL but \(values.count) bound variables")
+            throw .invalid(
+                "There were \(planned.bindVariables.count) markers(?) in CQL but \(values.count) bound variables")
         }
         return values
     }
@@ -266,7 +280,8 @@ public final class QueryEngine: Sendable {
             switch values.entries[index] {
             case .null: ordered.appendNull()
             case .unset: ordered.appendUnset()
-            case .value(let range): values.bytes.withUnsafeBytes { ordered.append(UnsafeRawBufferPointer(rebasing: $0[range])) }
+            case .value(let range):
+                values.bytes.withUnsafeBytes { ordered.append(UnsafeRawBufferPointer(rebasing: $0[range])) }
             }
         }
         return ordered

@@ -23,7 +23,8 @@ public struct QueryOptions: Sendable {
     public var port: (any ReplicaPort)?
 
     public init(
-        consistency: Consistency = .one, serialConsistency: Consistency = .serial, pageSize: Int = 0, pagingState: [UInt8]? = nil,
+        consistency: Consistency = .one, serialConsistency: Consistency = .serial, pageSize: Int = 0,
+        pagingState: [UInt8]? = nil,
         timestamp: Int64? = nil, nowInSeconds: Int32? = nil, keyspace: String? = nil, isTracing: Bool = false,
         clientAddress: String = "127.0.0.1"
     ) {

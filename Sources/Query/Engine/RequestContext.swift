@@ -65,7 +65,8 @@ struct Deadline {
     init(after timeout: Duration, isRead: Bool) {
         self.isRead = isRead
         let (seconds, attoseconds) = timeout.components
-        at = RowProjector.monotonicNanoseconds() &+ UInt64(max(0, seconds)) &* 1_000_000_000
+        at =
+            RowProjector.monotonicNanoseconds() &+ UInt64(max(0, seconds)) &* 1_000_000_000
             &+ UInt64(max(0, attoseconds) / 1_000_000_000)
     }
 

@@ -11,7 +11,9 @@ final class SchemaSnapshot: Sendable {
     init(schema: Schema, generation: UInt64, dataCenter: String, dataCenters: [String]) {
         self.schema = schema
         self.generation = generation
-        replications = schema.keyspaces.mapValues { Replication(options: $0.replication, dataCenter: dataCenter, dataCenters: dataCenters) }
+        replications = schema.keyspaces.mapValues {
+            Replication(options: $0.replication, dataCenter: dataCenter, dataCenters: dataCenters)
+        }
     }
 
     func replication(of keyspace: String) -> Replication { replications[keyspace] ?? .here }

@@ -11,7 +11,9 @@ extension Term {
     }
 
     /// The value as an array; empty when null or unset.
-    func array(_ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> (presence: ValuePresence, bytes: [UInt8]) {
+    func array(_ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> (
+        presence: ValuePresence, bytes: [UInt8]
+    ) {
         var writer = ByteWriter(capacity: 64)
         let presence = try write(values, &context, to: &writer)
         return (presence, presence == .value ? writer.toArray() : [])

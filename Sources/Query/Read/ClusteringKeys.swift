@@ -6,7 +6,8 @@ import Primitives
 enum ClusteringKeys {
     /// All key prefixes after the partition that the restrictions allow, in stored order, without duplicates.
     static func prefixes(
-        _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
+        _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext,
+        limit: Int
     ) throws(ServerError) -> [[UInt8]] {
         var products: [[UInt8]] = [[KeyView.rowKind]]
         var position = 0
@@ -24,12 +25,16 @@ enum ClusteringKeys {
                 }
             case .oneOfTuples(let count, let list):
                 for bytes in try list.arrays(values, &context, column: column.name) {
-                    choices.append(try encode(try fields(of: bytes, count: count, table: table, from: position), from: position, table))
+                    choices.append(
+                        try encode(
+                            try fields(of: bytes, count: count, table: table, from: position), from: position, table))
                 }
             }
             position += part.columnCount
             guard products.count * max(1, choices.count) <= limit else {
-                throw .invalid("The statement names \(products.count * choices.count) rows; at most \(limit) are allowed. Use smaller INs.")
+                throw .invalid(
+                    "The statement names \(products.count * choices.count) rows; at most \(limit) are allowed. Use smaller INs."
+                )
             }
             products = products.flatMap { head in choices.map { head + $0 } }
         }
@@ -41,7 +46,8 @@ enum ClusteringKeys {
 
     /// The key ranges after the partition, in stored order.
     static func ranges(
-        _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
+        _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext,
+        limit: Int
     ) throws(ServerError) -> [KeyRange] {
         let prefixes = try prefixes(selection, table: table, values: values, context: &context, limit: limit)
         guard selection.hasSlice else { return prefixes.map { KeyRange.prefix($0) } }
@@ -69,7 +75,8 @@ enum ClusteringKeys {
     }
 
     private static func bound(
-        _ bound: ClusteringBound, from position: Int, table: TableMetadata, values: ValueList, context: inout EvaluationContext
+        _ bound: ClusteringBound, from position: Int, table: TableMetadata, values: ValueList,
+        context: inout EvaluationContext
     ) throws(ServerError) -> [UInt8] {
         var parts: [[UInt8]] = []
         for (index, term) in bound.terms.enumerated() {
@@ -80,28 +87,34 @@ enum ClusteringKeys {
         return try encode(parts, from: position, table)
     }
 
-    private static func encode(_ values: [[UInt8]], from position: Int, _ table: TableMetadata) throws(ServerError) -> [UInt8] {
+    private static func encode(_ values: [[UInt8]], from position: Int, _ table: TableMetadata) throws(ServerError)
+        -> [UInt8]
+    {
         var key = ByteWriter(capacity: 64)
         try checkTotal(values.reduce(0) { $0 + $1.count })
         for (index, value) in values.enumerated() {
             let column = table.clustering[position + index]
             do throws(KeyError) {
                 try value.withUnsafeBytesTyped { (raw) throws(KeyError) in
-                    try KeyEncoding.addClusteringComponent(raw, type: column.type, descending: column.isDescending, into: &key)
+                    try KeyEncoding.addClusteringComponent(
+                        raw, type: column.type, descending: column.isDescending, into: &key)
                 }
             } catch { throw ServerError(error) }
         }
         return key.toArray()
     }
 
-    private static func fields(of tuple: [UInt8], count: Int, table: TableMetadata, from position: Int) throws(ServerError) -> [[UInt8]] {
+    private static func fields(of tuple: [UInt8], count: Int, table: TableMetadata, from position: Int)
+        throws(ServerError) -> [[UInt8]]
+    {
         var result: [[UInt8]] = []
         do throws(ValueError) {
             try tuple.withUnsafeBytesTyped { (raw) throws(ValueError) in
                 var reader = TupleReader(raw)
                 for index in 0..<count {
                     guard let field = try reader.next(), let field else {
-                        throw .invalid("Invalid null value in condition for column \(table.clustering[position + index].name)")
+                        throw .invalid(
+                            "Invalid null value in condition for column \(table.clustering[position + index].name)")
                     }
                     try table.clustering[position + index].type.validate(field)
                     result.append([UInt8](field))

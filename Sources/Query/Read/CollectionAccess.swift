@@ -58,7 +58,9 @@ enum CollectionAccess {
     }
 
     /// Returns the elements or entries between the bounds, both inclusive.
-    static func slice(of collection: [UInt8], from: [UInt8]?, to: [UInt8]?, type: CQLType) throws(ServerError) -> [UInt8]? {
+    static func slice(of collection: [UInt8], from: [UInt8]?, to: [UInt8]?, type: CQLType) throws(ServerError)
+        -> [UInt8]?
+    {
         func isInside(_ key: [UInt8], _ type: CQLType) -> Bool {
             if let from, type.compare(key, from) < 0 { return false }
             if let to, type.compare(key, to) > 0 { return false }

@@ -20,7 +20,7 @@ final class CompiledSelect: Sendable {
     /// Whether the statement is a `count(*)` that needs only the liveness of each row.
     let countsOnly: Bool
     /// The key, when the statement reads one row by its full primary key; else nil.
-    let point: PlannedKey?
+    let point: CompiledKey?
     /// Whether every partition is named, so that each takes gets or a scan of its own.
     let isByKey: Bool
     /// Whether all clustering columns are restricted to values, so that each row is read by its full key.
@@ -55,7 +55,9 @@ final class CompiledSelect: Sendable {
         if case .keys(let restrictions) = plan.partition {
             isByKey = true
             namesRows = !plan.clustering.hasSlice && plan.clustering.prefixCount == table.clustering.count
-            point = namesRows && !readsStatics ? PlannedKey(table, partition: restrictions, clustering: plan.clustering) : nil
+            point =
+                namesRows && !readsStatics
+                ? CompiledKey(table, partition: restrictions, clustering: plan.clustering) : nil
         } else {
             isByKey = false
             namesRows = false

@@ -22,18 +22,23 @@ struct FilterSet {
 
     var isEmpty: Bool { filters.isEmpty }
 
-    mutating func prepare(_ select: CompiledSelect, _ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) {
+    mutating func prepare(_ select: CompiledSelect, _ values: ValueList, _ context: inout EvaluationContext)
+        throws(ServerError)
+    {
         filters.removeAll(keepingCapacity: true)
         for (index, filter) in select.plan.filters.enumerated() {
             let name = filter.columns.map(\.name).joined(separator: ", ")
             let demand: Demand
             switch filter.demand {
-            case .compare(let comparison, let term): demand = .compare(comparison, try value(term, name, values, &context))
+            case .compare(let comparison, let term):
+                demand = .compare(comparison, try value(term, name, values, &context))
             case .oneOf(let list): demand = .oneOf(try list.arrays(values, &context, column: name))
             case .contains(let term): demand = .contains(try value(term, name, values, &context))
             case .containsKey(let term): demand = .containsKey(try value(term, name, values, &context))
             case .entry(let key, let comparison, let held):
-                demand = .entry(key: try value(key, name, values, &context), comparison, value: try value(held, name, values, &context))
+                demand = .entry(
+                    key: try value(key, name, values, &context), comparison,
+                    value: try value(held, name, values, &context))
             }
             filters.append(Filter(slots: select.filterSlots[index], types: filter.columns.map(\.type), demand: demand))
         }
@@ -53,7 +58,7 @@ struct FilterSet {
     }
 
     /// Whether the row in `slots` passes all filters. A null passes none.
-    func pass(_ slots: borrowing RowSlots) throws(ServerError) -> Bool {
+    func pass(_ slots: borrowing RowDecoder) throws(ServerError) -> Bool {
         for filter in filters {
             if filter.slots.count > 1 {
                 guard try passesTuple(filter, slots) else { return false }
@@ -65,7 +70,9 @@ struct FilterSet {
         return true
     }
 
-    private static func holds(_ demand: Demand, _ value: UnsafeRawBufferPointer, _ type: CQLType) throws(ServerError) -> Bool {
+    private static func holds(_ demand: Demand, _ value: UnsafeRawBufferPointer, _ type: CQLType) throws(ServerError)
+        -> Bool
+    {
         func order(_ other: [UInt8], _ of: CQLType, _ left: UnsafeRawBufferPointer) -> Int {
             other.withUnsafeBytes { of.compare(left, $0) }
         }
@@ -74,7 +81,8 @@ struct FilterSet {
         case .oneOf(let others): return others.contains { order($0, type, value) == 0 }
         case .contains(let element):
             switch type.unfrozen {
-            case .list(let inner), .set(let inner): return try any(value, every: 1, offset: 0) { order(element, inner, $0) == 0 }
+            case .list(let inner), .set(let inner):
+                return try any(value, every: 1, offset: 0) { order(element, inner, $0) == 0 }
             case .map(_, let held): return try any(value, every: 2, offset: 1) { order(element, held, $0) == 0 }
             default: return false
             }
@@ -102,7 +110,8 @@ struct FilterSet {
         _ predicate: (UnsafeRawBufferPointer) -> Bool
     ) throws(ServerError) -> Bool {
         do throws(ValueError) {
-            var reader = try CollectionReader(collection, name: "collection", valuesPerElement: valuesPerElement ?? every)
+            var reader = try CollectionReader(
+                collection, name: "collection", valuesPerElement: valuesPerElement ?? every)
             var index = 0
             while let part = try reader.next() {
                 if index % every == offset, predicate(part) { return true }
@@ -113,13 +122,15 @@ struct FilterSet {
     }
 
     /// Compares several columns with a tuple; the first difference decides.
-    private func passesTuple(_ filter: Filter, _ slots: borrowing RowSlots) throws(ServerError) -> Bool {
+    private func passesTuple(_ filter: Filter, _ slots: borrowing RowDecoder) throws(ServerError) -> Bool {
         func order(_ tuple: [UInt8]) throws(ServerError) -> Int? {
             do throws(ValueError) {
                 return try tuple.withUnsafeBytesTyped { (raw) throws(ValueError) -> Int? in
                     var reader = TupleReader(raw)
                     for (index, slot) in filter.slots.enumerated() {
-                        guard let value = slots.value(slot), let field = try reader.next(), let field else { return nil }
+                        guard let value = slots.value(slot), let field = try reader.next(), let field else {
+                            return nil
+                        }
                         let order = filter.types[index].compare(value, field)
                         if order != 0 { return order }
                     }

@@ -34,7 +34,8 @@ struct GroupState: ~Copyable {
     }
 
     func continues(_ engineKey: UnsafeRawBufferPointer, _ prefix: Int) -> Bool {
-        isOpen && key.count == prefix && compareBytes(key.bytes, UnsafeRawBufferPointer(rebasing: engineKey[..<prefix])) == 0
+        isOpen && key.count == prefix
+            && compareBytes(key.bytes, UnsafeRawBufferPointer(rebasing: engineKey[..<prefix])) == 0
     }
 
     func isInPartition(_ partition: UnsafeRawBufferPointer) -> Bool {
@@ -56,8 +57,8 @@ struct GroupState: ~Copyable {
     }
 
     /// Stores the group's first row: it supplies the columns outside aggregates.
-    mutating func keep(_ slots: borrowing RowSlots, columns: Int, now: UInt32) {
-        keepNothing(columns: columns)
+    mutating func keep(_ slots: borrowing RowDecoder, columns: Int, now: UInt32) {
+        keepEmptyRow(columns: columns)
         for slot in 0..<columns {
             values[slot] = slots.array(slot)
             times[slot] = slots.writeTime(slot)
@@ -65,7 +66,7 @@ struct GroupState: ~Copyable {
         }
     }
 
-    mutating func keepNothing(columns: Int) {
+    mutating func keepEmptyRow(columns: Int) {
         values = [[UInt8]?](repeating: nil, count: columns)
         times = [Int64?](repeating: nil, count: columns)
         lifetimes = [Int32?](repeating: nil, count: columns)

@@ -48,7 +48,8 @@ struct PagingState: Equatable {
                 let key = try reader.readArray(try reader.readCount())
                 guard try reader.readBE(UInt64.self) == sum, reader.isAtEnd else { return nil }
                 return PagingState(
-                    fingerprint: fingerprint, range: range, remaining: remaining == 0 ? nil : remaining - 1, inPartition: inPartition,
+                    fingerprint: fingerprint, range: range, remaining: remaining == 0 ? nil : remaining - 1,
+                    inPartition: inPartition,
                     key: key)
             }
         } catch { throw refused }

@@ -6,7 +6,8 @@ import Primitives
 enum PartitionKeys {
     /// All partitions in the product of the restrictions, ordered by value, without duplicates.
     static func all(
-        _ restrictions: [KeyRestriction], table: TableMetadata, values: ValueList, context: inout EvaluationContext, limit: Int
+        _ restrictions: [KeyRestriction], table: TableMetadata, values: ValueList, context: inout EvaluationContext,
+        limit: Int
     ) throws(ServerError) -> [[UInt8]] {
         var products: [[[UInt8]]] = [[]]
         for (index, restriction) in restrictions.enumerated() {
@@ -29,7 +30,8 @@ enum PartitionKeys {
             }
             guard products.count * choices.count <= limit else {
                 throw .invalid(
-                    "The statement names \(products.count * choices.count) partitions; at most \(limit) are allowed. Use smaller INs.")
+                    "The statement names \(products.count * choices.count) partitions; at most \(limit) are allowed. Use smaller INs."
+                )
             }
             products = products.flatMap { head in choices.map { head + [$0] } }
         }

@@ -8,7 +8,9 @@ extension RowProjector {
         switch selector {
         case .column(let slot) where !inGroup: slots.write(slot, to: &output)
         case .writeTime(let slot):
-            guard let time = inGroup ? groups.writeTime(slot) : slots.writeTime(slot) else { return output.writeBE(Int32(-1)) }
+            guard let time = inGroup ? groups.writeTime(slot) : slots.writeTime(slot) else {
+                return output.writeBE(Int32(-1))
+            }
             output.writeBE(Int32(8))
             output.writeBE(time)
         case .timeToLive(let slot):
@@ -31,7 +33,9 @@ extension RowProjector {
         case .writeTime(let slot):
             return (inGroup ? groups.writeTime(slot) : slots.writeTime(slot)).map { NativeValue.bigint($0) }
         case .timeToLive(let slot):
-            return (inGroup ? groups.timeToLive(slot) : slots.timeToLive(slot, now: run.now)).map { NativeValue.int($0) }
+            return (inGroup ? groups.timeToLive(slot) : slots.timeToLive(slot, now: run.now)).map {
+                NativeValue.int($0)
+            }
         case .term(let term):
             let (presence, bytes) = try term.array(run.values, &context)
             return presence == .value ? bytes : nil

@@ -11,7 +11,7 @@ import Primitives
 /// 3. A live row that passes the filters becomes a result row or is added to its group.
 /// 4. When the page is full, the key of the next row is stored in `resumeKey` and the visit stops.
 struct RowProjector: ~Copyable {
-    var slots = RowSlots()
+    var slots = RowDecoder()
     /// The result cells so far.
     var output = ByteWriter(capacity: 4096)
     private(set) var rowCount = 0
@@ -22,7 +22,8 @@ struct RowProjector: ~Copyable {
 
     private(set) var select: CompiledSelect?
     var run = SelectRun(
-        now: 0, values: ValueList(), pageSize: .max, limit: .max, perPartitionLimit: .max, limits: QueryLimits(), deadline: .none)
+        now: 0, values: ValueList(), pageSize: .max, limit: .max, perPartitionLimit: .max, limits: QueryLimits(),
+        deadline: .none)
     /// The error that stopped the visit.
     private(set) var failure: ServerError?
     /// The key at which the next page begins.
@@ -100,11 +101,12 @@ struct RowProjector: ~Copyable {
     /// Ends the current partition.
     /// - Returns: `stop` when its row belongs to the next page, or when LIMIT is reached.
     mutating func leavePartition() throws(ServerError) -> ScanStep {
-        guard slots.partition.count > 0, !partitionHadRows, slots.hasLiveStatic, select?.givesStaticOnlyRows == true else {
+        guard slots.partition.count > 0, !partitionHadRows, slots.hasLiveStatic, select?.givesStaticOnlyRows == true
+        else {
             return isComplete ? .stop : .next
         }
         partitionHadRows = true
-        slots.loadNothing()
+        slots.loadMissingRow()
         guard try filters.pass(slots) else { return .next }
         return try accept(key: slots.partition.bytes)
     }
@@ -146,7 +148,9 @@ struct RowProjector: ~Copyable {
             return .stop
         }
         let live: Bool
-        do throws(KeyError) { live = try slots.load(key: key, row: row, now: run.now) } catch { throw ServerError(error) }
+        do throws(KeyError) { live = try slots.load(key: key, row: row, now: run.now) } catch {
+            throw ServerError(error)
+        }
         if slots.tombstones - tombstonesBefore > run.limits.tombstoneFailureThreshold { throw tooManyTombstones() }
         guard live else { return .next }
         liveRows += 1
@@ -204,7 +208,9 @@ struct RowProjector: ~Copyable {
 
     // MARK: Groups
 
-    private mutating func acceptIntoGroup(_ key: UnsafeRawBufferPointer, _ select: CompiledSelect) throws(ServerError) -> ScanStep {
+    private mutating func acceptIntoGroup(_ key: UnsafeRawBufferPointer, _ select: CompiledSelect) throws(ServerError)
+        -> ScanStep
+    {
         let plan = select.plan
         if plan.groupByPrefixCount > 0 {
             let prefix = try groups.prefixCount(of: key, plan)
@@ -278,7 +284,7 @@ struct RowProjector: ~Copyable {
         if resumeKey == nil && !isComplete && select.plan.isAggregated {
             if !groups.isOpen && select.plan.groupByPrefixCount == 0 {
                 groups.open(UnsafeRawBufferPointer(start: nil, count: 0), 0)
-                groups.keepNothing(columns: select.layout.columns.count)
+                groups.keepEmptyRow(columns: select.layout.columns.count)
                 groups.makeAccumulators(select.plan.selection.aggregates)
             }
             _ = try closeGroup(select)
@@ -312,6 +318,7 @@ struct RowProjector: ~Copyable {
 
     private func tooLarge() -> ServerError {
         .invalid(
-            "The answer is larger than \(run.limits.maxResultSize) bytes; read it in pages (a page size in the request), or use LIMIT")
+            "The answer is larger than \(run.limits.maxResultSize) bytes; read it in pages (a page size in the request), or use LIMIT"
+        )
     }
 }

@@ -32,14 +32,16 @@ struct SelectExecutor {
     }
 
     private func run(
-        _ values: ValueList, _ options: QueryOptions, _ context: RequestContext, _ text: String, _ space: inout Workspace,
+        _ values: ValueList, _ options: QueryOptions, _ context: RequestContext, _ text: String,
+        _ space: inout Workspace,
         _ warnings: inout [String]
     ) throws(ServerError) -> ResultRows {
         let plan = select.plan
         var run = SelectRun(
             now: context.nowSeconds, values: values, pageSize: options.pageSize > 0 ? options.pageSize : .max,
             limit: try limit(plan.limit, "LIMIT", values, &space.context),
-            perPartitionLimit: try limit(plan.perPartitionLimit, "PER PARTITION LIMIT", values, &space.context), limits: limits,
+            perPartitionLimit: try limit(plan.perPartitionLimit, "PER PARTITION LIMIT", values, &space.context),
+            limits: limits,
             deadline: context.deadline, memory: context.memory)
         if !plan.postSort.isEmpty {
             guard run.limit <= run.pageSize || run.pageSize == .max else {
@@ -98,17 +100,19 @@ struct SelectExecutor {
             let samePartition = key.withUnsafeBytes { projector.slots.isInPartition($0) }
             state =
                 PagingState(
-                    fingerprint: select.fingerprint, range: range, remaining: run.limit == .max ? nil : run.limit - projector.rowCount,
+                    fingerprint: select.fingerprint, range: range,
+                    remaining: run.limit == .max ? nil : run.limit - projector.rowCount,
                     inPartition: samePartition ? projector.givenInPartition : 0, key: key
                 ).encode()
         }
         return ResultRows(
-            metadata: select.plan.selection.metadata, rowCount: projector.rowCount, cells: projector.output.toArray(), pagingState: state)
+            metadata: select.plan.selection.metadata, rowCount: projector.rowCount, cells: projector.output.toArray(),
+            pagingState: state)
     }
 
     // MARK: One row
 
-    private func get(_ point: PlannedKey, _ run: SelectRun, _ space: inout Workspace) throws(ServerError) {
+    private func get(_ point: CompiledKey, _ run: SelectRun, _ space: inout Workspace) throws(ServerError) {
         try point.writePartition(run.values, &space.projector.context, value: &space.value, key: &space.key)
         try point.appendClustering(run.values, &space.projector.context, value: &space.value, key: &space.key)
         try space.projector.begin(select, run: run)
@@ -127,7 +131,9 @@ struct SelectExecutor {
     // MARK: Named partitions
 
     /// - Returns: the index of the partition in which the page ended.
-    private func partitions(_ run: SelectRun, _ resume: PagingState?, _ space: inout Workspace) throws(ServerError) -> Int {
+    private func partitions(_ run: SelectRun, _ resume: PagingState?, _ space: inout Workspace) throws(ServerError)
+        -> Int
+    {
         let plan = select.plan
         guard case .keys(let restrictions) = plan.partition else { return 0 }
         let named = try keys(restrictions, run, &space)
@@ -135,7 +141,8 @@ struct SelectExecutor {
         var ranges = named.ranges
         guard partitions.count * ranges.count <= limits.maxCartesianProduct else {
             throw .invalid(
-                "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs.")
+                "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs."
+            )
         }
         if plan.isReversed { ranges.reverse() }
         try space.projector.begin(select, run: run)
@@ -186,7 +193,9 @@ struct SelectExecutor {
         }
         var outcome: Result<(partitions: [[UInt8]], ranges: [KeyRange]), ServerError>?
         Fiber.blocking(.read) {
-            do throws(ServerError) { outcome = .success(try keysHere(restrictions, run, &space)) } catch { outcome = .failure(error) }
+            do throws(ServerError) { outcome = .success(try keysHere(restrictions, run, &space)) } catch {
+                outcome = .failure(error)
+            }
         }
         guard let outcome else { throw ServerError(.serverError, "the keys were not computed") }
         return try outcome.get()
@@ -244,7 +253,9 @@ struct SelectExecutor {
         try get(space.path, &space.projector)
     }
 
-    private func isOver(_ projector: borrowing RowProjector) -> Bool { projector.isComplete || projector.resumeKey != nil }
+    private func isOver(_ projector: borrowing RowProjector) -> Bool {
+        projector.isComplete || projector.resumeKey != nil
+    }
 
     /// Passes the partition's static row to the projector.
     private func readStatic(_ partition: [UInt8], _ space: inout Workspace) throws(ServerError) {
@@ -269,14 +280,14 @@ struct SelectExecutor {
         try space.projector.begin(select, run: run)
         if let resume {
             if compareBytes(resume.key, range.start) > 0 { range.start = resume.key }
-            try enterAgain(resume, &space)
+            try reenterPartition(resume, &space)
         }
         if !range.isEmpty { try visit(range, &space) }
         return 0
     }
 
     /// Puts the projector back into the partition in which the page begins, after its static row.
-    private func enterAgain(_ resume: PagingState, _ space: inout Workspace) throws(ServerError) {
+    private func reenterPartition(_ resume: PagingState, _ space: inout Workspace) throws(ServerError) {
         let count = resume.key.withUnsafeBytes { KeyView.partitionCount(of: $0) }
         guard resume.key.count > count else { return }
         let partition = Array(resume.key[..<count])
@@ -293,7 +304,9 @@ struct SelectExecutor {
         func token(_ bound: TokenBound?, _ context: inout EvaluationContext) throws(ServerError) -> Int64? {
             guard let bound else { return nil }
             let (presence, bytes) = try bound.term.array(values, &context)
-            guard presence == .value, bytes.count == 8 else { throw .invalid("Invalid null value for the token of the partition key") }
+            guard presence == .value, bytes.count == 8 else {
+                throw .invalid("Invalid null value for the token of the partition key")
+            }
             return Int64(bitPattern: bytes.reduce(0) { $0 << 8 | UInt64($1) })
         }
         var after = Int64.min

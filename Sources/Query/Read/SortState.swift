@@ -9,7 +9,7 @@ struct SortState {
     mutating func reset() { rows.removeAll(keepingCapacity: true) }
 
     /// Records the position of a row's cells and its sort key.
-    mutating func add(_ cells: Range<Int>, _ plan: SelectPlan, _ slots: borrowing RowSlots) throws(ServerError) {
+    mutating func add(_ cells: Range<Int>, _ plan: SelectPlan, _ slots: borrowing RowDecoder) throws(ServerError) {
         var key = ByteWriter(capacity: 64)
         for (slot, isDescending) in plan.postSort {
             let value = slots.value(slot) ?? UnsafeRawBufferPointer(start: nil, count: 0)
@@ -29,7 +29,9 @@ struct SortState {
             return difference != 0 ? difference < 0 : $0 < $1
         }
         var sorted = ByteWriter(capacity: output.count)
-        for index in order.prefix(limit) { sorted.write(UnsafeRawBufferPointer(rebasing: output.bytes[rows[index].cells])) }
+        for index in order.prefix(limit) {
+            sorted.write(UnsafeRawBufferPointer(rebasing: output.bytes[rows[index].cells]))
+        }
         output.removeAll()
         output.write(sorted.bytes)
         return min(limit, rows.count)

@@ -20,7 +20,10 @@ struct DescribeExecutor {
         case .keyspaces:
             return list(schema.sortedKeyspaces.map { ($0.name, "keyspace", $0.name) })
         case .tables(let keyspace):
-            return list(try keyspaces(keyspace).flatMap { keyspace in keyspace.sortedTables.map { (keyspace.name, "table", $0.name) } })
+            return list(
+                try keyspaces(keyspace).flatMap { keyspace in
+                    keyspace.sortedTables.map { (keyspace.name, "table", $0.name) }
+                })
         case .types(let keyspace), .functions(let keyspace), .aggregates(let keyspace):
             _ = try keyspaces(keyspace)
             return list([])
@@ -31,16 +34,26 @@ struct DescribeExecutor {
             guard let keyspace = schema.keyspace(name) else { throw .invalid("'\(name)' not found in keyspaces") }
             return elements(onlyKeyspace ? [element(keyspace)] : whole(keyspace, plan))
         case .table(let keyspaceName, let name):
-            guard let keyspace = schema.keyspace(keyspaceName) else { throw .invalid("'\(keyspaceName)' not found in keyspaces") }
-            guard let table = keyspace.tables[name] else { throw .invalid("Table '\(name)' not found in keyspace '\(keyspaceName)'") }
+            guard let keyspace = schema.keyspace(keyspaceName) else {
+                throw .invalid("'\(keyspaceName)' not found in keyspaces")
+            }
+            guard let table = keyspace.tables[name] else {
+                throw .invalid("Table '\(name)' not found in keyspace '\(keyspaceName)'")
+            }
             return elements([element(table, keyspace, plan)])
         case .any(let keyspaceName, let name):
             if keyspaceName == nil || keyspaceName == plan.keyspaceInUse, let keyspace = schema.keyspace(name) {
                 return elements(whole(keyspace, plan))
             }
-            guard let keyspaceName = keyspaceName ?? plan.keyspaceInUse else { throw .invalid("'\(name)' not found in keyspaces") }
-            guard let keyspace = schema.keyspace(keyspaceName) else { throw .invalid("'\(keyspaceName)' not found in keyspaces") }
-            guard let table = keyspace.tables[name] else { throw .invalid("'\(name)' not found in keyspace '\(keyspaceName)'") }
+            guard let keyspaceName = keyspaceName ?? plan.keyspaceInUse else {
+                throw .invalid("'\(name)' not found in keyspaces")
+            }
+            guard let keyspace = schema.keyspace(keyspaceName) else {
+                throw .invalid("'\(keyspaceName)' not found in keyspaces")
+            }
+            guard let table = keyspace.tables[name] else {
+                throw .invalid("'\(name)' not found in keyspace '\(keyspaceName)'")
+            }
             return elements([element(table, keyspace, plan)])
         }
     }
@@ -77,7 +90,9 @@ struct DescribeExecutor {
     // MARK: Shapes
 
     private func list(_ rows: [(keyspace: String, type: String, name: String)]) -> ResultRows {
-        texts(["keyspace_name", "type", "name"], rows.map { [Identifier.quoted($0.keyspace), $0.type, Identifier.quoted($0.name)] })
+        texts(
+            ["keyspace_name", "type", "name"],
+            rows.map { [Identifier.quoted($0.keyspace), $0.type, Identifier.quoted($0.name)] })
     }
 
     private func elements(_ rows: [Element]) -> ResultRows {
@@ -98,7 +113,8 @@ struct DescribeExecutor {
     }
 
     private func metadata(_ columns: [(String, CQLType)]) -> ResultMetadata {
-        ResultMetadata(columns: columns.map { ColumnSpec(keyspace: "system", table: "describe", name: $0.0, type: $0.1) })
+        ResultMetadata(
+            columns: columns.map { ColumnSpec(keyspace: "system", table: "describe", name: $0.0, type: $0.1) })
     }
 
     private func cluster(_ keyspaceInUse: String?) -> ResultRows {
@@ -111,7 +127,8 @@ struct DescribeExecutor {
             columns.append(("range_ownership", .map(.text, .list(.text))))
             let owners = NativeValue.texts([node.address])
             write(
-                NativeValue.collection(node.tokens.sorted().flatMap { [NativeValue.text("\($0)"), owners] }, valuesPerElement: 2), &cells)
+                NativeValue.collection(
+                    node.tokens.sorted().flatMap { [NativeValue.text("\($0)"), owners] }, valuesPerElement: 2), &cells)
         }
         return ResultRows(metadata: metadata(columns), rowCount: 1, cells: cells.toArray())
     }

@@ -17,8 +17,10 @@ struct SystemRows {
         case "system_schema.keyspaces":
             for keyspace in stored {
                 rows.add([
-                    "keyspace_name": NativeValue.text(keyspace.name), "durable_writes": NativeValue.boolean(keyspace.durableWrites),
-                    "replication": NativeValue.textMap(keyspace.replication), "sloppy_quorum": NativeValue.boolean(keyspace.sloppyQuorum),
+                    "keyspace_name": NativeValue.text(keyspace.name),
+                    "durable_writes": NativeValue.boolean(keyspace.durableWrites),
+                    "replication": NativeValue.textMap(keyspace.replication),
+                    "sloppy_quorum": NativeValue.boolean(keyspace.sloppyQuorum),
                 ])
             }
         case "system_schema.tables":
@@ -54,16 +56,20 @@ struct SystemRows {
     private func addLocal(_ rows: inout VirtualRows) {
         let address = SystemRows.inet(node.address)
         rows.add([
-            "key": NativeValue.text("local"), "bootstrapped": NativeValue.text("COMPLETED"), "broadcast_address": address,
+            "key": NativeValue.text("local"), "bootstrapped": NativeValue.text("COMPLETED"),
+            "broadcast_address": address,
             "broadcast_port": NativeValue.int(Int32(truncatingIfNeeded: node.storagePort)),
             "cluster_name": NativeValue.text(node.clusterName),
             "cql_version": NativeValue.text(NodeInfo.cqlVersion), "data_center": NativeValue.text(node.dataCenter),
-            "gossip_generation": NativeValue.int(Int32(clamping: node.generation)), "host_id": NativeValue.uuid(node.hostID),
+            "gossip_generation": NativeValue.int(Int32(clamping: node.generation)),
+            "host_id": NativeValue.uuid(node.hostID),
             "listen_address": address,
-            "listen_port": NativeValue.int(Int32(truncatingIfNeeded: node.storagePort)), "native_protocol_version": NativeValue.text("5"),
+            "listen_port": NativeValue.int(Int32(truncatingIfNeeded: node.storagePort)),
+            "native_protocol_version": NativeValue.text("5"),
             "partitioner": NativeValue.text(NodeInfo.partitioner), "rack": NativeValue.text(node.rack),
             "release_version": NativeValue.text(NodeInfo.releaseVersion), "rpc_address": address,
-            "rpc_port": NativeValue.int(Int32(truncatingIfNeeded: node.nativePort)), "schema_version": NativeValue.uuid(schema.version),
+            "rpc_port": NativeValue.int(Int32(truncatingIfNeeded: node.nativePort)),
+            "schema_version": NativeValue.uuid(schema.version),
             "tokens": NativeValue.texts(node.tokens.map { "\($0)" }.sorted()),
         ])
     }
@@ -72,7 +78,8 @@ struct SystemRows {
         let address = SystemRows.inet(peer.address)
         rows.add([
             "peer": address, "data_center": NativeValue.text(peer.dataCenter), "host_id": NativeValue.uuid(peer.hostID),
-            "preferred_ip": address, "rack": NativeValue.text(peer.rack), "release_version": NativeValue.text(NodeInfo.releaseVersion),
+            "preferred_ip": address, "rack": NativeValue.text(peer.rack),
+            "release_version": NativeValue.text(NodeInfo.releaseVersion),
             "rpc_address": address, "schema_version": NativeValue.uuid(peer.schemaVersion),
             "tokens": NativeValue.texts(peer.tokens.map { "\($0)" }.sorted()),
         ])
@@ -82,10 +89,14 @@ struct SystemRows {
         let address = SystemRows.inet(peer.address)
         let port = NativeValue.int(Int32(truncatingIfNeeded: peer.storagePort))
         rows.add([
-            "peer": address, "peer_port": port, "data_center": NativeValue.text(peer.dataCenter), "host_id": NativeValue.uuid(peer.hostID),
-            "native_address": address, "native_port": NativeValue.int(Int32(truncatingIfNeeded: peer.nativePort)), "preferred_ip": address,
-            "preferred_port": port, "rack": NativeValue.text(peer.rack), "release_version": NativeValue.text(NodeInfo.releaseVersion),
-            "schema_version": NativeValue.uuid(peer.schemaVersion), "tokens": NativeValue.texts(peer.tokens.map { "\($0)" }.sorted()),
+            "peer": address, "peer_port": port, "data_center": NativeValue.text(peer.dataCenter),
+            "host_id": NativeValue.uuid(peer.hostID),
+            "native_address": address, "native_port": NativeValue.int(Int32(truncatingIfNeeded: peer.nativePort)),
+            "preferred_ip": address,
+            "preferred_port": port, "rack": NativeValue.text(peer.rack),
+            "release_version": NativeValue.text(NodeInfo.releaseVersion),
+            "schema_version": NativeValue.uuid(peer.schemaVersion),
+            "tokens": NativeValue.texts(peer.tokens.map { "\($0)" }.sorted()),
         ])
     }
 
@@ -94,7 +105,8 @@ struct SystemRows {
             for column in table.columns {
                 rows.add([
                     "keyspace_name": NativeValue.text(keyspace.name), "table_name": NativeValue.text(table.name),
-                    "column_name": NativeValue.text(column.name), "clustering_order": NativeValue.text(column.clusteringOrder),
+                    "column_name": NativeValue.text(column.name),
+                    "clustering_order": NativeValue.text(column.clusteringOrder),
                     "column_name_bytes": NativeValue.text(column.name), "kind": NativeValue.text(column.kind.rawValue),
                     "position": NativeValue.int(Int32(column.position)), "type": NativeValue.text("\(column.type)"),
                 ])
@@ -110,14 +122,18 @@ struct SystemRows {
             "bloom_filter_fp_chance": NativeValue.double(options.bloomFilterFalsePositiveChance),
             "caching": NativeValue.textMap(options.caching.map), "cdc": NativeValue.boolean(options.changeDataCapture),
             "comment": NativeValue.text(options.comment), "compaction": NativeValue.textMap(options.compaction.map),
-            "compression": NativeValue.textMap(options.compression.map), "crc_check_chance": NativeValue.double(options.crcCheckChance),
+            "compression": NativeValue.textMap(options.compression.map),
+            "crc_check_chance": NativeValue.double(options.crcCheckChance),
             "dclocal_read_repair_chance": NativeValue.double(0),
             "default_time_to_live": NativeValue.int(Int32(clamping: options.defaultTimeToLive)),
             "extensions": NativeValue.collection(
-                options.extensions.sorted { $0.key < $1.key }.flatMap { [NativeValue.text($0.key), NativeValue.text($0.value)] },
+                options.extensions.sorted { $0.key < $1.key }.flatMap {
+                    [NativeValue.text($0.key), NativeValue.text($0.value)]
+                },
                 valuesPerElement: 2),
             "flags": NativeValue.texts(table.isCounter ? ["compound", "counter"] : ["compound"]),
-            "gc_grace_seconds": NativeValue.int(Int32(clamping: options.gcGraceSeconds)), "id": NativeValue.uuid(table.id),
+            "gc_grace_seconds": NativeValue.int(Int32(clamping: options.gcGraceSeconds)),
+            "id": NativeValue.uuid(table.id),
             "max_index_interval": NativeValue.int(Int32(clamping: options.maxIndexInterval)),
             "memtable": NativeValue.text(options.memtable),
             "memtable_flush_period_in_ms": NativeValue.int(Int32(clamping: options.memtableFlushPeriodMilliseconds)),

@@ -17,7 +17,10 @@ final class Trace {
     private(set) var events: [(activity: String, elapsedMicroseconds: Int32)] = []
     private static let maximumEvents = 64
 
-    init(id: UUID, startedMicroseconds: Int64, command: String, request: String, client: String, parameters: [String: String]) {
+    init(
+        id: UUID, startedMicroseconds: Int64, command: String, request: String, client: String,
+        parameters: [String: String]
+    ) {
         self.id = id
         self.startedMicroseconds = startedMicroseconds
         self.command = command
@@ -27,7 +30,9 @@ final class Trace {
         startedNanoseconds = RowProjector.monotonicNanoseconds()
     }
 
-    var elapsedMicroseconds: Int32 { Int32(clamping: (RowProjector.monotonicNanoseconds() - startedNanoseconds) / 1000) }
+    var elapsedMicroseconds: Int32 {
+        Int32(clamping: (RowProjector.monotonicNanoseconds() - startedNanoseconds) / 1000)
+    }
 
     func note(_ activity: String) {
         if events.count < Trace.maximumEvents { events.append((activity, elapsedMicroseconds)) }
@@ -48,7 +53,8 @@ public struct TraceSession: Sendable {
     func values(_ node: NodeInfo) -> [String: [UInt8]] {
         [
             "session_id": NativeValue.uuid(id), "client": SystemRows.inet(client), "command": NativeValue.text(command),
-            "coordinator": SystemRows.inet(node.address), "coordinator_port": NativeValue.int(Int32(truncatingIfNeeded: node.storagePort)),
+            "coordinator": SystemRows.inet(node.address),
+            "coordinator_port": NativeValue.int(Int32(truncatingIfNeeded: node.storagePort)),
             "duration": NativeValue.int(durationMicroseconds), "parameters": NativeValue.textMap(parameters),
             "request": NativeValue.text(request), "started_at": NativeValue.bigint(startedMicroseconds / 1000),
         ]
@@ -57,13 +63,15 @@ public struct TraceSession: Sendable {
     func eventValues(_ node: NodeInfo) -> [[String: [UInt8]]] {
         events.enumerated().map { index, event in
             let ticks =
-                UUID.unixEpochTicks &+ UInt64(bitPattern: startedMicroseconds &+ Int64(event.elapsedMicroseconds)) &* 10 &+ UInt64(index)
+                UUID.unixEpochTicks &+ UInt64(bitPattern: startedMicroseconds &+ Int64(event.elapsedMicroseconds)) &* 10
+                &+ UInt64(index)
             return [
                 "session_id": NativeValue.uuid(id),
                 "event_id": NativeValue.uuid(UUID.timeBased(ticks: ticks, clockSequenceAndNode: id.low)),
                 "activity": NativeValue.text(event.activity), "source": SystemRows.inet(node.address),
                 "source_elapsed": NativeValue.int(event.elapsedMicroseconds),
-                "source_port": NativeValue.int(Int32(truncatingIfNeeded: node.storagePort)), "thread": NativeValue.text("request"),
+                "source_port": NativeValue.int(Int32(truncatingIfNeeded: node.storagePort)),
+                "thread": NativeValue.text("request"),
             ]
         }
     }
@@ -89,22 +97,29 @@ public final class TraceStore: Sendable {
         _ request: String, options: QueryOptions, node: NodeInfo, command: String, startedMicroseconds: Int64
     ) -> Trace {
         let ticks = state.withLock { state in
-            state.lastTicks = max(UUID.unixEpochTicks &+ UInt64(bitPattern: startedMicroseconds) &* 10, state.lastTicks + 1)
+            state.lastTicks = max(
+                UUID.unixEpochTicks &+ UInt64(bitPattern: startedMicroseconds) &* 10, state.lastTicks + 1)
             return state.lastTicks
         }
-        var parameters = ["consistency_level": options.consistency.name, "serial_consistency_level": options.serialConsistency.name]
+        var parameters = [
+            "consistency_level": options.consistency.name, "serial_consistency_level": options.serialConsistency.name,
+        ]
         parameters["query"] = request
         parameters["page_size"] = options.pageSize > 0 ? "\(options.pageSize)" : nil
         return Trace(
-            id: UUID.timeBased(ticks: ticks, clockSequenceAndNode: node.hostID.low), startedMicroseconds: startedMicroseconds,
-            command: command, request: command == "BATCH" ? request : "Execute CQL3 query", client: options.clientAddress,
+            id: UUID.timeBased(ticks: ticks, clockSequenceAndNode: node.hostID.low),
+            startedMicroseconds: startedMicroseconds,
+            command: command, request: command == "BATCH" ? request : "Execute CQL3 query",
+            client: options.clientAddress,
             parameters: parameters)
     }
 
     func finish(_ trace: Trace) {
         let session = TraceSession(
-            id: trace.id, startedMicroseconds: trace.startedMicroseconds, durationMicroseconds: max(1, trace.elapsedMicroseconds),
-            command: trace.command, request: trace.request, client: trace.client, parameters: trace.parameters, events: trace.events)
+            id: trace.id, startedMicroseconds: trace.startedMicroseconds,
+            durationMicroseconds: max(1, trace.elapsedMicroseconds),
+            command: trace.command, request: trace.request, client: trace.client, parameters: trace.parameters,
+            events: trace.events)
         state.withLock { state in
             if state.ring.count < TraceStore.capacity {
                 state.ring.append(session)

@@ -57,5 +57,7 @@ final class VirtualReplica: ReplicaPort {
         throw .storage("a computed table cannot be written")
     }
 
-    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) { _ = body() }
+    func withTransaction(table: UUID, partition: [UInt8], reading: [UInt8]?, _ body: () -> Bool) throws(ReplicaError) {
+        _ = body()
+    }
 }

@@ -24,7 +24,8 @@ struct VirtualRows {
             KeyEncoding.beginRow(into: &key)
             for column in table.clustering {
                 try (values[column.name] ?? []).withUnsafeBytesTyped { (raw) throws(KeyError) in
-                    try KeyEncoding.addClusteringComponent(raw, type: column.type, descending: column.isDescending, into: &key)
+                    try KeyEncoding.addClusteringComponent(
+                        raw, type: column.type, descending: column.isDescending, into: &key)
                 }
             }
             entries.append((key.toArray(), try row(values)))
@@ -44,9 +45,12 @@ struct VirtualRows {
             case .set(let element):
                 for part in parts(value, 1) {
                     path.removeAll()
-                    try part.withUnsafeBytesTyped { (raw) throws(KeyError) in try KeyEncoding.encodePath(raw, type: element, into: &path) }
+                    try part.withUnsafeBytesTyped { (raw) throws(KeyError) in
+                        try KeyEncoding.encodePath(raw, type: element, into: &path)
+                    }
                     writer.cell(
-                        column: column.id, path: path.bytes, timestamp: 0, value: UnsafeRawBufferPointer(start: nil, count: 0), into: &out)
+                        column: column.id, path: path.bytes, timestamp: 0,
+                        value: UnsafeRawBufferPointer(start: nil, count: 0), into: &out)
                 }
             case .map(let keyType, _):
                 let all = parts(value, 2)

@@ -6,7 +6,8 @@ import Primitives
 enum CellOperations {
     /// - Parameter lists: the contents of the row's lists, if an operation needs them.
     static func encode(
-        _ operation: ColumnOperation, _ values: ValueList, _ times: WriteTimes, lists: ListContents?, space: inout Workspace
+        _ operation: ColumnOperation, _ values: ValueList, _ times: WriteTimes, lists: ListContents?,
+        space: inout Workspace
     ) throws(ServerError) {
         let column = operation.column
         switch operation.action {
@@ -23,7 +24,9 @@ enum CellOperations {
             guard let value = try evaluate(term, values, &space.context) else { return }
             let elements = try CollectionAccess.values(value, perElement: 1)
             let paths = ListPaths.before(elements.count, &space.context)
-            for (element, path) in zip(elements, paths) { try cell(column, path: path.bytes, .timeuuid, element, times, &space) }
+            for (element, path) in zip(elements, paths) {
+                try cell(column, path: path.bytes, .timeuuid, element, times, &space)
+            }
         case .remove(let term): try remove(term, column, values, times, lists, &space)
         case .setElement(let key, let value): try setElement(column, key, value, values, times, lists, &space)
         case .deleteElement(let key): try deleteElement(column, key, values, times, lists, &space)
@@ -63,7 +66,9 @@ enum CellOperations {
                 try cell(column, path: space.context.nextTimeUUID().bytes, .timeuuid, element, times, &space)
             }
         case .set(let type):
-            for element in try CollectionAccess.values(value, perElement: 1) { try cell(column, path: element, type, [], times, &space) }
+            for element in try CollectionAccess.values(value, perElement: 1) {
+                try cell(column, path: element, type, [], times, &space)
+            }
         case .map(let type, _):
             let parts = try CollectionAccess.values(value, perElement: 2)
             for index in stride(from: 0, to: parts.count - 1, by: 2) {
@@ -76,17 +81,21 @@ enum CellOperations {
     private static func path(_ key: [UInt8], _ type: CQLType, _ space: inout Workspace) throws(ServerError) {
         space.path.removeAll()
         do throws(KeyError) {
-            try key.withUnsafeBytesTyped { (raw) throws(KeyError) in try KeyEncoding.encodePath(raw, type: type, into: &space.path) }
+            try key.withUnsafeBytesTyped { (raw) throws(KeyError) in
+                try KeyEncoding.encodePath(raw, type: type, into: &space.path)
+            }
         } catch { throw ServerError(error) }
     }
 
     private static func cell(
-        _ column: ColumnMetadata, path key: [UInt8], _ type: CQLType, _ value: [UInt8], _ times: WriteTimes, _ space: inout Workspace
+        _ column: ColumnMetadata, path key: [UInt8], _ type: CQLType, _ value: [UInt8], _ times: WriteTimes,
+        _ space: inout Workspace
     ) throws(ServerError) {
         try path(key, type, &space)
         value.withUnsafeBytes {
             space.mutations.cell(
-                column: column.id, path: space.path.bytes, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires, value: $0)
+                column: column.id, path: space.path.bytes, timestamp: times.timestamp, ttl: times.ttl,
+                expires: times.expires, value: $0)
         }
     }
 
@@ -98,13 +107,15 @@ enum CellOperations {
     }
 
     private static func remove(
-        _ term: Term, _ column: ColumnMetadata, _ values: ValueList, _ times: WriteTimes, _ lists: ListContents?, _ space: inout Workspace
+        _ term: Term, _ column: ColumnMetadata, _ values: ValueList, _ times: WriteTimes, _ lists: ListContents?,
+        _ space: inout Workspace
     ) throws(ServerError) {
         guard let value = try evaluate(term, values, &space.context) else { return }
         let removed = try CollectionAccess.values(value, perElement: 1)
         switch column.type {
         case .list(let element):
-            for cell in lists?.cells(of: column.id) ?? [] where removed.contains(where: { element.compare($0, cell.value) == 0 }) {
+            for cell in lists?.cells(of: column.id) ?? []
+            where removed.contains(where: { element.compare($0, cell.value) == 0 }) {
                 tombstone(column, encodedPath: cell.path, times, &space)
             }
         case .set(let type), .map(let type, _):
@@ -113,19 +124,24 @@ enum CellOperations {
         }
     }
 
-    private static func tombstone(_ column: ColumnMetadata, encodedPath: [UInt8], _ times: WriteTimes, _ space: inout Workspace) {
+    private static func tombstone(
+        _ column: ColumnMetadata, encodedPath: [UInt8], _ times: WriteTimes, _ space: inout Workspace
+    ) {
         encodedPath.withUnsafeBytes { space.mutations.tombstone(column: column.id, path: $0, deletion: times.deletion) }
     }
 
     private static func setElement(
-        _ column: ColumnMetadata, _ key: Term, _ value: Term, _ values: ValueList, _ times: WriteTimes, _ lists: ListContents?,
+        _ column: ColumnMetadata, _ key: Term, _ value: Term, _ values: ValueList, _ times: WriteTimes,
+        _ lists: ListContents?,
         _ space: inout Workspace
     ) throws(ServerError) {
         let (keyPresence, keyBytes) = try key.array(values, &space.context)
         let (presence, bytes) = try value.array(values, &space.context)
         switch column.type {
         case .map(let type, _):
-            guard keyPresence == .value else { throw .invalid("Invalid \(keyPresence == .null ? "null" : "unset") map key") }
+            guard keyPresence == .value else {
+                throw .invalid("Invalid \(keyPresence == .null ? "null" : "unset") map key")
+            }
             switch presence {
             case .value: try cell(column, path: keyBytes, type, bytes, times, &space)
             case .null: try tombstone(column, path: keyBytes, type, times, &space)
@@ -140,7 +156,8 @@ enum CellOperations {
                 place.withUnsafeBytes { path in
                     bytes.withUnsafeBytes {
                         space.mutations.cell(
-                            column: column.id, path: path, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires, value: $0)
+                            column: column.id, path: path, timestamp: times.timestamp, ttl: times.ttl,
+                            expires: times.expires, value: $0)
                     }
                 }
             }
@@ -149,13 +166,15 @@ enum CellOperations {
     }
 
     private static func deleteElement(
-        _ column: ColumnMetadata, _ key: Term, _ values: ValueList, _ times: WriteTimes, _ lists: ListContents?, _ space: inout Workspace
+        _ column: ColumnMetadata, _ key: Term, _ values: ValueList, _ times: WriteTimes, _ lists: ListContents?,
+        _ space: inout Workspace
     ) throws(ServerError) {
         let (presence, bytes) = try key.array(values, &space.context)
         switch column.type {
         case .map(let type, _), .set(let type):
             guard presence == .value else {
-                throw .invalid("Invalid \(presence == .null ? "null" : "unset") \(column.type.isMap ? "map" : "set") key")
+                throw .invalid(
+                    "Invalid \(presence == .null ? "null" : "unset") \(column.type.isMap ? "map" : "set") key")
             }
             try tombstone(column, path: bytes, type, times, &space)
         case .list:
@@ -183,7 +202,8 @@ enum CellOperations {
     }
 
     private static func count(
-        _ column: ColumnMetadata, _ term: Term, _ values: ValueList, _ times: WriteTimes, negated: Bool, _ space: inout Workspace
+        _ column: ColumnMetadata, _ term: Term, _ values: ValueList, _ times: WriteTimes, negated: Bool,
+        _ space: inout Workspace
     ) throws(ServerError) {
         let (presence, bytes) = try term.array(values, &space.context)
         switch presence {
@@ -195,7 +215,8 @@ enum CellOperations {
         var delta = Int64(bitPattern: bytes.reduce(0) { $0 << 8 | UInt64($1) })
         if negated {
             guard delta != .min else {
-                throw .invalid("The negation of \(delta) overflows supported counter precision (signed 8 bytes integer)")
+                throw .invalid(
+                    "The negation of \(delta) overflows supported counter precision (signed 8 bytes integer)")
             }
             delta = -delta
         }

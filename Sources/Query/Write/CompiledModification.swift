@@ -7,14 +7,14 @@ final class CompiledModification: Sendable {
     let plan: ModificationPlan
     let replication: Replication
     /// The key, when the write affects one row of one partition, or one partition's static row; else nil.
-    let single: PlannedKey?
+    let single: CompiledKey?
     /// The row's cells, when every operation sets a column that is not a multi-cell collection; else nil.
     let cells: [Cell]?
 
     /// A column and its new value.
     struct Cell: Sendable {
         let column: Int
-        let value: PlannedValue
+        let value: CompiledTerm
     }
 
     /// The operations on static and on regular columns, which go into separate rows.
@@ -26,14 +26,15 @@ final class CompiledModification: Sendable {
         self.plan = plan
         self.replication = replication
         let isSingle =
-            !plan.clustering.hasSlice && (plan.clustering.prefixCount == plan.table.clustering.count || plan.affectsOnlyStatics)
-        single = isSingle ? PlannedKey(plan.table, partition: plan.partition, clustering: plan.clustering) : nil
+            !plan.clustering.hasSlice
+            && (plan.clustering.prefixCount == plan.table.clustering.count || plan.affectsOnlyStatics)
+        single = isSingle ? CompiledKey(plan.table, partition: plan.partition, clustering: plan.clustering) : nil
         staticOperations = plan.operations.filter { $0.column.isStatic }
         rowOperations = plan.operations.filter { !$0.column.isStatic }
         var cells: [Cell]? = []
         for operation in plan.operations where !operation.column.isStatic {
             if case .set(let term) = operation.action, !operation.column.type.isMultiCell {
-                cells?.append(Cell(column: operation.column.id, value: PlannedValue(term)))
+                cells?.append(Cell(column: operation.column.id, value: CompiledTerm(term)))
             } else {
                 cells = nil
             }

@@ -17,7 +17,8 @@ struct ConditionCheck {
     ///   - exists: whether the row (or the static row, if the statement writes that) exists.
     ///   - cells: the values of all columns of the table, in order.
     func holds(
-        _ condition: Condition, exists: Bool, _ cells: [[UInt8]?], _ values: ValueList, _ context: inout EvaluationContext
+        _ condition: Condition, exists: Bool, _ cells: [[UInt8]?], _ values: ValueList,
+        _ context: inout EvaluationContext
     ) throws(ServerError) -> Bool {
         switch condition {
         case .none: return true
@@ -38,15 +39,20 @@ struct ConditionCheck {
         if case .element(let key) = condition.access {
             let (presence, bytes) = try key.array(values, &context)
             guard presence == .value else {
-                throw .invalid("Invalid \(presence == .null ? "null" : "unset") value for the element of \(condition.column.name)")
+                throw .invalid(
+                    "Invalid \(presence == .null ? "null" : "unset") value for the element of \(condition.column.name)")
             }
             switch type.unfrozen {
             case .map(_, let value):
-                held = try held.flatMap { (map) throws(ServerError) in try CollectionAccess.element(of: map, key: bytes, type: type) }
+                held = try held.flatMap { (map) throws(ServerError) in
+                    try CollectionAccess.element(of: map, key: bytes, type: type)
+                }
                 type = value
             case .list(let element):
                 guard bytes.count == 4, bytes[0] < 0x80 else { throw .invalid("Invalid negative list index") }
-                held = try held.flatMap { (list) throws(ServerError) in try CollectionAccess.element(of: list, key: bytes, type: type) }
+                held = try held.flatMap { (list) throws(ServerError) in
+                    try CollectionAccess.element(of: list, key: bytes, type: type)
+                }
                 type = element
             default: throw .invalid("\(condition.column.name) of type \(type) has no elements")
             }

@@ -30,7 +30,8 @@ struct ConditionalExecutor {
         let partition = try partition(table, &space)
         var outcome: Result<StatementResult, ServerError> = .success(.void)
         do throws(ReplicaError) {
-            try port.withTransaction(table: table.id, partition: partition, reading: firstKey(partition, table, &space)) {
+            try port.withTransaction(table: table.id, partition: partition, reading: firstKey(partition, table, &space))
+            {
                 do throws(ServerError) {
                     outcome = .success(try decide(table, partition, now, nextTimestamp, &space))
                     return true
@@ -48,9 +49,12 @@ struct ConditionalExecutor {
         var found: [UInt8]?
         for (index, item) in items.enumerated() {
             space.context.statement = index
-            guard item.compiled.plan.table.id == table.id else { throw .invalid("Batch with conditions cannot span multiple tables") }
+            guard item.compiled.plan.table.id == table.id else {
+                throw .invalid("Batch with conditions cannot span multiple tables")
+            }
             let partitions = try PartitionKeys.all(
-                item.compiled.plan.partition, table: table, values: item.values, context: &space.context, limit: limits.maxCartesianProduct)
+                item.compiled.plan.partition, table: table, values: item.values, context: &space.context,
+                limit: limits.maxCartesianProduct)
             guard partitions.count == 1, found == nil || found == partitions[0] else {
                 throw .invalid(
                     isBatch
@@ -81,10 +85,11 @@ struct ConditionalExecutor {
     }
 
     private func decide(
-        _ table: TableMetadata, _ partition: [UInt8], _ now: UInt32, _ nextTimestamp: () -> Int64, _ space: inout Workspace
+        _ table: TableMetadata, _ partition: [UInt8], _ now: UInt32, _ nextTimestamp: () -> Int64,
+        _ space: inout Workspace
     ) throws(ServerError) -> StatementResult {
         let check = ConditionCheck(table: table)
-        var slots = RowSlots()
+        var slots = RowDecoder()
         slots.configure(check.layout)
         var rows: [Row] = []
         var applies = true
@@ -92,7 +97,9 @@ struct ConditionalExecutor {
             space.context.statement = index
             let row = try read(item, table, partition, now, &slots, &space)
             if !rows.contains(where: { $0.key == row.key }) { rows.append(row) }
-            if try !check.holds(item.compiled.plan.condition, exists: row.exists, row.cells, item.values, &space.context) {
+            if try !check.holds(
+                item.compiled.plan.condition, exists: row.exists, row.cells, item.values, &space.context)
+            {
                 applies = false
             }
         }
@@ -120,8 +127,9 @@ struct ConditionalExecutor {
     }
 
     private func read(
-        _ item: (compiled: CompiledModification, values: ValueList), _ table: TableMetadata, _ partition: [UInt8], _ now: UInt32,
-        _ slots: inout RowSlots, _ space: inout Workspace
+        _ item: (compiled: CompiledModification, values: ValueList), _ table: TableMetadata, _ partition: [UInt8],
+        _ now: UInt32,
+        _ slots: inout RowDecoder, _ space: inout Workspace
     ) throws(ServerError) -> Row {
         var failure: ServerError?
         var newest = Int64.min
@@ -141,26 +149,30 @@ struct ConditionalExecutor {
             if let failure { throw failure }
         }
         // The slots borrow the row, which is valid only during the visit, so copy the values.
-        func copy(_ slots: borrowing RowSlots) -> [[UInt8]?] {
+        func copy(_ slots: borrowing RowDecoder) -> [[UInt8]?] {
             var cells: [[UInt8]?] = []
             for index in table.columns.indices { cells.append(slots.array(index)) }
             return cells
         }
-        slots.loadNothing()
+        slots.loadMissingRow()
         var cells = copy(slots)
         var exists = slots.hasLiveStatic
         if !item.compiled.plan.affectsOnlyStatics {
             exists = false
             space.key.truncate(to: partition.count)
             guard let single = item.compiled.single else {
-                throw .invalid("Conditional updates must name one row: IN and ranges on clustering columns are not supported with IF")
+                throw .invalid(
+                    "Conditional updates must name one row: IN and ranges on clustering columns are not supported with IF"
+                )
             }
             try single.appendClustering(item.values, &space.context, value: &space.value, key: &space.key)
             let key = space.key.bytes
             do throws(ReplicaError) {
                 try port.get(table: table.id, key: space.key) { row in
                     newest = max(newest, row.newestTimestamp)
-                    do throws(KeyError) { exists = try slots.load(key: key, row: row, now: now) } catch { failure = ServerError(error) }
+                    do throws(KeyError) { exists = try slots.load(key: key, row: row, now: now) } catch {
+                        failure = ServerError(error)
+                    }
                     if exists { cells = copy(slots) }
                 }
             } catch { throw ServerError(error) }
@@ -177,19 +189,25 @@ struct ConditionalExecutor {
                 shown = nil
                 break
             }
-            for column in columns where shown?.contains(where: { $0.name == column.name }) == false { shown?.append(column) }
+            for column in columns where shown?.contains(where: { $0.name == column.name }) == false {
+                shown?.append(column)
+            }
         }
         var columns = shown ?? (isBatch ? table.statics + table.regulars : table.columns)
         if isBatch { columns = table.primaryKey + columns.filter { !$0.isPrimaryKey } }
         var found = rows.filter(\.exists)
-        if found.isEmpty, let row = rows.first, columns.contains(where: { !$0.isPrimaryKey && value(of: $0, in: row, table) != nil }) {
+        if found.isEmpty, let row = rows.first,
+            columns.contains(where: { !$0.isPrimaryKey && value(of: $0, in: row, table) != nil })
+        {
             // There is no row, but the partition has a static row.
             found = [row]
         }
         var specs = [ConditionalExecutor.appliedColumn(table)]
         var cells = ByteWriter(capacity: 256)
         if !found.isEmpty {
-            specs += columns.map { ColumnSpec(keyspace: table.keyspace, table: table.name, name: $0.name, type: $0.type) }
+            specs += columns.map {
+                ColumnSpec(keyspace: table.keyspace, table: table.name, name: $0.name, type: $0.type)
+            }
         }
         for row in found.isEmpty ? [Row(key: [], exists: false, cells: [], newest: .min)] : found {
             cells.writeBE(Int32(1))
@@ -201,7 +219,8 @@ struct ConditionalExecutor {
                 if let value { cells.write(value) }
             }
         }
-        return ResultRows(metadata: ResultMetadata(columns: specs), rowCount: max(1, found.count), cells: cells.toArray())
+        return ResultRows(
+            metadata: ResultMetadata(columns: specs), rowCount: max(1, found.count), cells: cells.toArray())
     }
 
     private func value(of column: ColumnMetadata, in row: Row, _ table: TableMetadata) -> [UInt8]? {

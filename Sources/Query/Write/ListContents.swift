@@ -17,7 +17,8 @@ struct ListContents {
 
     /// Reads the lists that the operations need.
     static func read(
-        _ operations: [ColumnOperation], table: TableMetadata, key: borrowing ByteWriter, port: any ReplicaPort, now: UInt32
+        _ operations: [ColumnOperation], table: TableMetadata, key: borrowing ByteWriter, port: any ReplicaPort,
+        now: UInt32
     ) throws(ServerError) -> ListContents {
         var contents = ListContents()
         let wanted = Set(operations.filter(\.requiresRead).map(\.column.id))
@@ -26,7 +27,8 @@ struct ListContents {
                 var cells = row.cells
                 while cells.advance() {
                     guard wanted.contains(cells.column), cells.isLive(now: now) else { continue }
-                    contents.byColumn[cells.column, default: []].append(Cell(path: [UInt8](cells.path), value: [UInt8](cells.value)))
+                    contents.byColumn[cells.column, default: []].append(
+                        Cell(path: [UInt8](cells.path), value: [UInt8](cells.value)))
                 }
             }
         } catch { throw ServerError(error) }

@@ -20,7 +20,9 @@ struct ModificationEncoder {
         _ values: ValueList, timestamp: Int64, now: UInt32, _ context: inout EvaluationContext
     ) throws(ServerError) -> WriteTimes {
         var times = WriteTimes(timestamp: timestamp, now: now)
-        if let term = plan.timestamp, let own = try WriteTerms.timestamp(term, values, &context) { times.timestamp = own }
+        if let term = plan.timestamp, let own = try WriteTerms.timestamp(term, values, &context) {
+            times.timestamp = own
+        }
         if times.timestamp == .min || times.timestamp == .min + 1 {
             throw .invalid("\(times.timestamp) is not a usable write timestamp; the smallest is \(Int64.min + 2)")
         }
@@ -47,7 +49,7 @@ struct ModificationEncoder {
 
     /// Encodes a write to one row; its partition is in `key`.
     private func encodeSingle(
-        _ single: PlannedKey, _ values: ValueList, _ times: WriteTimes, space: inout Workspace
+        _ single: CompiledKey, _ values: ValueList, _ times: WriteTimes, space: inout Workspace
     ) throws(ServerError) {
         let start = space.mutations.count
         let partitionCount = space.key.count
@@ -75,7 +77,11 @@ struct ModificationEncoder {
 
     /// Ends the mutation, or removes it if it is empty.
     private func endTable(start: Int, empty: Int, _ space: inout Workspace) {
-        if space.mutations.count == empty { space.mutations.out.truncate(to: start) } else { space.mutations.endTable() }
+        if space.mutations.count == empty {
+            space.mutations.out.truncate(to: start)
+        } else {
+            space.mutations.endTable()
+        }
     }
 
     /// Deletes the partition in `key`; without clustering columns that is a single row.
@@ -100,11 +106,13 @@ struct ModificationEncoder {
         var ranges: [KeyRange] = []
         if plan.target != .partitions && !plan.affectsOnlyStatics {
             ranges = try ClusteringKeys.ranges(
-                plan.clustering, table: table, values: values, context: &space.context, limit: limits.maxCartesianProduct)
+                plan.clustering, table: table, values: values, context: &space.context,
+                limit: limits.maxCartesianProduct)
         }
         guard partitions.count * ranges.count <= limits.maxCartesianProduct else {
             throw .invalid(
-                "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs.")
+                "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs."
+            )
         }
         var deadline = DeadlineLoop(Deadline(after: limits.requestTimeout, isRead: false), every: 64)
         for partition in partitions {
@@ -143,13 +151,16 @@ struct ModificationEncoder {
     }
 
     /// Appends the regular row whose key is in `key`; appends nothing when no operation has an effect.
-    @inline(__always) private func encodeRow(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(ServerError) {
+    @inline(__always) private func encodeRow(_ values: ValueList, _ times: WriteTimes, space: inout Workspace)
+        throws(ServerError)
+    {
         guard let cells = compiled.cells else {
             return try encodeRow(compiled.rowOperations, liveness: plan.writesRowMarker, values, times, space: &space)
         }
         let start = space.mutations.count
         space.mutations.beginRow(
-            key: space.key, timestamp: times.timestamp, liveness: plan.writesRowMarker, ttl: times.ttl, expires: times.expires)
+            key: space.key, timestamp: times.timestamp, liveness: plan.writesRowMarker, ttl: times.ttl,
+            expires: times.expires)
         let empty = space.mutations.count
         for index in 0..<cells.count {
             space.value.removeAll()
@@ -174,7 +185,8 @@ struct ModificationEncoder {
 
     /// Appends a row by encoding its operations one by one.
     private func encodeRow(
-        _ operations: [ColumnOperation], liveness: Bool, _ values: ValueList, _ times: WriteTimes, space: inout Workspace
+        _ operations: [ColumnOperation], liveness: Bool, _ values: ValueList, _ times: WriteTimes,
+        space: inout Workspace
     ) throws(ServerError) {
         let start = space.mutations.count
         var lists: ListContents?
@@ -210,7 +222,9 @@ struct ModificationEncoder {
 /// Evaluates USING TIMESTAMP and USING TTL.
 enum WriteTerms {
     /// - Returns: nil when the marker is unset.
-    static func timestamp(_ term: Term, _ values: ValueList, _ context: inout EvaluationContext) throws(ServerError) -> Int64? {
+    static func timestamp(_ term: Term, _ values: ValueList, _ context: inout EvaluationContext) throws(ServerError)
+        -> Int64?
+    {
         let (presence, bytes) = try term.array(values, &context)
         switch presence {
         case .unset: return nil

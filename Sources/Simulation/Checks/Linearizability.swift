@@ -100,5 +100,7 @@ public struct Linearizability {
         return false
     }
 
-    private static func has(_ set: SIMD4<UInt64>, _ index: Int) -> Bool { set[index / 64] >> UInt64(index % 64) & 1 == 1 }
+    private static func has(_ set: SIMD4<UInt64>, _ index: Int) -> Bool {
+        set[index / 64] >> UInt64(index % 64) & 1 == 1
+    }
 }

@@ -48,12 +48,16 @@ public struct VersionedHistory: Sendable {
         let expected = states[before].map { "value \($0)" } ?? "nothing"
         let old = (0..<before).last { states[$0] == seen }
         let why =
-            old.map { "that was version \($0), and version \(before) (\(expected)) was acknowledged or seen before" } ?? "no write has that value"
-        return Violation("\(name): a read saw \(seen.map { "value \($0)" } ?? "nothing"); \(why)", history: relevant(from: old ?? before))
+            old.map { "that was version \($0), and version \(before) (\(expected)) was acknowledged or seen before" }
+            ?? "no write has that value"
+        return Violation(
+            "\(name): a read saw \(seen.map { "value \($0)" } ?? "nothing"); \(why)",
+            history: relevant(from: old ?? before))
     }
 
     private mutating func note(_ text: String, _ called: UInt64, _ now: UInt64) {
-        let span = SimulationLog.seconds(called).drop { $0 == " " } + "..." + SimulationLog.seconds(now).drop { $0 == " " }
+        let span =
+            SimulationLog.seconds(called).drop { $0 == " " } + "..." + SimulationLog.seconds(now).drop { $0 == " " }
         events.append("\(span) \(text)")
         if events.count > VersionedHistory.keptEvents { events.removeFirst(VersionedHistory.keptEvents / 2) }
     }

@@ -32,7 +32,7 @@ public final class ClientSession: @unchecked Sendable {
     var now: UInt64 { world.now }
 
     /// Switches to another node, chosen at random.
-    func moveOn() { current = world.random.pick(serving()) }
+    func switchNode() { current = world.random.pick(serving()) }
 
     /// Runs a statement through the current node, or through the given one of the nodes present.
     /// - Parameter page: the page size in rows, where the answer has the rows of all pages; 0 turns paging off.
@@ -47,7 +47,7 @@ public final class ClientSession: @unchecked Sendable {
             "client \(number) through \(names[index]) \(consistency) \(statement)\(page > 0 ? " in pages of \(page)" : "") -> \(reply.text) "
                 + "(called \(SimulationLog.seconds(called).drop { $0 == " " }))")
         // After a failure or a timeout, usually try another node.
-        if node == nil && !reply.isDone && world.random.happens(0.7) { moveOn() }
+        if node == nil && !reply.isDone && world.random.happens(0.7) { switchNode() }
         return reply
     }
 

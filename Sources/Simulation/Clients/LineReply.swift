@@ -30,22 +30,26 @@ public enum LineReply: Sendable, Equatable {
     /// invalid.
     var isRefused: Bool {
         guard case .failed(let code, _) = self else { return false }
-        return code == 0x1000 || LineReply.isMeaningless(code)
+        return code == 0x1000 || LineReply.isInvalidRequest(code)
     }
 
     /// Whether the server rejected the request as invalid, which no fault explains.
-    var isMeaningless: Bool {
+    var isInvalidRequest: Bool {
         guard case .failed(let code, _) = self else { return false }
-        return LineReply.isMeaningless(code)
+        return LineReply.isInvalidRequest(code)
     }
 
     /// Protocol error, syntax error, unauthorized, invalid, configuration error. "Already exists" is not among them.
-    private static func isMeaningless(_ code: Int) -> Bool { [0x000A, 0x2000, 0x2100, 0x2200, 0x2300].contains(code) }
+    private static func isInvalidRequest(_ code: Int) -> Bool {
+        [0x000A, 0x2000, 0x2100, 0x2200, 0x2300].contains(code)
+    }
 
     var text: String {
         switch self {
         case .done(let rows, let text):
-            rows.isEmpty ? text : rows.prefix(4).map { "[" + $0.joined(separator: ",") + "]" }.joined(separator: " ") + " " + text
+            rows.isEmpty
+                ? text
+                : rows.prefix(4).map { "[" + $0.joined(separator: ",") + "]" }.joined(separator: " ") + " " + text
         case .failed(_, let text): "error " + text
         case .unknown(let why): "unknown: " + why
         }
@@ -75,7 +79,13 @@ public enum LineReply: Sendable, Equatable {
         for char in json {
             if isQuoted {
                 cell.append(char)
-                if isEscaped { isEscaped = false } else if char == "\\" { isEscaped = true } else if char == "\"" { isQuoted = false }
+                if isEscaped {
+                    isEscaped = false
+                } else if char == "\\" {
+                    isEscaped = true
+                } else if char == "\"" {
+                    isQuoted = false
+                }
                 continue
             }
             switch char {

@@ -68,7 +68,11 @@ final class SimulatedDisk: FileSystem, @unchecked Sendable {
         case "open", "list": reason = random.happens(faults.readErrors) ? .failed(errno: 5) : nil
         case "sync": reason = random.happens(faults.syncErrors) ? .failed(errno: 5) : nil
         case "write", "create":
-            if faults.isFull { reason = .noSpace } else { reason = random.happens(faults.writeErrors) ? .failed(errno: 5) : nil }
+            if faults.isFull {
+                reason = .noSpace
+            } else {
+                reason = random.happens(faults.writeErrors) ? .failed(errno: 5) : nil
+            }
         default: reason = random.happens(faults.writeErrors) ? .failed(errno: 5) : nil
         }
         if reason != nil { errorCount += 1 }
@@ -142,7 +146,9 @@ private final class DiskFile: File {
         guard Fiber.isRunning, disk.isCold() else { return try file.read(at: offset, into: buffer) }
         var outcome: Result<Int, FileError> = .success(0)
         Fiber.blocking(.read) {
-            do throws(FileError) { outcome = .success(try file.read(at: offset, into: buffer)) } catch { outcome = .failure(error) }
+            do throws(FileError) { outcome = .success(try file.read(at: offset, into: buffer)) } catch {
+                outcome = .failure(error)
+            }
         }
         return try outcome.get()
     }

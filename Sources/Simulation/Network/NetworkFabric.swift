@@ -58,7 +58,9 @@ final class NetworkFabric: @unchecked Sendable {
 
     // MARK: Conditions
 
-    func condition(_ from: Machine, _ to: Machine) -> LinkCondition { conditions[Link(from: from.index, to: to.index)] ?? LinkCondition() }
+    func condition(_ from: Machine, _ to: Machine) -> LinkCondition {
+        conditions[Link(from: from.index, to: to.index)] ?? LinkCondition()
+    }
 
     func set(_ from: Machine, _ to: Machine, _ change: (inout LinkCondition) -> Void) {
         var condition = condition(from, to)
@@ -85,7 +87,9 @@ final class NetworkFabric: @unchecked Sendable {
     func latency(_ from: Machine, _ to: Machine) -> UInt64 {
         if from === to { return world.random.nanoseconds(5_000...50_000) }
         var latency = world.random.nanoseconds(100_000...1_000_000) * condition(from, to).slowness
-        if world.random.happens(stallChance) { latency += world.random.nanoseconds(10 * Nanoseconds.millisecond...3 * Nanoseconds.second) }
+        if world.random.happens(stallChance) {
+            latency += world.random.nanoseconds(10 * Nanoseconds.millisecond...3 * Nanoseconds.second)
+        }
         return latency
     }
 
@@ -99,7 +103,9 @@ final class NetworkFabric: @unchecked Sendable {
         }
         let name = "\(host):\(number)"
         guard ports[name] == nil else {
-            throw NetworkError("cannot listen on \(name): address in use; is another server running there? Choose another port or address")
+            throw NetworkError(
+                "cannot listen on \(name): address in use; is another server running there? Choose another port or address"
+            )
         }
         ports[name] = entry
         return number
@@ -130,13 +136,15 @@ final class NetworkFabric: @unchecked Sendable {
         world.after(latency(network.incarnation.machine, target)) { [self] in
             if connection.isGone { return }
             let isDeaf =
-                condition(network.incarnation.machine, target).isBlocked || condition(target, network.incarnation.machine).isBlocked
+                condition(network.incarnation.machine, target).isBlocked
+                || condition(target, network.incarnation.machine).isBlocked
                 || target.pausedUntil > world.now || world.random.happens(refusalChance / 2)
             if isDeaf {
                 world.after(NetworkFabric.connectTimeout) { connection.breakSoon() }
                 return
             }
-            guard var entry = ports[name], entry.network.incarnation.isAlive, !world.random.happens(refusalChance / 2) else {
+            guard var entry = ports[name], entry.network.incarnation.isAlive, !world.random.happens(refusalChance / 2)
+            else {
                 connection.breakSoon()
                 return
             }
@@ -176,7 +184,8 @@ final class NetworkFabric: @unchecked Sendable {
             guard let other = connection.other else { continue }
             let delay =
                 losesPower
-                ? world.random.nanoseconds(Nanoseconds.second...20 * Nanoseconds.second) : latency(connection.machine, other.machine)
+                ? world.random.nanoseconds(Nanoseconds.second...20 * Nanoseconds.second)
+                : latency(connection.machine, other.machine)
             world.after(delay) { other.breakSoon() }
         }
         connections.removeAll { $0.incarnation === incarnation }

@@ -56,7 +56,9 @@ public final class SimulatedNetwork: Network, @unchecked Sendable {
         incarnation.world.add(after: nanoseconds, on: incarnation, .call { state.execute(work) })
     }
 
-    public func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void) {
+    public func whenSafe(
+        loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void
+    ) {
         turns[loop].whenSafe(acknowledgement, work)
     }
 

@@ -141,7 +141,9 @@ final class MemberChanges: @unchecked Sendable {
                 return done("\(node.name) has left")
             case .failure(let error): world.tell("members: \(node.name) cannot leave: \(error)")
             case nil:
-                if node.state == .down && !isOver && cluster.replicas >= 3 && world.random.happens(0.1) { return remove(node) }
+                if node.state == .down && !isOver && cluster.replicas >= 3 && world.random.happens(0.1) {
+                    return remove(node)
+                }
             }
             sleep(0.5...3)
         }
@@ -174,7 +176,9 @@ final class MemberChanges: @unchecked Sendable {
     /// Kills the node, or cuts it off from the other nodes but not from clients.
     private func lose(_ node: SimulatedNode) {
         node.condemn()
-        if isOver || node.state == .down || world.random.happens(0.7) { return node.kill(losesPower: world.random.happens(0.5)) }
+        if isOver || node.state == .down || world.random.happens(0.7) {
+            return node.kill(losesPower: world.random.happens(0.5))
+        }
         world.tell("members: \(node.name) is cut off")
         for other in cluster.nodes where other !== node {
             cluster.fabric.set(node.machine, other.machine) { $0.isBlocked = true }
@@ -188,7 +192,11 @@ final class MemberChanges: @unchecked Sendable {
         while true {
             sleep(0.5...4)
             guard let helper = randomMember() else { continue }
-            if command(helper, { try $0.removeMember(id) }).map({ if case .success = $0 { true } else { false } }) ?? false { return }
+            if command(helper, { try $0.removeMember(id) }).map({ if case .success = $0 { true } else { false } })
+                ?? false
+            {
+                return
+            }
             guard let server = helper.server else { continue }
             // Not a member any more: a command that seemed to fail removed it, or it was never admitted.
             if !server.memberStates.contains(where: { $0.id == id && $0.state != "left" }) { return }

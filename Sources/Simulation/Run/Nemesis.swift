@@ -111,7 +111,9 @@ final class Nemesis: @unchecked Sendable {
         world.tell("\(node.name): its tables are \(compacts ? "compacted" : "flushed")")
         node.administer { [world] server in
             // Fails on a full or failing disk and on a node that is stopping.
-            do { try server.tidyTables(compacts: compacts) } catch { world.trace("\(node.name): upkeep: \(error)") }
+            do { try server.flushOrCompactTables(compacts: compacts) } catch {
+                world.trace("\(node.name): upkeep: \(error)")
+            }
         }
     }
 
@@ -190,7 +192,8 @@ final class Nemesis: @unchecked Sendable {
         // A partition breaks some connections.
         if isBlocked {
             cluster.fabric.breakConnections { [self] in
-                ($0.machine === a && $0.other?.machine === b || $0.machine === b && $0.other?.machine === a) && world.random.happens(0.3)
+                ($0.machine === a && $0.other?.machine === b || $0.machine === b && $0.other?.machine === a)
+                    && world.random.happens(0.3)
             }
         }
     }

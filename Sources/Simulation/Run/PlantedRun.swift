@@ -14,15 +14,19 @@ public struct PlantedRun: Sendable {
     public init(_ bug: PlantedBug) {
         switch bug {
         case .diskForgetsSyncs: self.init(bug, nodes: 1, seconds: 20, [.crash], ["registers"])
-        case .acknowledgedBeforeSync: self.init(bug, nodes: 1, seconds: 20, [.crash], ["registers"], ["commitlog_sync=batch"])
+        case .acknowledgedBeforeSync:
+            self.init(bug, nodes: 1, seconds: 20, [.crash], ["registers"], ["commitlog_sync=batch"])
         case .replaySkipsSegment: self.init(bug, nodes: 1, seconds: 20, [.kill], ["registers"])
         case .shadowedDataOverlooked: self.init(bug, nodes: 1, seconds: 40, [.upkeep], ["deletions"])
         case .gcGraceIgnored:
             self.init(
-                bug, nodes: 3, seconds: 30, [.upkeep, .partition, .kill], ["deletions"], ["hinted_handoff_enabled=false"], firstSeed: 2)
+                bug, nodes: 3, seconds: 30, [.upkeep, .partition, .kill], ["deletions"],
+                ["hinted_handoff_enabled=false"], firstSeed: 2)
         case .oneIsEnough: self.init(bug, nodes: 3, seconds: 15, [.partition, .pause], ["registers"])
         case .readRepairOff:
-            self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["registers"], ["hinted_handoff_enabled=false"])
+            self.init(
+                bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["registers"], ["hinted_handoff_enabled=false"]
+            )
         case .digestsNotCompared: self.init(bug, nodes: 3, seconds: 15, [.partition, .kill], ["registers"])
         case .shortReads: self.init(bug, nodes: 3, seconds: 10, [.pause], ["deletions"])
         case .hintsRestamped:
@@ -33,9 +37,11 @@ public struct PlantedRun: Sendable {
         case .repairSkipsStretch:
             // Batches are not read before the end, so no read repairs them.
             self.init(bug, nodes: 3, seconds: 10, [.partition, .kill], ["batches"], ["hinted_handoff_enabled=false"])
-        case .paxosForgetsAccepted: self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["transactions"])
+        case .paxosForgetsAccepted:
+            self.init(bug, nodes: 3, seconds: 20, [.partition, .kill, .pause], ["transactions"])
         case .paxosForgetsPromise: self.init(bug, nodes: 3, seconds: 15, [.pause], ["transactions"])
-        case .paxosNotSynced: self.init(bug, nodes: 3, seconds: 20, [.crash, .blackout], ["transactions"], ["commitlog_sync=periodic"])
+        case .paxosNotSynced:
+            self.init(bug, nodes: 3, seconds: 20, [.crash, .blackout], ["transactions"], ["commitlog_sync=periodic"])
         case .schemaWithoutMajority: self.init(bug, nodes: 3, seconds: 40, [.partition, .pause], ["schema"])
         case .generationNotRaised: self.init(bug, nodes: 3, seconds: 60, [.kill, .crash], ["registers"], firstSeed: 12)
         // With a single replica no other replica hides what the new owner lacks.
@@ -45,7 +51,8 @@ public struct PlantedRun: Sendable {
     }
 
     private init(
-        _ bug: PlantedBug, nodes: Int, seconds: Int, _ faults: [FaultKind], _ workloads: [String], _ settings: [String] = [],
+        _ bug: PlantedBug, nodes: Int, seconds: Int, _ faults: [FaultKind], _ workloads: [String],
+        _ settings: [String] = [],
         firstSeed: UInt64 = 1
     ) {
         self.bug = bug

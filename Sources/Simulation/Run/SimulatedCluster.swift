@@ -36,11 +36,13 @@ final class SimulatedCluster: @unchecked Sendable {
         clientIncarnation = clients.begin()
         clientNetwork = SimulatedNetwork(fabric: fabric, incarnation: clientIncarnation, loops: 1, onThreads: false)
         var common = [
-            "data_directory=\(SimulatedNode.dataDirectory)", "cluster_name=simulated", "loops=2", "commitlog_sync=\(mode)",
+            "data_directory=\(SimulatedNode.dataDirectory)", "cluster_name=simulated", "loops=2",
+            "commitlog_sync=\(mode)",
             "commitlog_segment_size=\(world.random.pick(["1MiB", "2MiB"]))",
             "commitlog_total_space=\(world.random.pick(["8MiB", "16MiB"]))",
             "max_mutation_size=256KiB", "memtable_space=\(world.random.pick(["1MiB", "2MiB", "8MiB"]))",
-            "cache_space=\(world.random.pick(["0", "1MiB"]))", "line_port=\(SimulatedCluster.linePort)", "native_transport_port=9042",
+            "cache_space=\(world.random.pick(["0", "1MiB"]))", "line_port=\(SimulatedCluster.linePort)",
+            "native_transport_port=9042",
             "http_port=9180",
             // Simulated time passes quickly, so slow queries would flood standard error.
             "slow_query_log_timeout=1h",
@@ -82,7 +84,9 @@ final class SimulatedCluster: @unchecked Sendable {
     func session(_ number: Int) -> ClientSession {
         ClientSession(
             number: number, world: world,
-            clients: nodes.map { LineClient(network: clientNetwork, host: $0.machine.address, port: SimulatedCluster.linePort) },
+            clients: nodes.map {
+                LineClient(network: clientNetwork, host: $0.machine.address, port: SimulatedCluster.linePort)
+            },
             names: nodes.map(\.name), serving: { [nodes] in nodes.indices.filter { nodes[$0].role != .vacant } })
     }
 }

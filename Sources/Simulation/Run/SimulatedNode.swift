@@ -69,9 +69,11 @@ final class SimulatedNode: @unchecked Sendable {
         world.tell("\(name): starts")
         background.run(.control) { [self] in
             do {
-                let configuration = try NodeConfiguration.load(path: nil, environment: [:], overrides: settings + ownSettings)
+                let configuration = try NodeConfiguration.load(
+                    path: nil, environment: [:], overrides: settings + ownSettings)
                 let server = try NodeServer(
-                    configuration: configuration, system: machine.disk, time: SimulatedTime(machine: machine), background: background,
+                    configuration: configuration, system: machine.disk, time: SimulatedTime(machine: machine),
+                    background: background,
                     network: network, boot: machine.boot, seed: seed,
                     log: Logger(label: name, factory: { _ in WorldLogHandler(world: self.world, name: self.name) }))
                 hostID = server.hostID

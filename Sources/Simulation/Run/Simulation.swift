@@ -99,7 +99,8 @@ public final class Simulation: @unchecked Sendable {
             RegisterWorkload(clients: options.clients), TransactionWorkload(), CounterWorkload(), BatchWorkload(),
             SloppyWorkload(replicas: min(3, options.nodes)),
             // Purging deletions at once is only safe if a single disk holds all replicas.
-            DeletionWorkload(clients: options.clients, forgetsAtOnce: options.nodes == 1 && !options.faults.contains(.members)),
+            DeletionWorkload(
+                clients: options.clients, forgetsAtOnce: options.nodes == 1 && !options.faults.contains(.members)),
             SchemaWorkload(clients: options.clients), TruncationWorkload(clients: options.clients),
         ]
         return options.workloads.isEmpty ? all : all.filter { options.workloads.contains($0.name) }
@@ -111,8 +112,10 @@ public final class Simulation: @unchecked Sendable {
         for workload in workloads { violations += workload.violations }
         world.end()
         return SimulationResult(
-            seed: options.seed, violations: violations, requests: requests, unknown: unknown, faults: nemesis.faultCount,
-            changes: nemesis.members.count, starts: cluster.nodes.reduce(0) { $0 + $1.starts }, events: world.eventCount,
+            seed: options.seed, violations: violations, requests: requests, unknown: unknown,
+            faults: nemesis.faultCount,
+            changes: nemesis.members.count, starts: cluster.nodes.reduce(0) { $0 + $1.starts },
+            events: world.eventCount,
             seconds: world.now / Nanoseconds.second, fingerprint: world.log.fingerprint)
     }
 
@@ -134,9 +137,9 @@ public final class Simulation: @unchecked Sendable {
         isHealed = true
         // A node whose commit log has failed closes its connections: others consider it down, and a change of the
         // members waits for it.
-        seeToFailedDisks(after: Simulation.diskPatience)
+        restartFailedNodes(after: Simulation.diskPatience)
         guard awaitMembers(), awaitNodes("all faults ended"), meet() else { return }
-        seeToFailedDisks(after: 0)
+        restartFailedNodes(after: 0)
         guard awaitNodes("nodes with failed disks were restarted") else { return }
         world.run(atMost: 5 * Nanoseconds.second) { self.isViolated }
         clientsStop = true
@@ -163,7 +166,9 @@ public final class Simulation: @unchecked Sendable {
 
     /// Runs until all nodes are up.
     private func awaitNodes(_ after: String) -> Bool {
-        let isUp = world.run(atMost: Simulation.progressLimit) { self.isViolated || self.cluster.members.allSatisfy { $0.state == .up } }
+        let isUp = world.run(atMost: Simulation.progressLimit) {
+            self.isViolated || self.cluster.members.allSatisfy { $0.state == .up }
+        }
         if isViolated { return false }
         if !isUp {
             for node in cluster.members where node.state != .up {
@@ -233,7 +238,9 @@ public final class Simulation: @unchecked Sendable {
         let limit = options.faults.contains(.members) ? Simulation.membersLimit : Simulation.meetingLimit
         guard world.run(atMost: limit, until: { know(true) }) else {
             violations.append(
-                Violation("nodes consider others down \(limit / Nanoseconds.second) s after all faults ended", history: found))
+                Violation(
+                    "nodes consider others down \(limit / Nanoseconds.second) s after all faults ended", history: found)
+            )
             return false
         }
         if world.run(atMost: Simulation.quietTime, until: { know(false) }), !isViolated {
@@ -244,7 +251,7 @@ public final class Simulation: @unchecked Sendable {
 
     /// Restarts the nodes whose storage reports a failure.
     /// - Parameter patience: how long to run first, so that nodes can notice failures.
-    private func seeToFailedDisks(after patience: UInt64) {
+    private func restartFailedNodes(after patience: UInt64) {
         world.run(atMost: patience) { self.isViolated }
         for node in cluster.members {
             guard let server = node.server, let failure = server.storage.failure else { continue }
@@ -255,7 +262,9 @@ public final class Simulation: @unchecked Sendable {
     }
 
     /// Runs a client's work until it is done, at most for `limit`.
-    private func inTime(_ what: String, limit: UInt64 = Simulation.progressLimit, _ work: @escaping (ClientSession) -> Void) -> Bool {
+    private func inTime(
+        _ what: String, limit: UInt64 = Simulation.progressLimit, _ work: @escaping (ClientSession) -> Void
+    ) -> Bool {
         var isDone = false
         let session = cluster.session(1000)
         cluster.run {
@@ -276,7 +285,7 @@ public final class Simulation: @unchecked Sendable {
             while true {
                 let reply = session.run(statement, "ONE", node: 0)
                 if reply.isDone { break }
-                if reply.isMeaningless {
+                if reply.isInvalidRequest {
                     violations.append(Violation("a table cannot be created: \(statement)", history: [reply.text]))
                     return
                 }
@@ -289,13 +298,13 @@ public final class Simulation: @unchecked Sendable {
         for number in 0..<options.clients {
             clientsRunning += 1
             let session = cluster.session(number)
-            session.moveOn()
+            session.switchNode()
             session.timeout = world.random.nanoseconds(3 * Nanoseconds.second...14 * Nanoseconds.second)
             cluster.run { [self] in
                 while !clientsStop && !isViolated {
                     let workload = world.random.pick(workloads)
                     workload.step(session)
-                    if world.random.happens(0.05) { session.moveOn() }
+                    if world.random.happens(0.05) { session.switchNode() }
                     // Few requests after healing: enough to detect a stall.
                     let most = (isHealed ? 1500 : 150) * Nanoseconds.millisecond
                     session.sleep(world.random.nanoseconds(Nanoseconds.millisecond...most))
@@ -309,7 +318,8 @@ public final class Simulation: @unchecked Sendable {
     }
 
     private func progress(_ session: ClientSession) {
-        while !session.run("CREATE TABLE IF NOT EXISTS sim.progress (k int PRIMARY KEY, v int)", "ONE", node: 0).isDone {
+        while !session.run("CREATE TABLE IF NOT EXISTS sim.progress (k int PRIMARY KEY, v int)", "ONE", node: 0).isDone
+        {
             session.sleep(500 * Nanoseconds.millisecond)
         }
         for node in 0..<session.nodeCount {
@@ -324,10 +334,14 @@ public final class Simulation: @unchecked Sendable {
         let nodes = world.random.shuffled(cluster.members)
         guard let first = nodes.first, let last = nodes.last else { return }
         guard let outcome = command("the repair", of: first, isPreview: false) else { return }
-        world.tell("\(first.name) has repaired: \(outcome.differing) token ranges differed, \(outcome.rowsSent) rows were sent")
+        world.tell(
+            "\(first.name) has repaired: \(outcome.differing) token ranges differed, \(outcome.rowsSent) rows were sent"
+        )
         guard let again = command("a second repair", of: last, isPreview: true) else { return }
         if again.differing > 0 {
-            violations.append(Violation("replicas differ after a repair: a second one finds \(again.differing) differing token ranges"))
+            violations.append(
+                Violation(
+                    "replicas differ after a repair: a second one finds \(again.differing) differing token ranges"))
         }
     }
 
@@ -335,7 +349,8 @@ public final class Simulation: @unchecked Sendable {
         switch nemesis.members.command(node, { try $0.repairEverything(isPreview: isPreview) }) {
         case .success(let outcome) where outcome.isComplete: return outcome
         case .success(let outcome):
-            violations.append(Violation("\(what) by \(node.name) is not complete", history: Array(outcome.failures.prefix(8))))
+            violations.append(
+                Violation("\(what) by \(node.name) is not complete", history: Array(outcome.failures.prefix(8))))
         case .failure(let error): violations.append(Violation("\(what) by \(node.name) fails: \(error)"))
         case nil: violations.append(Violation("\(what) by \(node.name) did not finish"))
         }

@@ -47,7 +47,9 @@ public final class BatchWorkload: Workload, @unchecked Sendable {
         let deadline = session.now + BatchWorkload.patience
         var halves: [[[String]]] = []
         while true {
-            halves = (0...1).compactMap { readers.rows("SELECT v FROM sim.batches WHERE k = \(2 * batch.pair + $0)", "ALL", node: 0) }
+            halves = (0...1).compactMap {
+                readers.rows("SELECT v FROM sim.batches WHERE k = \(2 * batch.pair + $0)", "ALL", node: 0)
+            }
             guard halves.count == 2 else { return }
             if halves[0] == halves[1] || session.now > deadline { break }
             session.sleep(Nanoseconds.second)
@@ -60,7 +62,9 @@ public final class BatchWorkload: Workload, @unchecked Sendable {
                     history: ["\(span), \(batch.isAcknowledged ? "acknowledged" : "of unknown outcome")"]))
         } else if batch.isAcknowledged && halves[0] != [["\(batch.pair)"]] {
             violations.append(
-                Violation("a logged batch that was acknowledged is lost: partition \(2 * batch.pair) has \(halves[0])", history: [span]))
+                Violation(
+                    "a logged batch that was acknowledged is lost: partition \(2 * batch.pair) has \(halves[0])",
+                    history: [span]))
         }
     }
 }

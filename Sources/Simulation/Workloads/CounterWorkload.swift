@@ -32,7 +32,9 @@ public final class CounterWorkload: Workload, @unchecked Sendable {
 
     public func finish(_ session: ClientSession, _ readers: FinalReaders) {
         for key in counters.indices {
-            if let rows = readers.agreed("SELECT c FROM sim.counters WHERE k = \(key)") { saw(key, rows, counters[key].acknowledged) }
+            if let rows = readers.agreed("SELECT c FROM sim.counters WHERE k = \(key)") {
+                saw(key, rows, counters[key].acknowledged)
+            }
         }
     }
 }

@@ -53,15 +53,23 @@ public final class DeletionWorkload: Workload, @unchecked Sendable {
                 "INSERT INTO sim.deletions (k, c, v, pad) VALUES (\(partition), \(row), \(value), '\(pad)') USING TIMESTAMP \(stamp)",
                 [row],
                 value)
-        case 5...6: write(session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c = \(row)", [row], nil)
+        case 5...6:
+            write(
+                session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c = \(row)",
+                [row], nil)
         case 7:
             write(
-                session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c >= \(row)", Array(row...last), nil
+                session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c >= \(row)",
+                Array(row...last), nil
             )
         case 8:
             write(
-                session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c < \(row)", Array(0..<row), nil)
-        default: write(session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition)", Array(0...last), nil)
+                session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition) AND c < \(row)",
+                Array(0..<row), nil)
+        default:
+            write(
+                session, "DELETE FROM sim.deletions USING TIMESTAMP \(stamp) WHERE k = \(partition)", Array(0...last),
+                nil)
         }
     }
 

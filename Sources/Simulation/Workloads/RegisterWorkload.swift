@@ -46,14 +46,18 @@ public final class RegisterWorkload: Workload, @unchecked Sendable {
 
     private func saw(_ key: Int, _ rows: [[String]], _ floor: Int, _ called: UInt64, _ now: UInt64) {
         let value = rows.first.flatMap { $0.first }.map { Int($0) ?? -1 }
-        if let violation = registers[key].saw(value, floor: floor, called: called, now: now) { violations.append(violation) }
+        if let violation = registers[key].saw(value, floor: floor, called: called, now: now) {
+            violations.append(violation)
+        }
     }
 
     public func finish(_ session: ClientSession, _ readers: FinalReaders) {
         for key in registers.indices {
             let floor = registers[key].floor
             let called = session.now
-            if let rows = readers.agreed("SELECT v FROM sim.registers WHERE k = \(key)") { saw(key, rows, floor, called, session.now) }
+            if let rows = readers.agreed("SELECT v FROM sim.registers WHERE k = \(key)") {
+                saw(key, rows, floor, called, session.now)
+            }
         }
     }
 }

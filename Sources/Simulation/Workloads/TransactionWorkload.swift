@@ -55,7 +55,8 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
         // The register stays in its slot while operations are under way.
         active[slot].busy -= 1
         if let kind {
-            active[slot].history.append(RegisterOperation(kind: kind.kind, called: called, returned: kind.isKnown ? Int(session.now) : nil))
+            active[slot].history.append(
+                RegisterOperation(kind: kind.kind, called: called, returned: kind.isKnown ? Int(session.now) : nil))
             switch kind.kind {
             case .read(let value): active[slot].guess = value
             case .swap(_, let value): if kind.isKnown { active[slot].guess = value }
@@ -65,7 +66,9 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
 
     /// Runs one operation on a register: a read, a conditional insert or a conditional update.
     /// - Returns: its effect; nil when it certainly had none.
-    private func operate(_ session: ClientSession, _ key: Int, guess: Int) -> (kind: RegisterOperation.Kind, isKnown: Bool)? {
+    private func operate(_ session: ClientSession, _ key: Int, guess: Int) -> (
+        kind: RegisterOperation.Kind, isKnown: Bool
+    )? {
         if session.world.random.happens(0.3) {
             let reply = session.run("SELECT v FROM sim.transactions WHERE k = \(key)", "SERIAL")
             violations += reply.complaints(of: self)
@@ -87,7 +90,7 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
             return (.read(value(rows.first.flatMap { $0.count > 1 ? $0.last : nil })), true)
         // Another proposer may have completed a proposal that failed, so only an invalid request certainly had no
         // effect.
-        case .failed: return reply.isMeaningless ? nil : (.swap(guess, new), false)
+        case .failed: return reply.isInvalidRequest ? nil : (.swap(guess, new), false)
         case .unknown: return (.swap(guess, new), false)
         }
     }
@@ -107,7 +110,10 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
         for slot in active.indices {
             let called = Int(session.now)
             // A serial read first: it completes transactions under way.
-            guard let rows = readers.rows("SELECT v FROM sim.transactions WHERE k = \(active[slot].key)", "SERIAL", node: 0) else {
+            guard
+                let rows = readers.rows(
+                    "SELECT v FROM sim.transactions WHERE k = \(active[slot].key)", "SERIAL", node: 0)
+            else {
                 continue
             }
             active[slot].history.append(
@@ -115,7 +121,8 @@ public final class TransactionWorkload: Workload, @unchecked Sendable {
             let calledAgain = Int(session.now)
             if let rows = readers.agreed("SELECT v FROM sim.transactions WHERE k = \(active[slot].key)") {
                 active[slot].history.append(
-                    RegisterOperation(kind: .read(value(rows.first?.first)), called: calledAgain, returned: Int(session.now)))
+                    RegisterOperation(
+                        kind: .read(value(rows.first?.first)), called: calledAgain, returned: Int(session.now)))
             }
             check(active[slot])
         }

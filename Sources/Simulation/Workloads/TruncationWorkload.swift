@@ -20,16 +20,21 @@ public final class TruncationWorkload: Workload, @unchecked Sendable {
     /// - Parameter clients: the number of clients; only the first two have a table.
     public init(clients: Int) {
         emptied = (0..<min(2, clients)).map { table in
-            Table(rows: (0..<TruncationWorkload.rowsPerTable).map { VersionedHistory(name: "row \($0) of emptied_\(table)") })
+            Table(
+                rows: (0..<TruncationWorkload.rowsPerTable).map {
+                    VersionedHistory(name: "row \($0) of emptied_\(table)")
+                })
         }
     }
 
-    public var tables: [String] { emptied.indices.map { "CREATE TABLE IF NOT EXISTS sim.emptied_\($0) (k int PRIMARY KEY, v int)" } }
+    public var tables: [String] {
+        emptied.indices.map { "CREATE TABLE IF NOT EXISTS sim.emptied_\($0) (k int PRIMARY KEY, v int)" }
+    }
 
     public func step(_ session: ClientSession) {
         let table = session.number
         guard table < emptied.count else { return }
-        if session.world.random.happens(0.3) { session.moveOn() }
+        if session.world.random.happens(0.3) { session.switchNode() }
         if emptied[table].isUncertain || session.world.random.happens(0.06) { return empty(table, session) }
         if session.world.random.happens(0.2) { return read(table, session) }
         let first = session.world.random.int(0...TruncationWorkload.rowsPerTable - 1)
@@ -46,7 +51,8 @@ public final class TruncationWorkload: Workload, @unchecked Sendable {
         let inserts = zip(keys, versions).map { key, version in
             "INSERT INTO sim.emptied_\(table) (k, v) VALUES (\(key), \(version)) USING TIMESTAMP \(version)"
         }
-        let reply = session.run(inserts.count == 1 ? inserts[0] : "BEGIN BATCH " + inserts.joined(separator: "; ") + "; APPLY BATCH")
+        let reply = session.run(
+            inserts.count == 1 ? inserts[0] : "BEGIN BATCH " + inserts.joined(separator: "; ") + "; APPLY BATCH")
         for (key, version) in zip(keys, versions) {
             emptied[table].rows[key].ended(version, isAcknowledged: reply.isDone, called: called, now: session.now)
         }
@@ -76,7 +82,9 @@ public final class TruncationWorkload: Workload, @unchecked Sendable {
         for key in emptied[table].rows.indices {
             let value = found.value(of: key)
             let floor = emptied[table].rows[key].floor
-            if let violation = emptied[table].rows[key].saw(value, floor: floor, called: called, now: now) { violations.append(violation) }
+            if let violation = emptied[table].rows[key].saw(value, floor: floor, called: called, now: now) {
+                violations.append(violation)
+            }
         }
     }
 

@@ -23,7 +23,7 @@ extension Workload {
 extension LineReply {
     /// Returns a violation if the server rejected the request as invalid, which no fault explains.
     func complaints(of workload: any Workload) -> [Violation] {
-        isMeaningless ? [Violation("\(workload.name): rejected as invalid", history: [text])] : []
+        isInvalidRequest ? [Violation("\(workload.name): rejected as invalid", history: [text])] : []
     }
 }
 
@@ -57,7 +57,7 @@ public final class FinalReaders {
         while true {
             let reply = session.run(statement, consistency, node: node)
             if let rows = reply.rows { return rows }
-            if session.now >= deadline || reply.isMeaningless {
+            if session.now >= deadline || reply.isInvalidRequest {
                 violations.append(
                     Violation(
                         "\(session.name(of: node)) does not answer after all faults ended: \(statement) at \(consistency)",
@@ -87,7 +87,9 @@ public final class FinalReaders {
             violations.append(
                 Violation(
                     "replicas differ after a repair: \(statement)",
-                    history: ["only \(session.name(of: 0)) has \(missing)", "only \(session.name(of: other)) has \(extra)"]))
+                    history: [
+                        "only \(session.name(of: 0)) has \(missing)", "only \(session.name(of: other)) has \(extra)",
+                    ]))
             return false
         }
     }
@@ -108,7 +110,10 @@ public final class FinalReaders {
                     violations.append(
                         Violation(
                             "nodes differ in the end: \(statement)",
-                            history: ["\(session.name(of: 0)) at ALL: \(expected)", "\(session.name(of: node)) at \(level): \(rows)"]))
+                            history: [
+                                "\(session.name(of: 0)) at ALL: \(expected)",
+                                "\(session.name(of: node)) at \(level): \(rows)",
+                            ]))
                     return nil
                 }
             }

@@ -9,7 +9,9 @@ public struct Chance: Sendable {
     public mutating func next() -> UInt64 { generator.next() }
 
     /// Returns a random number in the range.
-    public mutating func int(_ range: ClosedRange<Int>) -> Int { range.lowerBound + Int(generator.next() % UInt64(range.count)) }
+    public mutating func int(_ range: ClosedRange<Int>) -> Int {
+        range.lowerBound + Int(generator.next() % UInt64(range.count))
+    }
 
     public mutating func nanoseconds(_ range: ClosedRange<UInt64>) -> UInt64 {
         range.lowerBound + generator.next() % (range.upperBound - range.lowerBound + 1)

@@ -79,7 +79,9 @@ public final class SimulatedWorld: @unchecked Sendable {
         switch event.action {
         case .call(let work): work()
         case .begin(let role, let work):
-            guard let incarnation = event.incarnation else { preconditionFailure("an event that runs on a thread needs a process") }
+            guard let incarnation = event.incarnation else {
+                preconditionFailure("an event that runs on a thread needs a process")
+            }
             let thread = idle.popLast() ?? SimulatedThread()
             give(thread) { thread.begin(incarnation, role, work) }
         case .resume(let thread):
@@ -89,7 +91,9 @@ public final class SimulatedWorld: @unchecked Sendable {
     }
 
     private func drop(_ event: Event) {
-        if case .resume(let thread) = event.action, parked.remove(ObjectIdentifier(thread)) != nil { abandonedThreads += 1 }
+        if case .resume(let thread) = event.action, parked.remove(ObjectIdentifier(thread)) != nil {
+            abandonedThreads += 1
+        }
     }
 
     private func give(_ thread: SimulatedThread, _ turn: () -> SimulatedThread.Turn) {
@@ -125,7 +129,9 @@ public final class SimulatedWorld: @unchecked Sendable {
 
     /// Makes the running thread wait for a time.
     func sleep(_ nanoseconds: UInt64) {
-        guard let thread = running, let incarnation = thread.incarnation else { preconditionFailure("only background work may sleep") }
+        guard let thread = running, let incarnation = thread.incarnation else {
+            preconditionFailure("only background work may sleep")
+        }
         precondition(thread.role == .background, "a loop must not sleep")
         add(after: max(1, nanoseconds), on: incarnation, .resume(thread))
         thread.park()

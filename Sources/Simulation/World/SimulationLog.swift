@@ -41,7 +41,8 @@ public final class SimulationLog: @unchecked Sendable {
     static func seconds(_ nanoseconds: UInt64) -> String {
         let micros = String(nanoseconds / 1_000 % 1_000_000)
         let whole = String(nanoseconds / Nanoseconds.second)
-        return String(repeating: " ", count: max(0, 5 - whole.count)) + whole + "." + String(repeating: "0", count: 6 - micros.count)
+        return String(repeating: " ", count: max(0, 5 - whole.count)) + whole + "."
+            + String(repeating: "0", count: 6 - micros.count)
             + micros
     }
 }

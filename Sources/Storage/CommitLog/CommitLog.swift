@@ -134,9 +134,12 @@ public final class CommitLog: Sendable {
     /// Appends mutations as one unit that is replayed whole or not at all. In memory only; `flush` writes.
     /// - Returns: the position of the record.
     /// - Throws: `badMutation` beyond `largestAppend` bytes; `file` while earlier data cannot be written.
-    @inline(__always) @discardableResult public func append(_ mutations: UnsafeRawBufferPointer) throws(StorageError) -> LogPosition {
+    @inline(__always) @discardableResult public func append(_ mutations: UnsafeRawBufferPointer) throws(StorageError)
+        -> LogPosition
+    {
         guard mutations.count <= largestAppend else {
-            throw .badMutation("Mutation of \(mutations.count) bytes is too large for the maximum size of \(largestAppend)")
+            throw .badMutation(
+                "Mutation of \(mutations.count) bytes is too large for the maximum size of \(largestAppend)")
         }
         let position: LogPosition? = buffer.withLock { buffer in
             buffer.failure == nil ? self.add(mutations, to: &buffer) : nil
@@ -186,7 +189,9 @@ public final class CommitLog: Sendable {
     private static func roll(_ buffer: inout Buffer) {
         close(&buffer)
         buffer.chunks.append(
-            Chunk(position: buffer.position, start: buffer.pending.count, end: buffer.pending.count, recordCount: 0, isEnd: true))
+            Chunk(
+                position: buffer.position, start: buffer.pending.count, end: buffer.pending.count, recordCount: 0,
+                isEnd: true))
         buffer.pending.writeZeros(CommitLogFormat.chunkHeaderBytes)
         buffer.position = LogPosition(segment: buffer.position.segment + 1, offset: CommitLogFormat.headerBytes)
     }
@@ -194,7 +199,9 @@ public final class CommitLog: Sendable {
     /// Passes everything appended to the kernel, so that it survives the end of the process.
     /// - Throws: `file` when the write fails; the next flush retries the same data.
     public func flush() throws(StorageError) {
-        do { try writer.withLockTyped { (writer) throws(FileError) in try self.write(&writer) } } catch { throw convert(error) }
+        do { try writer.withLockTyped { (writer) throws(FileError) in try self.write(&writer) } } catch {
+            throw convert(error)
+        }
     }
 
     private func convert(_ error: FileError) -> StorageError {
@@ -252,7 +259,8 @@ public final class CommitLog: Sendable {
         let header = chunk.start
         let payload = UnsafeRawBufferPointer(
             rebasing: writer.out.bytes[
-                (header + CommitLogFormat.chunkHeaderBytes)..<max(chunk.end, header + CommitLogFormat.chunkHeaderBytes)])
+                (header + CommitLogFormat.chunkHeaderBytes)..<max(chunk.end, header + CommitLogFormat.chunkHeaderBytes)]
+        )
         let checksum = Checksum.xxh3(payload)
         let count = payload.count
         writer.out.patchLE(chunk.isEnd ? CommitLogFormat.endMark : UInt32(count), at: header)
@@ -261,11 +269,13 @@ public final class CommitLog: Sendable {
         writer.out.patchLE(UInt64(writer.synced.offset), at: header + 16)
         writer.out.patchLE(checksum, at: header + 24)
         let seed = CommitLogFormat.headerSeed(chunk.position)
-        let headerChecksum = Checksum.xxh3(UnsafeRawBufferPointer(rebasing: writer.out.bytes[header..<header + 32]), seed: seed)
+        let headerChecksum = Checksum.xxh3(
+            UnsafeRawBufferPointer(rebasing: writer.out.bytes[header..<header + 32]), seed: seed)
         writer.out.patchLE(headerChecksum, at: header + 32)
         let stored = CommitLogFormat.chunkHeaderBytes + (count + 7) & ~7
         guard let file = writer.file else { throw FileError("write", path: directory, reason: .notFound) }
-        try file.write(UnsafeRawBufferPointer(rebasing: writer.out.bytes[header..<header + stored]), at: chunk.position.offset)
+        try file.write(
+            UnsafeRawBufferPointer(rebasing: writer.out.bytes[header..<header + stored]), at: chunk.position.offset)
         writer.written = LogPosition(segment: chunk.position.segment, offset: chunk.position.offset + stored)
         writer.writtenBytes += UInt64(stored)
         writeCount.add(1, ordering: .relaxed)
@@ -365,7 +375,9 @@ public final class CommitLog: Sendable {
 
 extension Mutex where Value: ~Copyable {
     /// `withLock` that preserves the error's type.
-    @inline(__always) func withLockTyped<R, E: Error>(_ body: (inout sending Value) throws(E) -> sending R) throws(E) -> sending R {
+    @inline(__always) func withLockTyped<R, E: Error>(_ body: (inout sending Value) throws(E) -> sending R) throws(E)
+        -> sending R
+    {
         let outcome: Result<R, E> = withLock { value in
             do throws(E) { return .success(try body(&value)) } catch { return .failure(error) }
         }

@@ -36,7 +36,9 @@ enum CommitLogFormat {
     /// Returns the segment's number and the boot id; nil when the header is not valid.
     static func parseHeader(_ bytes: UnsafeRawBufferPointer) -> (segment: UInt64, boot: UInt64)? {
         guard bytes.count >= headerBytes else { return nil }
-        func word(_ offset: Int) -> UInt64 { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) }
+        func word(_ offset: Int) -> UInt64 {
+            UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        }
         guard word(0) == magic, UInt32(truncatingIfNeeded: word(8)) == version,
             Checksum.xxh3(UnsafeRawBufferPointer(rebasing: bytes[..<32])) == word(32)
         else { return nil }
@@ -74,12 +76,17 @@ enum CommitLogFormat {
     static func parseChunkHeader(_ bytes: UnsafeRawBufferPointer, at position: LogPosition) -> ChunkHeader? {
         guard bytes.count - position.offset >= chunkHeaderBytes else { return nil }
         let header = UnsafeRawBufferPointer(rebasing: bytes[position.offset..<position.offset + chunkHeaderBytes])
-        func word(_ offset: Int) -> UInt64 { UInt64(littleEndian: header.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) }
-        guard word(32) == Checksum.xxh3(UnsafeRawBufferPointer(rebasing: header[..<32]), seed: headerSeed(position)) else { return nil }
+        func word(_ offset: Int) -> UInt64 {
+            UInt64(littleEndian: header.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        }
+        guard word(32) == Checksum.xxh3(UnsafeRawBufferPointer(rebasing: header[..<32]), seed: headerSeed(position))
+        else { return nil }
         let count = UInt32(truncatingIfNeeded: word(0))
         return ChunkHeader(
-            payloadCount: count == endMark ? 0 : Int(count), recordCount: Int(UInt32(truncatingIfNeeded: word(0) >> 32)),
-            synced: LogPosition(segment: word(8), offset: Int(truncatingIfNeeded: word(16) & 0xffff_ffff_ffff)), payloadChecksum: word(24),
+            payloadCount: count == endMark ? 0 : Int(count),
+            recordCount: Int(UInt32(truncatingIfNeeded: word(0) >> 32)),
+            synced: LogPosition(segment: word(8), offset: Int(truncatingIfNeeded: word(16) & 0xffff_ffff_ffff)),
+            payloadChecksum: word(24),
             isEnd: count == endMark)
     }
 }

@@ -53,7 +53,9 @@ public struct CommitLogReplay {
 
     /// Passes every record to `apply`, in order.
     /// - Throws: `damaged` when the log is damaged and damage is not skipped; whatever `apply` throws.
-    public func run(_ apply: (LogPosition, UnsafeRawBufferPointer) throws(StorageError) -> Void) throws(StorageError) -> ReplayReport {
+    public func run(_ apply: (LogPosition, UnsafeRawBufferPointer) throws(StorageError) -> Void) throws(StorageError)
+        -> ReplayReport
+    {
         var report = ReplayReport()
         report.segments = try segments()
         for (index, number) in report.segments.enumerated() {
@@ -116,7 +118,8 @@ public struct CommitLogReplay {
         }
         let at = LogPosition(segment: number, offset: CommitLogFormat.headerBytes)
         if try isDamage(at: at, next: next, boot: try boot(of: later), bytes, later: later) {
-            return try damaged(path, LogPosition(segment: number, offset: 0), bytes.count, "the segment's header is damaged", &report)
+            return try damaged(
+                path, LogPosition(segment: number, offset: 0), bytes.count, "the segment's header is damaged", &report)
         }
         report.tornAt = LogPosition(segment: number, offset: 0)
         report.end = report.tornAt
@@ -128,7 +131,9 @@ public struct CommitLogReplay {
         for number in segments {
             let content: [UInt8]
             do { content = try system.readAll(directory + "/" + CommitLog.name(number)) } catch { throw .file(error) }
-            if let header = content.withUnsafeBytes({ CommitLogFormat.parseHeader($0) }), header.segment == number { return header.boot }
+            if let header = content.withUnsafeBytes({ CommitLogFormat.parseHeader($0) }), header.segment == number {
+                return header.boot
+            }
         }
         return nil
     }
@@ -146,7 +151,9 @@ public struct CommitLogReplay {
                 }
                 let file = try system.open(path, .readWrite)
                 defer { file.close() }
-                if let end = report.end, end.segment == number, try file.size() - end.offset >= CommitLogFormat.chunkHeaderBytes {
+                if let end = report.end, end.segment == number,
+                    try file.size() - end.offset >= CommitLogFormat.chunkHeaderBytes
+                {
                     try CommitLogFormat.endHeader(at: end).withUnsafeBytesTyped { (bytes) throws(FileError) in
                         try file.write(bytes, at: end.offset)
                     }
@@ -161,13 +168,15 @@ public struct CommitLogReplay {
         bytes[offset..<min(bytes.count, offset + CommitLogFormat.chunkHeaderBytes)].allSatisfy { $0 == 0 }
     }
 
-    private func damaged(_ path: String, _ at: LogPosition, _ count: Int, _ what: String, _ report: inout ReplayReport) throws(StorageError)
+    private func damaged(_ path: String, _ at: LogPosition, _ count: Int, _ what: String, _ report: inout ReplayReport)
+        throws(StorageError)
         -> Bool
     {
         guard options.skipDamage else {
             throw .damaged(
                 path: path, offset: at.offset,
-                "\(what); \(count) bytes of acknowledged writes may be lost. To start without them set commitlog_replay: skip")
+                "\(what); \(count) bytes of acknowledged writes may be lost. To start without them set commitlog_replay: skip"
+            )
         }
         report.skipped.append((at, count))
         return true
@@ -197,7 +206,8 @@ public struct CommitLogReplay {
         return true
     }
 
-    private func isDamage(at: LogPosition, next: Int?, boot: UInt64?, _ bytes: UnsafeRawBufferPointer, later: [UInt64]) throws(StorageError)
+    private func isDamage(at: LogPosition, next: Int?, boot: UInt64?, _ bytes: UnsafeRawBufferPointer, later: [UInt64])
+        throws(StorageError)
         -> Bool
     {
         let sameRun = boot == options.boot
@@ -205,7 +215,9 @@ public struct CommitLogReplay {
         var synced = LogPosition.start
         var offset = next
         while let here = offset {
-            guard let chunk = CommitLogFormat.parseChunkHeader(bytes, at: LogPosition(segment: at.segment, offset: here)) else {
+            guard
+                let chunk = CommitLogFormat.parseChunkHeader(bytes, at: LogPosition(segment: at.segment, offset: here))
+            else {
                 offset = try firstGoodChunk(bytes, segment: at.segment, from: here + 8)
                 continue
             }
@@ -236,14 +248,17 @@ public struct CommitLogReplay {
     }
 
     /// Returns the offset of the first chunk at or after `from` whose header and payload are valid.
-    private func firstGoodChunk(_ bytes: UnsafeRawBufferPointer, segment: UInt64, from: Int) throws(StorageError) -> Int? {
+    private func firstGoodChunk(_ bytes: UnsafeRawBufferPointer, segment: UInt64, from: Int) throws(StorageError)
+        -> Int?
+    {
         var offset = (from + 7) & ~7
         while bytes.count - offset >= CommitLogFormat.chunkHeaderBytes {
             if let chunk = CommitLogFormat.parseChunkHeader(bytes, at: LogPosition(segment: segment, offset: offset)) {
                 let start = offset + CommitLogFormat.chunkHeaderBytes
                 if chunk.isEnd { return offset }
                 if bytes.count - start >= chunk.payloadCount,
-                    Checksum.xxh3(UnsafeRawBufferPointer(rebasing: bytes[start..<start + chunk.payloadCount])) == chunk.payloadChecksum
+                    Checksum.xxh3(UnsafeRawBufferPointer(rebasing: bytes[start..<start + chunk.payloadCount]))
+                        == chunk.payloadChecksum
                 {
                     return offset
                 }

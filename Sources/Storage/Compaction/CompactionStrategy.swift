@@ -59,7 +59,9 @@ public struct SizeTieredStrategy: CompactionStrategy {
         for table in tables {
             let age = Int64(now) - table.statistics.createdAt / 1_000_000
             let ratio = table.statistics.droppableRatio(gcBefore: gcBefore)
-            if age >= Int64(tombstoneIntervalSeconds), ratio > tombstoneThreshold, ratio > best?.ratio ?? 0 { best = (table, ratio) }
+            if age >= Int64(tombstoneIntervalSeconds), ratio > tombstoneThreshold, ratio > best?.ratio ?? 0 {
+                best = (table, ratio)
+            }
         }
         guard let best else { return nil }
         return CompactionTask(inputs: [best.table], reason: "\(Int(best.ratio * 100)) % droppable tombstones")

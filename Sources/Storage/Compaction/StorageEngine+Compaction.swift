@@ -46,11 +46,13 @@ extension StorageEngine {
 
     private func chooseCompaction(_ table: TableStore) -> CompactionTask? {
         let options = table.options
-        guard let strategy = options.compaction, !table.isDropped.load(ordering: .relaxed), !compactionState.withLock({ $0.isStopped })
+        guard let strategy = options.compaction, !table.isDropped.load(ordering: .relaxed),
+            !compactionState.withLock({ $0.isStopped })
         else { return nil }
         return table.version.withLock { version in
             let free = version.tables.filter { !version.busy.contains($0.id) }
-            guard let task = strategy.next(free, now: core.time.wallSeconds(), gcGraceSeconds: options.gcGraceSeconds) else { return nil }
+            guard let task = strategy.next(free, now: core.time.wallSeconds(), gcGraceSeconds: options.gcGraceSeconds)
+            else { return nil }
             version.busy.formUnion(task.inputs.map(\.id))
             return task
         }
@@ -82,7 +84,8 @@ extension StorageEngine {
             defer { state.nextID += 1 }
             state.running.append(
                 CompactionProgress(
-                    id: state.nextID, directory: table.directory, reason: task.reason, inputBytes: inputBytes, doneBytes: 0,
+                    id: state.nextID, directory: table.directory, reason: task.reason, inputBytes: inputBytes,
+                    doneBytes: 0,
                     inputs: task.inputs.count))
             return state.nextID
         }
@@ -95,8 +98,8 @@ extension StorageEngine {
             table.version.withLock { $0.busy.subtract(task.inputs.map(\.id)) }
         }
         try checkSpace(table, inputBytes)
-        let id = core.newTableNumber()
-        let path = table.directory + "/" + Manifest.tableFile(id)
+        let id = core.newSSTableNumber()
+        let path = table.directory + "/" + Manifest.sstableFileName(id)
         let writer = try SSTableWriter(
             system: core.system, path: path, options: table.options.files, createdAt: core.time.wallMicroseconds(),
             sources: task.inputs.count)
@@ -129,7 +132,8 @@ extension StorageEngine {
         core.observer(
             .compacted(
                 directory: table.directory, reason: task.reason, inputs: task.inputs.count, bytesBefore: inputBytes,
-                bytesAfter: writer.byteCount, milliseconds: Int((core.time.monotonicNanoseconds() - began) / 1_000_000)))
+                bytesAfter: writer.byteCount, milliseconds: Int((core.time.monotonicNanoseconds() - began) / 1_000_000))
+        )
         compactionState.withLock { state in
             state.completed += 1
             state.bytesRead += inputBytes
@@ -144,11 +148,14 @@ extension StorageEngine {
         do { free = try core.system.freeSpace(table.directory) } catch { throw .file(error) }
         let needed = inputBytes + 2 * core.options.log.segmentBytes
         guard free >= needed else {
-            throw .overloaded("compacting \(table.directory) may need \(needed) bytes of disk, but only \(free) are free")
+            throw .overloaded(
+                "compacting \(table.directory) may need \(needed) bytes of disk, but only \(free) are free")
         }
     }
 
-    private func merge(_ table: TableStore, _ task: CompactionTask, into writer: SSTableWriter, progressID: Int) throws(StorageError) {
+    private func merge(_ table: TableStore, _ task: CompactionTask, into writer: SSTableWriter, progressID: Int)
+        throws(StorageError)
+    {
         let now = core.time.wallSeconds()
         let grace = PlantedBugs.isOn(.gcGraceIgnored) ? 0 : table.options.gcGraceSeconds
         let gcBefore = now > grace ? now - grace : 0
@@ -176,7 +183,7 @@ extension StorageEngine {
         func tombstones() -> [TombstoneCursor] {
             task.inputs.filter { $0.tombstones != nil }.map { TombstoneCursor($0, isBulk: true) }
         }
-        let shadows = tombstones().map { ShadowSource.table($0) }
+        let shadows = tombstones().map { RangeTombstoneSource.table($0) }
         let scan = MergeScan(sources: sources, shadows: shadows, direction: .forward, scratch: ReadScratch())
         var sinceThrottle = 0
         var done = 0
@@ -192,8 +199,8 @@ extension StorageEngine {
             return true
         }
         try TombstoneMerge.run(tombstones()) { (tombstone) throws(StorageError) in
-            let mayForget = tombstone.start.withUnsafeBytes { rule($0)?.mayForget(tombstone.deletion) ?? false }
-            if !mayForget { try writer.addTombstone(tombstone) }
+            let mayDrop = tombstone.start.withUnsafeBytes { rule($0)?.mayDrop(tombstone.deletion) ?? false }
+            if !mayDrop { try writer.addTombstone(tombstone) }
         }
     }
 
@@ -202,7 +209,9 @@ extension StorageEngine {
         let limit = core.options.compactionBytesPerSecond
         let now = core.time.monotonicNanoseconds()
         let wait: UInt64 = compactionState.withLock { state in
-            if let index = state.running.firstIndex(where: { $0.id == progressID }) { state.running[index].doneBytes = done }
+            if let index = state.running.firstIndex(where: { $0.id == progressID }) {
+                state.running[index].doneBytes = done
+            }
             guard limit > 0 else { return 0 }
             if state.paidAt > 0 && now > state.paidAt {
                 state.debtBytes = max(0, state.debtBytes - Double(now - state.paidAt) / 1e9 * Double(limit))

@@ -55,10 +55,10 @@ final class EngineCore: Sendable {
     func setLog(_ log: CommitLog) { logState.withLock { $0 = log } }
 
     /// Returns an unused number for a new sstable file.
-    func newTableNumber() -> UInt32 { nextTable.add(1, ordering: .relaxed).oldValue }
+    func newSSTableNumber() -> UInt32 { nextTable.add(1, ordering: .relaxed).oldValue }
 
     /// Keeps future sstable numbers above `id`.
-    func noteTableNumber(_ id: UInt32) {
+    func reserveSSTableNumber(_ id: UInt32) {
         while true {
             let current = nextTable.load(ordering: .relaxed)
             if current > id { return }

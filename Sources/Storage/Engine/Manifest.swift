@@ -40,7 +40,9 @@ struct Manifest: Equatable {
             case "flushed" where words.count == 3:
                 flushed = LogPosition(segment: UInt64(words[1]) ?? 0, offset: Int(words[2]) ?? 0)
             case "table" where words.count == 2:
-                guard let id = UInt32(words[1]) else { throw .damaged(path: path, offset: 0, "not an sstable number: \(line)") }
+                guard let id = UInt32(words[1]) else {
+                    throw .damaged(path: path, offset: 0, "not an sstable number: \(line)")
+                }
                 tables.append(id)
             default: throw .damaged(path: path, offset: 0, "unknown line: \(line)")
             }
@@ -57,10 +59,12 @@ struct Manifest: Equatable {
     }
 
     func write(_ system: any FileSystem, directory: String) throws(StorageError) {
-        do { try system.replace(directory + "/" + Manifest.fileName, with: encode(), directory: directory) } catch { throw .file(error) }
+        do { try system.replace(directory + "/" + Manifest.fileName, with: encode(), directory: directory) } catch {
+            throw .file(error)
+        }
     }
 
-    static func tableFile(_ id: UInt32) -> String { "\(id).sst" }
+    static func sstableFileName(_ id: UInt32) -> String { "\(id).sst" }
 
-    static func tableNumber(_ name: String) -> UInt32? { name.hasSuffix(".sst") ? UInt32(name.dropLast(4)) : nil }
+    static func sstableNumber(_ name: String) -> UInt32? { name.hasSuffix(".sst") ? UInt32(name.dropLast(4)) : nil }
 }

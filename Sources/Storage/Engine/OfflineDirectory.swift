@@ -56,7 +56,8 @@ public struct OfflineDirectory: Sendable {
         let alone = KeyspaceMetadata(
             name: keyspace.name, replication: keyspace.replication, durableWrites: keyspace.durableWrites,
             sloppyQuorum: keyspace.sloppyQuorum, tables: [table.name: table])
-        let statements = alone.createStatement + "\n\n" + table.createStatement(includingID: true, inOrderOfNumber: true) + "\n"
+        let statements =
+            alone.createStatement + "\n\n" + table.createStatement(includingID: true, inOrderOfID: true) + "\n"
         do {
             try system.replace(
                 path + "/" + OfflineDirectory.statementsName, with: Array(statements.utf8), directory: path)
@@ -73,8 +74,12 @@ public struct OfflineDirectory: Sendable {
         let bytes: [UInt8]
         do { bytes = try system.readAll(file) } catch { throw .file(error) }
         let schema: Schema
-        do { schema = try Schema(decoding: bytes) } catch { throw .damaged(path: file, offset: 0, "the schema does not parse: \(error)") }
-        guard let keyspace = schema.sortedKeyspaces.first, let table = keyspace.sortedTables.first, schema.tables.count == 1 else {
+        do { schema = try Schema(decoding: bytes) } catch {
+            throw .damaged(path: file, offset: 0, "the schema does not parse: \(error)")
+        }
+        guard let keyspace = schema.sortedKeyspaces.first, let table = keyspace.sortedTables.first,
+            schema.tables.count == 1
+        else {
             return nil
         }
         return (keyspace, table)

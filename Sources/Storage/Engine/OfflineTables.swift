@@ -10,7 +10,9 @@ public struct OfflineTables {
 
     /// Returns the paths of the sstables named in a table's manifest, oldest first.
     public func files(directory: String) throws(StorageError) -> [String] {
-        try Manifest.read(system, directory: directory).tables.sorted().map { directory + "/" + Manifest.tableFile($0) }
+        try Manifest.read(system, directory: directory).tables.sorted().map {
+            directory + "/" + Manifest.sstableFileName($0)
+        }
     }
 
     public func hasManifest(_ directory: String) -> Bool { system.exists(directory + "/" + Manifest.fileName) }
@@ -18,7 +20,7 @@ public struct OfflineTables {
     /// Opens one sstable, without a cache.
     public func open(_ path: String) throws(StorageError) -> SSTable {
         let name = path.split(separator: "/").last.map(String.init) ?? path
-        return try SSTable(system: system, path: path, id: Manifest.tableNumber(name) ?? 0, cache: nil)
+        return try SSTable(system: system, path: path, id: Manifest.sstableNumber(name) ?? 0, cache: nil)
     }
 
     /// Visits an sstable's range tombstones, then its rows, unmerged, until `row` returns false.

@@ -24,7 +24,9 @@ final class SSTableSet: Sendable {
     init(_ tables: [SSTable]) {
         let sorted = tables.sorted { ($0.statistics.maxTimestamp, $0.id) > ($1.statistics.maxTimestamp, $1.id) }
         self.tables = sorted
-        gates = sorted.map { Gate(filter: $0.filter.lines, latest: $0.statistics.maxTimestamp, parts: $0.statistics.parts) }
+        gates = sorted.map {
+            Gate(filter: $0.filter.lines, latest: $0.statistics.maxTimestamp, parts: $0.statistics.parts)
+        }
         hasTombstones = tables.contains { $0.tombstones != nil }
     }
 }
@@ -45,7 +47,9 @@ final class Shard: Sendable {
         let merger = RowMerger()
         var scratch = ByteWriter(capacity: 512)
 
-        var hasRangeDeletions: Bool { !active.deletions.isEmpty || tables.hasTombstones || frozen.contains { !$0.deletions.isEmpty } }
+        var hasRangeDeletions: Bool {
+            !active.deletions.isEmpty || tables.hasTombstones || frozen.contains { !$0.deletions.isEmpty }
+        }
     }
 
     /// What a reader copies out under the lock.

@@ -31,7 +31,7 @@ extension StorageEngine {
                 do throws(FileError) {
                     for name in try system.list(parent).sorted() {
                         let path = parent + "/" + name
-                        try removeHalfSnapshots(path)
+                        try removeIncompleteSnapshots(path)
                         if tables.contains(keyspace + "/" + name) || open.contains(path) { continue }
                         try removeLeftover(path)
                     }
@@ -46,7 +46,9 @@ extension StorageEngine {
 
     func removeLeftover(_ path: String) throws(FileError) {
         let names = try core.system.list(path)
-        if let stranger = names.sorted().first(where: { !StorageEngine.isTableFile($0) && $0 != StorageEngine.snapshotsName }) {
+        if let stranger = names.sorted().first(where: {
+            !StorageEngine.isTableFile($0) && $0 != StorageEngine.snapshotsName
+        }) {
             return report("kept \(path), which belongs to no table of the schema, because it contains \(stranger)")
         }
         let hasSnapshots = try removeTableFiles(path)
@@ -87,6 +89,6 @@ extension StorageEngine {
     static let snapshotsName = "snapshots"
 
     static func isTableFile(_ name: String) -> Bool {
-        name == Manifest.fileName || Manifest.tableNumber(name) != nil || name.hasSuffix(".tmp")
+        name == Manifest.fileName || Manifest.sstableNumber(name) != nil || name.hasSuffix(".tmp")
     }
 }

@@ -31,7 +31,9 @@ extension StorageEngine {
             do {
                 if core.system.exists(target) { try removeSnapshot(target) }
                 try core.system.createDirectory(target)
-                for one in tables { try core.system.link(one.path, to: target + "/" + Manifest.tableFile(one.id)) }
+                for one in tables {
+                    try core.system.link(one.path, to: target + "/" + Manifest.sstableFileName(one.id))
+                }
             } catch { throw .file(error) }
             if let definition {
                 try OfflineDirectory(system: core.system, path: target).describe(definition.keyspace, definition.table)
@@ -64,7 +66,8 @@ extension StorageEngine {
                             bytes += try open.size()
                             open.close()
                         }
-                        found.append(SnapshotInfo(table: keyspace + "/" + table, name: name, directory: path, bytes: bytes))
+                        found.append(
+                            SnapshotInfo(table: keyspace + "/" + table, name: name, directory: path, bytes: bytes))
                     }
                 }
             }
@@ -77,7 +80,9 @@ extension StorageEngine {
         let table = directory + "/data/" + snapshot.table
         do throws(FileError) {
             try removeSnapshot(snapshot.directory)
-            if !allTables.contains(where: { $0.directory == table }), core.system.exists(table) { try removeLeftover(table) }
+            if !allTables.contains(where: { $0.directory == table }), core.system.exists(table) {
+                try removeLeftover(table)
+            }
         } catch { throw .file(error) }
     }
 
@@ -94,7 +99,7 @@ extension StorageEngine {
     }
 
     /// Removes the incomplete snapshots a crash left in a table's directory.
-    func removeHalfSnapshots(_ table: String) throws(FileError) {
+    func removeIncompleteSnapshots(_ table: String) throws(FileError) {
         let parent = table + "/" + StorageEngine.snapshotsName
         guard core.system.exists(parent) else { return }
         for name in try core.system.list(parent) {

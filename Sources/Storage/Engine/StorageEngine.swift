@@ -30,11 +30,13 @@ public final class StorageEngine: Sendable {
     ///   - directory: the data directory; `commitlog/` and `data/` in it are created if missing.
     ///   - observer: called with events of background work, on the background threads.
     public init(
-        system: any FileSystem, time: any TimeSource, background: any Background, directory: String, options: StorageOptions,
+        system: any FileSystem, time: any TimeSource, background: any Background, directory: String,
+        options: StorageOptions,
         observer: @escaping @Sendable (EngineEvent) -> Void = { _ in }
     ) throws(StorageError) {
         precondition(
-            options.shards > 0 && options.shards <= 256 && options.shards & (options.shards - 1) == 0, "shards: a power of two up to 256")
+            options.shards > 0 && options.shards <= 256 && options.shards & (options.shards - 1) == 0,
+            "shards: a power of two up to 256")
         core = EngineCore(system: system, time: time, background: background, options: options, observer: observer)
         self.directory = directory
         do {
@@ -71,7 +73,9 @@ public final class StorageEngine: Sendable {
     // MARK: Tables
 
     /// Opens the table in `data/NAME`; a missing directory is created, and the table is then empty.
-    @discardableResult public func openTable(_ id: UUID, name: String, options: TableStoreOptions) throws(StorageError) -> TableStore {
+    @discardableResult public func openTable(_ id: UUID, name: String, options: TableStoreOptions) throws(StorageError)
+        -> TableStore
+    {
         if let table = table(id) { return table }
         let table = try TableStore(id: id, directory: directory + "/data/" + name, options: options, engine: core)
         tables.withLock { $0[id] = table }
@@ -80,7 +84,9 @@ public final class StorageEngine: Sendable {
 
     /// Creates a new, empty table in `data/NAME`. Removes the files of an earlier table there; replay ignores
     /// commit-log records from before this call, even with the same id.
-    @discardableResult public func createTable(_ id: UUID, name: String, options: TableStoreOptions) throws(StorageError) -> TableStore {
+    @discardableResult public func createTable(_ id: UUID, name: String, options: TableStoreOptions)
+        throws(StorageError) -> TableStore
+    {
         if let table = table(id) { return table }
         let path = directory + "/data/" + name
         do { if core.system.exists(path) { _ = try removeTableFiles(path) } } catch { throw .file(error) }
@@ -141,11 +147,12 @@ public final class StorageEngine: Sendable {
     @inline(__always) private func put(_ mutations: UnsafeRawBufferPointer) throws(StorageError) {
         if let log = core.log {
             guard mutations.count <= log.largestAppend else {
-                throw .badMutation("Mutation of \(mutations.count) bytes is too large for the maximum size of \(log.largestAppend)")
+                throw .badMutation(
+                    "Mutation of \(mutations.count) bytes is too large for the maximum size of \(log.largestAppend)")
             }
             try log.checkWritable()
         }
-        let areSeveral = MutationReader.holdsSeveral(mutations)
+        let areSeveral = MutationReader.containsSeveralMutations(mutations)
         if areSeveral { try checkTables(mutations) }
         // With several tables: skip mutations of a table dropped since the check, because the others are already in
         // memory.
@@ -222,7 +229,9 @@ public final class StorageEngine: Sendable {
         var rounds = 0
         while isOutOfMemory {
             rounds += 1
-            if isFlushFailing.load(ordering: .relaxed) || rounds > StorageEngine.mostMemoryWaits || core.time.monotonicNanoseconds() &- began > StorageEngine.longestMemoryWait {
+            if isFlushFailing.load(ordering: .relaxed) || rounds > StorageEngine.mostMemoryWaits
+                || core.time.monotonicNanoseconds() &- began > StorageEngine.longestMemoryWait
+            {
                 let why = failure.map { ": " + $0 } ?? ""
                 throw .overloaded("writes arrive faster than they can be flushed, and memtable_space is used up\(why)")
             }
@@ -282,7 +291,10 @@ public final class StorageEngine: Sendable {
         if flushQueued.exchange(true, ordering: .acquiring) { return }
         core.background.run(.flush) { [self] in
             flushQueued.store(false, ordering: .releasing)
-            guard let table = allTables.max(by: { $0.memoryBytes.load(ordering: .relaxed) < $1.memoryBytes.load(ordering: .relaxed) })
+            guard
+                let table = allTables.max(by: {
+                    $0.memoryBytes.load(ordering: .relaxed) < $1.memoryBytes.load(ordering: .relaxed)
+                })
             else { return }
             do {
                 try flush(table)
@@ -318,21 +330,26 @@ public final class StorageEngine: Sendable {
             frozen += shard.snapshot().frozen
         }
         if frozen.isEmpty || table.isDropped.load(ordering: .relaxed) { return }
-        let id = core.newTableNumber()
-        let path = table.directory + "/" + Manifest.tableFile(id)
+        let id = core.newSSTableNumber()
+        let path = table.directory + "/" + Manifest.sstableFileName(id)
         let writer = try SSTableWriter(
-            system: core.system, path: path, options: table.options.files, createdAt: core.time.wallMicroseconds(), sources: 0)
+            system: core.system, path: path, options: table.options.files, createdAt: core.time.wallMicroseconds(),
+            sources: 0)
         do throws(StorageError) {
             for shard in table.shards {
                 let memtables = shard.snapshot().frozen
                 if memtables.isEmpty { continue }
-                let sources = memtables.map { ReadSource(MemtableCursor($0, shard: nil, range: .all, direction: .forward)) }
+                let sources = memtables.map {
+                    ReadSource(MemtableCursor($0, shard: nil, range: .all, direction: .forward))
+                }
                 let scan = MergeScan(sources: sources, shadows: [], direction: .forward, scratch: ReadScratch())
                 try scan.run(purge: nil) { (key, row) throws(StorageError) in
                     try writer.add(key: key, row: row.bytes)
                     return true
                 }
-                for tombstone in TombstoneMerge.merged(memtables.flatMap { $0.deletions.all() }) { try writer.addTombstone(tombstone) }
+                for tombstone in TombstoneMerge.merged(memtables.flatMap { $0.deletions.all() }) {
+                    try writer.addTombstone(tombstone)
+                }
             }
             if writer.isEmpty {
                 writer.abandon()
@@ -389,7 +406,9 @@ public final class StorageEngine: Sendable {
         let replay = CommitLogReplay(system: core.system, directory: directory, options: core.options.log)
         let report = try replay.run { (position, bytes) throws(StorageError) in
             try self.put(bytes, from: position, skipsUnknown: true)
-            if self.core.memoryBytes.load(ordering: .relaxed) >= self.core.options.memtableBytes / 2 { try self.flushForReplay() }
+            if self.core.memoryBytes.load(ordering: .relaxed) >= self.core.options.memtableBytes / 2 {
+                try self.flushForReplay()
+            }
         }
         try replay.seal(report)
         // Start above every segment named by a manifest as flushed, even one that was never written or is gone: a new
@@ -397,7 +416,8 @@ public final class StorageEngine: Sendable {
         let named = max(report.segments.max() ?? 0, allTables.reduce(0) { max($0, $1.flushed.segment) })
         core.setLog(
             try CommitLog(
-                system: core.system, directory: directory, options: core.options.log, existing: report.segments.filter { report.keeps($0) },
+                system: core.system, directory: directory, options: core.options.log,
+                existing: report.segments.filter { report.keeps($0) },
                 after: named))
         if !report.skipped.isEmpty { try flushAll() }
         releaseLog()
@@ -407,7 +427,11 @@ public final class StorageEngine: Sendable {
     /// Flushes the largest table to free memory during replay. The manifest's `flushed` is not raised, because replay
     /// goes on.
     private func flushForReplay() throws(StorageError) {
-        guard let table = allTables.max(by: { $0.memoryBytes.load(ordering: .relaxed) < $1.memoryBytes.load(ordering: .relaxed) }) else {
+        guard
+            let table = allTables.max(by: {
+                $0.memoryBytes.load(ordering: .relaxed) < $1.memoryBytes.load(ordering: .relaxed)
+            })
+        else {
             return
         }
         try flush(table)

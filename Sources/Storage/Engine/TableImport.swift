@@ -50,7 +50,7 @@ struct TableImport {
         var report = ImportReport()
         do throws(ImportError) {
             for number in manifest.tables.sorted() {
-                let one = try take(source + "/" + Manifest.tableFile(number), &paths, &report)
+                let one = try take(source + "/" + Manifest.sstableFileName(number), &paths, &report)
                 report.files += 1
                 report.rows += one.statistics.rowCount
                 report.bytes += one.fileBytes
@@ -73,9 +73,11 @@ struct TableImport {
     }
 
     /// Brings one file into the table's directory, verifies it there and opens it.
-    private func take(_ from: String, _ paths: inout [String], _ report: inout ImportReport) throws(ImportError) -> SSTable {
-        let id = engine.core.newTableNumber()
-        let path = table.directory + "/" + Manifest.tableFile(id)
+    private func take(_ from: String, _ paths: inout [String], _ report: inout ImportReport) throws(ImportError)
+        -> SSTable
+    {
+        let id = engine.core.newSSTableNumber()
+        let path = table.directory + "/" + Manifest.sstableFileName(id)
         if !renumbered.isEmpty {
             // Verify the source: a rewritten file has good checksums whatever it was made from.
             try verify(from, as: from)
@@ -125,7 +127,8 @@ struct TableImport {
     private func verify(_ path: String, as shown: String) throws(ImportError) {
         let report = try orFail { () throws(StorageError) in try SSTableVerifier(system: system, path: path).verify() }
         guard let problem = report.problems.first else { return }
-        throw .refused("\(shown) is damaged: \(problem.place) at byte \(problem.offset): \(problem.message); nothing was imported")
+        throw .refused(
+            "\(shown) is damaged: \(problem.place) at byte \(problem.offset): \(problem.message); nothing was imported")
     }
 
     private func checkRows(_ opened: SSTable, _ shown: String) throws(ImportError) {
@@ -174,7 +177,8 @@ struct TableImport {
     private func renumber(_ row: RowView, into out: inout ByteWriter) {
         var writer = RowWriter()
         writer.begin(
-            timestamp: row.base, liveness: row.hasLiveness, ttl: row.livenessTTL, expires: row.livenessExpires, deletion: row.deletion,
+            timestamp: row.base, liveness: row.hasLiveness, ttl: row.livenessTTL, expires: row.livenessExpires,
+            deletion: row.deletion,
             into: &out)
         var cells = row.cells
         while cells.advance() {
@@ -190,11 +194,13 @@ struct TableImport {
                 }
             } else if hasPath {
                 writer.cell(
-                    column: column, path: cells.path, timestamp: cells.timestamp, ttl: cells.ttl, expires: cells.localDeletion,
+                    column: column, path: cells.path, timestamp: cells.timestamp, ttl: cells.ttl,
+                    expires: cells.localDeletion,
                     value: cells.value, into: &out)
             } else {
                 writer.cell(
-                    column: column, timestamp: cells.timestamp, ttl: cells.ttl, expires: cells.localDeletion, value: cells.value,
+                    column: column, timestamp: cells.timestamp, ttl: cells.ttl, expires: cells.localDeletion,
+                    value: cells.value,
                     isCounter: cells.flags.contains(.counter), into: &out)
             }
         }
@@ -219,7 +225,8 @@ extension StorageEngine {
         complaint: (UnsafeRawBufferPointer, RowView) -> String?
     ) throws(ImportError) -> ImportReport {
         let report = try withoutActuallyEscaping(complaint) { (complaint) throws(ImportError) in
-            try TableImport(engine: self, table: table, source: directory, renumbered: renumbered, complaint: complaint).run()
+            try TableImport(engine: self, table: table, source: directory, renumbered: renumbered, complaint: complaint)
+                .run()
         }
         scheduleCompaction(table)
         return report

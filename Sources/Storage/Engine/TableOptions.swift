@@ -27,9 +27,11 @@ public struct TableStoreOptions: Sendable {
         strategy.minTableBytes = options.compaction.integer("min_sstable_size", default: strategy.minTableBytes)
         strategy.bucketLow = options.compaction.number("bucket_low", default: strategy.bucketLow)
         strategy.bucketHigh = options.compaction.number("bucket_high", default: strategy.bucketHigh)
-        strategy.tombstoneThreshold = options.compaction.number("tombstone_threshold", default: strategy.tombstoneThreshold)
+        strategy.tombstoneThreshold = options.compaction.number(
+            "tombstone_threshold", default: strategy.tombstoneThreshold)
         strategy.tombstoneIntervalSeconds = UInt32(
-            clamping: options.compaction.integer("tombstone_compaction_interval", default: Int(strategy.tombstoneIntervalSeconds)))
+            clamping: options.compaction.integer(
+                "tombstone_compaction_interval", default: Int(strategy.tombstoneIntervalSeconds)))
         compaction = options.compaction.isEnabled ? strategy : nil
     }
 }

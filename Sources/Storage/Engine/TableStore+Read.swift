@@ -32,10 +32,11 @@ extension TableStore {
         var mayPurge = records.0 != nil || !more.isEmpty
         if !set.tables.isEmpty {
             let hash = BloomFilter.hash(UnsafeRawBufferPointer(rebasing: key[..<KeyView.partitionCount(of: key)]))
-            var cover = RowCover()
+            var cover = RowCompleteness()
             if let record = records.0 { cover.add(RowView(record.value)) }
             for (record, _) in more { cover.add(RowView(record.value)) }
-            for index in set.gates.indices where set.gates[index].filter.mayContain(hash) && !cover.hides(set.gates[index]) {
+            for index in set.gates.indices
+            where set.gates[index].filter.mayContain(hash) && !cover.hides(set.gates[index]) {
                 guard let one = try set.tables[index].find(key) else { continue }
                 if purge != nil && set.tables[index].statistics.hasDeletions { mayPurge = true }
                 if single == nil { single = one } else { found.append(one) }
@@ -68,7 +69,9 @@ extension TableStore {
             for one in found { scratch.merger.add(RowView(one.row)) }
             scratch.out.removeAll()
             withExtendedLifetime((single, found)) {
-                if scratch.merger.merge(shadow: deletion, purge: rule, into: &scratch.out) { visit(RowView(scratch.out.bytes)) }
+                if scratch.merger.merge(shadow: deletion, purge: rule, into: &scratch.out) {
+                    visit(RowView(scratch.out.bytes))
+                }
             }
         }
     }
@@ -113,7 +116,7 @@ extension TableStore {
     ) -> MergeScan {
         let snapshot = shard.snapshot()
         var sources: [ReadSource] = []
-        var shadows: [ShadowSource] = []
+        var shadows: [RangeTombstoneSource] = []
         sources.append(ReadSource(MemtableCursor(snapshot.active, shard: shard, range: range, direction: direction)))
         let activeHasDeletions = shard.withLock { !snapshot.active.deletions.isEmpty }
         if activeHasDeletions { shadows.append(.memtable(snapshot.active, shard)) }
@@ -122,7 +125,9 @@ extension TableStore {
             if !memtable.deletions.isEmpty { shadows.append(.memtable(memtable, nil)) }
         }
         let single = TableStore.singlePartition(range)
-        let hash = single.map { count in range.start.withUnsafeBytes { BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<count])) } }
+        let hash = single.map { count in
+            range.start.withUnsafeBytes { BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+        }
         for table in snapshot.tables.tables where table.overlaps(range) {
             if !excluded.isEmpty && excluded.contains(table.id) { continue }
             if let hash, !table.filter.mayContain(hash) { continue }
@@ -150,7 +155,8 @@ extension TableStore {
             for tombstone in inMemory { found.add(tombstone) }
             for table in snapshot.tables.tables where table.tombstones != nil && !excluded.contains(table.id) {
                 let cursor = TombstoneCursor(table, isBulk: false)
-                var more = try range.start.withUnsafeBytesTyped { (start) throws(StorageError) in try cursor.seek(start) }
+                var more = try range.start.withUnsafeBytesTyped { (start) throws(StorageError) in try cursor.seek(start)
+                }
                 while more, range.end.withUnsafeBytes({ compareBytes(cursor.start, $0) < 0 }) {
                     found.add(try cursor.tombstone())
                     more = try cursor.advance()
@@ -165,11 +171,14 @@ extension TableStore {
         range.start.withUnsafeBytes { start -> Int? in
             let count = KeyView.partitionCount(of: start)
             guard start.count >= KeyView.partitionHeaderBytes, count >= KeyView.partitionHeaderBytes,
-                start.count >= KeyView.partitionHeaderBytes + Int(start.loadUnaligned(fromByteOffset: 8, as: UInt16.self).bigEndian)
+                start.count >= KeyView.partitionHeaderBytes
+                    + Int(start.loadUnaligned(fromByteOffset: 8, as: UInt16.self).bigEndian)
             else { return nil }
             return range.end.withUnsafeBytes { end -> Int? in
                 guard end.count > count,
-                    compareBytes(UnsafeRawBufferPointer(rebasing: start[..<count]), UnsafeRawBufferPointer(rebasing: end[..<count])) == 0
+                    compareBytes(
+                        UnsafeRawBufferPointer(rebasing: start[..<count]),
+                        UnsafeRawBufferPointer(rebasing: end[..<count])) == 0
                 else { return nil }
                 return count
             }
@@ -177,7 +186,9 @@ extension TableStore {
     }
 
     /// Whether all clustering keys of an sstable lie outside the range.
-    private static func isOutsideClustering(_ statistics: SSTableStatistics, _ range: KeyRange, partitionCount: Int) -> Bool {
+    private static func isOutsideClustering(_ statistics: SSTableStatistics, _ range: KeyRange, partitionCount: Int)
+        -> Bool
+    {
         guard !statistics.minClustering.isEmpty else { return false }
         let start = Array(range.start[partitionCount...])
         let end = Array(range.end[partitionCount...])

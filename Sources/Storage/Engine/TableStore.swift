@@ -52,15 +52,17 @@ public final class TableStore: Sendable {
         let manifest = try TableStore.manifest(system, directory: directory, position: engine.log?.position ?? .start)
         var tables: [SSTable] = []
         for id in manifest.tables {
-            tables.append(try SSTable(system: system, path: directory + "/" + Manifest.tableFile(id), id: id, cache: engine.cache))
+            tables.append(
+                try SSTable(
+                    system: system, path: directory + "/" + Manifest.sstableFileName(id), id: id, cache: engine.cache))
         }
         do {
             for name in try system.list(directory) {
-                let isStrayTable = Manifest.tableNumber(name).map { !manifest.tables.contains($0) } ?? false
+                let isStrayTable = Manifest.sstableNumber(name).map { !manifest.tables.contains($0) } ?? false
                 if isStrayTable || name.hasSuffix(".tmp") { try system.remove(directory + "/" + name) }
             }
         } catch { throw .file(error) }
-        for id in manifest.tables { engine.noteTableNumber(id) }
+        for id in manifest.tables { engine.reserveSSTableNumber(id) }
         version = Mutex(Version(tables: tables, flushed: manifest.flushed))
         let position = engine.log?.position ?? .start
         let count = engine.options.shards
@@ -86,12 +88,14 @@ public final class TableStore: Sendable {
     /// means damage and not an empty table.
     /// - Parameter position: the current log position, used as `flushed` of a new table: earlier log records with its
     ///   id belong to a dropped table.
-    private static func manifest(_ system: any FileSystem, directory: String, position: LogPosition) throws(StorageError) -> Manifest {
+    private static func manifest(_ system: any FileSystem, directory: String, position: LogPosition)
+        throws(StorageError) -> Manifest
+    {
         let path = directory + "/" + Manifest.fileName
         if system.exists(path) { return try Manifest.read(system, directory: directory) }
         let names: [String]
         do { names = try system.list(directory) } catch { throw .file(error) }
-        if let file = names.first(where: { Manifest.tableNumber($0) != nil }) {
+        if let file = names.first(where: { Manifest.sstableNumber($0) != nil }) {
             throw .damaged(path: path, offset: 0, "the manifest is missing, but there are sstables such as \(file)")
         }
         var manifest = Manifest()
@@ -103,7 +107,9 @@ public final class TableStore: Sendable {
     /// The shard of a key: by the first bits of its token.
     @inline(__always) func shard(of key: UnsafeRawBufferPointer) -> Shard { shards[shardIndex(of: key)] }
 
-    @inline(__always) func shardIndex(of key: UnsafeRawBufferPointer) -> Int { key.count > 0 ? (Int(key[0]) * shards.count) >> 8 : 0 }
+    @inline(__always) func shardIndex(of key: UnsafeRawBufferPointer) -> Int {
+        key.count > 0 ? (Int(key[0]) * shards.count) >> 8 : 0
+    }
 
     /// Bytes held by the table's memtables.
     public var memtableBytes: Int { memoryBytes.load(ordering: .relaxed) }
@@ -120,7 +126,9 @@ public final class TableStore: Sendable {
     }
 
     /// Adds the sstable a flush wrote and drops the memtables it replaces; nil when nothing was left to write.
-    func install(flushed table: SSTable?, upTo position: LogPosition, dropping memtables: [Memtable]) throws(StorageError) {
+    func install(flushed table: SSTable?, upTo position: LogPosition, dropping memtables: [Memtable])
+        throws(StorageError)
+    {
         _ = try change(flushed: position, dropping: memtables) { tables in
             if let table { tables.append(table) }
             return true
@@ -144,7 +152,9 @@ public final class TableStore: Sendable {
     /// renamed although syncing its directory failed.
     func discard(_ paths: [String]) {
         do throws(StorageError) {
-            let named = try Manifest.read(engine.system, directory: directory).tables.map { directory + "/" + Manifest.tableFile($0) }
+            let named = try Manifest.read(engine.system, directory: directory).tables.map {
+                directory + "/" + Manifest.sstableFileName($0)
+            }
             for path in paths where !named.contains(path) {
                 do { try engine.system.remove(path) } catch {}  // a stray file is removed at the next start
             }

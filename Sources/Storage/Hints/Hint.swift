@@ -111,8 +111,10 @@ public enum HintStoreEvent: Sendable, Equatable {
     /// The event as one log line.
     public var text: String {
         switch self {
-        case .overflowed(let target, let reason): "a hint for \(target) was refused and the node will need a repair: \(reason)"
-        case .damaged(let path, let offset, let what): "\(path) is damaged at byte \(offset): \(what); the target node will need a repair"
+        case .overflowed(let target, let reason):
+            "a hint for \(target) was refused and the node will need a repair: \(reason)"
+        case .damaged(let path, let offset, let what):
+            "\(path) is damaged at byte \(offset): \(what); the target node will need a repair"
         case .unknownVersion(let path, let found):
             "\(path) has version \(found) of the format, and this server reads version \(HintFormat.version); it is left alone"
         case .failed(let what): what

@@ -13,9 +13,9 @@ public struct HintDispatchOptions: Sendable {
     public var batchBytes = 64 << 10
     /// The time after which a batch without an answer counts as failed, in microseconds.
     public var deliveryTimeout: Int64 = 10_000_000
-    /// The pause after a failure, in microseconds; doubled after each further failure, up to `lastRest`.
-    public var firstRest: Int64 = 1_000_000
-    public var lastRest: Int64 = 60_000_000
+    /// The pause after a failure, in microseconds; doubled after each further failure, up to `maximumBackoff`.
+    public var initialBackoff: Int64 = 1_000_000
+    public var maximumBackoff: Int64 = 60_000_000
 
     public init() {}
 }
@@ -101,7 +101,9 @@ public struct HintDispatch: Sendable {
     private var effects: [HintDispatchEffect] = []
 
     public init(options: HintDispatchOptions = HintDispatchOptions()) {
-        precondition(options.hintsInFlight > 0 && options.bytesPerSecond >= 0 && options.batchBytes > 0, "invalid hint replay limits")
+        precondition(
+            options.hintsInFlight > 0 && options.bytesPerSecond >= 0 && options.batchBytes > 0,
+            "invalid hint replay limits")
         self.options = options
     }
 
@@ -173,7 +175,8 @@ public struct HintDispatch: Sendable {
     }
 
     private mutating func deliver(_ target: UUID, _ number: UInt64) {
-        guard var session = sessions[target], let index = session.batches.firstIndex(where: { $0.number == number }) else { return }
+        guard var session = sessions[target], let index = session.batches.firstIndex(where: { $0.number == number })
+        else { return }
         session.batches[index].isDelivered = true
         session.batches[index].hints = []
         session.rest = 0
@@ -184,7 +187,10 @@ public struct HintDispatch: Sendable {
     }
 
     private mutating func fail(_ target: UUID, _ number: UInt64, _ now: Int64) {
-        guard let index = sessions[target]?.batches.firstIndex(where: { $0.number == number && $0.sentAt != nil && !$0.isDelivered })
+        guard
+            let index = sessions[target]?.batches.firstIndex(where: {
+                $0.number == number && $0.sentAt != nil && !$0.isDelivered
+            })
         else { return }
         sessions[target]?.batches[index].sentAt = nil
         rest(target, now)
@@ -193,7 +199,9 @@ public struct HintDispatch: Sendable {
     private mutating func expire(_ now: Int64) {
         for target in sessions.keys.sorted() {
             for batch in sessions[target]?.batches ?? [] {
-                if let sentAt = batch.sentAt, now - sentAt >= options.deliveryTimeout { fail(target, batch.number, now) }
+                if let sentAt = batch.sentAt, now - sentAt >= options.deliveryTimeout {
+                    fail(target, batch.number, now)
+                }
             }
         }
     }
@@ -201,7 +209,7 @@ public struct HintDispatch: Sendable {
     /// Pauses sending to a node. A failure during a pause is of an earlier batch and does not extend it.
     private mutating func rest(_ target: UUID, _ now: Int64) {
         guard var session = sessions[target], now >= session.restsUntil else { return }
-        session.rest = session.rest == 0 ? options.firstRest : min(session.rest * 2, options.lastRest)
+        session.rest = session.rest == 0 ? options.initialBackoff : min(session.rest * 2, options.maximumBackoff)
         session.restsUntil = now + session.rest
         sessions[target] = session
     }
@@ -216,7 +224,8 @@ public struct HintDispatch: Sendable {
         }
         guard now >= session.restsUntil else { return }
         var inFlight = session.inFlight
-        for index in session.batches.indices where session.batches[index].sentAt == nil && !session.batches[index].isDelivered {
+        for index in session.batches.indices
+        where session.batches[index].sentAt == nil && !session.batches[index].isDelivered {
             let batch = session.batches[index]
             guard session.credit > 0, inFlight == 0 || inFlight + batch.count <= options.hintsInFlight else { break }
             session.batches[index].sentAt = now
@@ -226,12 +235,15 @@ public struct HintDispatch: Sendable {
         }
         // Limit the batches held: while one stays unanswered, delivered batches behind it cannot be dropped.
         let mayRead =
-            !session.isReading && !session.isExhausted && !session.hasUnsent && session.credit > 0 && inFlight < options.hintsInFlight
+            !session.isReading && !session.isExhausted && !session.hasUnsent && session.credit > 0
+            && inFlight < options.hintsInFlight
             && session.batches.count < options.hintsInFlight && session.heldBytes < options.bytesInFlight
         if mayRead {
             session.isReading = true
             effects.append(
-                .read(target, session: session.number, maxBytes: options.batchBytes, maxHints: options.hintsInFlight - inFlight))
+                .read(
+                    target, session: session.number, maxBytes: options.batchBytes,
+                    maxHints: options.hintsInFlight - inFlight))
         }
         sessions[target] = session
     }

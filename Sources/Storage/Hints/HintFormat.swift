@@ -58,13 +58,15 @@ enum HintFormat {
         else { throw .damaged }
         let found = UInt32(truncatingIfNeeded: word(bytes, 8))
         guard found == version else { throw .version(found) }
-        guard word(bytes, 16).byteSwapped == target.high, word(bytes, 24).byteSwapped == target.low, word(bytes, 32) == segment
+        guard word(bytes, 16).byteSwapped == target.high, word(bytes, 24).byteSwapped == target.low,
+            word(bytes, 32) == segment
         else { throw .damaged }
     }
 
     /// Appends a record without its header checksum; `place` adds that once the record's offset is known.
     static func appendRecord(
-        _ mutations: UnsafeRawBufferPointer, created: UInt32, grace: UInt32, payloadChecksum: UInt64, to out: inout [UInt8]
+        _ mutations: UnsafeRawBufferPointer, created: UInt32, grace: UInt32, payloadChecksum: UInt64,
+        to out: inout [UInt8]
     ) {
         append(UInt32(mutations.count), to: &out)
         append(created, to: &out)
@@ -80,7 +82,9 @@ enum HintFormat {
     static func place(_ out: inout [UInt8], at index: Int, segment: UInt64, offset: Int) {
         precondition(out.count - index >= recordHeaderBytes, "no record at \(index) of \(out.count) bytes")
         let checksum = out.withUnsafeBytes { bytes in
-            Checksum.xxh3(UnsafeRawBufferPointer(rebasing: bytes[index..<index + 24]), seed: seed(segment: segment, offset: offset))
+            Checksum.xxh3(
+                UnsafeRawBufferPointer(rebasing: bytes[index..<index + 24]),
+                seed: seed(segment: segment, offset: offset))
         }
         for byte in 0..<8 { out[index + 24 + byte] = UInt8(truncatingIfNeeded: checksum >> UInt64(byte * 8)) }
     }
@@ -106,13 +110,15 @@ enum HintFormat {
     /// Decodes a record header; nil when there is no valid one for `offset`.
     static func parseRecord(_ bytes: UnsafeRawBufferPointer, segment: UInt64, offset: Int) -> RecordHeader? {
         guard bytes.count >= recordHeaderBytes,
-            Checksum.xxh3(UnsafeRawBufferPointer(rebasing: bytes[..<24]), seed: seed(segment: segment, offset: offset)) == word(bytes, 24)
+            Checksum.xxh3(UnsafeRawBufferPointer(rebasing: bytes[..<24]), seed: seed(segment: segment, offset: offset))
+                == word(bytes, 24)
         else { return nil }
         let count = UInt32(truncatingIfNeeded: word(bytes, 0))
         guard count == endMark || Int(count) <= largestMutations else { return nil }
         return RecordHeader(
             mutationCount: count == endMark ? 0 : Int(count), created: UInt32(truncatingIfNeeded: word(bytes, 0) >> 32),
-            grace: UInt32(truncatingIfNeeded: word(bytes, 8)), payloadChecksum: word(bytes, 16), isEnd: count == endMark)
+            grace: UInt32(truncatingIfNeeded: word(bytes, 8)), payloadChecksum: word(bytes, 16), isEnd: count == endMark
+        )
     }
 
     private static func seed(segment: UInt64, offset: Int) -> UInt64 {

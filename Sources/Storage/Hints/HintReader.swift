@@ -77,7 +77,9 @@ public final class HintReader: Sendable {
                     store.state.withLock { $0.counters.expired += 1 }
                 } else {
                     hints.append(
-                        Hint(mutations: Array(scan.window[scan.payload]), createdAt: header.created, graceSeconds: header.grace))
+                        Hint(
+                            mutations: Array(scan.window[scan.payload]), createdAt: header.created,
+                            graceSeconds: header.grace))
                     bytes += header.mutationCount
                 }
             case .tooLarge: return give(hints, bytes, end: start)
@@ -108,7 +110,8 @@ public final class HintReader: Sendable {
                 continue
             }
             do throws(FileError) {
-                cursor.scan = try HintSegmentScan(file, target: target, number: segment.number, from: segment.acknowledged)
+                cursor.scan = try HintSegmentScan(
+                    file, target: target, number: segment.number, from: segment.acknowledged)
             } catch {
                 file.close()
                 throw error
@@ -122,7 +125,9 @@ public final class HintReader: Sendable {
     private func report(_ scan: HintSegmentScan, _ offset: Int, _ what: String) {
         store.state.withLock { state in
             state.counters.damaged += 1
-            let oldest = state.series[target]?.segments.first { $0.number == scan.number }?.oldest ?? UInt32(clamping: scan.number / 1000)
+            let oldest =
+                state.series[target]?.segments.first { $0.number == scan.number }?.oldest
+                ?? UInt32(clamping: scan.number / 1000)
             let last = max(oldest, store.time.wallSeconds())
             HintStore.mark(&state, target, HintOverflow(first: oldest, last: last))
         }

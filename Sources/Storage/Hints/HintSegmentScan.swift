@@ -60,7 +60,8 @@ struct HintSegmentScan {
     }
 
     private mutating func header(at start: Int) throws(FileError) -> HintFormat.RecordHeader? {
-        guard size - start >= HintFormat.recordHeaderBytes, let at = try load(start, HintFormat.recordHeaderBytes) else { return nil }
+        guard size - start >= HintFormat.recordHeaderBytes, let at = try load(start, HintFormat.recordHeaderBytes)
+        else { return nil }
         return window.withUnsafeBytes {
             HintFormat.parseRecord(UnsafeRawBufferPointer(rebasing: $0[at...]), segment: number, offset: start)
         }
@@ -76,7 +77,8 @@ struct HintSegmentScan {
             let (target, number) = (target, number)
             let isGood = window.withUnsafeBytes { bytes in
                 do throws(HintFormat.HeaderProblem) {
-                    try HintFormat.checkHeader(UnsafeRawBufferPointer(rebasing: bytes[at...]), target: target, segment: number)
+                    try HintFormat.checkHeader(
+                        UnsafeRawBufferPointer(rebasing: bytes[at...]), target: target, segment: number)
                     return true
                 } catch { return false }
             }
@@ -85,7 +87,8 @@ struct HintSegmentScan {
         guard offset < size else { return finish() }
         let start = offset
         guard let header = try header(at: start) else {
-            return try endOrRest(at: start, from: start + 8, "the header of a hint is damaged, and valid hints follow it")
+            return try endOrRest(
+                at: start, from: start + 8, "the header of a hint is damaged, and valid hints follow it")
         }
         if header.isEnd { return finish() }
         guard size - start >= header.storedCount else { return finish() }

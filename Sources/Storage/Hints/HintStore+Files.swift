@@ -18,26 +18,35 @@ extension HintStore {
             case .temporary: try system.remove(path)
             case .segment(let target, let number):
                 files.lastNumber = max(files.lastNumber, number)
-                guard let segment = try examine(system, path, target: target, number: number, observer) else { continue }
+                guard let segment = try examine(system, path, target: target, number: number, observer) else {
+                    continue
+                }
                 state.series[target, default: empty].segments.append(segment)
                 state.storedBytes += segment.fileBytes
             case .position(let target, let number): positions.append((target, number, path))
             case .overflow(let target):
                 // An unreadable overflow file counts as unlimited: an extra repair is harmless.
-                let read = HintNote.decodeOverflow(try system.readAll(path))
-                if read == nil { observer(.damaged(path: path, offset: 0, "it does not parse, so the node counts as having missed all writes")) }
+                let read = HintStateFile.decodeOverflow(try system.readAll(path))
+                if read == nil {
+                    observer(
+                        .damaged(
+                            path: path, offset: 0, "it does not parse, so the node counts as having missed all writes"))
+                }
                 state.series[target, default: empty].overflow = read ?? HintOverflow(first: 0, last: .max)
             case nil: continue
             }
         }
         for target in state.series.keys { state.series[target, default: empty].segments.sort { $0.number < $1.number } }
         for position in positions {
-            guard let index = state.series[position.target]?.segments.firstIndex(where: { $0.number == position.number }) else {
+            guard
+                let index = state.series[position.target]?.segments.firstIndex(where: { $0.number == position.number })
+            else {
                 try system.remove(position.path)
                 continue
             }
             // A damaged position counts as none: the segment is replayed from its start.
-            guard let offset = HintNote.decodePosition(try system.readAll(position.path)), offset >= HintFormat.headerBytes, offset % 8 == 0
+            guard let offset = HintStateFile.decodePosition(try system.readAll(position.path)),
+                offset >= HintFormat.headerBytes, offset % 8 == 0
             else {
                 state.series[position.target]?.segments[index].savedPosition = 1
                 continue
@@ -76,7 +85,9 @@ extension HintStore {
         // A killed process may have left it unsynced.
         try file.sync()
         let made = UInt32(clamping: number / 1000)
-        return Segment(number: number, fileBytes: try file.size(), oldest: found.first.flatMap { $0.isEnd ? nil : $0.created } ?? made)
+        return Segment(
+            number: number, fileBytes: try file.size(),
+            oldest: found.first.flatMap { $0.isEnd ? nil : $0.created } ?? made)
     }
 
     /// Passes all added hints to the kernel, so that they survive the end of the process.
@@ -131,7 +142,9 @@ extension HintStore {
                 for name in try self.system.list(self.directory) {
                     switch HintFileName(name) {
                     case .segment(target, _), .position(target, _), .overflow(target):
-                        do throws(FileError) { try self.system.remove(self.directory + "/" + name) } catch { failure = failure ?? error }
+                        do throws(FileError) { try self.system.remove(self.directory + "/" + name) } catch {
+                            failure = failure ?? error
+                        }
                     default: continue
                     }
                 }
@@ -188,8 +201,12 @@ extension HintStore {
             }
             let head = out.count
             out += records[..<taken]
-            for start in starts { HintFormat.place(&out, at: head + start, segment: segment.number, offset: segment.offset + head + start) }
-            try out.withUnsafeBytesTyped { (bytes) throws(FileError) in try segment.file.write(bytes, at: segment.offset) }
+            for start in starts {
+                HintFormat.place(&out, at: head + start, segment: segment.number, offset: segment.offset + head + start)
+            }
+            try out.withUnsafeBytesTyped { (bytes) throws(FileError) in
+                try segment.file.write(bytes, at: segment.offset)
+            }
             segment.offset += out.count
             segment.hasUnsynced = true
             files.open[target] = segment
@@ -198,7 +215,8 @@ extension HintStore {
         }
     }
 
-    private func noteWritten(_ target: UUID, _ segment: OpenSegment, taken: Int, count: Int, bytes: Int, oldest: UInt32) {
+    private func noteWritten(_ target: UUID, _ segment: OpenSegment, taken: Int, count: Int, bytes: Int, oldest: UInt32)
+    {
         state.withLock { state in
             var series = state.series.removeValue(forKey: target) ?? Series()
             series.writingBytes -= taken
@@ -237,9 +255,12 @@ extension HintStore {
         }
         let end = HintFormat.end(segment: segment.number, offset: segment.offset)
         do throws(FileError) {
-            try end.withUnsafeBytesTyped { (bytes) throws(FileError) in try segment.file.write(bytes, at: segment.offset) }
+            try end.withUnsafeBytesTyped { (bytes) throws(FileError) in
+                try segment.file.write(bytes, at: segment.offset)
+            }
             state.withLock { state in
-                guard let index = state.series[target]?.segments.firstIndex(where: { $0.number == segment.number }) else { return }
+                guard let index = state.series[target]?.segments.firstIndex(where: { $0.number == segment.number })
+                else { return }
                 state.series[target]?.segments[index].fileBytes += end.count
                 state.storedBytes += end.count
             }
@@ -308,7 +329,9 @@ extension HintStore {
                 }
             }
             state.withLock { state in
-                guard let index = state.series[target]?.segments.firstIndex(where: { $0.number == number }) else { return }
+                guard let index = state.series[target]?.segments.firstIndex(where: { $0.number == number }) else {
+                    return
+                }
                 let removed = state.series[target]?.segments.remove(at: index)
                 state.storedBytes -= removed?.fileBytes ?? 0
             }
@@ -318,19 +341,26 @@ extension HintStore {
     private func savePositions() throws(FileError) {
         let changed = state.withLock { state in
             state.series.flatMap { target, series in
-                series.segments.filter { !$0.isDone && $0.acknowledged > $0.savedPosition }.map { (target, $0.number, $0.acknowledged) }
+                series.segments.filter { !$0.isDone && $0.acknowledged > $0.savedPosition }.map {
+                    (target, $0.number, $0.acknowledged)
+                }
             }
         }.sorted { ($0.0, $0.1) < ($1.0, $1.1) }
         for (target, number, offset) in changed {
             // From here on a file may exist, even if writing it fails.
             state.withLock { state in
-                guard let index = state.series[target]?.segments.firstIndex(where: { $0.number == number }) else { return }
+                guard let index = state.series[target]?.segments.firstIndex(where: { $0.number == number }) else {
+                    return
+                }
                 let saved = state.series[target]?.segments[index].savedPosition ?? 0
                 state.series[target]?.segments[index].savedPosition = max(1, saved)
             }
-            try system.replace(path(.position(target, number)), with: HintNote.position(offset), directory: directory)
+            try system.replace(
+                path(.position(target, number)), with: HintStateFile.position(offset), directory: directory)
             state.withLock { state in
-                guard let index = state.series[target]?.segments.firstIndex(where: { $0.number == number }) else { return }
+                guard let index = state.series[target]?.segments.firstIndex(where: { $0.number == number }) else {
+                    return
+                }
                 state.series[target]?.segments[index].savedPosition = offset
             }
         }
@@ -343,7 +373,7 @@ extension HintStore {
         for (target, overflow) in changed {
             let path = path(.overflow(target))
             if let overflow {
-                try system.replace(path, with: HintNote.overflow(overflow), directory: directory)
+                try system.replace(path, with: HintStateFile.overflow(overflow), directory: directory)
             } else {
                 files.isDirectoryChanged = true
                 do throws(FileError) { try system.remove(path) } catch { if error.reason != .notFound { throw error } }

@@ -72,7 +72,9 @@ public final class HintStore: Sendable {
         var storedBytes: Int { segments.reduce(bufferedBytes) { $0 + $1.fileBytes } }
         var waitingBytes: Int { segments.reduce(bufferedBytes) { $0 + $1.waitingBytes } }
         var oldest: UInt32 { segments.reduce(bufferedOldest) { $1.isDone ? $0 : min($0, $1.oldest) } }
-        var isEmpty: Bool { pending.isEmpty && writingBytes == 0 && segments.isEmpty && overflow == nil && isOverflowSaved }
+        var isEmpty: Bool {
+            pending.isEmpty && writingBytes == 0 && segments.isEmpty && overflow == nil && isOverflowSaved
+        }
     }
 
     struct State {
@@ -121,7 +123,9 @@ public final class HintStore: Sendable {
         system: any FileSystem, time: any TimeSource, directory: String, options: HintStoreOptions = HintStoreOptions(),
         observer: @escaping @Sendable (HintStoreEvent) -> Void = { _ in }
     ) throws(StorageError) {
-        precondition((1024...2 * HintFormat.largestMutations).contains(options.fileBytes), "invalid hint segment size: \(options.fileBytes) bytes")
+        precondition(
+            (1024...2 * HintFormat.largestMutations).contains(options.fileBytes),
+            "invalid hint segment size: \(options.fileBytes) bytes")
         self.system = system
         self.time = time
         self.directory = directory
@@ -148,13 +152,15 @@ public final class HintStore: Sendable {
     /// - Returns: false when a limit or the window is exceeded: the hint is refused and the target needs a repair.
     /// - Throws: `stopped` when the store is closed.
     @discardableResult public func add(
-        target: UUID, mutations: UnsafeRawBufferPointer, createdAt: UInt32, graceSeconds: UInt32, downSince: UInt32? = nil
+        target: UUID, mutations: UnsafeRawBufferPointer, createdAt: UInt32, graceSeconds: UInt32,
+        downSince: UInt32? = nil
     ) throws(StorageError) -> Bool {
         let checksum = Checksum.xxh3(mutations)
         let bytes = HintFormat.storedCount(mutations: mutations.count)
         let outcome: (isOpen: Bool, refusal: String?, isFirst: Bool) = state.withLock { state in
             guard !state.isClosed else { return (false, nil, false) }
-            let refusal = self.refusal(state, target, bytes: bytes, mutations: mutations.count, createdAt: createdAt, downSince: downSince)
+            let refusal = self.refusal(
+                state, target, bytes: bytes, mutations: mutations.count, createdAt: createdAt, downSince: downSince)
             if let refusal {
                 state.counters.refused += 1
                 let isFirst = state.series[target]?.overflow == nil
@@ -186,9 +192,15 @@ public final class HintStore: Sendable {
         if let downSince, !isWithinWindow(series, downSince: downSince, now: createdAt) {
             return "it has been down for more than \(options.windowSeconds) seconds"
         }
-        if options.targetBytes - (series?.storedBytes ?? 0) < bytes { return "its hints have reached \(options.targetBytes) bytes" }
-        if options.totalBytes - state.storedBytes < bytes { return "all hints have reached \(options.totalBytes) bytes" }
-        if options.bufferedBytes - state.bufferedBytes < bytes { return "\(options.bufferedBytes) bytes of hints are waiting to be written" }
+        if options.targetBytes - (series?.storedBytes ?? 0) < bytes {
+            return "its hints have reached \(options.targetBytes) bytes"
+        }
+        if options.totalBytes - state.storedBytes < bytes {
+            return "all hints have reached \(options.totalBytes) bytes"
+        }
+        if options.bufferedBytes - state.bufferedBytes < bytes {
+            return "\(options.bufferedBytes) bytes of hints are waiting to be written"
+        }
         return nil
     }
 
@@ -209,7 +221,9 @@ public final class HintStore: Sendable {
     }
 
     /// Mutates in place, to avoid copying the pending bytes.
-    @inline(__always) private static func change(_ series: inout Series, _ body: (inout Series) -> Void) { body(&series) }
+    @inline(__always) private static func change(_ series: inout Series, _ body: (inout Series) -> Void) {
+        body(&series)
+    }
 
     static func mark(_ state: inout State, _ target: UUID, _ missed: HintOverflow) {
         let empty = Series()
@@ -265,13 +279,21 @@ public final class HintStore: Sendable {
                 for (target, series) in state.series {
                     buffered += series.bufferedBytes
                     stored += series.storedBytes
-                    precondition(series.writingBytes == files.unwritten[target]?.count ?? 0, "\(target): bytes being written")
-                    precondition(zip(series.segments, series.segments.dropFirst()).allSatisfy { $0.number < $1.number }, "\(target): order")
-                    precondition((series.bufferedOldest == .max) == (series.bufferedBytes == 0), "\(target): the oldest in memory")
+                    precondition(
+                        series.writingBytes == files.unwritten[target]?.count ?? 0, "\(target): bytes being written")
+                    precondition(
+                        zip(series.segments, series.segments.dropFirst()).allSatisfy { $0.number < $1.number },
+                        "\(target): order")
+                    precondition(
+                        (series.bufferedOldest == .max) == (series.bufferedBytes == 0),
+                        "\(target): the oldest in memory")
                     precondition(series.segments.allSatisfy { $0.number <= files.lastNumber }, "\(target): numbers")
                 }
-                precondition(buffered == state.bufferedBytes, "\(buffered) bytes are buffered, \(state.bufferedBytes) are counted")
-                precondition(stored == state.storedBytes, "\(stored) bytes are stored, \(state.storedBytes) are counted")
+                precondition(
+                    buffered == state.bufferedBytes,
+                    "\(buffered) bytes are buffered, \(state.bufferedBytes) are counted")
+                precondition(
+                    stored == state.storedBytes, "\(stored) bytes are stored, \(state.storedBytes) are counted")
             }
         }
     }

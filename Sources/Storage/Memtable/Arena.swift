@@ -48,7 +48,9 @@ final class Arena {
 
     private static func map(_ size: Int) -> UnsafeMutableRawPointer {
         let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        guard let memory, memory != MAP_FAILED else { preconditionFailure("out of memory: \(size) bytes for a memtable") }
+        guard let memory, memory != MAP_FAILED else {
+            preconditionFailure("out of memory: \(size) bytes for a memtable")
+        }
         return memory
     }
 

@@ -77,7 +77,8 @@ struct BTree {
 
     /// Inserts `make(nil)` for a new key, or replaces the existing record by `make(record)`. When `make` returns nil,
     /// nothing changes.
-    @inline(__always) mutating func upsert(_ key: UnsafeRawBufferPointer, in arena: Arena, _ make: (Record?) -> Record?) {
+    @inline(__always) mutating func upsert(_ key: UnsafeRawBufferPointer, in arena: Arena, _ make: (Record?) -> Record?)
+    {
         guard var node = root else {
             guard let record = make(nil) else { return }
             let leaf = BTreeNode.make(level: 0, in: arena)
@@ -180,7 +181,9 @@ struct BTree {
                 last = record
                 seen += 1
             }
-            if let next = node.next { precondition(next.previous?.address == node.address, "leaves not linked both ways") }
+            if let next = node.next {
+                precondition(next.previous?.address == node.address, "leaves not linked both ways")
+            }
             if node.next == nil { precondition(node.address == self.last?.address, "the last leaf is another") }
             leaf = node.next
         }

@@ -46,11 +46,15 @@ struct BTreeNode {
     }
     @inline(__always) var next: BTreeNode? {
         get { address.load(fromByteOffset: 16, as: UnsafeMutableRawPointer?.self).map { BTreeNode($0) } }
-        nonmutating set { address.storeBytes(of: newValue?.address, toByteOffset: 16, as: UnsafeMutableRawPointer?.self) }
+        nonmutating set {
+            address.storeBytes(of: newValue?.address, toByteOffset: 16, as: UnsafeMutableRawPointer?.self)
+        }
     }
     @inline(__always) var previous: BTreeNode? {
         get { address.load(fromByteOffset: 24, as: UnsafeMutableRawPointer?.self).map { BTreeNode($0) } }
-        nonmutating set { address.storeBytes(of: newValue?.address, toByteOffset: 24, as: UnsafeMutableRawPointer?.self) }
+        nonmutating set {
+            address.storeBytes(of: newValue?.address, toByteOffset: 24, as: UnsafeMutableRawPointer?.self)
+        }
     }
 
     @inline(__always) private var prefixes: UnsafeMutablePointer<UInt64> {
@@ -66,7 +70,9 @@ struct BTreeNode {
     @inline(__always) func record(_ index: Int) -> Record { Record(refs[index]) }
     @inline(__always) func child(_ index: Int) -> BTreeNode { BTreeNode(refs[index]) }
     /// The record with the key at `index`: of a leaf the entry itself, of an inner node the separator.
-    @inline(__always) func keyRecord(_ index: Int) -> Record { level == 0 ? Record(refs[index]) : Record(separators[index]) }
+    @inline(__always) func keyRecord(_ index: Int) -> Record {
+        level == 0 ? Record(refs[index]) : Record(separators[index])
+    }
     @inline(__always) func replaceRecord(_ index: Int, with record: Record) { refs[index] = record.address }
 
     /// Returns the index of the first entry at or after `from` whose key is not below `key`, and whether it equals
@@ -78,11 +84,12 @@ struct BTreeNode {
         if skip > 0 {
             let shared = keyRecord(from).key
             let order = compareBytes(
-                UnsafeRawBufferPointer(rebasing: key[..<min(key.count, skip)]), UnsafeRawBufferPointer(rebasing: shared[..<skip]))
+                UnsafeRawBufferPointer(rebasing: key[..<min(key.count, skip)]),
+                UnsafeRawBufferPointer(rebasing: shared[..<skip]))
             if order < 0 { return (from, false) }
             if order > 0 { return (count, false) }
         }
-        let wanted = keyWord(key, skip: skip)
+        let wanted = keyPrefixWord(key, skip: skip)
         let prefixes = prefixes
         var low = from
         var high = count
@@ -135,13 +142,15 @@ struct BTreeNode {
             let neighbour = keyRecord(index == first ? min(first + 1, count) : first).key
             let key = record.key
             if key.count < skip
-                || compareBytes(UnsafeRawBufferPointer(rebasing: key[..<skip]), UnsafeRawBufferPointer(rebasing: neighbour[..<skip])) != 0
+                || compareBytes(
+                    UnsafeRawBufferPointer(rebasing: key[..<skip]), UnsafeRawBufferPointer(rebasing: neighbour[..<skip])
+                ) != 0
             {
                 refreshPrefixes()
                 return
             }
         }
-        prefixes[index] = index < first ? 0 : keyWord(record.key, skip: skip)
+        prefixes[index] = index < first ? 0 : keyPrefixWord(record.key, skip: skip)
     }
 
     /// Recomputes the shared length and all prefixes.
@@ -160,7 +169,7 @@ struct BTreeNode {
         skip = shared >= 8 ? shared : 0
         let skip = skip
         if first == 1 { prefixes[0] = 0 }
-        for index in first..<count { prefixes[index] = keyWord(keyRecord(index).key, skip: skip) }
+        for index in first..<count { prefixes[index] = keyPrefixWord(keyRecord(index).key, skip: skip) }
     }
 
     /// Moves the entries from `at` on into `right`, an empty node of the same level.

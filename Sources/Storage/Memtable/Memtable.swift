@@ -22,7 +22,9 @@ final class Memtable: @unchecked Sendable {
     var reservedBytes: Int { arena.reservedBytes }
 
     /// Adds a row, merged with the existing one.
-    @inline(__always) func put(key: UnsafeRawBufferPointer, row: UnsafeRawBufferPointer, merger: RowMerger, scratch: inout ByteWriter) {
+    @inline(__always) func put(
+        key: UnsafeRawBufferPointer, row: UnsafeRawBufferPointer, merger: RowMerger, scratch: inout ByteWriter
+    ) {
         let arena = arena
         rows.upsert(key, in: arena) { old in
             guard let old else { return Record.make(key: key, value: row, in: arena) }
@@ -41,7 +43,9 @@ final class Memtable: @unchecked Sendable {
 
     /// Collects up to `limit` records: forward from the first key not below `key`, backward from the last key below it.
     /// - Parameter after: whether to skip `key` itself when going forward.
-    func collect(from key: UnsafeRawBufferPointer, after: Bool, reversed: Bool, limit: Int, into records: inout [Record]) {
+    func collect(
+        from key: UnsafeRawBufferPointer, after: Bool, reversed: Bool, limit: Int, into records: inout [Record]
+    ) {
         records.removeAll(keepingCapacity: true)
         var place: BTree.Place?
         if reversed {

@@ -23,7 +23,9 @@ struct RangeTombstoneTree {
                 position = old.start
             }
             let stop = compareBytes(old.end, tombstone.end) < 0 ? old.end : tombstone.end
-            put(RangeTombstone(start: position, end: stop, deletion: old.deletion.latest(tombstone.deletion)), in: arena)
+            put(
+                RangeTombstone(start: position, end: stop, deletion: old.deletion.latest(tombstone.deletion)), in: arena
+            )
             if compareBytes(tombstone.end, old.end) < 0 {
                 put(RangeTombstone(start: tombstone.end, end: old.end, deletion: old.deletion), in: arena)
             }
@@ -44,7 +46,9 @@ struct RangeTombstoneTree {
     }
 
     private static func tombstone(_ record: Record) -> RangeTombstone? {
-        RangeTombstone.decode(record.value).map { RangeTombstone(start: [UInt8](record.key), end: [UInt8]($0.end), deletion: $0.deletion) }
+        RangeTombstone.decode(record.value).map {
+            RangeTombstone(start: [UInt8](record.key), end: [UInt8]($0.end), deletion: $0.deletion)
+        }
     }
 
     /// Returns the tombstones that overlap `start ..< end`, in order.
@@ -52,7 +56,9 @@ struct RangeTombstoneTree {
         var found: [RangeTombstone] = []
         var place = start.withUnsafeBytes { start in tree.floor(start) ?? tree.lowerBound(start) }
         while let here = place {
-            guard let tombstone = RangeTombstoneTree.tombstone(tree.record(here)), compareBytes(tombstone.start, end) < 0 else { break }
+            guard let tombstone = RangeTombstoneTree.tombstone(tree.record(here)),
+                compareBytes(tombstone.start, end) < 0
+            else { break }
             if compareBytes(tombstone.end, start) > 0 { found.append(tombstone) }
             place = tree.after(here)
         }
@@ -72,16 +78,17 @@ struct RangeTombstoneTree {
 
     /// Returns the deletion that covers `key`.
     @inline(__always) func deletion(at key: UnsafeRawBufferPointer) -> DeletionTime {
-        guard tree.count > 0, let place = tree.floor(key), let (end, deletion) = RangeTombstone.decode(tree.record(place).value),
+        guard tree.count > 0, let place = tree.floor(key),
+            let (end, deletion) = RangeTombstone.decode(tree.record(place).value),
             compareBytes(key, end) < 0
         else { return .none }
         return deletion
     }
 
     /// Returns the deletion that covers `key`, and the key range around it in which that holds.
-    func shadow(at key: UnsafeRawBufferPointer) -> Shadow {
+    func shadow(at key: UnsafeRawBufferPointer) -> CoveringDeletion {
         guard tree.count > 0 else { return .nothing }
-        var shadow = Shadow()
+        var shadow = CoveringDeletion()
         let floor = tree.floor(key)
         if let floor, let (end, deletion) = RangeTombstone.decode(tree.record(floor).value) {
             if compareBytes(key, end) < 0 {
@@ -92,7 +99,9 @@ struct RangeTombstoneTree {
             }
             shadow.from = [UInt8](end)
         }
-        if let next = floor.map({ tree.after($0) }) ?? tree.lowerBound(key) { shadow.to = [UInt8](tree.record(next).key) }
+        if let next = floor.map({ tree.after($0) }) ?? tree.lowerBound(key) {
+            shadow.to = [UInt8](tree.record(next).key)
+        }
         return shadow
     }
 }

@@ -10,7 +10,9 @@ struct Record {
 
     @inline(__always) init(_ address: UnsafeMutableRawPointer) { self.address = address }
 
-    @inline(__always) static func make(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, in arena: Arena) -> Record {
+    @inline(__always) static func make(key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, in arena: Arena)
+        -> Record
+    {
         let address = arena.allocate(8 + key.count + value.count)
         address.storeBytes(of: UInt32(key.count), as: UInt32.self)
         address.storeBytes(of: UInt32(value.count), toByteOffset: 4, as: UInt32.self)
@@ -22,5 +24,7 @@ struct Record {
     @inline(__always) var keyCount: Int { Int(address.load(as: UInt32.self)) }
     @inline(__always) var valueCount: Int { Int(address.load(fromByteOffset: 4, as: UInt32.self)) }
     @inline(__always) var key: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: address + 8, count: keyCount) }
-    @inline(__always) var value: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: address + 8 + keyCount, count: valueCount) }
+    @inline(__always) var value: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: address + 8 + keyCount, count: valueCount)
+    }
 }

@@ -2,11 +2,11 @@ import DataModel
 import Primitives
 
 /// A source of range tombstones for a scan.
-enum ShadowSource {
+enum RangeTombstoneSource {
     case table(TombstoneCursor)
     case memtable(Memtable, Shard?)
 
-    func shadow(at key: UnsafeRawBufferPointer) throws(StorageError) -> Shadow {
+    func shadow(at key: UnsafeRawBufferPointer) throws(StorageError) -> CoveringDeletion {
         switch self {
         case .table(let cursor): return try cursor.shadow(at: key)
         case .memtable(let memtable, let shard):
@@ -33,16 +33,16 @@ final class MergeScan {
     }
 
     private let sources: [ReadSource]
-    private let shadows: [ShadowSource]
+    private let shadows: [RangeTombstoneSource]
     private let direction: Direction
     private let scratch: ReadScratch
     private let heap: UnsafeMutablePointer<Slot>
     private var heapCount = 0
-    private var shadow = Shadow()
+    private var shadow = CoveringDeletion()
     private var isShadowKnown = false
     private var group: [Int] = []
 
-    init(sources: [ReadSource], shadows: [ShadowSource], direction: Direction, scratch: ReadScratch) {
+    init(sources: [ReadSource], shadows: [RangeTombstoneSource], direction: Direction, scratch: ReadScratch) {
         self.sources = sources
         self.shadows = shadows
         self.direction = direction
@@ -110,7 +110,7 @@ final class MergeScan {
         if shadows.isEmpty { return .none }
         if isShadowKnown && shadow.covers(key) { return shadow.deletion }
         isShadowKnown = false
-        shadow = Shadow()
+        shadow = CoveringDeletion()
         for source in shadows { shadow.join(try source.shadow(at: key)) }
         isShadowKnown = true
         return shadow.deletion
@@ -119,7 +119,8 @@ final class MergeScan {
     /// Visits every merged row in order, until `visit` returns false.
     /// - Parameter purge: returns the rule for which deletions of a key may be dropped; nil keeps all.
     func run(
-        purge: ((UnsafeRawBufferPointer) -> PurgeRule?)?, _ visit: (UnsafeRawBufferPointer, RowView) throws(StorageError) -> Bool
+        purge: ((UnsafeRawBufferPointer) -> PurgeRule?)?,
+        _ visit: (UnsafeRawBufferPointer, RowView) throws(StorageError) -> Bool
     ) throws(StorageError) {
         for index in sources.indices where try sources[index].start() { push(slot(index)) }
         while heapCount > 0 {

@@ -97,7 +97,10 @@ final class MemtableCursor {
     private func collect(from key: UnsafeRawBufferPointer, after: Bool) {
         index = 0
         if let shard {
-            shard.withLock { memtable.collect(from: key, after: after, reversed: direction == .backward, limit: batch, into: &records) }
+            shard.withLock {
+                memtable.collect(
+                    from: key, after: after, reversed: direction == .backward, limit: batch, into: &records)
+            }
         } else {
             memtable.collect(from: key, after: after, reversed: direction == .backward, limit: batch, into: &records)
         }

@@ -27,7 +27,7 @@ public struct RowParts: OptionSet, Sendable {
 /// 1. A plain cell or a liveness hides all older ones of the same part; a row deletion hides everything older.
 /// 2. An sstable does not matter when its latest timestamp is older than all parts found and its rows have only parts
 ///    that were found.
-struct RowCover {
+struct RowCompleteness {
     private var parts: RowParts = []
     private var oldest = Int64.max
 

@@ -41,11 +41,12 @@ public final class Block: @unchecked Sendable {
         var common = 0
         if restartCount > 0 {
             let first = Block.key(memory, at: Block.restart(0, memory, entriesEnd))
-            common = BlockWriter.sharedPrefix(first, Block.key(memory, at: Block.restart(restartCount - 1, memory, entriesEnd)))
+            common = BlockWriter.sharedPrefix(
+                first, Block.key(memory, at: Block.restart(restartCount - 1, memory, entriesEnd)))
         }
         commonBytes = common
         for index in 0..<restartCount {
-            words[index] = keyWord(Block.key(memory, at: Block.restart(index, memory, entriesEnd)), skip: common)
+            words[index] = keyPrefixWord(Block.key(memory, at: Block.restart(index, memory, entriesEnd)), skip: common)
         }
     }
 
@@ -58,7 +59,9 @@ public final class Block: @unchecked Sendable {
     var memoryBytes: Int { count + restartCount * 8 + 96 }
 
     /// Checks that all entries lie inside the block and that each restart points at an entry with shared = 0.
-    private static func validate(_ base: UnsafeMutableRawPointer, count: Int) throws(ByteError) -> (entriesEnd: Int, restartCount: Int) {
+    private static func validate(_ base: UnsafeMutableRawPointer, count: Int) throws(ByteError) -> (
+        entriesEnd: Int, restartCount: Int
+    ) {
         guard count >= 4 else { throw .truncated(offset: 0, needed: 4, available: count) }
         let restartCount = Int(UInt32(littleEndian: (base + (count - 4)).loadUnaligned(as: UInt32.self)))
         guard restartCount <= (count - 4) / 4 else {
@@ -86,14 +89,17 @@ public final class Block: @unchecked Sendable {
         return (entriesEnd, restartCount)
     }
 
-    @inline(__always) private static func restart(_ index: Int, _ base: UnsafeMutableRawPointer, _ entriesEnd: Int) -> Int {
+    @inline(__always) private static func restart(_ index: Int, _ base: UnsafeMutableRawPointer, _ entriesEnd: Int)
+        -> Int
+    {
         Int(UInt32(littleEndian: (base + (entriesEnd + index * 4)).loadUnaligned(as: UInt32.self)))
     }
 
     @inline(__always) func restart(_ index: Int) -> Int { Block.restart(index, base, entriesEnd) }
 
     /// Returns the key of an entry with shared = 0.
-    @inline(__always) private static func key(_ base: UnsafeMutableRawPointer, at offset: Int) -> UnsafeRawBufferPointer {
+    @inline(__always) private static func key(_ base: UnsafeMutableRawPointer, at offset: Int) -> UnsafeRawBufferPointer
+    {
         var p = UnsafeRawPointer(base + offset)
         _ = Block.varint(&p)
         let count = Block.varint(&p)
@@ -105,9 +111,10 @@ public final class Block: @unchecked Sendable {
     @inline(__always) func restartBelow(_ key: UnsafeRawBufferPointer) -> Int {
         let first = Block.key(base, at: restart(0))
         let order = compareBytes(
-            UnsafeRawBufferPointer(rebasing: key[..<min(key.count, commonBytes)]), UnsafeRawBufferPointer(rebasing: first[..<commonBytes]))
+            UnsafeRawBufferPointer(rebasing: key[..<min(key.count, commonBytes)]),
+            UnsafeRawBufferPointer(rebasing: first[..<commonBytes]))
         if order != 0 { return order < 0 ? 0 : restartCount - 1 }
-        let word = keyWord(key, skip: commonBytes)
+        let word = keyPrefixWord(key, skip: commonBytes)
         var low = 0
         var high = restartCount
         while high - low > 1 {

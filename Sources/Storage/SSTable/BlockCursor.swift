@@ -136,7 +136,8 @@ final class BlockCursor {
         while index >= 0 {
             let entry = runEntries[index]
             let order = runKeys.withUnsafeBytes {
-                compareBytes(UnsafeRawBufferPointer(rebasing: $0[entry.keyOffset..<entry.keyOffset + entry.keyCount]), key)
+                compareBytes(
+                    UnsafeRawBufferPointer(rebasing: $0[entry.keyOffset..<entry.keyOffset + entry.keyCount]), key)
             }
             if order < 0 { return enterRun(block, at: index) }
             index -= 1
@@ -207,7 +208,9 @@ final class BlockCursor {
         runIndex = index
         let entry = runEntries[index]
         if entry.keyCount > keyCapacity { growKey(entry.keyCount) }
-        runKeys.withUnsafeBytes { _ = memcpy(keyBuffer, $0.baseAddress.unsafelyUnwrapped + entry.keyOffset, entry.keyCount) }
+        runKeys.withUnsafeBytes {
+            _ = memcpy(keyBuffer, $0.baseAddress.unsafelyUnwrapped + entry.keyOffset, entry.keyCount)
+        }
         keyCount = entry.keyCount
         keyStart = UnsafeRawPointer(keyBuffer)
         valueStart = UnsafeRawPointer(block.base + entry.valueOffset)

@@ -42,7 +42,9 @@ public final class BloomFilter: @unchecked Sendable {
     static let lineBytes = 64
 
     /// The hash of a partition that `mayContain` takes; the same for all sstables.
-    @inline(__always) public static func hash(_ partition: UnsafeRawBufferPointer) -> UInt64 { Checksum.xxh3(partition) }
+    @inline(__always) public static func hash(_ partition: UnsafeRawBufferPointer) -> UInt64 {
+        Checksum.xxh3(partition)
+    }
 
     /// - Parameters:
     ///   - hashes: one per partition.
@@ -61,7 +63,8 @@ public final class BloomFilter: @unchecked Sendable {
             for _ in 0..<lines.probes {
                 let bit = Int(bits >> 23)
                 line.storeBytes(
-                    of: line.load(fromByteOffset: bit >> 3, as: UInt8.self) | 1 << UInt8(bit & 7), toByteOffset: bit >> 3, as: UInt8.self)
+                    of: line.load(fromByteOffset: bit >> 3, as: UInt8.self) | 1 << UInt8(bit & 7),
+                    toByteOffset: bit >> 3, as: UInt8.self)
                 bits = bits &* 0x9e37_79b9
             }
         }
@@ -73,8 +76,13 @@ public final class BloomFilter: @unchecked Sendable {
         let probes = Int(UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self)))
         let count = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
         guard probes <= 32, bytes.count - 8 == count * BloomFilter.lineBytes else { return nil }
-        lines = Lines(base: .allocate(byteCount: max(1, count) * BloomFilter.lineBytes, alignment: 64), count: count, probes: probes)
-        if count > 0 { lines.base.copyMemory(from: bytes.baseAddress.unsafelyUnwrapped + 8, byteCount: count * BloomFilter.lineBytes) }
+        lines = Lines(
+            base: .allocate(byteCount: max(1, count) * BloomFilter.lineBytes, alignment: 64), count: count,
+            probes: probes)
+        if count > 0 {
+            lines.base.copyMemory(
+                from: bytes.baseAddress.unsafelyUnwrapped + 8, byteCount: count * BloomFilter.lineBytes)
+        }
     }
 
     deinit { lines.base.deallocate() }
@@ -97,7 +105,9 @@ public final class BloomFilter: @unchecked Sendable {
         var sum = 0.0
         for index in 0..<lines.count {
             var set = 0
-            for word in 0..<8 { set += (lines.base + index * 64).load(fromByteOffset: word * 8, as: UInt64.self).nonzeroBitCount }
+            for word in 0..<8 {
+                set += (lines.base + index * 64).load(fromByteOffset: word * 8, as: UInt64.self).nonzeroBitCount
+            }
             sum += pow(Double(set) / 512, Double(lines.probes))
         }
         return sum / Double(lines.count)

@@ -22,17 +22,17 @@ extension RangeTombstone {
 }
 
 /// The deletion that covers a key, and the key range in which it stays the same.
-struct Shadow {
+struct CoveringDeletion {
     var deletion = DeletionTime.none
     /// The inclusive start of the range; nil: unbounded.
     var from: [UInt8]?
     /// The exclusive end of the range; nil: unbounded.
     var to: [UInt8]?
 
-    static let nothing = Shadow()
+    static let nothing = CoveringDeletion()
 
     /// Keeps the later deletion and intersects the ranges.
-    mutating func join(_ other: Shadow) {
+    mutating func join(_ other: CoveringDeletion) {
         deletion = deletion.latest(other.deletion)
         if let otherFrom = other.from, from.map({ compareBytes($0, otherFrom) < 0 }) ?? true { from = otherFrom }
         if let otherTo = other.to, to.map({ compareBytes($0, otherTo) > 0 }) ?? true { to = otherTo }

@@ -58,7 +58,9 @@ public final class SSTable: Sendable {
             statistics = try statisticsBytes.withUnsafeBytesTyped { (bytes) throws(ByteError) in
                 try SSTableStatistics(decoding: bytes, version: footer.version)
             }
-        } catch { throw .damaged(path: path, offset: footer.statistics.offset, "the statistics do not parse: \(error)") }
+        } catch {
+            throw .damaged(path: path, offset: footer.statistics.offset, "the statistics do not parse: \(error)")
+        }
     }
 
     deinit {
@@ -78,7 +80,9 @@ public final class SSTable: Sendable {
 
     static func readFooter(_ file: any File, size: Int) throws(StorageError) -> SSTableFooter {
         guard size >= SSTableFormat.headerBytes + SSTableFormat.footerBytes else {
-            throw .damaged(path: file.path, offset: 0, "\(size) bytes are too few for an sstable; the file was truncated or never finished")
+            throw .damaged(
+                path: file.path, offset: 0,
+                "\(size) bytes are too few for an sstable; the file was truncated or never finished")
         }
         let at = size - SSTableFormat.footerBytes
         let bytes = try readRaw(file, offset: at, count: SSTableFormat.footerBytes)
@@ -107,7 +111,8 @@ public final class SSTable: Sendable {
         let got: Int
         do { got = try file.read(at: offset, into: buffer) } catch { throw .file(error) }
         guard got == buffer.count else {
-            throw .damaged(path: file.path, offset: offset, "\(buffer.count) bytes expected, the file ends after \(got)")
+            throw .damaged(
+                path: file.path, offset: offset, "\(buffer.count) bytes expected, the file ends after \(got)")
         }
     }
 
@@ -117,13 +122,15 @@ public final class SSTable: Sendable {
     ) throws(StorageError) -> (codec: BlockCodec, decompressed: Int, payload: UnsafeRawBufferPointer) {
         let payload = UnsafeRawBufferPointer(rebasing: stored[..<(stored.count - SSTableFormat.trailerBytes)])
         let code = stored[payload.count]
-        let decompressed = UInt32(littleEndian: stored.loadUnaligned(fromByteOffset: payload.count + 1, as: UInt32.self))
+        let decompressed = UInt32(
+            littleEndian: stored.loadUnaligned(fromByteOffset: payload.count + 1, as: UInt32.self))
         let expected = UInt64(littleEndian: stored.loadUnaligned(fromByteOffset: payload.count + 5, as: UInt64.self))
         let found = SSTableFormat.checksum(payload, codec: code, decompressed: decompressed, offset: offset)
         guard found == expected else {
             throw .damaged(
                 path: path, offset: offset,
-                "block of \(stored.count) bytes: checksum \(String(expected, radix: 16)) expected, \(String(found, radix: 16)) found")
+                "block of \(stored.count) bytes: checksum \(String(expected, radix: 16)) expected, \(String(found, radix: 16)) found"
+            )
         }
         guard let codec = BlockCodec(code: code), decompressed <= SSTableFormat.largestBlockBytes else {
             throw .damaged(path: path, offset: offset, "unknown codec \(code)")
@@ -132,9 +139,14 @@ public final class SSTable: Sendable {
     }
 
     private static func checkHandle(_ handle: BlockHandle, size: Int, path: String) throws(StorageError) {
-        guard handle.count > SSTableFormat.trailerBytes, handle.count <= SSTableFormat.largestBlockBytes, handle.offset >= 0,
+        guard handle.count > SSTableFormat.trailerBytes, handle.count <= SSTableFormat.largestBlockBytes,
+            handle.offset >= 0,
             size - handle.offset >= handle.count
-        else { throw .damaged(path: path, offset: handle.offset, "a block of \(handle.count) bytes would lie outside the file's \(size)") }
+        else {
+            throw .damaged(
+                path: path, offset: handle.offset,
+                "a block of \(handle.count) bytes would lie outside the file's \(size)")
+        }
     }
 
     /// Reads a stored part that is not in block form.
@@ -156,13 +168,15 @@ public final class SSTable: Sendable {
         let (codec, count, payload) = try check(stored, path: path, offset: offset)
         let memory = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1), alignment: 16)
         do {
-            try BlockDecompressor.decompress(payload, codec: codec, into: UnsafeMutableRawBufferPointer(start: memory, count: count))
+            try BlockDecompressor.decompress(
+                payload, codec: codec, into: UnsafeMutableRawBufferPointer(start: memory, count: count))
         } catch {
             memory.deallocate()
             throw .damaged(path: path, offset: offset, "\(error)")
         }
         do { return try Block(owning: memory, count: count) } catch {
-            throw .damaged(path: path, offset: offset, "the block's checksum is correct, but its structure is invalid: \(error)")
+            throw .damaged(
+                path: path, offset: offset, "the block's checksum is correct, but its structure is invalid: \(error)")
         }
     }
 
@@ -187,7 +201,9 @@ public final class SSTable: Sendable {
     /// Returns a block if it is in the cache.
     func cached(_ handle: BlockHandle) -> Block? { cache?.find(BlockCache.Key(table: id, offset: handle.offset)) }
 
-    func cache(_ handle: BlockHandle, _ block: Block) { cache?.insert(BlockCache.Key(table: id, offset: handle.offset), block) }
+    func cache(_ handle: BlockHandle, _ block: Block) {
+        cache?.insert(BlockCache.Key(table: id, offset: handle.offset), block)
+    }
 
     func handle(_ value: UnsafeRawBufferPointer) throws(StorageError) -> BlockHandle {
         do { return try BlockHandle(decoding: value) } catch {

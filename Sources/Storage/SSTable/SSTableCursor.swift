@@ -145,6 +145,7 @@ final class SSTableCursor {
         }
         let start = handle.offset - windowOffset
         return try SSTable.decodeBlock(
-            UnsafeRawBufferPointer(rebasing: window[start..<start + handle.count]), path: table.path, offset: handle.offset)
+            UnsafeRawBufferPointer(rebasing: window[start..<start + handle.count]), path: table.path,
+            offset: handle.offset)
     }
 }

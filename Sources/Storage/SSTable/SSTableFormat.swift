@@ -20,8 +20,11 @@ public enum SSTableFormat {
 
     /// The checksum of a stored part: over its bytes, seeded with its offset, codec and decompressed size, so that a
     /// part read from a wrong offset fails.
-    @inline(__always) static func checksum(_ stored: UnsafeRawBufferPointer, codec: UInt8, decompressed: UInt32, offset: Int) -> UInt64 {
-        Checksum.xxh3(stored, seed: UInt64(truncatingIfNeeded: offset) ^ UInt64(codec) << 56 ^ UInt64(decompressed) << 24)
+    @inline(__always) static func checksum(
+        _ stored: UnsafeRawBufferPointer, codec: UInt8, decompressed: UInt32, offset: Int
+    ) -> UInt64 {
+        Checksum.xxh3(
+            stored, seed: UInt64(truncatingIfNeeded: offset) ^ UInt64(codec) << 56 ^ UInt64(decompressed) << 24)
     }
 }
 

@@ -34,7 +34,7 @@ public struct SSTableStatistics: Sendable, Equatable {
     public var rawBytes = 0
     public var dataBlockCount = 0
     /// The false-positive rate requested from the Bloom filter, and the rate it reached.
-    public var filterRateAsked = 1.0
+    public var filterRateRequested = 1.0
     public var filterRateReached = 1.0
     /// The name of the codec of data blocks.
     public var codec = "none"
@@ -53,12 +53,12 @@ public struct SSTableStatistics: Sendable, Equatable {
 
     public static func == (a: SSTableStatistics, b: SSTableStatistics) -> Bool { a.encode() == b.encode() }
 
-    mutating func seeTimestamp(_ timestamp: Int64) {
+    mutating func recordTimestamp(_ timestamp: Int64) {
         if timestamp < minTimestamp { minTimestamp = timestamp }
         if timestamp > maxTimestamp { maxTimestamp = timestamp }
     }
 
-    mutating func seeLocalDeletion(_ seconds: UInt32) {
+    mutating func recordLocalDeletion(_ seconds: UInt32) {
         if seconds < minLocalDeletion { minLocalDeletion = seconds }
         if seconds > maxLocalDeletion { maxLocalDeletion = seconds }
         let hour = seconds / 3600 * 3600
@@ -75,24 +75,25 @@ public struct SSTableStatistics: Sendable, Equatable {
         // Merge the two nearest bins under the later hour, so that nothing counts as droppable too early.
         var nearest = 0
         for index in 0..<droppable.count - 1
-        where droppable[index + 1].hour - droppable[index].hour < droppable[nearest + 1].hour - droppable[nearest].hour {
+        where droppable[index + 1].hour - droppable[index].hour < droppable[nearest + 1].hour - droppable[nearest].hour
+        {
             nearest = index
         }
         droppable[nearest + 1].count += droppable[nearest].count
         droppable.remove(at: nearest)
     }
 
-    @inline(__always) mutating func seeRow(_ row: RowView) {
+    @inline(__always) mutating func recordRow(_ row: RowView) {
         rowCount += 1
         if row.hasLiveness {
             parts.formUnion(.liveness)
-            seeTimestamp(row.base)
-            if row.livenessTTL > 0 { seeExpiring(row.livenessTTL, row.livenessExpires) }
+            recordTimestamp(row.base)
+            if row.livenessTTL > 0 { recordExpiring(row.livenessTTL, row.livenessExpires) }
         }
         let deletion = row.deletion
         if !deletion.isNone {
-            seeTimestamp(deletion.timestamp)
-            seeLocalDeletion(deletion.localDeletion)
+            recordTimestamp(deletion.timestamp)
+            recordLocalDeletion(deletion.localDeletion)
             tombstoneCount += 1
             parts.formUnion(.other)
         }
@@ -100,23 +101,23 @@ public struct SSTableStatistics: Sendable, Equatable {
         while cursor.advance() {
             cellCount += 1
             parts.formUnion(RowParts(cursor))
-            seeTimestamp(cursor.timestamp)
+            recordTimestamp(cursor.timestamp)
             if cursor.localDeletion != .max {
                 if cursor.isExpiring {
-                    seeExpiring(cursor.ttl, cursor.localDeletion)
+                    recordExpiring(cursor.ttl, cursor.localDeletion)
                 } else {
-                    seeLocalDeletion(cursor.localDeletion)
+                    recordLocalDeletion(cursor.localDeletion)
                     tombstoneCount += 1
                 }
             }
         }
     }
 
-    private mutating func seeExpiring(_ ttl: UInt32, _ expires: UInt32) {
+    private mutating func recordExpiring(_ ttl: UInt32, _ expires: UInt32) {
         expiringCount += 1
         minTTL = min(minTTL, ttl)
         maxTTL = max(maxTTL, ttl)
-        seeLocalDeletion(expires)
+        recordLocalDeletion(expires)
     }
 
     /// The ratio of droppable tombstones and expired cells at `gcBefore`, from 0 to 1.
@@ -135,10 +136,11 @@ public struct SSTableStatistics: Sendable, Equatable {
         for number in [minTimestamp, maxTimestamp, createdAt] { out.writeLE(number) }
         for number in [minTTL, maxTTL, minLocalDeletion, maxLocalDeletion] { out.writeLE(number) }
         for count in [
-            partitionCount, rowCount, cellCount, tombstoneCount, rangeTombstoneCount, expiringCount, rawBytes, dataBlockCount, sources,
+            partitionCount, rowCount, cellCount, tombstoneCount, rangeTombstoneCount, expiringCount, rawBytes,
+            dataBlockCount, sources,
             largestPartitionBytes,
         ] { out.writeVarint(count) }
-        out.writeLE(filterRateAsked.bitPattern)
+        out.writeLE(filterRateRequested.bitPattern)
         out.writeLE(filterRateReached.bitPattern)
         out.writeVarint(droppable.count)
         for bin in droppable {
@@ -174,7 +176,7 @@ public struct SSTableStatistics: Sendable, Equatable {
         dataBlockCount = try reader.readCount()
         sources = try reader.readCount()
         largestPartitionBytes = try reader.readCount()
-        filterRateAsked = Double(bitPattern: try reader.readLE())
+        filterRateRequested = Double(bitPattern: try reader.readLE())
         filterRateReached = Double(bitPattern: try reader.readLE())
         let bins = try reader.readCount()
         guard bins <= SSTableStatistics.binLimit else { throw .malformedVarint(offset: reader.offset) }

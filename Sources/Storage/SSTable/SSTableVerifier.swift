@@ -84,7 +84,9 @@ public struct SSTableVerifier {
                 report.problems.append(
                     SSTableProblem(
                         place: "statistics", offset: footer.statistics.offset,
-                        message: "\(statistics.rangeTombstoneCount) range tombstones expected, \(report.rangeTombstones) found"))
+                        message:
+                            "\(statistics.rangeTombstoneCount) range tombstones expected, \(report.rangeTombstones) found"
+                    ))
             }
         }
         try checkDigest(file, footer, size, &report)
@@ -107,21 +109,27 @@ public struct SSTableVerifier {
             expected.writeLE(version)
             expected.writeLE(UInt32(0))
             if bytes != expected.toArray() {
-                report.problems.append(SSTableProblem(place: "header", offset: 0, message: "magic number, version or padding is wrong"))
+                report.problems.append(
+                    SSTableProblem(place: "header", offset: 0, message: "magic number, version or padding is wrong"))
             }
         } catch { note(error, "header", 0, &report) }
     }
 
-    private func checkFilter(_ file: any File, _ handle: BlockHandle, _ size: Int, _ report: inout Report) -> BloomFilter? {
+    private func checkFilter(_ file: any File, _ handle: BlockHandle, _ size: Int, _ report: inout Report)
+        -> BloomFilter?
+    {
         do {
             let bytes = try SSTable.readBytes(file, handle, size: size)
             if let filter = bytes.withUnsafeBytes({ BloomFilter(decoding: $0) }) { return filter }
-            report.problems.append(SSTableProblem(place: "filter", offset: handle.offset, message: "it is not a Bloom filter"))
+            report.problems.append(
+                SSTableProblem(place: "filter", offset: handle.offset, message: "it is not a Bloom filter"))
         } catch { note(error, "filter", handle.offset, &report) }
         return nil
     }
 
-    private func checkStatistics(_ file: any File, _ footer: SSTableFooter, _ size: Int, _ report: inout Report) -> SSTableStatistics? {
+    private func checkStatistics(_ file: any File, _ footer: SSTableFooter, _ size: Int, _ report: inout Report)
+        -> SSTableStatistics?
+    {
         let handle = footer.statistics
         do {
             let bytes = try SSTable.readBytes(file, handle, size: size)
@@ -130,20 +138,25 @@ public struct SSTableVerifier {
                     try SSTableStatistics(decoding: raw, version: footer.version)
                 }
             } catch {
-                report.problems.append(SSTableProblem(place: "statistics", offset: handle.offset, message: "they do not parse: \(error)"))
+                report.problems.append(
+                    SSTableProblem(place: "statistics", offset: handle.offset, message: "they do not parse: \(error)"))
             }
         } catch { note(error, "statistics", handle.offset, &report) }
         return nil
     }
 
-    private func checkBlock(_ file: any File, _ handle: BlockHandle, _ size: Int, _ place: String, _ report: inout Report) -> Block? {
+    private func checkBlock(
+        _ file: any File, _ handle: BlockHandle, _ size: Int, _ place: String, _ report: inout Report
+    ) -> Block? {
         do { return try SSTable.readBlock(file, handle, size: size) } catch {
             note(error, place, handle.offset, &report)
             return nil
         }
     }
 
-    private func checkIndex(_ file: any File, _ root: Block, _ size: Int, _ filter: BloomFilter?, _ report: inout Report) {
+    private func checkIndex(
+        _ file: any File, _ root: Block, _ size: Int, _ filter: BloomFilter?, _ report: inout Report
+    ) {
         let rootCursor = BlockCursor()
         rootCursor.open(root)
         var lastKey: [UInt8]?
@@ -175,13 +188,15 @@ public struct SSTableVerifier {
 
     private func handle(_ value: UnsafeRawBufferPointer, _ place: String, _ report: inout Report) -> BlockHandle? {
         do { return try BlockHandle(decoding: value) } catch {
-            report.problems.append(SSTableProblem(place: place, offset: 0, message: "an entry does not parse: \(error)"))
+            report.problems.append(
+                SSTableProblem(place: place, offset: 0, message: "an entry does not parse: \(error)"))
             return nil
         }
     }
 
     private func checkData(
-        _ block: Block, _ place: String, _ offset: Int, separator: [UInt8], _ filter: BloomFilter?, _ lastKey: inout [UInt8]?,
+        _ block: Block, _ place: String, _ offset: Int, separator: [UInt8], _ filter: BloomFilter?,
+        _ lastKey: inout [UInt8]?,
         _ report: inout Report
     ) {
         let cursor = BlockCursor()
@@ -189,12 +204,15 @@ public struct SSTableVerifier {
         var more = cursor.seekToFirst()
         while more {
             let key = [UInt8](cursor.key)
-            func wrong(_ what: String) { report.problems.append(SSTableProblem(place: place, offset: offset, message: what)) }
+            func wrong(_ what: String) {
+                report.problems.append(SSTableProblem(place: place, offset: offset, message: what))
+            }
             if let lastKey, compareBytes(lastKey, key) >= 0 { wrong("keys are out of order") }
             if compareBytes(key, separator) > 0 { wrong("a key is above the block's key in the index") }
             if let filter,
                 !key.withUnsafeBytes({
-                    filter.mayContain(BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<KeyView.partitionCount(of: $0)])))
+                    filter.mayContain(
+                        BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<KeyView.partitionCount(of: $0)])))
                 })
             {
                 wrong("a partition is not in the filter")
@@ -206,7 +224,9 @@ public struct SSTableVerifier {
         }
     }
 
-    private func checkTombstones(_ file: any File, _ root: Block, _ size: Int, _ filter: BloomFilter?, _ report: inout Report) {
+    private func checkTombstones(
+        _ file: any File, _ root: Block, _ size: Int, _ filter: BloomFilter?, _ report: inout Report
+    ) {
         var end: [UInt8] = []
         visit(root, "tombstone root", &report) { indexHandle, indexFirst, report in
             guard let index = checkBlock(file, indexHandle, size, "tombstone index block", &report) else { return }
@@ -219,7 +239,8 @@ public struct SSTableVerifier {
             visit(index, "tombstone index block", &report) { handle, first, report in
                 guard let block = checkBlock(file, handle, size, "tombstone block", &report) else { return }
                 func wrong(_ what: String) {
-                    report.problems.append(SSTableProblem(place: "tombstone block", offset: handle.offset, message: what))
+                    report.problems.append(
+                        SSTableProblem(place: "tombstone block", offset: handle.offset, message: what))
                 }
                 if !starts(block, with: first) { wrong("its first key differs from the index entry") }
                 let cursor = BlockCursor()
@@ -232,7 +253,9 @@ public struct SSTableVerifier {
                     let hash = start.withUnsafeBytes {
                         BloomFilter.hash(UnsafeRawBufferPointer(rebasing: $0[..<KeyView.partitionCount(of: $0)]))
                     }
-                    if let filter, !filter.mayContain(hash) { wrong("a range tombstone's partition is not in the filter") }
+                    if let filter, !filter.mayContain(hash) {
+                        wrong("a range tombstone's partition is not in the filter")
+                    }
                     if let parts = RangeTombstone.decode(cursor.value) {
                         end = [UInt8](parts.end)
                     } else {
@@ -264,7 +287,9 @@ public struct SSTableVerifier {
         }
     }
 
-    private func checkDigest(_ file: any File, _ footer: SSTableFooter, _ size: Int, _ report: inout Report) throws(StorageError) {
+    private func checkDigest(_ file: any File, _ footer: SSTableFooter, _ size: Int, _ report: inout Report)
+        throws(StorageError)
+    {
         var digest: UInt64 = 0
         var offset = 0
         let end = size - SSTableFormat.footerBytes
@@ -276,7 +301,9 @@ public struct SSTableVerifier {
         }
         if digest != footer.digest && report.isGood {
             report.problems.append(
-                SSTableProblem(place: "file", offset: 0, message: "the digest over the whole file is wrong, but every block is valid"))
+                SSTableProblem(
+                    place: "file", offset: 0,
+                    message: "the digest over the whole file is wrong, but every block is valid"))
         }
     }
 }

@@ -57,7 +57,9 @@ public final class SSTableWriter {
     private var maxClustering = ByteWriter(capacity: 64)
     private var statistics = SSTableStatistics()
 
-    public init(system: any FileSystem, path: String, options: SSTableOptions, createdAt: Int64, sources: Int) throws(StorageError) {
+    public init(system: any FileSystem, path: String, options: SSTableOptions, createdAt: Int64, sources: Int)
+        throws(StorageError)
+    {
         self.path = path
         self.system = system
         self.options = options
@@ -69,7 +71,7 @@ public final class SSTableWriter {
         statistics.createdAt = createdAt
         statistics.sources = sources
         statistics.codec = options.codec.name
-        statistics.filterRateAsked = options.bloomFalsePositiveRate
+        statistics.filterRateRequested = options.bloomFalsePositiveRate
         buffer.writeLE(SSTableFormat.magic)
         buffer.writeLE(SSTableFormat.version)
         buffer.writeLE(UInt32(0))
@@ -101,7 +103,7 @@ public final class SSTableWriter {
                 maxClustering.write(clustering)
             }
         }
-        statistics.seeRow(RowView(row))
+        statistics.recordRow(RowView(row))
         statistics.rawBytes += key.count + row.count
         partitionBytes += key.count + row.count
         block.add(key: key, value: row)
@@ -112,11 +114,13 @@ public final class SSTableWriter {
 
     /// Adds a range tombstone; they must be in order and must not overlap.
     public func addTombstone(_ tombstone: RangeTombstone) throws(StorageError) {
-        if let end = tombstonesEnd { precondition(compareBytes(end, tombstone.start) <= 0, "range tombstones out of order") }
+        if let end = tombstonesEnd {
+            precondition(compareBytes(end, tombstone.start) <= 0, "range tombstones out of order")
+        }
         if tombstones.isEmpty { tombstonesStart = tombstone.start }
         statistics.rangeTombstoneCount += 1
-        statistics.seeTimestamp(tombstone.deletion.timestamp)
-        statistics.seeLocalDeletion(tombstone.deletion.localDeletion)
+        statistics.recordTimestamp(tombstone.deletion.timestamp)
+        statistics.recordLocalDeletion(tombstone.deletion.localDeletion)
         tombstone.start.withUnsafeBytes { start in
             addHash(UnsafeRawBufferPointer(rebasing: start[..<KeyView.partitionCount(of: start)]))
             tombstone.encodedValue.withUnsafeBytes { tombstones.add(key: start, value: $0) }
@@ -166,7 +170,9 @@ public final class SSTableWriter {
         var separator = pendingLastKey.bytes
         if let next {
             let shared = BlockWriter.sharedPrefix(separator, next)
-            if shared + 1 < next.count && shared + 1 < separator.count { separator = UnsafeRawBufferPointer(rebasing: next[...shared]) }
+            if shared + 1 < next.count && shared + 1 < separator.count {
+                separator = UnsafeRawBufferPointer(rebasing: next[...shared])
+            }
         }
         index.add(key: separator, handle: handle)
     }
@@ -176,13 +182,16 @@ public final class SSTableWriter {
         let offset = byteCount
         guard bytes.count < SSTableFormat.largestBlockBytes - SSTableFormat.trailerBytes else {
             throw .overloaded(
-                "\(path) would have a part of \(bytes.count) bytes; at most \(SSTableFormat.largestBlockBytes) can be read back")
+                "\(path) would have a part of \(bytes.count) bytes; at most \(SSTableFormat.largestBlockBytes) can be read back"
+            )
         }
         var code = BlockCodec.none.code
         compressed.removeAll()
         if codec != .none {
             do { try compressor.compress(bytes, into: &compressed) } catch {
-                throw .damaged(path: path, offset: offset, "the codec \(codec.name) could not compress a block of \(bytes.count) bytes")
+                throw .damaged(
+                    path: path, offset: offset,
+                    "the codec \(codec.name) could not compress a block of \(bytes.count) bytes")
             }
             if compressed.count < bytes.count - bytes.count / 8 { code = codec.code }
         }
@@ -227,10 +236,15 @@ public final class SSTableWriter {
         if let first = tombstonesFirst, statistics.rowCount == 0 || compareBytes(first, statistics.firstKey) < 0 {
             statistics.firstKey = first
         }
-        if let end = tombstonesEnd, statistics.rowCount == 0 || compareBytes(end, statistics.lastKey) > 0 { statistics.lastKey = end }
+        if let end = tombstonesEnd, statistics.rowCount == 0 || compareBytes(end, statistics.lastKey) > 0 {
+            statistics.lastKey = end
+        }
         let rootHandle = try index.finish { (bytes) throws(StorageError) in try self.append(bytes, codec: .none) }
-        let tombstoneHandle = try tombstoneIndex.finish { (bytes) throws(StorageError) in try self.append(bytes, codec: .none) }
-        let filter = BloomFilter(hashes: hashes.joined(), count: hashCount, falsePositiveRate: options.bloomFalsePositiveRate)
+        let tombstoneHandle = try tombstoneIndex.finish { (bytes) throws(StorageError) in
+            try self.append(bytes, codec: .none)
+        }
+        let filter = BloomFilter(
+            hashes: hashes.joined(), count: hashCount, falsePositiveRate: options.bloomFalsePositiveRate)
         statistics.filterRateReached = filter.reachedRate
         var filterBytes = ByteWriter(capacity: filter.byteCount + 16)
         filter.encode(into: &filterBytes)
@@ -240,7 +254,8 @@ public final class SSTableWriter {
         }
         if buffer.count > 0 { try writePiece(buffer.bytes) }
         let footer = SSTableFooter(
-            root: rootHandle, tombstones: tombstoneHandle, filter: filterHandle, statistics: statisticsHandle, digest: digest
+            root: rootHandle, tombstones: tombstoneHandle, filter: filterHandle, statistics: statisticsHandle,
+            digest: digest
         ).encode()
         do {
             try footer.withUnsafeBytesTyped { (bytes) throws(FileError) in try file.write(bytes, at: written) }

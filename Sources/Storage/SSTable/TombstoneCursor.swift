@@ -70,8 +70,8 @@ final class TombstoneCursor {
     }
 
     /// Returns the deletion that covers `key`, and the key range around it in which that holds.
-    func shadow(at key: UnsafeRawBufferPointer) throws(StorageError) -> Shadow {
-        var shadow = Shadow()
+    func shadow(at key: UnsafeRawBufferPointer) throws(StorageError) -> CoveringDeletion {
+        var shadow = CoveringDeletion()
         guard root.seekFloor(key) else {
             if root.seekToFirst() { shadow.to = [UInt8](root.key) }
             return shadow

@@ -55,7 +55,10 @@ struct AdminCommand: ParsableCommand {
             directory = String(cString: resolved)
             free(resolved)
         }
-        return ["keyspace=" + words[0][..<dot], "table=" + words[0][words[0].index(after: dot)...], "directory=" + directory]
+        return [
+            "keyspace=" + words[0][..<dot], "table=" + words[0][words[0].index(after: dot)...],
+            "directory=" + directory,
+        ]
     }
 
     func run() throws {
@@ -72,7 +75,9 @@ struct AdminCommand: ParsableCommand {
             if let equals = word.firstIndex(of: "=") {
                 options.arguments.append((String(word[..<equals]), String(word[word.index(after: equals)...])))
             } else {
-                guard plain < 2 else { throw ValidationError("at most a keyspace and a table are allowed; '\(word)' is too many") }
+                guard plain < 2 else {
+                    throw ValidationError("at most a keyspace and a table are allowed; '\(word)' is too many")
+                }
                 options.arguments.append((plain == 0 ? "keyspace" : "table", word))
                 plain += 1
             }

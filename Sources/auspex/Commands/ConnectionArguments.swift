@@ -20,7 +20,9 @@ struct ConnectionArguments: ParsableArguments {
     @Option(help: "The user's password.")
     var password: String?
 
-    @Option(name: .customLong("protocol"), help: "The protocol version, 4 or 5; by default the highest the server supports.")
+    @Option(
+        name: .customLong("protocol"), help: "The protocol version, 4 or 5; by default the highest the server supports."
+    )
     var version: UInt8?
 
     @Option(help: "Compression of the connection: none, lz4, or snappy (version 4).")
@@ -29,7 +31,10 @@ struct ConnectionArguments: ParsableArguments {
     @Flag(help: "Connect with TLS.")
     var ssl = false
 
-    @Option(help: "With --ssl: a PEM file of the authorities that may issue the server's certificate; by default the system's.")
+    @Option(
+        help:
+            "With --ssl: a PEM file of the authorities that may issue the server's certificate; by default the system's."
+    )
     var sslCa: String?
 
     @Option(help: "With --ssl: a PEM file with this client's certificate and, without --ssl-key, its key.")
@@ -75,7 +80,9 @@ struct ConnectionArguments: ParsableArguments {
         options.user = user
         options.password = password
         if let version {
-            guard let known = ProtocolVersion(rawValue: version) else { throw ValidationError("--protocol is 4 or 5, not \(version)") }
+            guard let known = ProtocolVersion(rawValue: version) else {
+                throw ValidationError("--protocol is 4 or 5, not \(version)")
+            }
             options.version = known
         }
         guard let known = FrameCompression(name: compression, version: options.version ?? .v5) else {

@@ -52,7 +52,8 @@ struct LoadCommand: ParsableCommand {
     @Option(name: .customLong("to-sstables"), help: "Write sstables into this new directory, without a server.")
     var sstableDirectory: String?
 
-    @Option(help: "For --to-sstables: a file that defines the table: CREATE statements, or the file schema of a snapshot.")
+    @Option(
+        help: "For --to-sstables: a file that defines the table: CREATE statements, or the file schema of a snapshot.")
     var schema: String?
 
     @Option(help: "For --to-sstables: MiB of rows to sort in memory per sstable.")
@@ -91,7 +92,9 @@ struct LoadCommand: ParsableCommand {
     func run() throws {
         var options = try options()
         if options.sstableDirectory != nil {
-            guard connection.embedded == nil else { throw ValidationError("--to-sstables and --embedded exclude each other") }
+            guard connection.embedded == nil else {
+                throw ValidationError("--to-sstables and --embedded exclude each other")
+            }
             return try load(options)
         }
         try connection.withServer { network in
@@ -119,16 +122,23 @@ struct LoadCommand: ParsableCommand {
         guard let dot = into.firstIndex(of: "."), into.index(after: dot) < into.endIndex, dot > into.startIndex else {
             throw ValidationError("--into takes KEYSPACE.TABLE, not '\(into)'")
         }
-        var options = LoadOptions(files: files, keyspace: String(into[..<dot]), table: String(into[into.index(after: dot)...]))
+        var options = LoadOptions(
+            files: files, keyspace: String(into[..<dot]), table: String(into[into.index(after: dot)...]))
         if let format {
-            guard let known = LoadOptions.Format(rawValue: format) else { throw ValidationError("--format is csv or jsonl, not \(format)") }
+            guard let known = LoadOptions.Format(rawValue: format) else {
+                throw ValidationError("--format is csv or jsonl, not \(format)")
+            }
             options.format = known
         }
-        options.columns = columns?.split(separator: ",", omittingEmptySubsequences: false).map { String($0.drop { $0 == " " }) }
+        options.columns = columns?.split(separator: ",", omittingEmptySubsequences: false).map {
+            String($0.drop { $0 == " " })
+        }
         options.hasHeader = header
         if let delimiter {
             let text = delimiter == "tab" || delimiter == "\\t" ? "\t" : delimiter
-            guard text.utf8.count == 1, let byte = text.utf8.first else { throw ValidationError("--delimiter takes one character, or tab") }
+            guard text.utf8.count == 1, let byte = text.utf8.first else {
+                throw ValidationError("--delimiter takes one character, or tab")
+            }
             options.delimiter = byte
         }
         options.nulls = nulls
@@ -142,7 +152,8 @@ struct LoadCommand: ParsableCommand {
         options.inFlight = inFlight
         guard let level = Consistency(name: consistency) else {
             throw ValidationError(
-                "unknown consistency level \(consistency); there are " + Consistency.allCases.map(\.name).joined(separator: ", "))
+                "unknown consistency level \(consistency); there are "
+                    + Consistency.allCases.map(\.name).joined(separator: ", "))
         }
         options.consistency = level
         options.isDryRun = dryRun
@@ -155,7 +166,8 @@ struct LoadCommand: ParsableCommand {
 
     private static func text(_ report: LoadReport, isDryRun: Bool) -> String {
         let seconds = Double(Int(report.seconds * 100)) / 100
-        var text = "\(report.rows) rows \(isDryRun ? "fit" : "loaded") in \(seconds) s, \(Int(report.rowsPerSecond)) rows/s"
+        var text =
+            "\(report.rows) rows \(isDryRun ? "fit" : "loaded") in \(seconds) s, \(Int(report.rowsPerSecond)) rows/s"
         if report.resumed > 0 { text += "; \(report.resumed) were loaded before" }
         if report.sstables > 0 { text += "; \(report.sstables) sstables" }
         if report.unknown > 0 { text += "; \(report.unknown) counter updates with unknown outcome" }

@@ -47,21 +47,24 @@ struct NodeEncryption: Sendable {
                 log.error("\(group): \(error); the previous certificates stay in use")
             }
         }
-        tellExpiry(log)
+        warnOfExpiry(log)
     }
 
     /// A start or a reload warns when a certificate expires in fewer days than this.
     static let warningDays = 30
 
-    func tellExpiry(_ log: Logger) {
+    func warnOfExpiry(_ log: Logger) {
         for (group, context) in all {
             guard let expires = context.expires else { continue }
             let days = (expires - time(nil)) / 86_400
             if expires < time(nil) {
-                log.error("\(group): the certificate \(context.options.certificate) has expired; put a new one there and send SIGHUP")
+                log.error(
+                    "\(group): the certificate \(context.options.certificate) has expired; put a new one there and send SIGHUP"
+                )
             } else if days < NodeEncryption.warningDays {
                 log.warning(
-                    "\(group): the certificate \(context.options.certificate) expires in \(days) days; put a new one there and send SIGHUP")
+                    "\(group): the certificate \(context.options.certificate) expires in \(days) days; put a new one there and send SIGHUP"
+                )
             }
         }
     }
@@ -69,8 +72,9 @@ struct NodeEncryption: Sendable {
 
 extension TLSContext {
     /// The context as the network layer uses it.
-    var ofChannels: ChannelEncryption {
+    var channelEncryption: ChannelEncryption {
         ChannelEncryption(
-            accepting: { [self] failed in try accepting(failed) }, connecting: { [self] host, failed in try connecting(to: host, failed) })
+            accepting: { [self] failed in try accepting(failed) },
+            connecting: { [self] host, failed in try connecting(to: host, failed) })
     }
 }

@@ -34,13 +34,15 @@ struct SSTableCommand: ParsableCommand {
     }
 
     struct Describe: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Prints the metadata of an sstable: bounds, counts, histogram, filter.")
+        static let configuration = CommandConfiguration(
+            abstract: "Prints the metadata of an sstable: bounds, counts, histogram, filter.")
         @OptionGroup var arguments: SSTableArguments
         func run() throws { try arguments.attempt { try arguments.tool.describe(arguments.path) } }
     }
 
     struct Dump: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Prints rows and tombstones, one JSON object per line.")
+        static let configuration = CommandConfiguration(
+            abstract: "Prints rows and tombstones, one JSON object per line.")
         @OptionGroup var arguments: SSTableArguments
         @Option(help: "The greatest number of rows.") var limit = Int.max
         func run() throws { try arguments.attempt { try arguments.tool.dump(arguments.path, limit: limit) } }
@@ -58,7 +60,8 @@ struct SSTableCommand: ParsableCommand {
     }
 
     struct Compact: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Merges all sstables of each table into one; the node must be stopped.")
+        static let configuration = CommandConfiguration(
+            abstract: "Merges all sstables of each table into one; the node must be stopped.")
         @OptionGroup var arguments: SSTableArguments
         func run() throws {
             try arguments.attempt {

@@ -37,7 +37,9 @@ struct ServerCommand: ParsableCommand {
     @Option(help: "Port for admin commands and metrics; 0 takes a free one.")
     var httpPort: Int?
 
-    @Option(help: "Seed nodes of the cluster to join, as IP:PORT,...; a node whose only seed is itself creates the cluster.")
+    @Option(
+        help: "Seed nodes of the cluster to join, as IP:PORT,...; a node whose only seed is itself creates the cluster."
+    )
     var seeds: String?
 
     @Option(help: "The cluster this node belongs to.")
@@ -52,7 +54,9 @@ struct ServerCommand: ParsableCommand {
     func run() throws {
         let started = SystemTime().monotonicNanoseconds()
         var overrides = settings
-        func override(_ key: String, _ value: (some CustomStringConvertible)?) { if let value { overrides.append("\(key)=\(value)") } }
+        func override(_ key: String, _ value: (some CustomStringConvertible)?) {
+            if let value { overrides.append("\(key)=\(value)") }
+        }
         override("data_directory", dataDir)
         override("listen_address", listenAddress)
         override("native_transport_port", nativePort)
@@ -70,7 +74,9 @@ struct ServerCommand: ParsableCommand {
             entry += 1
         }
         let configuration: NodeConfiguration
-        do { configuration = try NodeConfiguration.load(path: config, environment: environment, overrides: overrides) } catch {
+        do {
+            configuration = try NodeConfiguration.load(path: config, environment: environment, overrides: overrides)
+        } catch {
             diagnostic("auspex server: \(error)")
             throw ExitCode(1)
         }
@@ -89,19 +95,22 @@ struct ServerCommand: ParsableCommand {
         auspex_map_allocations(1 << 20)
         let cores = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let background = ThreadPools(
-            compaction: configuration.concurrentCompactors, read: configuration.ioThreads > 0 ? configuration.ioThreads : cores * 4)
+            compaction: configuration.concurrentCompactors,
+            read: configuration.ioThreads > 0 ? configuration.ioThreads : cores * 4)
         let encryption: NodeEncryption
         do throws(TLSError) { encryption = try NodeEncryption(configuration) } catch {
             diagnostic("auspex server: \(error)")
             throw ExitCode(1)
         }
         let network = LoopNetwork(
-            loops: configuration.loops > 0 ? configuration.loops : cores, clients: encryption.clients?.ofChannels,
-            nodes: encryption.nodes?.ofChannels)
+            loops: configuration.loops > 0 ? configuration.loops : cores,
+            clients: encryption.clients?.channelEncryption,
+            nodes: encryption.nodes?.channelEncryption)
         let node: NodeServer
         do {
             node = try NodeServer(
-                configuration: configuration, system: PosixFileSystem(), time: SystemTime(), background: background, network: network,
+                configuration: configuration, system: PosixFileSystem(), time: SystemTime(), background: background,
+                network: network,
                 boot: ProcessLimits.bootIdentity(), seed: UInt64.random(in: 0...UInt64.max),
                 log: Logger(label: "auspex", factory: { StreamLogHandler.standardError(label: $0) }))
             if let torn = node.replay.tornAt {
@@ -126,8 +135,10 @@ struct ServerCommand: ParsableCommand {
             }
             let millis = Int((SystemTime().monotonicNanoseconds() - started) / 1_000_000)
             let replay = node.replay
-            node.log.info("serving after \(millis) ms; replayed \(replay.records) records of \(replay.segments.count) commit-log segments")
-            encryption.tellExpiry(node.log)
+            node.log.info(
+                "serving after \(millis) ms; replayed \(replay.records) records of \(replay.segments.count) commit-log segments"
+            )
+            encryption.warnOfExpiry(node.log)
             print(node.readyLine(milliseconds: millis))
             fflush(nil)
         }

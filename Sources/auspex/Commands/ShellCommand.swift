@@ -5,7 +5,8 @@ import Shell
 
 struct ShellCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "shell", abstract: "Runs CQL statements interactively, from a file, an argument or standard input.",
+        commandName: "shell",
+        abstract: "Runs CQL statements interactively, from a file, an argument or standard input.",
         discussion: "When not interactive, the exit code is 1 if a statement failed.")
 
     @OptionGroup var connection: ConnectionArguments
@@ -33,7 +34,8 @@ struct ShellCommand: ParsableCommand {
         options.colour = color
         guard let level = Consistency(name: consistency) else {
             throw ValidationError(
-                "unknown consistency level \(consistency); there are " + Consistency.allCases.map(\.name).joined(separator: ", "))
+                "unknown consistency level \(consistency); there are "
+                    + Consistency.allCases.map(\.name).joined(separator: ", "))
         }
         options.consistency = level
         guard execute == nil || file == nil else { throw ValidationError("give --execute or --file, not both") }

@@ -23,7 +23,8 @@ struct SimulateCommand: ParsableCommand {
     @Option(help: "Simulated minutes under faults.")
     var minutes = 10.0
 
-    @Option(help: "all, none, or some, separated by commas: \(FaultKind.allCases.map(\.rawValue).joined(separator: ",")).")
+    @Option(
+        help: "all, none, or some, separated by commas: \(FaultKind.allCases.map(\.rawValue).joined(separator: ",")).")
     var faults = "all"
 
     @Option(help: "The number of concurrent clients.")
@@ -36,7 +37,9 @@ struct SimulateCommand: ParsableCommand {
     var bug: [String] = []
 
     @Option(
-        help: "A planted bug with the cluster and fault options that find it; replaces --bug and those options. `list` lists them.")
+        help:
+            "A planted bug with the cluster and fault options that find it; replaces --bug and those options. `list` lists them."
+    )
     var planted: String?
 
     @Flag(help: "Run with the options of --planted, but without the bug.")
@@ -45,7 +48,9 @@ struct SimulateCommand: ParsableCommand {
     @Flag(help: "With --seeds, stop after the first seed that fails.")
     var untilViolated = false
 
-    @Option(name: .customLong("set"), help: "A setting of the nodes as key=value, which overrides the seed's choice; may be repeated.")
+    @Option(
+        name: .customLong("set"),
+        help: "A setting of the nodes as key=value, which overrides the seed's choice; may be repeated.")
     var settings: [String] = []
 
     @Option(help: "With --seeds, the real seconds after which a run is killed.")
@@ -62,7 +67,7 @@ struct SimulateCommand: ParsableCommand {
             for bug in PlantedBug.allCases { print("\(bug.rawValue) \(PlantedRun(bug).firstSeed)") }
             return
         }
-        let (asked, bugs) = try planted.map(plantedRun) ?? askedFor()
+        let (asked, bugs) = try planted.map(plantedRun) ?? commandLineOptions()
         if let seeds {
             let bounds = seeds.split(separator: ".", omittingEmptySubsequences: true).map { UInt64($0) }
             guard bounds.count == 2, let first = bounds[0], let last = bounds[1], first <= last else {
@@ -93,7 +98,8 @@ struct SimulateCommand: ParsableCommand {
 
     private func plantedBug(_ name: String) throws -> PlantedBug {
         guard let bug = PlantedBug(rawValue: name) else {
-            throw ValidationError("unknown bug \(name); there are \(PlantedBug.allCases.map(\.rawValue).joined(separator: ", "))")
+            throw ValidationError(
+                "unknown bug \(name); there are \(PlantedBug.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         return bug
     }
@@ -104,19 +110,23 @@ struct SimulateCommand: ParsableCommand {
     }
 
     /// Returns the simulation options given on the command line, and the planted bugs.
-    private func askedFor() throws -> (SimulationOptions, [PlantedBug]) {
+    private func commandLineOptions() throws -> (SimulationOptions, [PlantedBug]) {
         guard let kinds = FaultKind.parse(faults) else {
             throw ValidationError(
-                "unknown faults \(faults); there are all, none, \(FaultKind.allCases.map(\.rawValue).joined(separator: ", "))")
+                "unknown faults \(faults); there are all, none, \(FaultKind.allCases.map(\.rawValue).joined(separator: ", "))"
+            )
         }
         guard (1...100).contains(nodes), minutes > 0, clients > 0 else {
             throw ValidationError("--nodes must be from 1 to 100, --minutes and --clients above 0")
         }
         let chosen = workloads.map { $0.split(separator: ",").map(String.init) } ?? []
         if let unknown = chosen.first(where: { !Simulation.workloadNames.contains($0) }) {
-            throw ValidationError("unknown workload \(unknown); there are \(Simulation.workloadNames.joined(separator: ", "))")
+            throw ValidationError(
+                "unknown workload \(unknown); there are \(Simulation.workloadNames.joined(separator: ", "))")
         }
-        if let wrong = settings.first(where: { !$0.contains("=") }) { throw ValidationError("--set takes key=value; found \(wrong)") }
+        if let wrong = settings.first(where: { !$0.contains("=") }) {
+            throw ValidationError("--set takes key=value; found \(wrong)")
+        }
         var options = SimulationOptions()
         options.nodes = nodes
         options.seconds = max(1, Int(minutes * 60))

@@ -86,7 +86,8 @@ struct StressCommand: ParsableCommand {
         }
         guard let level = Consistency(name: consistency) else {
             throw ValidationError(
-                "unknown consistency level \(consistency); there are " + Consistency.allCases.map(\.name).joined(separator: ", "))
+                "unknown consistency level \(consistency); there are "
+                    + Consistency.allCases.map(\.name).joined(separator: ", "))
         }
         options.consistency = level
         options.rate = rate

@@ -111,7 +111,7 @@ final class BatchReplay: Sendable {
         guard let view = views.current else { return }
         var random = SeededRandom(seed: batch.key.id.low)
         var last = "no other node is alive"
-        for node in view.chooseLogNodes(random: &random) {
+        for node in view.chooseBatchlogNodes(random: &random) {
             let other = view.ring.nodes[node]
             switch peers.ask(.storeBatch(batch), at: other.endpoint, wanted: other.id, timeout: 10_000_000) {
             case .done: return

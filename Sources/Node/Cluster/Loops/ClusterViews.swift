@@ -78,7 +78,7 @@ final class ClusterViews: Sendable {
                     repairsReads: table.options.readRepair != "NONE",
                     isSloppy: schema.keyspaces[table.keyspace]?.sloppyQuorum ?? false)
             },
-            epoch: metadata.epoch, former: metadata.formerRing)
+            epoch: metadata.epoch, former: metadata.previousRing)
     }
 
     /// Gives every loop a view; with the view's lock held, so that each loop gets views in their order.

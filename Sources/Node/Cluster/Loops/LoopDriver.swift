@@ -32,13 +32,15 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     /// Set by `ClusterService` before anything begins.
     weak var parts: DriverParts?
     private(set) lazy var links = PeerLinks(
-        loop: loop, network: platform.network, time: platform.time, policy: platform.policy, byteLimit: platform.byteLimit
+        loop: loop, network: platform.network, time: platform.time, policy: platform.policy,
+        byteLimit: platform.byteLimit
     ) { [unowned self] id, reply in answered(id, reply) }
     /// The cluster as new requests see it; nil before the node belongs to one.
     var view: ClusterView? {
         didSet {
             guard let view, view.epoch != oldValue?.epoch else { return }
-            endpoints = Dictionary(view.ring.nodes.map { ($0.id, $0.endpoint) }, uniquingKeysWith: { first, _ in first })
+            endpoints = Dictionary(
+                view.ring.nodes.map { ($0.id, $0.endpoint) }, uniquingKeysWith: { first, _ in first })
         }
     }
     /// Addresses of the members of the view.
@@ -103,16 +105,19 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         let (cluster, now) = (request.cluster, now)
         switch step {
         case .write(let mutations, let type):
-            return try coordinator.write(mutations, consistency: request.consistency, type: type, cluster: cluster, now: now)
+            return try coordinator.write(
+                mutations, consistency: request.consistency, type: type, cluster: cluster, now: now)
         case .count(let deltas):
             return try coordinator.count(deltas, consistency: request.consistency, cluster: cluster, now: now)
         case .read(let command, let consistency, let isByKey):
             return coordinator.read(command, consistency: consistency, cluster: cluster, isByKey: isByKey, now: now)
         case .prepare(let key, let reading, let deadline):
-            return try coordinator.prepare(key, reading: reading, serial: request.serial, cluster: cluster, deadline: deadline, now: now)
+            return try coordinator.prepare(
+                key, reading: reading, serial: request.serial, cluster: cluster, deadline: deadline, now: now)
         case .propose(let key, let ballot, let value, let deadline):
             return try coordinator.propose(
-                key, ballot: ballot, value: value, serial: request.serial, commit: request.consistency, cluster: cluster,
+                key, ballot: ballot, value: value, serial: request.serial, commit: request.consistency,
+                cluster: cluster,
                 deadline: deadline, now: now)
         }
     }
@@ -120,7 +125,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     func finish(_ started: StartedStep, for request: CoordinatedRequest) throws(ServerError) -> Outcome {
         while true {
             if started.result == nil {
-                guard let fiber = Fiber.current else { preconditionFailure("a request waits for other nodes outside its fiber") }
+                guard let fiber = Fiber.current else {
+                    preconditionFailure("a request waits for other nodes outside its fiber")
+                }
                 started.resume = fiber.resumer
                 fiber.suspend()
             }
@@ -133,7 +140,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             case .failure(let error):
                 guard let refusal = started.refusal, mayBeginAgain(started, refusal) else { throw error }
                 try waitForNews(started, refusal, for: request, otherwise: error)
-                platform.policy.counters.begunAnew.add(1, ordering: .relaxed)
+                platform.policy.counters.stepsRestarted.add(1, ordering: .relaxed)
                 begin(started, for: request)
             }
         }
@@ -174,7 +181,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     }
 
     private func mayBeginAgain(_ started: StartedStep, _ refusal: Coordinator.Refusal) -> Bool {
-        guard started.step.mayBeginAgain || refusal == .viewLacksTable, now - started.began < coordinator.limits.writeTimeout else {
+        guard started.step.mayBeginAgain || refusal == .viewLacksTable,
+            now - started.began < coordinator.limits.writeTimeout
+        else {
             return false
         }
         // When this node does not have the table either, waiting does not help.
@@ -184,7 +193,8 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     /// Waits until this node knows newer members; after a refusal because of an unknown table, waits once, so that the
     /// other node can learn of the table.
     private func waitForNews(
-        _ started: StartedStep, _ refusal: Coordinator.Refusal, for request: CoordinatedRequest, otherwise error: ServerError
+        _ started: StartedStep, _ refusal: Coordinator.Refusal, for request: CoordinatedRequest,
+        otherwise error: ServerError
     ) throws(ServerError) {
         repeat {
             // A node learns of a new table by a round of gossip, which takes longer.
@@ -224,11 +234,14 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         if wanted == coordinator.local {
             executeHere(request, id: id)
         } else {
-            links.send(request, to: endpoint, wanted: wanted, id: id, timeout: timeout, epoch: epoch ?? platform.metadata.epoch)
+            links.send(
+                request, to: endpoint, wanted: wanted, id: id, timeout: timeout, epoch: epoch ?? platform.metadata.epoch
+            )
         }
         guard asks[id] != nil else { return }
         platform.network.schedule(loop: loop, nanoseconds: UInt64(timeout) * 1000) { [self] in
-            asks.removeValue(forKey: id)?(.failed(.connectionLost, "\(endpoint) did not answer within \(timeout / 1000) ms"))
+            asks.removeValue(forKey: id)?(
+                .failed(.connectionLost, "\(endpoint) did not answer within \(timeout / 1000) ms"))
         }
     }
 
@@ -280,14 +293,17 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             guard let endpoint = endpoints[node] ?? platform.metadata.endpoint(of: node) else {
                 return answered(id, .failed(.connectionLost, "\(node) is no longer a member"))
             }
-            links.send(request, to: endpoint, of: node, id: id, timeout: timeout, epoch: epoch ?? platform.metadata.epoch)
+            links.send(
+                request, to: endpoint, of: node, id: id, timeout: timeout, epoch: epoch ?? platform.metadata.epoch)
         case .hint(let node, let mutations, let writtenAt, let operation):
             let isKept = parts?.hints.keep(for: node, mutations, writtenAt: writtenAt) ?? false
             if !isKept && (operation == beginning || waiting[operation] != nil) { lackingHints.insert(operation) }
         case .latencies(let latencies): parts?.views.record(latencies)
         case .finished(let operation, var result, let refusal):
             if !lackingHints.isEmpty, lackingHints.remove(operation) != nil, case .success(.hinted) = result {
-                result = .failure(LoopDriver.notHinted("hints are limited, or the node has been down for longer than max_hint_window"))
+                result = .failure(
+                    LoopDriver.notHinted("hints are limited, or the node has been down for longer than max_hint_window")
+                )
             }
             guard let taker = waiting.removeValue(forKey: operation) else { return }
             if case .step(let started) = taker {
@@ -311,7 +327,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
             asks.removeValue(forKey: id)?(reply)
             return
         }
-        if case .failed(let reason, _) = reply, reason == .ringChanged || reason == .unknownTable { parts?.fetcher.membersAreNewer() }
+        if case .failed(let reason, _) = reply, reason == .ringChanged || reason == .unknownTable {
+            parts?.fetcher.membersAreNewer()
+        }
         coordinator.receive(reply, id: id, now: now)
         pump()
     }
@@ -344,7 +362,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         }
     }
 
-    private func finish(_ result: ReplicaService.Result, _ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void) {
+    private func finish(
+        _ result: ReplicaService.Result, _ request: PeerRequest, _ done: @escaping @Sendable (PeerReply) -> Void
+    ) {
         if let counted = result.counted, let view {
             // The other replicas get this node's shard of the counter only when it is safe here. If this node forgot it
             // and counted on from an older value, one of the two increments would be lost.
@@ -367,10 +387,12 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     /// Writes this node's shard of a counter to the other replicas.
     private func replicate(
-        _ counted: (mutations: [UInt8], consistency: Consistency), _ view: ClusterView, _ done: @escaping @Sendable (PeerReply) -> Void
+        _ counted: (mutations: [UInt8], consistency: Consistency), _ view: ClusterView,
+        _ done: @escaping @Sendable (PeerReply) -> Void
     ) {
         run({ (coordinator) throws(ServerError) in
-            try coordinator.replicateCounter(counted.mutations, consistency: counted.consistency, cluster: view, now: now)
+            try coordinator.replicateCounter(
+                counted.mutations, consistency: counted.consistency, cluster: view, now: now)
         }) { outcome in
             switch outcome {
             case .success: done(.done)

@@ -44,7 +44,7 @@ final class RingChanges: Sendable {
         let seed = seed &+ metadata.epoch
         try changes.change { (metadata) throws(ServerError) in
             do throws(MemberChangeError) { return try change.apply(to: metadata, seed: seed) } catch {
-                throw ServerError(error.isForLater ? .overloaded : .invalid, error.description)
+                throw ServerError(error.mayRetryLater ? .overloaded : .invalid, error.description)
             }
         }
     }
@@ -131,7 +131,7 @@ final class RingChanges: Sendable {
     private func isMajority(_ aware: Set<UUID>) -> Bool {
         guard let metadata = metadata.current else { return false }
         let schema = queries.schema
-        let rings = [metadata.ring] + (metadata.formerRing.map { [$0] } ?? [])
+        let rings = [metadata.ring] + (metadata.previousRing.map { [$0] } ?? [])
         for keyspace in schema.keyspaces.values where !keyspace.isVirtual && !Schema.isSystem(keyspace.name) {
             for ring in rings {
                 let strategy: ReplicationStrategy

@@ -58,10 +58,10 @@ final class PeerPolicy: Sendable {
 /// Counters of what passes between nodes, for metrics.
 final class ClusterCounters: Sendable {
     let requestsSent = Atomic<Int>(0)
-    let requestsCarriedOut = Atomic<Int>(0)
+    let requestsExecuted = Atomic<Int>(0)
     let staleRequests = Atomic<Int>(0)
     /// Steps of requests that were begun again because the members had changed.
-    let begunAnew = Atomic<Int>(0)
+    let stepsRestarted = Atomic<Int>(0)
     let bytesSent = Atomic<Int>(0)
     let connectionsRefused = Atomic<Int>(0)
 }

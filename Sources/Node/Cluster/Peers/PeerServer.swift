@@ -84,7 +84,7 @@ final class PeerServer: PeerHost {
         _ request: PeerRequest, from peer: PeerHello, epoch: UInt64, timeout: Int64, loop: Int,
         _ done: @escaping @Sendable (PeerReply) -> Void
     ) {
-        policy.counters.requestsCarriedOut.add(1, ordering: .relaxed)
+        policy.counters.requestsExecuted.add(1, ordering: .relaxed)
         if epoch > metadata.epoch { fetcher.fetchSoon(from: peer.endpoint) }
         switch request {
         case .gossip(let bytes):

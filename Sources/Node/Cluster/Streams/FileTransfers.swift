@@ -171,7 +171,7 @@ final class FileTransfers: Sendable {
         }
         let began = time.monotonicMicroseconds()
         do throws(StorageError) {
-            let incoming = try IncomingTable(engine: storage, table: table)
+            let incoming = try IncomingSSTable(engine: storage, table: table)
             while incoming.count < bytes {
                 switch piece(session, file, at: incoming.count, of: source) {
                 case .stream(.piece(let piece)) where !piece.isEmpty:

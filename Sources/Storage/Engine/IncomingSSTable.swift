@@ -7,7 +7,7 @@ import Primitives
 /// Until `finish` the table's manifest does not name the file and the next start removes it: a crash leaves the table
 /// unchanged.
 /// **Thread safety**: one thread at a time.
-public final class IncomingTable {
+public final class IncomingSSTable {
     private let engine: StorageEngine
     private let table: TableStore
     private let number: UInt32
@@ -20,8 +20,8 @@ public final class IncomingTable {
     public init(engine: StorageEngine, table: TableStore) throws(StorageError) {
         self.engine = engine
         self.table = table
-        number = engine.core.newTableNumber()
-        path = table.directory + "/" + Manifest.tableFile(number)
+        number = engine.core.newSSTableNumber()
+        path = table.directory + "/" + Manifest.sstableFileName(number)
         do { file = try engine.core.system.open(path, .create) } catch { throw .file(error) }
     }
 
@@ -46,7 +46,8 @@ public final class IncomingTable {
             let report = try SSTableVerifier(system: engine.core.system, path: path).verify()
             if let problem = report.problems.first {
                 throw .damaged(
-                    path: path, offset: problem.offset, "the file received from another node is damaged: \(problem.place): \(problem.message)")
+                    path: path, offset: problem.offset,
+                    "the file received from another node is damaged: \(problem.place): \(problem.message)")
             }
             let opened = try SSTable(system: engine.core.system, path: path, id: number, cache: engine.core.cache)
             guard try table.install(imported: [opened]) else { throw .stopped("the table was dropped meanwhile") }
@@ -71,7 +72,8 @@ extension TableStore {
     public func files(within stretches: [KeyRange]) -> [SSTable] {
         tables.filter { table in
             stretches.contains {
-                compareBytes($0.start, table.statistics.firstKey) <= 0 && compareBytes(table.statistics.lastKey, $0.end) < 0
+                compareBytes($0.start, table.statistics.firstKey) <= 0
+                    && compareBytes(table.statistics.lastKey, $0.end) < 0
             }
         }
     }

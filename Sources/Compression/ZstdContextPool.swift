@@ -2,7 +2,7 @@ import CZstd
 import Synchronization
 
 /// A pool of zstd decompression contexts: creating one per block would cost more than the decompression.
-enum ThreadZstd {
+enum ZstdContextPool {
     /// SAFETY: a context is used only by the pool, or by the caller that took it from the pool.
     private struct Context: @unchecked Sendable { let pointer: OpaquePointer }
 

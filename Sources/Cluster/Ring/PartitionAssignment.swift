@@ -3,7 +3,7 @@ import Primitives
 /// The owners of one data center's equal partitions while a join or a leave reassigns them.
 ///
 /// A player is a node of the data center, numbered by its position in `nodes`; the joining node comes after them.
-struct PartitionBoard {
+struct PartitionAssignment {
     /// The data center's grid, with its shift.
     let grid: TokenGrid
     /// Indexes in the ring of the data center's nodes that own partitions.
@@ -23,19 +23,25 @@ struct PartitionBoard {
             default: throw .changeUnderWay(node.id)
             }
         }
-        let held = members.map { (node: $0, claims: ring.claims(heldBy: ring.nodes[$0].id)) }.filter { !$0.claims.isEmpty }
+        let held = members.map { (node: $0, claims: ring.claims(heldBy: ring.nodes[$0].id)) }.filter {
+            !$0.claims.isEmpty
+        }
         guard let first = held.first?.claims.first else {
-            self.grid = try PartitionBoard.unusedGrid(ring: ring, grid: grid)
+            self.grid = try PartitionAssignment.unusedGrid(ring: ring, grid: grid)
             return
         }
-        guard let shift = PartitionBoard.shift(of: first.token, grid: grid), let own = TokenGrid(count: grid.count, shift: shift) else {
+        guard let shift = PartitionAssignment.shift(of: first.token, grid: grid),
+            let own = TokenGrid(count: grid.count, shift: shift)
+        else {
             throw .foreignToken(first.token, owner: ring.nodes[held[0].node].id)
         }
         self.grid = own
         owners = [Int](repeating: -1, count: own.count)
         for (node, claims) in held {
             for claim in claims {
-                guard let partition = own.index(endingIn: claim.token) else { throw .foreignToken(claim.token, owner: ring.nodes[node].id) }
+                guard let partition = own.index(endingIn: claim.token) else {
+                    throw .foreignToken(claim.token, owner: ring.nodes[node].id)
+                }
                 owners[partition] = nodes.count
             }
             nodes.append(node)
@@ -113,7 +119,8 @@ struct PartitionBoard {
 
     /// Keeps the candidate with the lower cost. Among candidates of equal cost each is kept with the same probability.
     private func choose(
-        _ candidate: Int, _ cost: Int, _ best: inout Int, _ bestCost: inout Int, _ ties: inout Int, using random: inout SeededRandom
+        _ candidate: Int, _ cost: Int, _ best: inout Int, _ bestCost: inout Int, _ ties: inout Int,
+        using random: inout SeededRandom
     ) {
         if cost < bestCost {
             (best, bestCost, ties) = (candidate, cost, 1)
@@ -129,7 +136,9 @@ struct PartitionBoard {
         var cost = 0
         let reach = min(2, (owners.count - 1) / 2)
         for distance in stride(from: 1, through: reach, by: 1) {
-            for neighbour in [(partition + distance) % owners.count, (partition + owners.count - distance) % owners.count] {
+            for neighbour in [
+                (partition + distance) % owners.count, (partition + owners.count - distance) % owners.count,
+            ] {
                 let owner = owners[neighbour]
                 if owner < 0 { continue }
                 if owner == player { cost += distance == 1 ? 16 : 8 }

@@ -76,7 +76,7 @@ import Testing
                     return true
                 }
                 #expect(found == expected, "seed \(seed), \(partition) \(row)")
-                var cover = RowCover()
+                var cover = RowCompleteness()
                 let set = SSTableSet(table.tables)
                 try key.withUnsafeBytes { key in
                     for (gate, one) in zip(set.gates, set.tables) {

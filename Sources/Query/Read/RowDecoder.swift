@@ -6,7 +6,7 @@ import Primitives
 ///
 /// Call `enterPartition`, then `loadStatic` if there is a static row, then `load` for each row. A slot's value is valid
 /// until the next `load`; values of the partition key and of static columns until the next `enterPartition`.
-struct RowSlots: ~Copyable {
+struct RowDecoder: ~Copyable {
     private struct Slot {
         /// Points into the row, the static row or the partition key.
         var borrowed = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -84,7 +84,7 @@ struct RowSlots: ~Copyable {
         staticRow.write(row.bytes)
         builtStatic.removeAll()
         for slot in layout.staticSlots { slots[slot] = Slot() }
-        hasLiveStatic = try RowSlots.fill(
+        hasLiveStatic = try RowDecoder.fill(
             RowView(staticRow.bytes), layout: layout, now: now, place: .builtStatic, slots: &slots, built: &builtStatic,
             tombstones: &tombstones)
     }
@@ -95,14 +95,14 @@ struct RowSlots: ~Copyable {
         guard let layout else { return false }
         for slot in layout.rowSlots { slots[slot].place = .null }
         built.removeAll()
-        let live = try RowSlots.fill(
+        let live = try RowDecoder.fill(
             row, layout: layout, now: now, place: .built, slots: &slots, built: &built, tombstones: &tombstones)
         if live && layout.clusteringDepth > 0 { try loadClustering(key, layout) }
         return live
     }
 
     /// Clears the row's slots: all are null except those of the partition key and the static columns.
-    mutating func loadNothing() {
+    mutating func loadMissingRow() {
         guard let layout else { return }
         for slot in layout.rowSlots { slots[slot].place = .null }
         built.removeAll()
@@ -181,7 +181,9 @@ struct RowSlots: ~Copyable {
         return live
     }
 
-    private static func append(_ cell: CellCursor, source: SlotLayout.Source, to built: inout ByteWriter) throws(KeyError) {
+    private static func append(_ cell: CellCursor, source: SlotLayout.Source, to built: inout ByteWriter)
+        throws(KeyError)
+    {
         switch source {
         case .set(let element): try appendPath(cell.path, type: element, to: &built)
         case .map(let key):
@@ -194,7 +196,9 @@ struct RowSlots: ~Copyable {
         }
     }
 
-    private static func appendPath(_ path: UnsafeRawBufferPointer, type: CQLType, to built: inout ByteWriter) throws(KeyError) {
+    private static func appendPath(_ path: UnsafeRawBufferPointer, type: CQLType, to built: inout ByteWriter)
+        throws(KeyError)
+    {
         let lengthAt = built.count
         built.writeBE(Int32(0))
         try KeyEncoding.decodePath(path, type: type, into: &built)
@@ -215,7 +219,8 @@ struct RowSlots: ~Copyable {
         case .null: return nil
         case .borrowed: return entry.borrowed
         case .built: return UnsafeRawBufferPointer(rebasing: built.bytes[entry.start..<entry.start + entry.count])
-        case .builtStatic: return UnsafeRawBufferPointer(rebasing: builtStatic.bytes[entry.start..<entry.start + entry.count])
+        case .builtStatic:
+            return UnsafeRawBufferPointer(rebasing: builtStatic.bytes[entry.start..<entry.start + entry.count])
         }
     }
 

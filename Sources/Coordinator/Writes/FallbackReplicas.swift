@@ -2,7 +2,7 @@ import Cluster
 import DataModel
 
 /// A fallback node: it stores a hint for a dead replica.
-struct StandIn: Equatable {
+struct FallbackReplica: Equatable {
     let node: Int
     let replica: Int
 }
@@ -18,9 +18,9 @@ extension ClusterView {
     /// 3. A replica whose answer does not count for the level gets no fallback node.
     ///
     /// - Parameter replicas: natural and pending.
-    func standIns(
-        of token: Int64, natural: [Int], replicas: [Int], placement: TablePlacement, count: AnswerCount
-    ) -> [StandIn] {
+    func fallbackReplicas(
+        of token: Int64, natural: [Int], replicas: [Int], placement: TablePlacement, count: ResponseTracker
+    ) -> [FallbackReplica] {
         var candidates = ring.walk(from: token).map { Int($0) }.filter { node in
             guard isAlive[node], !replicas.contains(node) else { return false }
             switch ring.nodes[node].state {
@@ -30,13 +30,15 @@ extension ClusterView {
         }
         let staysInDataCenter = !placement.replication.dataCenters.isEmpty || !count.counts(isNear: false)
         var taken = replicas.filter { isAlive[$0] }.map { ring.nodes[$0].location }
-        var result: [StandIn] = []
+        var result: [FallbackReplica] = []
         for replica in natural where !isAlive[replica] && count.counts(isNear: isNear[replica]) {
             let able = candidates.filter { !staysInDataCenter || dataCenter($0) == dataCenter(replica) }
-            guard let node = able.first(where: { !taken.contains(ring.nodes[$0].location) }) ?? able.first else { continue }
+            guard let node = able.first(where: { !taken.contains(ring.nodes[$0].location) }) ?? able.first else {
+                continue
+            }
             candidates.removeAll { $0 == node }
             taken.append(ring.nodes[node].location)
-            result.append(StandIn(node: node, replica: replica))
+            result.append(FallbackReplica(node: node, replica: replica))
         }
         return result
     }

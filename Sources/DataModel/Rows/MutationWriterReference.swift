@@ -1,5 +1,5 @@
 /// A reference to a mutation writer, for use in arrays: the writer itself is not copyable.
-public final class MutationBox {
+public final class MutationWriterReference {
     public var writer = MutationWriter(capacity: 128)
 
     public init() {}

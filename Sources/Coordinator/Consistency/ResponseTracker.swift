@@ -6,7 +6,7 @@ import DataModel
 /// 2. EACH_QUORUM needs a quorum in every data center that has replicas.
 /// 3. A write needs one more answer for each pending replica, so that it meets its level among both the previous and
 ///    the next owners.
-struct AnswerCount: Equatable {
+struct ResponseTracker: Equatable {
     private struct Part: Equatable {
         let dataCenter: String
         var needed: Int
@@ -64,8 +64,10 @@ struct AnswerCount: Equatable {
     }
 
     /// Whether `later`, which has one more answer, is closer to the level.
-    func gains(from later: AnswerCount) -> Bool {
+    func gains(from later: ResponseTracker) -> Bool {
         if parts.isEmpty { return later.total > total && total < required }
-        return zip(parts, later.parts).contains { own, further in further.received > own.received && own.received < own.needed }
+        return zip(parts, later.parts).contains { own, further in
+            further.received > own.received && own.received < own.needed
+        }
     }
 }

@@ -3,7 +3,7 @@ import DataModel
 import Primitives
 
 /// A term, analyzed ahead: the value of a fixed-width bind marker, the most frequent kind, is only copied.
-struct PlannedValue: Sendable {
+struct CompiledTerm: Sendable {
     /// The marker's index; -1 when the term is not a fixed-width marker.
     private let bindIndex: Int
     private let width: Int
@@ -27,7 +27,9 @@ struct PlannedValue: Sendable {
     @inline(__always) func write(
         _ values: ValueList, _ context: inout EvaluationContext, to out: inout ByteWriter
     ) throws(ServerError) -> ValuePresence {
-        if bindIndex >= 0, bindIndex < values.count, case .value(let range) = values.entries[bindIndex], range.count == width {
+        if bindIndex >= 0, bindIndex < values.count, case .value(let range) = values.entries[bindIndex],
+            range.count == width
+        {
             values.bytes.withUnsafeBytes { out.write(UnsafeRawBufferPointer(rebasing: $0[range])) }
             return .value
         }
@@ -36,30 +38,32 @@ struct PlannedValue: Sendable {
 }
 
 /// The key of the one row, or of the one partition, that a statement names.
-struct PlannedKey: Sendable {
+struct CompiledKey: Sendable {
     struct Part: Sendable {
-        let value: PlannedValue
+        let value: CompiledTerm
         let type: CQLType
         let isDescending: Bool
     }
 
-    let partition: [PlannedValue]
+    let partition: [CompiledTerm]
     let clustering: [Part]
     /// For error messages.
     private let table: TableMetadata
 
     /// Returns nil when the restrictions can name more than one row or partition.
     init?(_ table: TableMetadata, partition: [KeyRestriction], clustering: ClusteringSelection) {
-        var values: [PlannedValue] = []
+        var values: [CompiledTerm] = []
         for restriction in partition {
             guard case .equal(let term) = restriction else { return nil }
-            values.append(PlannedValue(term))
+            values.append(CompiledTerm(term))
         }
         var parts: [Part] = []
         for (index, part) in clustering.parts.enumerated() {
             guard case .equal(let term) = part else { return nil }
             parts.append(
-                Part(value: PlannedValue(term), type: table.clustering[index].type, isDescending: table.clustering[index].isDescending))
+                Part(
+                    value: CompiledTerm(term), type: table.clustering[index].type,
+                    isDescending: table.clustering[index].isDescending))
         }
         self.partition = values
         self.clustering = parts

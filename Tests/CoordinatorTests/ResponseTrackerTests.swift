@@ -22,13 +22,17 @@ import Testing
     }
 
     private static let replications: [Replication] = [
-        Replication(total: 3, local: 3, dataCenters: [:]), Replication(total: 5, local: 3, dataCenters: ["a": 3, "b": 2]),
-        Replication(total: 3, local: 0, dataCenters: ["b": 3]), Replication(total: 3, local: 3, dataCenters: ["a": 3, "b": 0]),
+        Replication(total: 3, local: 3, dataCenters: [:]),
+        Replication(total: 5, local: 3, dataCenters: ["a": 3, "b": 2]),
+        Replication(total: 3, local: 0, dataCenters: ["b": 3]),
+        Replication(total: 3, local: 3, dataCenters: ["a": 3, "b": 0]),
         Replication(total: 1, local: 1, dataCenters: ["a": 1]),
     ]
 
     /// A direct statement of each consistency level's rule.
-    private static func isMet(_ level: Consistency, _ replication: Replication, _ pending: [Answer], _ answers: [Answer]) -> Bool {
+    private static func isMet(
+        _ level: Consistency, _ replication: Replication, _ pending: [Answer], _ answers: [Answer]
+    ) -> Bool {
         func quorum(_ factor: Int) -> Int { factor / 2 + 1 }
         let near = answers.filter { $0 == "a" }.count
         let nearPending = pending.filter { $0 == "a" }.count
@@ -44,7 +48,8 @@ import Testing
             if replication.dataCenters.isEmpty { return answers.count >= quorum(replication.total) + pending.count }
             return Set(replication.dataCenters.keys).union(pending).allSatisfy { name in
                 let factor = replication.dataCenters[name, default: 0]
-                return answers.filter { $0 == name }.count >= (factor == 0 ? 0 : quorum(factor)) + pending.filter { $0 == name }.count
+                return answers.filter { $0 == name }.count >= (factor == 0 ? 0 : quorum(factor))
+                    + pending.filter { $0 == name }.count
             }
         }
     }
@@ -55,11 +60,13 @@ import Testing
                 for near in 0...4 {
                     for far in 0...4 {
                         let answers = [Answer](repeating: "b", count: far) + [Answer](repeating: "a", count: near)
-                        var count = AnswerCount(level, replication, near: "a", pending: pending)
+                        var count = ResponseTracker(level, replication, near: "a", pending: pending)
                         let could = count.couldBeMet(with: Self.nodes(answers), in: Self.view)
                         for node in Self.nodes(answers) { count.add(node, in: Self.view) }
                         let expected = Self.isMet(level, replication, pending, answers)
-                        #expect(count.isMet == expected && could == expected, "\(replication) pending \(pending) answers \(answers)")
+                        #expect(
+                            count.isMet == expected && could == expected,
+                            "\(replication) pending \(pending) answers \(answers)")
                         // A met level never has fewer answers than required in total.
                         if count.isMet { #expect(count.total >= count.required) }
                     }
@@ -70,7 +77,7 @@ import Testing
 
     @Test(arguments: Consistency.allCases) func requiredIsWhatTheErrorsSay(level: Consistency) {
         for replication in Self.replications {
-            let count = AnswerCount(level, replication, near: "a")
+            let count = ResponseTracker(level, replication, near: "a")
             #expect(count.required == ConsistencyCheck.required(level, replication))
         }
     }
@@ -78,7 +85,7 @@ import Testing
     @Test func onlyNearAnswersCountLocally() {
         let replication = Replication(total: 6, local: 3, dataCenters: ["a": 3, "b": 3])
         for level in [Consistency.localOne, .localQuorum, .localSerial] {
-            var count = AnswerCount(level, replication, near: "a", pending: ["b"])
+            var count = ResponseTracker(level, replication, near: "a", pending: ["b"])
             for node in 4...6 { count.add(node, in: Self.view) }
             #expect(count.total == 0 && !count.isMet)
             count.add(0, in: Self.view)

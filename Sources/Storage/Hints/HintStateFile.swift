@@ -6,7 +6,7 @@ import Primitives
 ///     overflow := "auspex hint overflow 1\n" "first SECONDS\n" "last SECONDS\n" "checksum HEX\n"
 ///
 /// Each is replaced as a whole: after a crash it is the old one or the new one.
-enum HintNote {
+enum HintStateFile {
     static func position(_ offset: Int) -> [UInt8] { encode("position", [("offset", UInt64(offset))]) }
 
     static func overflow(_ overflow: HintOverflow) -> [UInt8] {
