@@ -82,7 +82,8 @@ extension Coordinator {
         }
         return begin(
             RangeOperation(
-                self, cluster: cluster, command: command, consistency: consistency, deadline: now + limits.rangeTimeout),
+                self, cluster: cluster, command: command, consistency: consistency,
+                deadline: now + limits.rangeTimeout),
             now: now)
     }
 

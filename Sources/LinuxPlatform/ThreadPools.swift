@@ -54,7 +54,8 @@ public final class ThreadPools: Background {
             let failed = pthread_create(
                 &thread, nil,
                 { raw in
-                    let pool = Unmanaged<Pool>.fromOpaque(raw.unsafelyUnwrapped).takeRetainedValue()  // passed below, never null
+                    // Passed below, never null.
+                    let pool = Unmanaged<Pool>.fromOpaque(raw.unsafelyUnwrapped).takeRetainedValue()
                     auspex_name_thread(pool.name)
                     pool.loop()
                     return nil

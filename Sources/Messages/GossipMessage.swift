@@ -1,5 +1,5 @@
-/// A gossip message. An exchange has three steps: `syn` lists how far its sender knows each node; `ack` answers with newer
-/// states and requests those that its own sender lacks; `ack2` sends the requested states.
+/// A gossip message. An exchange has three steps: `syn` lists how far its sender knows each node; `ack` answers with
+/// newer states and requests those that its own sender lacks; `ack2` sends the requested states.
 ///
 /// Source: van Renesse, Dumitriu, Gough and Thomas, "Efficient Reconciliation and Flow Control for Anti-Entropy
 /// Protocols" (2008), in the form Cassandra documents.

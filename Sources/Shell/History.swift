@@ -38,7 +38,8 @@ struct History {
 
     /// Writes the history file, readable by its owner only.
     func save() {
-        guard let path, let descriptor = try? FileText.openForWriting(path) else { return }  // losing the history is harmless
+        // Losing the history is harmless.
+        guard let path, let descriptor = try? FileText.openForWriting(path) else { return }
         defer { Glibc.close(descriptor) }
         _ = FileText.write(Array(entries.map { History.escaped($0) + "\n" }.joined().utf8), to: descriptor)
     }

@@ -27,7 +27,8 @@ import Testing
         #expect(loop.pool.count == 2 && loop.pool.busy == 0)
     }
 
-    /// What a fiber holds over a wait is there after it: values in registers and on the stack, typed errors, deferred work.
+    /// What a fiber holds over a wait is there after it: values in registers and on the stack, typed errors, deferred
+    /// work.
     @Test func stateSurvivesWaits() throws {
         struct Failure: Error, Equatable { let number: Int }
         let loop = ModelLoop(seed: 3)

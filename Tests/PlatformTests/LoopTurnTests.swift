@@ -203,7 +203,8 @@ import Testing
         #expect(log.lines == ["a: 1", "a: 2 end"])
     }
 
-    /// An answer that becomes ready while another is sent belongs to the next turn, and the connection stays open for it.
+    /// An answer that becomes ready while another is sent belongs to the next turn, and the connection stays open for
+    /// it.
     @Test func anAnswerMadeWhileSendingLeavesInTheNextTurn() {
         let a = member("a")
         a.onWrite = {

@@ -4,8 +4,8 @@ import Testing
 
 @testable import Query
 
-/// A request runs on a fiber, whose stack does not grow. These tests execute every kind of statement, and the deepest nesting that is accepted, and
-/// measure how much of the stack they use.
+/// A request runs on a fiber, whose stack does not grow. These tests execute every kind of statement, and the deepest
+/// nesting that is accepted, and measure how much of the stack they use.
 @Suite struct StackTests {
     /// What must be left of the stack: signal handlers, the C library and the I/O below a request need some of it.
     static let reserve = FiberPool.defaultStackBytes / 4

@@ -16,7 +16,8 @@ import Testing
         }
         let bytes = [UInt8](writer.finish())
         let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes.count, alignment: 16)
-        bytes.withUnsafeBytes { memory.copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: bytes.count) }  // never empty
+        // Never empty.
+        bytes.withUnsafeBytes { memory.copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: bytes.count) }
         return (try Block(owning: memory, count: bytes.count), keys)
     }
 

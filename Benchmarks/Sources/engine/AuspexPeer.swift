@@ -30,7 +30,8 @@ final class AuspexPeer: Peer, @unchecked Sendable {
         storage.compactionBytesPerSecond = 0
         storage.log.boot = 1
         storage.log.totalBytes = 64 << 30
-        engine = try StorageEngine(system: PosixFileSystem(), time: SystemTime(), background: pools, directory: directory, options: storage)
+        engine = try StorageEngine(
+            system: PosixFileSystem(), time: SystemTime(), background: pools, directory: directory, options: storage)
         var tableOptions = TableStoreOptions()
         switch options.codec {
         case "none": tableOptions.files.codec = .none

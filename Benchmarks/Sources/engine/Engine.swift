@@ -7,7 +7,9 @@ import Foundation
     @Option(help: "Entries of the filled stores.") var entries = 1_000_000
     @Option(help: "Rounds; the medians are reported.") var rounds = 5
     @Option(help: "Where the stores go.") var directory = "/tmp/auspex-bench"
-    @Option(help: "Groups of rows, separated by commas: fillseq, fillbatch, sync, replay, read, compact; all without it.") var rows = ""
+    @Option(
+        help: "Groups of rows, separated by commas: fillseq, fillbatch, sync, replay, read, compact; all without it.")
+    var rows = ""
     @Option(help: "Engines, separated by commas.") var engines = "auspex,rocksdb,leveldb"
     @Option(help: "Also writes the medians and ratios to this file, as JSON.") var json: String?
     @Option(help: .hidden) var worker: String?
@@ -42,9 +44,11 @@ import Foundation
         report(all, order, names)
     }
 
-    private static func work<P: Peer & Sendable>(_: P.Type, _ entries: Int, _ directory: String, _ rows: Set<String>) throws -> [(
-        name: String, value: Double
-    )] {
+    private static func work<P: Peer & Sendable>(_: P.Type, _ entries: Int, _ directory: String, _ rows: Set<String>)
+        throws -> [(
+            name: String, value: Double
+        )]
+    {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         var worker = Worker<P>(entries: entries, directory: directory)
         try worker.run(rows)
@@ -60,7 +64,9 @@ import Foundation
         try process.run()
         let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw ValidationError("\(name) ended with status \(process.terminationStatus)") }
+        guard process.terminationStatus == 0 else {
+            throw ValidationError("\(name) ended with status \(process.terminationStatus)")
+        }
         return text.split(separator: "\n").compactMap { line in
             let parts = line.split(separator: "\t")
             return parts.count == 2 ? Double(parts[1]).map { (String(parts[0]), $0) } : nil
@@ -69,7 +75,9 @@ import Foundation
 
     private func report(_ all: [String: [String: [Double]]], _ order: [String], _ names: [String]) {
         func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
-        func pad(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(1, width - text.count)) }
+        func pad(_ text: String, _ width: Int) -> String {
+            text + String(repeating: " ", count: max(1, width - text.count))
+        }
         print(pad("row", 36) + names.map { pad($0, 14) }.joined() + "ours / better peer")
         var lines: [[String: Any]] = []
         for row in order {
@@ -85,7 +93,8 @@ import Foundation
         }
         if let json,
             let data = try? JSONSerialization.data(
-                withJSONObject: ["entries": entries, "rounds": rounds, "rows": lines], options: [.prettyPrinted, .sortedKeys])
+                withJSONObject: ["entries": entries, "rounds": rounds, "rows": lines],
+                options: [.prettyPrinted, .sortedKeys])
         {
             try? data.write(to: URL(fileURLWithPath: json))
         }

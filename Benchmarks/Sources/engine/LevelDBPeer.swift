@@ -61,7 +61,8 @@ final class LevelDBPeer: Peer, @unchecked Sendable {
     func get(_ key: UnsafeRawBufferPointer) throws -> Int {
         var error: UnsafeMutablePointer<CChar>?
         var count = 0
-        let found = leveldb_get(db, read, key.baseAddress?.assumingMemoryBound(to: CChar.self), key.count, &count, &error)
+        let found = leveldb_get(
+            db, read, key.baseAddress?.assumingMemoryBound(to: CChar.self), key.count, &count, &error)
         try check(error)
         guard let found else { return -1 }
         leveldb_free(found)

@@ -69,7 +69,8 @@ final class RocksDBPeer: Peer, @unchecked Sendable {
 
     func get(_ key: UnsafeRawBufferPointer) throws -> Int {
         var error: UnsafeMutablePointer<CChar>?
-        let found = rocksdb_get_pinned(db, read, key.baseAddress?.assumingMemoryBound(to: CChar.self), key.count, &error)
+        let found = rocksdb_get_pinned(
+            db, read, key.baseAddress?.assumingMemoryBound(to: CChar.self), key.count, &error)
         try check(error)
         guard let found else { return -1 }
         defer { rocksdb_pinnableslice_destroy(found) }

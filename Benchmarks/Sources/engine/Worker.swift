@@ -60,7 +60,9 @@ struct Worker<P: Peer & Sendable> {
     }
 
     /// Runs `body` on several threads at once and returns the total operations per second.
-    private static func threads(_ count: Int, operations: Int, _ body: @escaping @Sendable (_ thread: Int, _ operations: Int) -> Void)
+    private static func threads(
+        _ count: Int, operations: Int, _ body: @escaping @Sendable (_ thread: Int, _ operations: Int) -> Void
+    )
         -> Double
     {
         let share = operations / count
@@ -107,7 +109,8 @@ struct Worker<P: Peer & Sendable> {
                         (
                             UnsafeRawBufferPointer(start: keys + index * 16, count: 16),
                             UnsafeRawBufferPointer(
-                                rebasing: values[(first + index * 100) % 1_000_000..<(first + index * 100) % 1_000_000 + 100])
+                                rebasing: values[
+                                    (first + index * 100) % 1_000_000..<(first + index * 100) % 1_000_000 + 100])
                         )
                     }
                     if batch == 1 {
@@ -152,7 +155,10 @@ struct Worker<P: Peer & Sendable> {
             value.withUnsafeBytes { value in
                 for index in 0..<operations {
                     writeKey(thread * 1_000_000 + index, key)
-                    do { try peer.put(batch: 1, { _ in (UnsafeRawBufferPointer(start: key, count: 16), value) }, sync: true) } catch {
+                    do {
+                        try peer.put(
+                            batch: 1, { _ in (UnsafeRawBufferPointer(start: key, count: 16), value) }, sync: true)
+                    } catch {
                         fatalError("\(error)")
                     }
                 }
@@ -178,7 +184,9 @@ struct Worker<P: Peer & Sendable> {
         if wants("sync") {
             for writers in [1, 8, 32] {
                 let peer = try open("sync")
-                note("synced fill, \(writers)", Self.synced(peer, writers: writers, operations: writers == 1 ? 3000 : 12_000))
+                note(
+                    "synced fill, \(writers)",
+                    Self.synced(peer, writers: writers, operations: writers == 1 ? 3000 : 12_000))
                 try peer.close()
             }
         }
@@ -187,7 +195,9 @@ struct Worker<P: Peer & Sendable> {
             _ = try fill(peer, count: 500_000, batch: 1, sequential: false)
             try peer.abandon()
             var opened: P?
-            let time = try Self.seconds { opened = try open("replay", PeerOptions(writeBufferBytes: 512 << 20), fresh: false) }
+            let time = try Self.seconds {
+                opened = try open("replay", PeerOptions(writeBufferBytes: 512 << 20), fresh: false)
+            }
             note("replay of 500,000, a second", 500_000 / time)
             try opened?.close()
         }
@@ -226,7 +236,9 @@ struct Worker<P: Peer & Sendable> {
             try peer.close()
             let small = try open("main", PeerOptions(cacheBytes: 32 << 20), fresh: false)
             _ = Self.reads(small, threads: 1, operations: 100_000, entries: entries, missing: false)
-            note("random read, 32 MiB cache", Self.reads(small, threads: 1, operations: 500_000, entries: entries, missing: false))
+            note(
+                "random read, 32 MiB cache",
+                Self.reads(small, threads: 1, operations: 500_000, entries: entries, missing: false))
             try small.close()
         }
         for codec in ["none", "lz4", "zstd"] where wants("compact") {

@@ -19,7 +19,8 @@ public struct Term: Sendable {
         case map([(key: Term, value: Term)])
         case tuple([Term])
         case call(ScalarFunction, [Term])
-        /// A call of a function that gives another value each time (`now()`, `uuid()`), made once a request. The number tells the calls of a statement apart.
+        /// A call of a function that gives another value each time (`now()`, `uuid()`), made once a request. The number
+        /// tells the calls of a statement apart.
         case generated(Int, ScalarFunction)
         /// One field of a tuple value, as in `(a, b) = ?`.
         case field(Term, Int)

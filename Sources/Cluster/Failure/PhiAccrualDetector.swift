@@ -59,7 +59,8 @@ public struct PhiAccrualDetector: Sendable {
 
     /// Starts waiting for a node's heartbeats as if one had arrived now, without adding an interval to the mean.
     public mutating func expect(_ endpoint: Endpoint, now: Int64) {
-        if windows[endpoint] == nil { report(endpoint, now: now) } else { windows[endpoint]!.resume(at: now) }  // exists
+        // Exists.
+        if windows[endpoint] == nil { report(endpoint, now: now) } else { windows[endpoint]!.resume(at: now) }
     }
 
     /// Forgets a node.

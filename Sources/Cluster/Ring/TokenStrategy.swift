@@ -16,7 +16,8 @@ public enum TokenStrategy: Hashable, Sendable, CustomStringConvertible {
     static let tokensPerNodeLimit = 1 << 16
 
     /// The strategy of a new cluster.
-    public static let standard = TokenStrategy.equalPartitions(TokenGrid(count: TokenGrid.defaultCount)!)  // 256 is a power of two
+    // 256 is a power of two.
+    public static let standard = TokenStrategy.equalPartitions(TokenGrid(count: TokenGrid.defaultCount)!)
 
     /// The partitions by which the ring rounds tokens up, for `Ring.init`; nil for the other strategies.
     public var ringPartitions: TokenGrid? {

@@ -5,7 +5,8 @@ import Primitives
 /// Writes a logged batch of several partitions: eventually either all of it is applied, or nothing.
 ///
 /// 1. If too few replicas of some partition are alive, nothing is stored or sent: Unavailable.
-/// 2. Two nodes store the whole batch: others (`chooseBatchlogNodes`), and this node if fewer than two others can. A node
+/// 2. Two nodes store the whole batch: others (`chooseBatchlogNodes`), and this node if fewer than two others can. A
+///    node
 ///    that fails is replaced by the next. One is enough only if no other is alive: if the only node that stored a batch
 ///    were lost for ever, a partly applied batch would remain. Without the stored copies the client gets a failure or
 ///    timeout of type BATCH_LOG and does not know whether the batch will be applied.

@@ -12,7 +12,8 @@ final class ChannelConnection: ChannelInboundHandler, Connection, TurnConnection
     private let channel: any Channel
     private let state: NetworkLoop
     let acknowledgement: (any Acknowledgement)?
-    /// Opened from here: what the other end answers is read also while it takes nothing, or both would wait for each other.
+    /// Opened from here: what the other end answers is read also while it takes nothing, or both would wait for each
+    /// other.
     private let isOutgoing: Bool
     var handler: (any ConnectionHandler)?
     let peer: String

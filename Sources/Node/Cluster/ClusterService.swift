@@ -11,10 +11,10 @@ import Storage
 
 /// This node's part in its cluster: makes the parts and starts and stops them.
 ///
-/// 1. Members and schema are one value of numbered versions (`MetadataStore`); a majority of the members chooses the next
-///    one (`MetadataChanges`). A node that hears of a newer version fetches it (`MetadataFetcher`).
-/// 2. Gossip tells which nodes are alive (`GossipDriver`, `Liveness`). Requests see members and liveness as an immutable
-///    view, of which every loop has the newest (`ClusterViews`).
+/// 1. Members and schema are one value of numbered versions (`MetadataStore`); a majority of the members chooses the
+///    next one (`MetadataChanges`). A node that hears of a newer version fetches it (`MetadataFetcher`).
+/// 2. Gossip tells which nodes are alive (`GossipDriver`, `Liveness`). Requests see members and liveness as an
+///    immutable view, of which every loop has the newest (`ClusterViews`).
 /// 3. A node alone has a view of itself, through which nothing is asked of others.
 /// 4. Ranges move when members join or leave (`Joining`, `Leaving`, `RingChanges`, `RangeMoves`, `FileTransfers`).
 ///

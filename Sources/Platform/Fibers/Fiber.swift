@@ -173,7 +173,8 @@ public final class Fiber: @unchecked Sendable {
 
     /// A closure that is released before the fiber is resumed, because it must not outlive the call that passed it.
     ///
-    /// SAFETY: `@unchecked Sendable` because one thread at a time touches it: the one that runs the closure, while the fiber waits.
+    /// SAFETY: `@unchecked Sendable` because one thread at a time touches it: the one that runs the closure, while the
+    /// fiber waits.
     private final class Job: @unchecked Sendable {
         private var body: (() -> Void)?
         init(_ body: @escaping () -> Void) { self.body = body }

@@ -73,8 +73,8 @@ public protocol EventLoops: Sendable {
     func schedule(loop: Int, nanoseconds: UInt64, _ work: @escaping @Sendable () -> Void)
     /// Asked at each place where a fiber might yield, whether it does although its time is not up: for the simulator.
     func yieldsNow() -> Bool
-    /// Whether debug builds look for simultaneous accesses of a variable by several fibers: for the simulator. Each access is compared with those of all
-    /// fibers that wait, which takes too long with thousands.
+    /// Whether debug builds look for simultaneous accesses of a variable by several fibers: for the simulator. Each
+    /// access is compared with those of all fibers that wait, which takes too long with thousands.
     var comparesAccessesOfFibers: Bool { get }
 }
 

@@ -31,7 +31,8 @@ final class SimulatedThread: @unchecked Sendable {
         stack = FiberStack(
             bytes: SimulatedThread.stackBytes,
             entry: { argument in
-                let thread = Unmanaged<SimulatedThread>.fromOpaque(argument.unsafelyUnwrapped)  // passed above, never null
+                // Passed above, never null.
+                let thread = Unmanaged<SimulatedThread>.fromOpaque(argument.unsafelyUnwrapped)
                 thread._withUnsafeGuaranteedRef { $0.run() }
                 return thread._withUnsafeGuaranteedRef { $0.stack?.returnPointer }
             }, argument: context)

@@ -6,16 +6,18 @@ struct AdminCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "admin", abstract: "Runs an administrative command on a running node.",
         discussion: """
-            Commands: status, info, tablestats, compactionstats, flush, compact, drain, snapshot, listsnapshots, clearsnapshot, import; for the \
-            cluster: ring, gossipinfo, failuredetector, listhints, repair, decommission, removenode HOST-ID. \
-            Words after the command are a keyspace and a table, or name=value: admin snapshot demo airports name=before-upgrade. \
-            admin import KEYSPACE.TABLE DIR adds the sstables that auspex load --to-sstables DIR made to the table, all of them or none, and prints \
-            how many rows they hold; DIR is on the node's machine and is not changed. admin ring KEYSPACE shows the replicas of every range; admin \
-            ring --simulate [nodes=6] [racks=1] [num_tokens=16] [partitions=256] compares how evenly the token strategies divide the ring and how \
-            much data a join and a leave move. repair [KEYSPACE [TABLE]] compares the replicas of the node's ranges and makes them equal; with \
-            --preview it only prints what would be sent; after=TOKEN through=TOKEN restricts it to a range, everywhere=true covers the whole ring, \
-            fresh=true does not continue an interrupted repair. decommission moves the node's data to the other nodes and removes it from the \
-            cluster; removenode lets the other nodes take over the ranges of a dead member.
+            Commands: status, info, tablestats, compactionstats, flush, compact, drain, snapshot, listsnapshots, \
+            clearsnapshot, import; for the cluster: ring, gossipinfo, failuredetector, listhints, repair, \
+            decommission, removenode HOST-ID. Words after the command are a keyspace and a table, or name=value: admin \
+            snapshot demo airports name=before-upgrade. admin import KEYSPACE.TABLE DIR adds the sstables that auspex \
+            load --to-sstables DIR made to the table, all of them or none, and prints how many rows they hold; DIR is \
+            on the node's machine and is not changed. admin ring KEYSPACE shows the replicas of every range; admin \
+            ring --simulate [nodes=6] [racks=1] [num_tokens=16] [partitions=256] compares how evenly the token \
+            strategies divide the ring and how much data a join and a leave move. repair [KEYSPACE [TABLE]] compares \
+            the replicas of the node's ranges and makes them equal; with --preview it only prints what would be sent; \
+            after=TOKEN through=TOKEN restricts it to a range, everywhere=true covers the whole ring, fresh=true does \
+            not continue an interrupted repair. decommission moves the node's data to the other nodes and removes it \
+            from the cluster; removenode lets the other nodes take over the ranges of a dead member.
             """)
 
     @Argument(help: "The command.")

@@ -8,17 +8,21 @@ struct LoadCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "load", abstract: "Loads CSV files or JSON lines into a table.",
         discussion: """
-            - is standard input; .gz, .xz, .zst and .bz2 files are decompressed. An interrupted load of a file continues where it stopped, according to \
-            the state file FILE.auspex-load. Refused records go to FILE.rejected with their line number and the reason, and the exit code is 1.
+            - is standard input; .gz, .xz, .zst and .bz2 files are decompressed. An interrupted load of a file \
+            continues where it stopped, according to the state file FILE.auspex-load. Refused records go to \
+            FILE.rejected with their line number and the reason, and the exit code is 1.
 
-            --to-sstables DIR writes sstables into a new directory, without a server; auspex admin import KEYSPACE.TABLE DIR then adds them to a table of \
-            a running node. --schema or --create defines the table; DIR/schema.cql holds the statements that create it. Rows are sorted in memory; \
-            whenever --sort-memory is full, an sstable is written, and an interrupted load continues after it. Options about a server do not apply: \
-            --host, --port, --embedded, --user, --in-flight, --consistency and the like; --connections is the number of threads.
+            --to-sstables DIR writes sstables into a new directory, without a server; auspex admin import \
+            KEYSPACE.TABLE DIR then adds them to a table of a running node. --schema or --create defines the table; \
+            DIR/schema.cql holds the statements that create it. Rows are sorted in memory; whenever --sort-memory is \
+            full, an sstable is written, and an interrupted load continues after it. Options about a server do not \
+            apply: --host, --port, --embedded, --user, --in-flight, --consistency and the like; --connections is the \
+            number of threads.
 
-            With a counter table, values are added to the counters (an empty one adds nothing). An addition cannot be sent twice: if an error of the \
-            server or a broken connection leaves its outcome unknown, the record goes to FILE.rejected as "outcome unknown" and is not sent again. A \
-            resumed load reports how many those are. Loading a whole file again adds all of it again; with --no-resume no state is kept.
+            With a counter table, values are added to the counters (an empty one adds nothing). An addition cannot be \
+            sent twice: if an error of the server or a broken connection leaves its outcome unknown, the record goes \
+            to FILE.rejected as "outcome unknown" and is not sent again. A resumed load reports how many those are. \
+            Loading a whole file again adds all of it again; with --no-resume no state is kept.
             """)
 
     @Argument(help: "Files to load, in this order.")

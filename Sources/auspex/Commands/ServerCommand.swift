@@ -11,9 +11,10 @@ struct ServerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "server", abstract: "Runs a database node.",
         discussion: """
-            Without options: a single node on 127.0.0.1 with its data in ./data. When the node serves clients, it prints one line of JSON. SIGTERM and \
-            SIGINT shut it down in an orderly way, SIGHUP reloads its certificates. Settings come from the file of --config, then AUSPEX_KEY \
-            environment variables, then --set and the options here; later ones override earlier ones.
+            Without options: a single node on 127.0.0.1 with its data in ./data. When the node serves clients, it \
+            prints one line of JSON. SIGTERM and SIGINT shut it down in an orderly way, SIGHUP reloads its \
+            certificates. Settings come from the file of --config, then AUSPEX_KEY environment variables, then --set \
+            and the options here; later ones override earlier ones.
             """)
 
     @Option(help: "A YAML file with settings; conf/auspex.yaml documents all of them.")
@@ -91,7 +92,7 @@ struct ServerCommand: ParsableCommand {
         pthread_sigmask(SIG_BLOCK, &signals, nil)
         signal(SIGPIPE, SIG_IGN)
         ProcessLimits.raiseOpenFiles()
-        // Large answers get pages of their own, which go back to the system with them instead of leaving holes in the heap.
+        // Large answers get pages of their own: freed, they leave no holes in the heap.
         auspex_map_allocations(1 << 20)
         let cores = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let background = ThreadPools(

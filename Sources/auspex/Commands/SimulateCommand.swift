@@ -7,8 +7,9 @@ struct SimulateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "simulate", abstract: "Runs a whole cluster in one process, with faults, determined by a seed.",
         discussion: """
-            Real nodes run on a simulated clock, disk, network and scheduler, with clients that check the answers. The same seed gives the same log, byte \
-            for byte. The exit code is 1 when a guarantee was violated; the output says which.
+            Real nodes run on a simulated clock, disk, network and scheduler, with clients that check the answers. The \
+            same seed gives the same log, byte for byte. The exit code is 1 when a guarantee was violated; the output \
+            says which.
             """)
 
     @Option(help: "The seed of the run.")

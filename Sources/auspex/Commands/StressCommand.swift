@@ -8,9 +8,10 @@ struct StressCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stress", abstract: "Generates load on this or any other CQL server and measures the latency.",
         discussion: """
-            Creates its keyspace and table if they are missing. All workloads but write first load the rows if they are missing. conditional updates \
-            rows by lightweight transactions (IF EXISTS); read with --consistency SERIAL uses serial reads. \
-            With --rate, a latency counts from the time the operation was due, so that delays by a stalled server are included.
+            Creates its keyspace and table if they are missing. All workloads but write first load the rows if they \
+            are missing. conditional updates rows by lightweight transactions (IF EXISTS); read with --consistency \
+            SERIAL uses serial reads. With --rate, a latency counts from the time the operation was due, so that \
+            delays by a stalled server are included.
             """)
 
     @Argument(help: "\(StressOptions.Workload.names).")

@@ -7,7 +7,8 @@ import Primitives
 import Query
 import Synchronization
 
-/// What the node does about the events of its gossiper: nodes that come up or go down, newer metadata, its own identity.
+/// What the node does about the events of its gossiper: nodes that come up or go down, newer metadata, its own
+/// identity.
 ///
 /// **Thread safety**: all methods, from any thread.
 final class GossipEvents: Sendable {

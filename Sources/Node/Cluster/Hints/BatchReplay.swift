@@ -12,10 +12,10 @@ import Synchronization
 ///
 /// 1. At the start and every `period` it reads the batches older than `minimumAge`: their coordinators have given up or
 ///    died by then.
-/// 2. The coordinator of loop 0 writes each batch to all its replicas (`ReplayOperation`), a page of batches at a time, at
-///    most `bytesPerSecond`.
-/// 3. A batch is removed when that succeeded and the hints written for it are on the disk. One that could not be applied
-///    is tried again at the next pass.
+/// 2. The coordinator of loop 0 writes each batch to all its replicas (`ReplayOperation`), a page of batches at a time,
+///    at most `bytesPerSecond`.
+/// 3. A batch is removed when that succeeded and the hints written for it are on the disk. One that could not be
+///    applied is tried again at the next pass.
 /// 4. A batch older than `gc_grace_seconds` of its tables is removed without being applied: it could bring deleted rows
 ///    back.
 ///
@@ -80,8 +80,8 @@ final class BatchReplay: Sendable {
         }
     }
 
-    /// Applies all batches, whatever their age, and gives those that cannot be applied to other nodes, because this node
-    /// leaves; on a background thread.
+    /// Applies all batches, whatever their age, and gives those that cannot be applied to other nodes, because this
+    /// node leaves; on a background thread.
     ///
     /// No coordinator asks a leaving node to keep a batch.
     func handOver() throws(ServerError) {

@@ -279,8 +279,8 @@ final class HintHandoff: @unchecked Sendable {
                 PlantedBugs.isOn(.hintsRestamped)
                 ? HintHandoff.restamped(hint.mutations, at: time.wallMicroseconds()) : hint.mutations
             driver.ask(.hint(mutations), at: endpoint, wanted: node, timeout: 10_000_000, epoch: view.epoch) { reply in
-                // A node may refuse a hint because one of the two does not know yet that a table was created or dropped.
-                // The hint is sent again; they agree by then.
+                // A node may refuse a hint because one of the two does not know yet that a table was created or
+                // dropped. The hint is sent again; they agree by then.
                 if case .done = reply { delivered(true) } else { delivered(false) }
             }
         }

@@ -86,7 +86,8 @@ final class ClusterViews: Sendable {
         for driver in drivers { network.onLoop(driver.loop) { driver.view = view } }
     }
 
-    /// Makes the first view and gives it to every loop at once; only before anything listens, when the loops do not run.
+    /// Makes the first view and gives it to every loop at once; only before anything listens, when the loops do not
+    /// run.
     func placeFirst(_ schema: Schema) {
         refresh(schema)
         if let view = current { for driver in drivers { driver.view = view } }

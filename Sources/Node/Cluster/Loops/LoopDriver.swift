@@ -6,8 +6,8 @@ import Platform
 import Primitives
 import Replica
 
-/// Drives the coordinator of one loop: sends its requests to other nodes, executes those for this node, and advances its
-/// time.
+/// Drives the coordinator of one loop: sends its requests to other nodes, executes those for this node, and advances
+/// its time.
 ///
 /// 1. A client's request starts a step (`start`), which begins an operation of the coordinator, and waits for it on the
 ///    request's fiber (`finish`).

@@ -10,8 +10,8 @@ import Synchronization
 /// Makes this node's changes of the metadata, one at a time, in the order in which they were asked for.
 ///
 /// 1. Where this node is the only voter it decides alone (`MetadataStore.changeAlone`).
-/// 2. Otherwise the coordinator of loop 0 has a majority of the members choose the next version; the versions it learned
-///    are installed here before the change counts as made.
+/// 2. Otherwise the coordinator of loop 0 has a majority of the members choose the next version; the versions it
+///    learned are installed here before the change counts as made.
 ///
 /// **Thread safety**: all methods, on background threads, which they block.
 /// SAFETY: `@unchecked Sendable` because `waiting` and `isBusy` are touched on loop 0 only.

@@ -11,8 +11,8 @@ import Synchronization
 /// 1. Everything that a reply depends on is in the file `metadata`, synced, before the reply is sent.
 /// 2. The file `metadata.first` exists while the first version is installed. A start that finds it without `metadata`
 ///    knows that the tables on the disk never held anything.
-/// 3. Versions take effect one after another, in their order: storage is prepared (`prepare`), the file is written, then
-///    the rest of the node is told (`took`).
+/// 3. Versions take effect one after another, in their order: storage is prepared (`prepare`), the file is written,
+///    then the rest of the node is told (`took`).
 ///
 /// **Thread safety**: all methods, from any thread; all but `current`, `epoch` and `ringEpoch` wait for the disk.
 final class MetadataStore: Sendable {
@@ -59,8 +59,8 @@ final class MetadataStore: Sendable {
     func onChange(_ effects: Effects) { self.effects.withLock { $0 = effects } }
 
     /// Reads the file, when there is one.
-    /// - Throws: `schema` when it cannot be read, or is missing although there are tables: with an empty schema the node
-    ///   would remove them, and ignore their records in the commit log.
+    /// - Throws: `schema` when it cannot be read, or is missing although there are tables: with an empty schema the
+    ///   node would remove them, and ignore their records in the commit log.
     func open() throws(NodeError) {
         guard system.exists(path) else {
             if system.exists(firstPath) { return }
@@ -181,8 +181,8 @@ final class MetadataStore: Sendable {
 
     /// Writes the file anew after a change was refused.
     ///
-    /// The file may have been replaced all the same, when only the sync of its directory failed. If the change dropped a
-    /// table, the next start would remove the files of a table that is still in use.
+    /// The file may have been replaced all the same, when only the sync of its directory failed. If the change dropped
+    /// a table, the next start would remove the files of a table that is still in use.
     private func repair(_ held: MetadataAcceptor?) {
         guard let held else { return }
         do throws(FileError) {
