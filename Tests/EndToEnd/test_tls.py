@@ -192,7 +192,7 @@ class BetweenNodesTest(LogTest):
             self.assertEqual(run.returncode, 1)
             return run.stderr
 
-        self.assertIn("give keystore", refused("server_encryption_options.internode_encryption=all"))
+        self.assertIn("set keystore", refused("server_encryption_options.internode_encryption=all"))
         self.assertIn("No such file", refused(*self.node.between_nodes(), "server_encryption_options.keystore=/nonexistent.pem"))
         self.assertIn("is not that of the certificate", refused(*self.node.between_nodes(
             private_key=self.authority.give("another").key)))
