@@ -42,7 +42,11 @@ public final class LocalReplica: ReplicaPort {
     public func withTransaction(
         table: UUID, partition: [UInt8], reading key: [UInt8]?, _ body: () -> Bool
     ) throws(ReplicaError) {
-        try withPartitionLock(table: table, partition: partition) { _ = body() }
+        try withPartitionLock(table: table, partition: partition) { () throws(ReplicaError) in
+            // Memtables may hold a write that the log has refused and a restart loses: no decision may rest on it.
+            do throws(StorageError) { try engine.log?.checkWritable() } catch { throw LocalReplica.convert(error) }
+            _ = body()
+        }
     }
 
     /// Runs `body` while holding the partition's lock.

@@ -15,6 +15,7 @@ struct SelectExecutor {
     func run(
         _ values: ValueList, _ options: QueryOptions, _ context: RequestContext, text: String, warnings: inout [String]
     ) throws(ServerError) -> ResultRows {
+        try joinTransactions(options, context)
         context.limit(to: select.isByKey ? limits.readTimeout : limits.rangeTimeout, isRead: true)
         // A local scan of a whole table gets a background thread instead of many slices of the loop.
         guard select.point == nil, !select.isByKey, !select.plan.table.isVirtual, !port.isCoordinated else {
@@ -29,6 +30,16 @@ struct SelectExecutor {
         }
         guard let outcome else { throw ServerError(.serverError, "the scan did not run") }
         return try outcome.get()
+    }
+
+    /// On a node without a coordinator a SELECT at SERIAL comes after the transactions under way, like one of them.
+    private func joinTransactions(_ options: QueryOptions, _ context: RequestContext) throws(ServerError) {
+        guard options.consistency == .serial || options.consistency == .localSerial, !port.isCoordinated,
+            !select.plan.table.isVirtual
+        else { return }
+        do throws(ReplicaError) {
+            try port.withTransaction(table: select.plan.table.id, partition: [], reading: nil) { true }
+        } catch { throw ServerError(error) }
     }
 
     private func run(
