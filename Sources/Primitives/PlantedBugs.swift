@@ -46,6 +46,8 @@ public enum PlantedBug: String, Sendable, CaseIterable {
     case paxosForgetsPromise = "paxos-forgets-promise"
     /// A Paxos acceptor answers before its state is on disk.
     case paxosNotSynced = "paxos-not-synced"
+    /// On a node that is alone, a transaction decides upon a write that the commit log has refused.
+    case refusedWriteDecides = "refused-write-decides"
     /// A schema change does not wait for a majority.
     case schemaWithoutMajority = "schema-without-majority"
 

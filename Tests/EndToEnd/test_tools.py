@@ -150,7 +150,7 @@ class ToolsTest(unittest.TestCase):
         content[20] ^= 1
         (out / "1.sst").write_bytes(content)
         self.assertIn("1.sst is damaged", self.admin_import("t.refused", out, status=1))
-        self.assertIn("has not ended", self.unfinished_import(out))
+        self.assertIn("is not complete", self.unfinished_import(out))
         with Line(self.node.line) as line:
             self.assertEqual(line.rows("SELECT count(*) FROM t.refused"), [[0]])
 
