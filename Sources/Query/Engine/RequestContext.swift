@@ -40,7 +40,11 @@ public final class RequestContext {
     }
 
     /// Ends a request: releases what it has reserved and nobody has taken over.
-    public func end() { memory.releaseAll() }
+    public func end() {
+        memory.releaseAll()
+        // A request that failed may have left much in them.
+        workspace.projector.releaseLargeBuffers()
+    }
 
     /// Returns the bytes reserved for the answer. The caller releases them when the answer has been sent.
     public func takeReservation() -> Int { memory.take() }

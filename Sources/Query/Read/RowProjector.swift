@@ -203,7 +203,8 @@ struct RowProjector: ~Copyable {
         }
         rowCount += 1
         if output.count > run.limits.maxResultSize { throw tooLarge() }
-        try run.memory?.grow(to: output.count)
+        // The cells here, and the frame that they are copied into.
+        try run.memory?.grow(to: 2 * output.count)
     }
 
     // MARK: Groups
