@@ -51,7 +51,7 @@ struct HTTPRequest {
             }
             switch outcome {
             case .moved(let count): rest.removeFirst(count)
-            case .wouldBlock: _ = try socket.wait(forRoom: true, timeout: .seconds(30))
+            case .notReady: _ = try socket.wait(forRoom: true, timeout: .seconds(30))
             case .ended: throw .closed(address: socket.address, reason: "closed by the server")
             }
         }
@@ -73,7 +73,7 @@ struct HTTPRequest {
             switch outcome {
             case .moved: answer += chunk
             case .ended: return
-            case .wouldBlock: throw .timeout(address: socket.address, after: timeout)
+            case .notReady: throw .timeout(address: socket.address, after: timeout)
             }
             if isWhole(answer) { return }
         }

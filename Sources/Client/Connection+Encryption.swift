@@ -49,7 +49,7 @@ extension Connection {
         }
         switch outcome {
         case .moved: return true
-        case .wouldBlock: return false
+        case .notReady: return false
         case .ended where !session.isEstablished:
             throw .encryption(
                 address: address,

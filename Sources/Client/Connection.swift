@@ -154,7 +154,7 @@ public final class Connection {
             switch try socket.write(UnsafeRawBufferPointer(rebasing: bytes[sent...])) {
             case .moved(let count): sent += count
             case .ended: throw .closed(address: address, reason: "closed by the server")
-            case .wouldBlock:
+            case .notReady:
                 guard try socket.wait(forRoom: true, timeout: options.requestTimeout) else { throw timedOut() }
                 _ = try read(isWaiting: false)
             }
@@ -172,7 +172,7 @@ public final class Connection {
         }
         switch outcome {
         case .moved: return true
-        case .wouldBlock: return false
+        case .notReady: return false
         case .ended: throw .closed(address: address, reason: "closed by the server")
         }
     }

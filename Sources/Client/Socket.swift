@@ -13,7 +13,7 @@ public struct Socket: ~Copyable {
         case moved(Int)
         /// The other side closed the connection.
         case ended
-        case wouldBlock
+        case notReady
     }
 
     /// `host:port`, for messages.
@@ -81,7 +81,7 @@ public struct Socket: ~Copyable {
 
     /// Reads available bytes, at most as many as fit `room`.
     /// - Parameter isWaiting: whether to wait for bytes, at most for the time set by `setReadTimeout`; then the outcome
-    ///   is `wouldBlock`.
+    ///   is `notReady`.
     public func read(into room: UnsafeMutableRawBufferPointer, isWaiting: Bool) throws(ClientError) -> Outcome {
         while true {
             let got = recv(descriptor, room.baseAddress, room.count, isWaiting ? 0 : Int32(MSG_DONTWAIT))
@@ -89,7 +89,7 @@ public struct Socket: ~Copyable {
             if got == 0 { return .ended }
             switch errno {
             case EINTR: continue
-            case EAGAIN: return .wouldBlock
+            case EAGAIN: return .notReady
             default: throw .closed(address: address, reason: systemMessage(errno))
             }
         }
@@ -113,7 +113,7 @@ public struct Socket: ~Copyable {
             if sent >= 0 { return .moved(sent) }
             switch errno {
             case EINTR: continue
-            case EAGAIN: return .wouldBlock
+            case EAGAIN: return .notReady
             default: throw .closed(address: address, reason: systemMessage(errno))
             }
         }
