@@ -98,7 +98,7 @@ import Testing
     }
 
     @Test func nowMovesForwardAndCarriesTheTime() throws {
-        var context = context()
+        let context = context()
         let ids = (0..<100).map { _ in context.nextTimeUUID() }
         #expect(zip(ids, ids.dropFirst()).allSatisfy { CQLType.timeuuid.compare($0.bytes, $1.bytes) < 0 })
         #expect(TimeConversion.milliseconds(ids[0].bytes, of: .timeuuid) == 1_577_836_800_123)

@@ -266,7 +266,7 @@ import Testing
         cluster.request(on: 2, .serial, Self.serialRead) { #expect($0?.value == 2) }
         cluster.run()
         #expect(cluster.sent[.read] == nil && cluster.sent[.digest] == nil)
-        _ = cluster.nodes[2].replica.apply(Sample.put(Self.key, 7, at: .max - 1))
+        cluster.nodes[2].replica.apply(Sample.put(Self.key, 7, at: .max - 1))
         cluster.fate = { _, to, request in if case .prepare = request, to == 1 { .lose } else { .deliver } }
         #expect(Self.swapOnce(cluster, on: 0)?.value != nil)
         #expect(cluster.sent[.read] != nil)
