@@ -159,13 +159,7 @@ final class PosixFile: File {
     private func readOnThread(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, from done: Int)
         throws(FileError) -> Int
     {
-        var outcome: Result<Int, FileError> = .success(0)
-        Fiber.blocking(.read) {
-            do throws(FileError) { outcome = .success(try readBlocking(at: offset, into: buffer, from: done)) } catch {
-                outcome = .failure(error)
-            }
-        }
-        return try outcome.get()
+        try Fiber.blocking(.read) { () throws(FileError) in try readBlocking(at: offset, into: buffer, from: done) }
     }
 
     private func readBlocking(at offset: Int, into buffer: UnsafeMutableRawBufferPointer, from first: Int)

@@ -202,11 +202,20 @@ public final class Fiber: @unchecked Sendable {
 }
 
 extension Fiber {
-    /// Runs `body`, which may block: directly when no fiber runs here, otherwise on a background thread while the fiber
-    /// waits.
-    @inline(__always) public static func blocking(_ kind: BackgroundKind, _ body: () -> Void) {
-        guard isRunning, let fiber = current else { return body() }
-        fiber.offload(kind, body)
+    /// Runs `body`, which may block, and returns its result: directly when no fiber runs here, otherwise on a
+    /// background thread while the fiber waits.
+    ///
+    /// - Throws: what `body` throws.
+    @inline(__always) public static func blocking<R, E: Error>(
+        _ kind: BackgroundKind, _ body: () throws(E) -> R
+    ) throws(E) -> R {
+        guard isRunning, let fiber = current else { return try body() }
+        var outcome: Result<R, E>?
+        fiber.offload(kind) {
+            do throws(E) { outcome = .success(try body()) } catch { outcome = .failure(error) }
+        }
+        guard let outcome else { preconditionFailure("offload returned before the closure had run") }
+        return try outcome.get()
     }
 
     /// Calls `yieldIfNeeded` of the current fiber, if there is one.

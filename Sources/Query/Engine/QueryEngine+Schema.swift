@@ -31,12 +31,7 @@ extension QueryEngine {
 
     /// Runs a schema change on a background thread: it writes files and waits for other nodes.
     private func onThread<R>(_ body: () throws(ServerError) -> R) throws(ServerError) -> R {
-        var outcome: Result<R, ServerError>?
-        Fiber.blocking(.control) {
-            do throws(ServerError) { outcome = .success(try body()) } catch { outcome = .failure(error) }
-        }
-        guard let outcome else { throw ServerError(.serverError, "the schema change did not run") }
-        return try outcome.get()
+        try Fiber.blocking(.control, body)
     }
 
     /// Gives the table a new id. Data with the old id then belongs to no table, also in hints, logged batches and

@@ -110,14 +110,7 @@ public final class QueryEngine: Sendable {
             return try compileHere(text, keyspace, id)
         }
         // A loop must not stand still while thousands of terms are parsed.
-        var outcome: Result<Compiled, ServerError>?
-        Fiber.blocking(.read) {
-            do throws(ServerError) { outcome = .success(try compileHere(text, keyspace, id)) } catch {
-                outcome = .failure(error)
-            }
-        }
-        guard let outcome else { throw ServerError(.serverError, "the statement was not compiled") }
-        return try outcome.get()
+        return try Fiber.blocking(.read) { () throws(ServerError) in try compileHere(text, keyspace, id) }
     }
 
     /// Whether brackets nest so deep that the text is parsed on a thread's stack rather than on a fiber's. Brackets in

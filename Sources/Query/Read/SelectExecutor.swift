@@ -21,15 +21,9 @@ struct SelectExecutor {
         guard select.point == nil, !select.isByKey, !select.plan.table.isVirtual, !port.isCoordinated else {
             return try run(values, options, context, text, &context.workspace, &warnings)
         }
-        var outcome: Result<ResultRows, ServerError>?
-        Fiber.blocking(.read) {
-            do throws(ServerError) {
-                outcome = .success(
-                    try run(values, options, context, text, &context.workspace, &warnings))
-            } catch { outcome = .failure(error) }
+        return try Fiber.blocking(.read) { () throws(ServerError) in
+            try run(values, options, context, text, &context.workspace, &warnings)
         }
-        guard let outcome else { throw ServerError(.serverError, "the scan did not run") }
-        return try outcome.get()
     }
 
     /// On a node without a coordinator a SELECT at SERIAL comes after the transactions under way, like one of them.
@@ -202,14 +196,7 @@ struct SelectExecutor {
         guard select.isLarge || run.values.bytes.count > QueryEngine.largeStatementBytes else {
             return try keysHere(restrictions, run, &space)
         }
-        var outcome: Result<(partitions: [[UInt8]], ranges: [KeyRange]), ServerError>?
-        Fiber.blocking(.read) {
-            do throws(ServerError) { outcome = .success(try keysHere(restrictions, run, &space)) } catch {
-                outcome = .failure(error)
-            }
-        }
-        guard let outcome else { throw ServerError(.serverError, "the keys were not computed") }
-        return try outcome.get()
+        return try Fiber.blocking(.read) { () throws(ServerError) in try keysHere(restrictions, run, &space) }
     }
 
     private func keysHere(

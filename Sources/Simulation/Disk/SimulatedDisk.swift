@@ -144,13 +144,7 @@ private final class DiskFile: File {
 
     func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(FileError) -> Int {
         guard Fiber.isRunning, disk.isCold() else { return try file.read(at: offset, into: buffer) }
-        var outcome: Result<Int, FileError> = .success(0)
-        Fiber.blocking(.read) {
-            do throws(FileError) { outcome = .success(try file.read(at: offset, into: buffer)) } catch {
-                outcome = .failure(error)
-            }
-        }
-        return try outcome.get()
+        return try Fiber.blocking(.read) { () throws(FileError) in try file.read(at: offset, into: buffer) }
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) { try file.write(bytes, at: offset) }
