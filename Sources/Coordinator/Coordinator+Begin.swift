@@ -9,6 +9,10 @@ extension Coordinator {
     public func write(
         _ mutations: [UInt8], consistency: Consistency, type: WriteType, cluster: ClusterView, now: Int64
     ) throws(ServerError) -> UInt64 {
+        if let part = try onlyPart(of: mutations) {
+            return begin(
+                writeOperation(part, cluster, consistency, type, deadline: now + limits.writeTimeout), now: now)
+        }
         let parts = try split(mutations)
         if type == .batch && parts.count > 1 {
             return begin(
@@ -125,6 +129,25 @@ extension Coordinator {
             throw .unknownTable(key.table)
         }
         return members
+    }
+
+    /// Returns an operation that writes one partition: one that has ended, if there is one.
+    private func writeOperation(
+        _ part: PartitionedMutations.Part, _ cluster: ClusterView, _ consistency: Consistency, _ type: WriteType,
+        deadline: Int64
+    ) -> WriteOperation {
+        guard let spare = takeSpareWrite() else {
+            return WriteOperation(
+                self, cluster: cluster, parts: [part], consistency: consistency, type: type, deadline: deadline)
+        }
+        spare.reuse(for: part, cluster: cluster, consistency: consistency, type: type, deadline: deadline)
+        return spare
+    }
+
+    private func onlyPart(of mutations: [UInt8]) throws(ServerError) -> PartitionedMutations.Part? {
+        do throws(ByteError) { return try PartitionedMutations.onlyPart(of: mutations) } catch {
+            throw ServerError(.serverError, "mutation bytes do not parse: \(error)")
+        }
     }
 
     private func split(_ mutations: [UInt8]) throws(ServerError) -> [PartitionedMutations.Part] {

@@ -16,11 +16,13 @@ public final class Coordinator {
         /// is the version of the metadata by which the node was chosen; nil when it does not matter.
         case send(PeerRequest, to: UUID, id: UInt64, timeout: Int64, epoch: UInt64?)
         /// Store a hint with mutations that the node missed. `writtenAt`: seconds since 1970; nil means now.
-        case hint(UUID, mutations: [UInt8], writtenAt: UInt32?, operation: UInt64)
+        /// `operation` may have to fail if that is impossible; nil when it has finished.
+        case hint(UUID, mutations: [UInt8], writtenAt: UInt32?, operation: UInt64?)
         /// Measured latencies of nodes that answered reads.
         case latencies([ReadLatency])
-        /// The operation has its result. With a refusal, starting it again later may succeed.
-        case finished(operation: UInt64, Result<Outcome, ServerError>, Refusal?)
+        /// The operation has its result. With a refusal, starting it again later may succeed. `owner` is the object
+        /// that was passed to `begin(for:)`.
+        case finished(operation: UInt64, Result<Outcome, ServerError>, Refusal?, owner: AnyObject?)
     }
 
     /// The reason why replicas refused a request without doing anything.
@@ -33,23 +35,25 @@ public final class Coordinator {
         case viewLacksTable
     }
 
-    private struct Asked {
-        let operation: Operation
-        let node: Int
-        let tag: Int
-        /// The send time, if the latency is measured; else -1.
-        let sentAt: Int64
-    }
-
     public var limits: CoordinatorLimits
     public let clock: HybridClock
     public let local: UUID
     var random: SeededRandom
     let reconciler = Reconciler()
     private var effects: [Effect] = []
-    private var asked: [UInt64: Asked] = [:]
-    private var nextID: UInt64
+    private var slots: OperationSlots
+    /// Operations that have finished during the present event.
+    private var ended: [Operation] = []
+    /// The owner of the operation that begins next.
+    private var nextOwner: AnyObject?
+    /// Writes that have ended, to be used again instead of new ones.
+    private var spareWrites: [WriteOperation] = []
+    private static let spareLimit = 256
+    /// How many events are being processed, one inside the other.
+    private var depth = 0
     private var active = 0
+    /// Requests without a reply.
+    private var outstanding = 0
     /// The time of the last event.
     private var time: Int64 = 0
     private var timers = DeadlineQueue()
@@ -59,13 +63,13 @@ public final class Coordinator {
     /// Counts for metrics: read repairs, speculative reads, hints and so on.
     public private(set) var counters = CoordinatorCounters()
 
-    /// - Parameter firstID: the first request id; the coordinators of one node must not share ids.
-    public init(local: UUID, clock: HybridClock, limits: CoordinatorLimits, seed: UInt64, firstID: UInt64 = 1) {
+    /// - Parameter generation: of the first ids. Replies to ids of a lower generation are ignored.
+    public init(local: UUID, clock: HybridClock, limits: CoordinatorLimits, seed: UInt64, generation: UInt32 = 1) {
         self.local = local
         self.clock = clock
         self.limits = limits
         random = SeededRandom(seed: seed)
-        nextID = firstID
+        slots = OperationSlots(generation: generation)
     }
 
     public func takeEffects() -> [Effect] {
@@ -81,26 +85,65 @@ public final class Coordinator {
     /// Operations begun and not finished.
     public var activeCount: Int { active }
     /// Requests without a reply, including those of finished operations.
-    public var outstandingCount: Int { asked.count }
+    public var outstandingCount: Int { outstanding }
     /// The time at which `advance` must be called next, in monotonic microseconds.
     public var nextDeadline: Int64? { timers.first }
 
     // MARK: Operations
 
+    /// Begins the operation that `body` begins on behalf of `owner`, which receives its `Effect.finished`.
+    public func begin(
+        for owner: AnyObject, _ body: (Coordinator) throws(ServerError) -> UInt64
+    ) throws(ServerError) -> UInt64 {
+        nextOwner = owner
+        defer { nextOwner = nil }
+        return try body(self)
+    }
+
     func begin(_ operation: Operation, now: Int64) -> UInt64 {
         time = now
-        operation.id = nextID
-        nextID += 1
+        // The operations inside this one have no owner.
+        operation.owner = nextOwner
+        nextOwner = nil
+        let id = slots.add(operation)
+        operation.id = id
         active += 1
+        depth += 1
+        defer { leaveEvent() }
         if active > limits.operations {
             operation.finish(
                 .failure(ServerError(.overloaded, "too many requests wait for other nodes; slow down and try again")))
-            return operation.id
+            return id.value
         }
         operation.start(now: now)
-        // An operation that has already finished and waits for no reply is not stored.
-        if !operation.isFinished || operation.outstanding > 0 { timers.add(operation) }
-        return operation.id
+        // An operation that has already finished and waits for no reply needs no deadline.
+        if !operation.isFinished || operation.outstanding > 0 { setTimer(operation) }
+        return id.value
+    }
+
+    /// Ends an event. After the outermost one, frees the slots of operations that have finished and wait for no reply.
+    private func leaveEvent() {
+        depth -= 1
+        guard depth == 0, !ended.isEmpty else { return }
+        for operation in ended where operation.outstanding == 0 { free(operation) }
+        ended.removeAll(keepingCapacity: true)
+    }
+
+    private func free(_ operation: Operation) {
+        guard slots.contains(operation.id) else { return }
+        timers.remove(operation.id.slot)
+        slots.remove(operation.id)
+        if spareWrites.count < Coordinator.spareLimit, let write = operation.asReusableWrite {
+            write.removeMutations()
+            spareWrites.append(write)
+        }
+    }
+
+    /// Takes a write operation that can be used again.
+    func takeSpareWrite() -> WriteOperation? { spareWrites.popLast() }
+
+    private func setTimer(_ operation: Operation) {
+        timers.set(operation.id.slot, min(operation.wakeAt, operation.deadline))
     }
 
     /// Begins an operation that is part of `outer` and reports its result by a call.
@@ -115,7 +158,7 @@ public final class Coordinator {
 
     func finished(_ operation: Operation, _ result: Result<Outcome, ServerError>) {
         active -= 1
-        settle(operation)
+        ended.append(operation)
         var refusal: Refusal?
         if case .failure = result {
             if operation.hasMetUnknownTable { refusal = .unknownTable }
@@ -134,42 +177,44 @@ public final class Coordinator {
             operation.outer = nil
             return done(result, time)
         }
-        effects.append(.finished(operation: operation.id, result, refusal))
+        effects.append(.finished(operation: operation.id.value, result, refusal, owner: operation.owner))
+        operation.owner = nil
     }
 
     func send(_ request: PeerRequest, of operation: Operation, to node: Int, tag: Int, now: Int64) {
-        let id = nextID
-        nextID += 1
-        asked[id] = Asked(
-            operation: operation, node: node, tag: tag, sentAt: limits.latencyInterval > 0 && request.isRead ? now : -1)
-        operation.requests.append(id)
+        outstanding += 1
+        let isMeasured = limits.latencyInterval > 0 && request.isRead
+        let number = operation.addRequest(to: node, tag: tag, sentAt: isMeasured ? now : -1)
         effects.append(
             .send(
-                request, to: operation.cluster.ring.nodes[node].id, id: id, timeout: max(1, operation.deadline - now),
-                epoch: operation.cluster.epoch))
+                request, to: operation.cluster.ring.nodes[node].id, id: operation.id.request(number),
+                timeout: max(1, operation.deadline - now), epoch: operation.cluster.epoch))
     }
 
     /// Sends a request whose reply is ignored.
     func tell(_ request: PeerRequest, to node: UUID) {
-        effects.append(.send(request, to: node, id: nextID, timeout: limits.writeTimeout, epoch: nil))
-        nextID += 1
+        effects.append(
+            .send(request, to: node, id: slots.unusedID(), timeout: limits.writeTimeout, epoch: nil))
     }
 
     /// Extends an operation's deadline.
     func postpone(_ operation: Operation, until deadline: Int64) {
         operation.deadline = deadline
-        timers.move(operation)
+        if timers.contains(operation.id.slot) { setTimer(operation) }
     }
 
     func hint(_ mutations: [UInt8], for node: UUID, of operation: Operation, writtenAt: UInt32? = nil) {
         guard limits.hintedHandoff else { return }
         counters.hints += 1
-        effects.append(.hint(node, mutations: mutations, writtenAt: writtenAt, operation: operation.id))
+        effects.append(
+            .hint(
+                node, mutations: mutations, writtenAt: writtenAt,
+                operation: operation.isFinished ? nil : operation.id.value))
     }
 
     func wake(_ operation: Operation, at time: Int64) {
         operation.wakeAt = time
-        timers.move(operation)
+        if timers.contains(operation.id.slot) { setTimer(operation) }
     }
 
     /// A random number from 0 up to, but not including, `limit`.
@@ -181,30 +226,32 @@ public final class Coordinator {
 
     /// Processes a node's reply to request `id`; ignored when the request has expired.
     public func receive(_ reply: PeerReply, id: UInt64, now: Int64) {
-        guard let asked = asked.removeValue(forKey: id) else { return }
+        let id = OperationID(id)
+        guard let operation = slots.operation(id), let request = operation.takeRequest(id.number) else { return }
         time = now
-        if asked.sentAt >= 0 { measure(asked, reply, now: now) }
-        asked.operation.outstanding -= 1
+        outstanding -= 1
+        if request.sentAt >= 0 { measure(request, of: operation, reply, now: now) }
         if case .failed(let reason, _) = reply {
-            if reason == .ringChanged { asked.operation.wasRefusedByNewerMembers = true }
-            if reason == .unknownTable { asked.operation.hasMetUnknownTable = true }
+            if reason == .ringChanged { operation.wasRefusedByNewerMembers = true }
+            if reason == .unknownTable { operation.hasMetUnknownTable = true }
         }
-        asked.operation.receive(reply, tag: asked.tag, from: asked.node, now: now)
-        settle(asked.operation)
-    }
-
-    /// Removes a finished operation that waits for no more replies, instead of keeping it until its deadline.
-    private func settle(_ operation: Operation) {
-        if operation.isFinished && operation.outstanding == 0 { timers.remove(operation) }
+        depth += 1
+        operation.receive(reply, tag: Int(request.tag), from: Int(request.node), now: now)
+        leaveEvent()
+        // One that had finished earlier and waited for its last reply.
+        if operation.isFinished && operation.outstanding == 0 { free(operation) }
     }
 
     /// Advances the time to `now`: wakes operations whose wake time has come and expires those past their deadline.
     public func advance(now: Int64) {
         time = now
-        while let operation = timers.take(until: now) {
+        while let slot = timers.take(until: now) {
+            guard let operation = slots.operation(inSlot: slot) else { continue }
+            depth += 1
+            defer { leaveEvent() }
             if operation.deadline > now {
                 operation.wakeAt = .max
-                timers.add(operation)
+                setTimer(operation)
                 if !operation.isFinished { operation.woken(now: now) }
                 continue
             }
@@ -213,14 +260,16 @@ public final class Coordinator {
         }
     }
 
-    /// Drops the requests of an expired operation that have no reply.
+    /// Drops the requests of an expired operation that have no reply, and the operation if it has finished.
     private func forget(_ operation: Operation, now: Int64) {
-        guard operation.outstanding > 0 else { return }
-        defer { if limits.latencyInterval > 0 { reportLatencies(operation.cluster, now: now) } }
-        for id in operation.requests {
-            guard let asked = asked.removeValue(forKey: id), asked.sentAt >= 0 else { continue }
-            latencies.add(now - asked.sentAt, of: asked.node, in: operation.cluster)
+        if operation.outstanding > 0 {
+            outstanding -= operation.outstanding
+            for request in operation.takeAllRequests() where request.sentAt >= 0 {
+                latencies.add(now - request.sentAt, of: Int(request.node), in: operation.cluster)
+            }
+            if limits.latencyInterval > 0 { reportLatencies(operation.cluster, now: now) }
         }
+        if operation.isFinished { free(operation) }
     }
 
     // MARK: Latencies
@@ -238,15 +287,15 @@ public final class Coordinator {
 
     private static let tablesMeasured = 4096
 
-    private func measure(_ asked: Asked, _ reply: PeerReply, now: Int64) {
-        var latency = now - asked.sentAt
+    private func measure(_ request: Operation.Request, of operation: Operation, _ reply: PeerReply, now: Int64) {
+        var latency = now - request.sentAt
         if case .failed(let reason, _) = reply {
             // These refusals say nothing about latency. Other errors must not make a node look fast.
             if reason == .ringChanged || reason == .unknownTable { return }
             latency = max(latency, limits.speculativeDelay)
         }
-        latencies.add(latency, of: asked.node, in: asked.operation.cluster)
-        reportLatencies(asked.operation.cluster, now: now)
+        latencies.add(latency, of: Int(request.node), in: operation.cluster)
+        reportLatencies(operation.cluster, now: now)
     }
 
     /// Counts a read that a node has not answered for `time` as a latency, so that the next read does not wait for it
@@ -273,82 +322,4 @@ public struct CoordinatorCounters: Sendable {
     public var timeouts = 0
 
     public init() {}
-}
-
-/// A binary heap of operations by their next wake time or deadline, earliest first.
-///
-/// Each operation is in the heap at most once and stores its own position.
-struct DeadlineQueue {
-    private struct Entry {
-        let time: Int64
-        let order: UInt64
-        let operation: Operation
-    }
-
-    private var heap: [Entry] = []
-    private var order: UInt64 = 0
-
-    var first: Int64? { heap.first?.time }
-
-    private static func precedes(_ a: Entry, _ b: Entry) -> Bool {
-        a.time != b.time ? a.time < b.time : a.order < b.order
-    }
-
-    mutating func add(_ operation: Operation) {
-        precondition(operation.timerPlace < 0, "an operation has one place in the queue")
-        heap.append(Entry(time: min(operation.wakeAt, operation.deadline), order: order, operation: operation))
-        order += 1
-        rise(from: heap.count - 1)
-    }
-
-    /// Moves an operation whose times have changed; does nothing if it is not in the queue.
-    mutating func move(_ operation: Operation) {
-        if operation.timerPlace < 0 { return }
-        remove(operation)
-        add(operation)
-    }
-
-    mutating func remove(_ operation: Operation) {
-        let place = operation.timerPlace
-        guard place >= 0 else { return }
-        operation.timerPlace = -1
-        let last = heap.removeLast()
-        guard place < heap.count else { return }
-        heap[place] = last
-        rise(from: place)
-        sink(from: last.operation.timerPlace)
-    }
-
-    private mutating func rise(from place: Int) {
-        var child = place
-        while child > 0 {
-            let parent = (child - 1) / 2
-            guard DeadlineQueue.precedes(heap[child], heap[parent]) else { break }
-            heap.swapAt(child, parent)
-            heap[child].operation.timerPlace = child
-            child = parent
-        }
-        heap[child].operation.timerPlace = child
-    }
-
-    private mutating func sink(from place: Int) {
-        var parent = place
-        while true {
-            var child = 2 * parent + 1
-            guard child < heap.count else { break }
-            if child + 1 < heap.count, DeadlineQueue.precedes(heap[child + 1], heap[child]) { child += 1 }
-            guard DeadlineQueue.precedes(heap[child], heap[parent]) else { break }
-            heap.swapAt(child, parent)
-            heap[parent].operation.timerPlace = parent
-            parent = child
-        }
-        heap[parent].operation.timerPlace = parent
-    }
-
-    /// Removes and returns the earliest operation whose time has come.
-    mutating func take(until now: Int64) -> Operation? {
-        guard let first = heap.first, first.time <= now else { return nil }
-        remove(first.operation)
-        return first.operation
-    }
 }

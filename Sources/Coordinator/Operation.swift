@@ -42,8 +42,18 @@ public struct CoordinatorLimits: Sendable {
 ///
 /// Subclasses send requests with `ask` and call `finish` exactly once. Events after `finish` only handle late replies.
 class Operation {
+    /// A request of the operation.
+    struct Request {
+        /// The node that was asked, and what the operation calls the request.
+        let node: Int32
+        let tag: Int32
+        /// The send time, if the latency is measured; else -1.
+        let sentAt: Int64
+        var isAnswered = false
+    }
+
     /// Set when the operation is begun.
-    final var id: UInt64 = 0
+    final var id = OperationID.none
     final private(set) var isFinished = false
     /// Whether a replica refused because it knows newer members. Starting the operation again with the new members may
     /// succeed.
@@ -54,17 +64,17 @@ class Operation {
     final var viewLacksTable = false
     /// Requests of this operation that have no reply yet.
     final var outstanding = 0
-    /// The position in `DeadlineQueue`; -1: not in the queue.
-    final var timerPlace = -1
     /// The time at which the operation wants to be woken, if before its deadline.
     final var wakeAt = Int64.max
+    /// What `Effect.finished` carries.
+    final var owner: AnyObject?
     /// The operation that this one is part of, until this one has its result.
     final var outer: Operation?
     /// Receives the result of an operation that is part of another.
     final var whenFinished: ((Result<Outcome, ServerError>, _ now: Int64) -> Void)?
-    /// The ids of all requests of this operation.
-    final var requests: [UInt64] = []
-    let cluster: ClusterView
+    /// All requests of this operation; the number of the first is 1.
+    final private var requests: ContiguousArray<Request> = []
+    final private(set) var cluster: ClusterView
     unowned let coordinator: Coordinator
     /// The monotonic time, in microseconds, at which the operation gives up.
     final var deadline: Int64
@@ -74,6 +84,23 @@ class Operation {
         self.cluster = cluster
         self.deadline = deadline
     }
+
+    /// Makes a finished operation new, so that it can be begun again.
+    final func reset(cluster: ClusterView, deadline: Int64) {
+        precondition(isFinished && outstanding == 0, "only an operation that has ended can be used again")
+        id = .none
+        isFinished = false
+        wasRefusedByNewerMembers = false
+        hasMetUnknownTable = false
+        viewLacksTable = false
+        wakeAt = .max
+        requests.removeAll(keepingCapacity: true)
+        self.cluster = cluster
+        self.deadline = deadline
+    }
+
+    /// This operation, if another write may use it when it has ended.
+    var asReusableWrite: WriteOperation? { nil }
 
     /// The error with which the operation would fail before it sends anything; nil if none.
     var refusal: ServerError? { nil }
@@ -85,6 +112,31 @@ class Operation {
     func woken(now: Int64) {}
     /// Called at the deadline; finishes the operation if it has not finished.
     func expire(now: Int64) {}
+
+    /// Notes a request that is being sent.
+    /// - Returns: its number.
+    final func addRequest(to node: Int, tag: Int, sentAt: Int64) -> Int {
+        // Replies to a request whose number does not fit would be taken for those of another.
+        precondition(requests.count < OperationID.lastNumber, "an operation has sent too many requests")
+        requests.append(Request(node: Int32(node), tag: Int32(tag), sentAt: sentAt))
+        return requests.count
+    }
+
+    /// Takes the request that was answered; nil if it was answered or dropped before.
+    final func takeRequest(_ number: Int) -> Request? {
+        guard number > 0, number <= requests.count, !requests[number - 1].isAnswered else { return nil }
+        requests[number - 1].isAnswered = true
+        outstanding -= 1
+        return requests[number - 1]
+    }
+
+    /// Takes all requests that have no reply.
+    final func takeAllRequests() -> [Request] {
+        outstanding = 0
+        let open = requests.filter { !$0.isAnswered }
+        for index in requests.indices { requests[index].isAnswered = true }
+        return Array(open)
+    }
 
     final func ask(_ node: Int, _ request: PeerRequest, tag: Int, now: Int64) {
         outstanding += 1

@@ -43,18 +43,18 @@ public struct ReplicaService: Sendable {
         }
     }
 
-    /// Executes a write that does not have to wait.
-    /// - Returns: nil, with nothing done, for other requests and when a wait is necessary.
-    public func executeAtOnce(_ request: PeerRequest) -> Result? {
+    /// Executes a write that need not wait.
+    /// - Returns: false for other requests, when a wait is necessary, and when the write failed. The write may then be
+    ///   executed again.
+    public func writeAtOnce(_ request: PeerRequest) -> Bool {
         switch request {
         case .write(let mutations), .hint(let mutations), .repair(let mutations):
             do throws(StorageError) {
-                let isDone = try mutations.withUnsafeBytesTyped { (bytes) throws(StorageError) in
+                return try mutations.withUnsafeBytesTyped { (bytes) throws(StorageError) in
                     try replica.engine.applyAtOnce(bytes)
                 }
-                return isDone ? Result(reply: .done) : nil
-            } catch { return Result(reply: ReplicaService.failure(LocalReplica.convert(error))) }
-        default: return nil
+            } catch { return false }
+        default: return false
         }
     }
 

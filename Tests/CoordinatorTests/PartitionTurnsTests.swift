@@ -65,9 +65,8 @@ import Testing
                 return turns.take(key) {}.turn
             }
             func rest(attempt: Int) { steps.append("rest \(attempt)") }
-            func start(_ step: Step, for request: CoordinatedRequest) -> StartedStep {
-                let started = StartedStep(step, began: 0)
-                switch step {
+            func start(_ started: StartedStep, for request: CoordinatedRequest) {
+                switch started.step {
                 case .prepare:
                     steps.append("prepare")
                     started.result = .success(.ballot(Ballot(timestamp: 5, node: VirtualCluster.id(1)), found: nil))
@@ -76,7 +75,6 @@ import Testing
                     started.result = .success(steps.count < 4 ? .contended : .done)
                 default: started.result = .failure(.invalid("another step"))
                 }
-                return started
             }
             func finish(_ started: StartedStep, for request: CoordinatedRequest) throws(ServerError) -> Outcome {
                 guard let result = started.result else { throw .invalid("no result") }

@@ -62,11 +62,10 @@ private final class VirtualRunner: StepRunner {
 
     func rest(attempt: Int) { Fiber.current?.sleep(nanoseconds: UInt64(cluster.pick(1...100) * 1000)) }
 
-    func start(_ step: Step, for request: CoordinatedRequest) -> StartedStep {
-        let started = StartedStep(step, began: now)
+    func start(_ started: StartedStep, for request: CoordinatedRequest) {
         do throws(ServerError) {
             try cluster.begin(on: node) { (coordinator, _, now) throws(ServerError) in
-                switch step {
+                switch started.step {
                 case .write(let bytes, let type):
                     try coordinator.write(
                         bytes, consistency: consistency, type: type, cluster: request.cluster, now: now)
@@ -88,7 +87,6 @@ private final class VirtualRunner: StepRunner {
                 started.finish(result)
             }
         } catch { started.finish(.failure(error)) }
-        return started
     }
 
     func finish(_ started: StartedStep, for request: CoordinatedRequest) throws(ServerError) -> Outcome {

@@ -221,7 +221,7 @@ final class VirtualCluster {
         node.coordinator = Coordinator(
             local: node.id, clock: node.clock, limits: limits,
             seed: (seed + 1) << 32 | UInt64(index) << 16 | node.generation,
-            firstID: node.generation << 40)
+            generation: UInt32(truncatingIfNeeded: node.generation) << 16)
         for (_, then) in waiting { then(nil) }
     }
 
@@ -273,7 +273,7 @@ final class VirtualCluster {
                 case .hint(let to, let mutations, let writtenAt, _): hints.append((to, mutations, writtenAt))
                 case .latencies(let latencies):
                     for one in latencies { node.snitch.record(one.node, latency: one.mean, count: one.count, now: now) }
-                case .finished(let operation, let result, let refusal):
+                case .finished(let operation, let result, let refusal, _):
                     lastRefusal = refusal
                     // Within the caller's `begin` nobody has registered yet.
                     at(now) { node.waiting.removeValue(forKey: operation)?(result) }

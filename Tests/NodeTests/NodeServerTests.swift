@@ -33,9 +33,10 @@ import Testing
         func drain() {
             while let task = tasks.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) { task() }
         }
-        func whenSafe(loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void)
-        {
-            work(acknowledgement.flush())
+        func whenSafe(
+            loop: Int, _ acknowledgement: any Acknowledgement, _ waiter: any SafetyWaiter, token: UInt64
+        ) {
+            waiter.writesAreSafe(token, failure: acknowledgement.flush())
         }
 
         func listen(

@@ -107,9 +107,9 @@ import Testing
         a.answer("2")
         b.answer("3")
         asks.answer("?")
-        turn.whenSafe(disk) { [log = LinesBox(log)] failure in log.append("work: \(failure ?? "safe")") }
+        turn.whenSafe(disk, LinesBox(log), token: 7)
         loop.drain()
-        #expect(log.lines == ["asks: ?", "a: 12", "b: 3", "work: safe"])
+        #expect(log.lines == ["asks: ?", "a: 12", "b: 3", "work 7: safe"])
         #expect(disk.state.withLock { $0.flushes } == 1)
         // A turn in which nothing acknowledges flushes nothing.
         asks.answer("?")
@@ -163,12 +163,12 @@ import Testing
         disk.state.withLock { $0.failure = "full" }
         write()
         a.answer("1")
-        turn.whenSafe(disk) { [log = LinesBox(log)] failure in log.append("work: \(failure ?? "safe")") }
+        turn.whenSafe(disk, LinesBox(log), token: 7)
         loop.drain()
         // The next turn writes nothing, so that its answers have nothing to lose.
         a.answer("2")
         loop.drain()
-        #expect(log.lines == ["a: failed", "work: full", "a: 2"])
+        #expect(log.lines == ["a: failed", "work 7: full", "a: 2"])
     }
 
     @Test func aFailedSyncClosesTheConnection() {
@@ -232,8 +232,9 @@ import Testing
 }
 
 /// Hands the log to work that must be `Sendable`. SAFETY: `@unchecked Sendable` because a test uses it on one thread.
-private final class LinesBox: @unchecked Sendable {
+private final class LinesBox: SafetyWaiter, @unchecked Sendable {
     private let log: LoopTurnTests.Log
     init(_ log: LoopTurnTests.Log) { self.log = log }
     func append(_ line: String) { log.lines.append(line) }
+    func writesAreSafe(_ token: UInt64, failure: String?) { append("work \(token): \(failure ?? "safe")") }
 }

@@ -9,7 +9,7 @@ import Primitives
 /// so the future owners are those of `Ring.future`; of several changes, only the owners after the last one are pending.
 ///
 /// **Thread safety**: immutable.
-public struct ReplicaTable: Sendable {
+public final class ReplicaTable: Sendable {
     public let ring: Ring
     public let strategy: ReplicationStrategy
     /// The last tokens of the ranges, ascending.
@@ -81,6 +81,23 @@ public struct ReplicaTable: Sendable {
         guard let range = rangeIndex(of: token) else { return [] }
         return members[Int(starts[2 * range])..<Int(starts[2 * range + 2])]
     }
+
+    /// The places in the table of a token's replicas, for `node(at:)`: what `replicas`, `pendingReplicas` and
+    /// `writeReplicas` return, without a reference.
+    public struct Places: Sendable {
+        public let natural: Range<Int>
+        public var pending: Range<Int>
+        public var writers: Range<Int> { natural.lowerBound..<pending.upperBound }
+    }
+
+    @inline(__always) public func places(for token: Int64) -> Places {
+        guard let range = rangeIndex(of: token) else { return Places(natural: 0..<0, pending: 0..<0) }
+        let middle = Int(starts[2 * range + 1])
+        return Places(natural: Int(starts[2 * range])..<middle, pending: middle..<Int(starts[2 * range + 2]))
+    }
+
+    /// Returns the index in `ring.nodes` of the replica at a place.
+    @inline(__always) public func node(at place: Int) -> Int { Int(members[place]) }
 
     /// Returns the host ids of the token's owners.
     public func replicaIDs(for token: Int64) -> [UUID] { replicas(for: token).map { ring.nodes[Int($0)].id } }

@@ -20,8 +20,12 @@ struct ResponseTracker: Equatable {
     let required: Int
     private(set) var total = 0
 
-    /// - Parameter pending: the data centers of the pending replicas; empty for reads.
-    init(_ consistency: Consistency, _ replication: Replication, near: String, pending: [String] = []) {
+    /// - Parameters:
+    ///   - near: this node's data center.
+    ///   - pending: the data centers of the pending replicas; empty for reads.
+    init(
+        _ consistency: Consistency, _ replication: Replication, near: @autoclosure () -> String, pending: [String] = []
+    ) {
         isLocal = consistency == .localOne || consistency == .localQuorum || consistency == .localSerial
         if consistency == .eachQuorum && !replication.dataCenters.isEmpty {
             for (name, factor) in replication.dataCenters.sorted(by: { $0.key < $1.key }) where factor > 0 {
@@ -36,7 +40,11 @@ struct ResponseTracker: Equatable {
             }
             required = parts.reduce(0) { $0 + $1.needed }
         } else {
-            let extra = isLocal ? pending.filter { $0 == near }.count : pending.count
+            var extra = pending.count
+            if isLocal && extra > 0 {
+                let near = near()
+                extra = pending.count { $0 == near }
+            }
             required = ConsistencyCheck.required(consistency, replication) + extra
         }
     }

@@ -12,13 +12,15 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
     public var cluster: ClusterView
     private let local: any ReplicaPort
     private let runner: any StepRunner
-    public let consistency: Consistency
-    public let serial: Consistency
-    private let pageRows: Int
+    public private(set) var consistency: Consistency
+    public private(set) var serial: Consistency
+    private var pageRows: Int
     private let gcGrace: @Sendable (UUID) -> UInt32
     private let contentionTimeout: Int64
-    private let startedSeconds: UInt32
+    private var startedSeconds: UInt32
     public private(set) var warnings: [String] = []
+    /// The step that the request waits for.
+    private var step: StartedStep?
 
     /// An open round of Paxos.
     private struct Round {
@@ -53,6 +55,20 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
         startedSeconds = nowSeconds
     }
 
+    /// Makes the port of a request that has ended that of the next one.
+    public func reuse(
+        cluster: ClusterView, consistency: Consistency, serial: Consistency, pageRows: Int, nowSeconds: UInt32
+    ) {
+        precondition(round == nil, "the request has not ended")
+        self.cluster = cluster
+        self.consistency = consistency
+        self.serial = serial
+        self.pageRows = pageRows
+        startedSeconds = nowSeconds
+        if !warnings.isEmpty { warnings = [] }
+        if !begun.isEmpty { begun = [:] }
+    }
+
     public var isCoordinated: Bool { true }
     public var transactionTimestamp: Int64? { round?.ballot.timestamp }
 
@@ -62,7 +78,18 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
     }
 
     private func run(_ step: Step) throws(ReplicaError) -> Outcome {
-        do throws(ServerError) { return try runner.run(step, for: self) } catch { throw .server(error) }
+        let started: StartedStep
+        if let kept = self.step {
+            kept.reuse(for: step, began: runner.now)
+            started = kept
+        } else {
+            started = StartedStep(step, began: runner.now)
+            self.step = started
+        }
+        do throws(ServerError) {
+            runner.start(started, for: self)
+            return try runner.finish(started, for: self)
+        } catch { throw .server(error) }
     }
 
     // MARK: Writing
@@ -219,8 +246,10 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
             var command = command(table, range, reversed: reversed, rows: rowsAtOnce)
             if command.isOneKey { command.rowLimit = 1 }
             command.byteLimit = CoordinatedRequest.byteLimitAhead
-            let step = Step.read(command, consistency: readLevel, isByKey: true)
-            begun[range.start] = (command, runner.start(step, for: self))
+            let started = StartedStep(
+                .read(command, consistency: readLevel, isByKey: true), began: runner.now)
+            runner.start(started, for: self)
+            begun[range.start] = (command, started)
         }
     }
 

@@ -45,9 +45,9 @@ extension Step {
 /// **Thread safety**: only its loop.
 /// SAFETY: `@unchecked Sendable` for that reason.
 public final class StartedStep: @unchecked Sendable {
-    public let step: Step
+    public private(set) var step: Step
     /// Monotonic microseconds.
-    public let began: Int64
+    public private(set) var began: Int64
     public var result: Result<Outcome, ServerError>?
     /// The reason for a failure, if starting the step again may help.
     public var refusal: Coordinator.Refusal?
@@ -57,6 +57,21 @@ public final class StartedStep: @unchecked Sendable {
     public init(_ step: Step, began: Int64) {
         self.step = step
         self.began = began
+    }
+
+    /// Prepares a step whose result was taken for another one.
+    func reuse(for step: Step, began: Int64) {
+        self.step = step
+        self.began = began
+        result = nil
+        refusal = nil
+        resume = nil
+    }
+
+    /// Takes the result.
+    public func takeResult() -> Result<Outcome, ServerError>? {
+        defer { result = nil }
+        return result
     }
 
     /// Stores the result and resumes the waiting fiber.
@@ -75,7 +90,7 @@ public protocol StepRunner: AnyObject {
     /// Monotonic microseconds.
     var now: Int64 { get }
     /// Starts a step. Its result may be there when this returns.
-    func start(_ step: Step, for request: CoordinatedRequest) -> StartedStep
+    func start(_ started: StartedStep, for request: CoordinatedRequest)
     /// Waits for a step's result. Starts the step again when replicas refused it because they know newer members or do
     /// not know a table.
     func finish(_ started: StartedStep, for request: CoordinatedRequest) throws(ServerError) -> Outcome
@@ -84,11 +99,4 @@ public protocol StepRunner: AnyObject {
     /// Pauses for a random time before another round of Paxos.
     /// - Parameter attempt: from 1; the pause grows with it.
     func rest(attempt: Int)
-}
-
-extension StepRunner {
-    /// Runs a step and waits for its result.
-    func run(_ step: Step, for request: CoordinatedRequest) throws(ServerError) -> Outcome {
-        try finish(start(step, for: request), for: request)
-    }
 }

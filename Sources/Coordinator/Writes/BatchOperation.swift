@@ -45,6 +45,8 @@ final class BatchOperation: WriteOperation {
             coordinator, cluster: cluster, parts: parts, consistency: consistency, type: .batch, deadline: deadline)
     }
 
+    override var asReusableWrite: WriteOperation? { nil }
+
     override func start(now: Int64) {
         do throws(ServerError) { try makePlan() } catch { return finish(.failure(error)) }
         candidates = cluster.chooseBatchlogNodes(random: &coordinator.random) + [cluster.local]

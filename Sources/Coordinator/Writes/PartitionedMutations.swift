@@ -12,10 +12,14 @@ enum PartitionedMutations {
 
     /// Returns one part per table and partition, in order of first appearance.
     static func split(_ mutations: [UInt8]) throws(ByteError) -> [Part] {
-        try mutations.withUnsafeBytesTyped { (bytes) throws(ByteError) in
-            if let one = try single(bytes) { return [Part(table: one.table, token: one.token, mutations: mutations)] }
-            return try split(bytes)
-        }
+        if let one = try onlyPart(of: mutations) { return [one] }
+        return try mutations.withUnsafeBytesTyped { (bytes) throws(ByteError) in try split(bytes) }
+    }
+
+    /// Returns all mutations as one part if they belong to one partition, the usual case; else nil.
+    static func onlyPart(of mutations: [UInt8]) throws(ByteError) -> Part? {
+        let one = try mutations.withUnsafeBytesTyped { (bytes) throws(ByteError) in try single(bytes) }
+        return one.map { Part(table: $0.table, token: $0.token, mutations: mutations) }
     }
 
     /// Returns table and token if all mutations belong to one partition, the usual case; else nil.

@@ -41,16 +41,13 @@ final class ReplayOperation: Operation {
 
     override func start(now: Int64) {
         // The level ANY only makes the plan; `conclude` decides what is enough.
-        do throws(ServerError) { plan = try WritePlan(parts, .any, cluster, isMetByHints: true) } catch {
+        do throws(ServerError) { try plan.make(parts, .any, cluster, isMetByHints: true) } catch {
             return finish(.failure(error))
         }
-        if let lacking = plan.groups.first(where: { group in
-            group.replicas.count { cluster.isAlive[$0] } < group.majority
-        }) {
+        if let lacking = plan.groups.first(where: { $0.alive < $0.majority }) {
             return finish(
                 .failure(
-                    CoordinatorErrors.unavailable(
-                        .quorum, required: lacking.majority, alive: lacking.replicas.count { cluster.isAlive[$0] })))
+                    CoordinatorErrors.unavailable(.quorum, required: lacking.majority, alive: lacking.alive)))
         }
         guard let batch, !plan.targets.isEmpty, cluster.hasOtherBatchlogNodes else { return send(now: now) }
         // The seed is the same each time, so that repeated replays do not store the batch on more and more nodes.

@@ -13,10 +13,10 @@ import Primitives
 /// 5. When every group has reached its level, the write is done. Replicas that fail, or are silent until the deadline,
 ///    get a hint, even after that.
 class WriteOperation: Operation {
-    private let consistency: Consistency
-    private let type: WriteType
+    private var consistency = Consistency.one
+    private var type = WriteType.simple
     private var plan = WritePlan()
-    private let parts: [PartitionedMutations.Part]
+    private var parts: [PartitionedMutations.Part] = []
 
     init(
         _ coordinator: Coordinator, cluster: ClusterView, parts: [PartitionedMutations.Part], consistency: Consistency,
@@ -29,6 +29,25 @@ class WriteOperation: Operation {
         super.init(coordinator, cluster: cluster, deadline: deadline)
     }
 
+    /// Prepares an operation that has ended, and whose mutations were removed, for another write of one partition.
+    final func reuse(
+        for part: PartitionedMutations.Part, cluster: ClusterView, consistency: Consistency, type: WriteType,
+        deadline: Int64
+    ) {
+        reset(cluster: cluster, deadline: deadline)
+        parts.append(part)
+        self.consistency = consistency
+        self.type = type
+    }
+
+    override var asReusableWrite: WriteOperation? { self }
+
+    /// Drops the mutations of a write that has ended.
+    final func removeMutations() {
+        parts.removeAll(keepingCapacity: true)
+        plan.removeTargets()
+    }
+
     private var isMetByHints: Bool { consistency == .any && coordinator.limits.hintedHandoff }
 
     /// Counter writes, transactions and logged batches never use fallback nodes.
@@ -37,7 +56,7 @@ class WriteOperation: Operation {
     /// Computes the recipients and required answers.
     final func makePlan() throws(ServerError) {
         do throws(ServerError) {
-            plan = try WritePlan(parts, consistency, cluster, isMetByHints: isMetByHints, mayBeSloppy: mayBeSloppy)
+            try plan.make(parts, consistency, cluster, isMetByHints: isMetByHints, mayBeSloppy: mayBeSloppy)
         } catch {
             viewLacksTable = parts.contains { cluster.placement(of: $0.table) == nil }
             throw error
@@ -45,7 +64,7 @@ class WriteOperation: Operation {
     }
 
     /// Whether every group has been applied by at least one replica, not only hinted.
-    final var isAppliedSomewhere: Bool { plan.groups.allSatisfy { $0.applied > 0 } }
+    final var isAppliedSomewhere: Bool { plan.isAppliedSomewhere }
 
     override func start(now: Int64) {
         do throws(ServerError) { try makePlan() } catch { return finish(.failure(error)) }
@@ -55,14 +74,16 @@ class WriteOperation: Operation {
     /// Sends the plan's requests and stores hints for dead replicas.
     final func send(now: Int64) {
         for index in plan.targets.indices {
-            if cluster.isAlive[plan.targets[index].node] {
-                let target = plan.targets[index]
-                let request: PeerRequest =
-                    target.hintedFor.map { .keepHint(for: cluster.ring.nodes[$0].id, target.mutations) }
-                    ?? .write(target.mutations)
-                ask(target.node, request, tag: index, now: now)
-            } else {
+            let node = plan.targets[index].node
+            guard cluster.isAlive[node] else {
                 keepHint(index)
+                continue
+            }
+            if let replica = plan.targets[index].hintedFor {
+                let id = cluster.ring.nodes[replica].id
+                ask(node, .keepHint(for: id, plan.targets[index].mutations), tag: index, now: now)
+            } else {
+                ask(node, .write(plan.targets[index].mutations), tag: index, now: now)
             }
         }
         settle()
@@ -70,21 +91,19 @@ class WriteOperation: Operation {
 
     private func keepHint(_ index: Int) {
         let target = plan.targets[index]
-        plan.targets[index].isSettled = true
         coordinator.hint(target.mutations, for: cluster.ring.nodes[target.hintedFor ?? target.node].id, of: self)
-        guard isMetByHints else { return }
-        for group in target.groups { plan.groups[group].count.add(target.node, in: cluster) }
+        plan.hint(index, isAnswer: isMetByHints, cluster)
     }
 
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
         if case .failed = reply {
             keepHint(tag)
-            for group in plan.targets[tag].groups { plan.groups[group].failures += 1 }
+            plan.fail(tag)
         } else {
             plan.apply(tag, cluster)
         }
         settle()
-        if outstanding == 0 { plan.targets = [] }
+        if outstanding == 0 { plan.removeTargets() }
     }
 
     private func succeed() {
@@ -99,11 +118,9 @@ class WriteOperation: Operation {
     /// Finishes the operation when all groups have reached their level, or one no longer can.
     private func settle() {
         if isFinished { return }
-        if plan.groups.allSatisfy(\.count.isMet) {
-            return succeed()
-        }
+        if plan.isMet { return succeed() }
         for (index, group) in plan.groups.enumerated() where !group.count.isMet && group.failures > 0 {
-            let waiting = plan.targets.filter { !$0.isSettled && $0.groups.contains(index) && cluster.isAlive[$0.node] }
+            let waiting = plan.targets.filter { !$0.isSettled && $0.belongs(to: index) && cluster.isAlive[$0.node] }
             if group.count.couldBeMet(with: waiting.lazy.map(\.node), in: cluster) { continue }
             return finish(
                 .failure(
@@ -116,7 +133,7 @@ class WriteOperation: Operation {
     override func expire(now: Int64) {
         // Hints first: at ANY a hint counts as an answer.
         for index in plan.targets.indices where !plan.targets[index].isSettled { keepHint(index) }
-        plan.targets = []
+        plan.removeTargets()
         if isFinished { return }
         guard let late = plan.groups.first(where: { !$0.count.isMet }) else {
             return succeed()

@@ -152,9 +152,9 @@ public final class LoopNetwork: Network {
     }
 
     public func whenSafe(
-        loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (String?) -> Void
+        loop: Int, _ acknowledgement: any Acknowledgement, _ waiter: any SafetyWaiter, token: UInt64
     ) {
-        loopStates[loop].turn.whenSafe(acknowledgement, work)
+        loopStates[loop].turn.whenSafe(acknowledgement, waiter, token: token)
     }
 
     public func stop() { group.shutdownGracefully { _ in } }

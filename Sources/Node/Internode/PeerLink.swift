@@ -22,9 +22,9 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
     private let ended: (_ refusal: PeerError?, _ wasWelcome: Bool) -> Void
     private let byteLimit: Int
     private var out = ByteWriter(capacity: 4096)
-    /// The bytes of each unanswered request.
-    private var outstanding: [UInt64: Int] = [:]
-    private(set) var outstandingBytes = 0
+    /// The unanswered requests.
+    private var outstanding = OutstandingRequests()
+    var outstandingBytes: Int { outstanding.bytes }
     private(set) var isWelcome = false
     private(set) var hasEnded = false
     private var refusal: PeerError?
@@ -62,20 +62,20 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
         }
         if hasEnded { return refuse(.connectionLost, "the connection to \(endpoint) has ended") }
         let start = out.count
+        let wireID = outstanding.nextWireID
         let fits = PeerFrame.write(.request, compressor: compressor, into: &out) { out in
-            out.writeLE(id)
+            out.writeLE(wireID)
             out.writeVarint(UInt64(max(0, timeout)))
             out.writeVarint(epoch)
             request.encode(into: &out)
         }
         guard fits else { return refuse(.unknown, "a request is longer than \(PeerFrame.largestPayload) bytes") }
         let bytes = out.count - start
-        guard outstandingBytes + bytes <= byteLimit || outstanding.isEmpty else {
+        guard outstanding.bytes + bytes <= byteLimit || outstanding.isEmpty else {
             out.truncate(to: start)
             return refuse(.overloaded, "\(outstandingBytes) bytes of requests wait for \(endpoint)")
         }
-        outstanding[id] = bytes
-        outstandingBytes += bytes
+        outstanding.add(id, bytes: bytes)
         connection?.markReady()
         return bytes
     }
@@ -116,14 +116,13 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
         case .welcome: isWelcome = true
         case .refusal: throw .refused(String(decoding: body.prefix(1024), as: UTF8.self))
         case .reply:
-            let id: UInt64
+            let wireID: UInt64
             let reply: PeerReply
             do throws(ByteError) {
-                id = try reader.readLE()
+                wireID = try reader.readLE()
                 reply = try PeerReply(from: &reader)
             } catch { throw .malformed("an answer does not parse: \(error)") }
-            guard let bytes = outstanding.removeValue(forKey: id) else { return }
-            outstandingBytes -= bytes
+            guard let id = outstanding.remove(wireID) else { return }
             answer(id, reply)
         case .hello, .request:
             throw .malformed("the other end sent a hello or a request on a connection where it should only reply")
@@ -145,13 +144,69 @@ final class PeerLink: ConnectionHandler, @unchecked Sendable {
     func closed() {
         if hasEnded { return }
         hasEnded = true
-        let lost = outstanding.keys.sorted()
-        outstanding = [:]
-        outstandingBytes = 0
+        let lost = outstanding.removeAll()
         let reply: PeerReply =
             refusal.map { .failed(.unknown, $0.description) }
             ?? .failed(.connectionLost, "the connection to \(endpoint) broke")
         for id in lost { answer(id, reply) }
         ended(refusal, isWelcome)
+    }
+}
+
+/// The unanswered requests of a connection. On the wire a request is named by its place in this table, so that its
+/// reply is found without a search.
+///
+///     wire id := generation of the place (32 bits) place (32 bits)
+private struct OutstandingRequests {
+    private struct Entry {
+        var id: UInt64 = 0
+        var bytes = 0
+        var generation: UInt32 = 0
+        var isUsed = false
+    }
+
+    private var entries: ContiguousArray<Entry> = []
+    private var free: [UInt32] = []
+    /// Of all requests.
+    private(set) var bytes = 0
+
+    var isEmpty: Bool { free.count == entries.count }
+
+    /// The wire id of the request that is added next.
+    var nextWireID: UInt64 {
+        guard let place = free.last else { return UInt64(entries.count) }
+        return UInt64(entries[Int(place)].generation) << 32 | UInt64(place)
+    }
+
+    mutating func add(_ id: UInt64, bytes: Int) {
+        if free.isEmpty {
+            free.append(UInt32(entries.count))
+            entries.append(Entry())
+        }
+        let place = Int(free.removeLast())
+        entries[place].id = id
+        entries[place].bytes = bytes
+        entries[place].isUsed = true
+        self.bytes += bytes
+    }
+
+    /// Removes the request with that wire id and returns its id; nil when there is none.
+    mutating func remove(_ wireID: UInt64) -> UInt64? {
+        let place = Int(UInt32(truncatingIfNeeded: wireID))
+        guard place < entries.count, entries[place].isUsed, entries[place].generation == UInt32(wireID >> 32) else {
+            return nil
+        }
+        bytes -= entries[place].bytes
+        entries[place].isUsed = false
+        entries[place].generation &+= 1
+        free.append(UInt32(place))
+        return entries[place].id
+    }
+
+    /// Removes all requests and returns their ids in ascending order.
+    mutating func removeAll() -> [UInt64] {
+        let ids = entries.filter(\.isUsed).map(\.id).sorted()
+        self = OutstandingRequests()
+        return ids
     }
 }

@@ -27,7 +27,8 @@ final class PeerLinks: @unchecked Sendable {
     private let time: any TimeSource
     private let policy: PeerPolicy
     private let byteLimit: Int
-    private let answer: PeerLink.Answer
+    /// Receives replies and failures. Set before the first request.
+    var answer: PeerLink.Answer = { _, _ in }
     private var links: [Key: PeerLink] = [:]
     /// The connections for small messages by host id; some may have ended.
     private var members: [UUID: PeerLink] = [:]
@@ -39,15 +40,13 @@ final class PeerLinks: @unchecked Sendable {
     static let largeFrom = 64 << 10
 
     init(
-        loop: Int, network: any Network, time: any TimeSource, policy: PeerPolicy, byteLimit: Int,
-        answer: @escaping PeerLink.Answer
+        loop: Int, network: any Network, time: any TimeSource, policy: PeerPolicy, byteLimit: Int
     ) {
         self.loop = loop
         self.network = network
         self.time = time
         self.policy = policy
         self.byteLimit = byteLimit
-        self.answer = answer
     }
 
     static func lane(of request: PeerRequest) -> Lane {

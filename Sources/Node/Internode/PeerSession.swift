@@ -12,7 +12,7 @@ import Primitives
 ///
 /// SAFETY: `@unchecked Sendable` because all state is accessed on the connection's loop only; closures from other
 /// threads switch to it first.
-final class PeerSession: ConnectionHandler, @unchecked Sendable {
+final class PeerSession: ConnectionHandler, SafetyWaiter, @unchecked Sendable {
     private let connection: any Connection
     private let host: any PeerHost
     private var compressor: BlockCompressor?
@@ -120,17 +120,27 @@ final class PeerSession: ConnectionHandler, @unchecked Sendable {
             request = try PeerRequest(from: &reader)
         } catch { throw .malformed("a request does not parse: \(error)") }
         waiting += 1
+        if host.writeAtOnce(request, from: peer, epoch: epoch, loop: connection.loop, for: self, token: id) { return }
         waitingBytes += bytes
         host.execute(request, from: peer, epoch: epoch, timeout: Int64(clamping: timeout), loop: connection.loop) {
             [self] reply in
-            waiting -= 1
-            waitingBytes -= bytes
-            if hasEnded { return }
-            answer(id, reply)
-            connection.markReady()
-            if waiting == PeerSession.waitingLimit - 1 || waitingBytes + bytes >= PeerSession.waitingBytesLimit {
-                connection.onLoop { [connection] in connection.resumeInput() }
-            }
+            finish(id, reply, bytes: bytes)
+        }
+    }
+
+    func writesAreSafe(_ token: UInt64, failure: String?) {
+        finish(token, failure.map { .failed(.storage, "the commit log failed: \($0)") } ?? .done, bytes: 0)
+    }
+
+    /// - Parameter bytes: of the request, as far as `waitingBytes` has them.
+    private func finish(_ id: UInt64, _ reply: PeerReply, bytes: Int) {
+        waiting -= 1
+        waitingBytes -= bytes
+        if hasEnded { return }
+        answer(id, reply)
+        connection.markReady()
+        if waiting == PeerSession.waitingLimit - 1 || waitingBytes + bytes >= PeerSession.waitingBytesLimit {
+            connection.onLoop { [connection] in connection.resumeInput() }
         }
     }
 
@@ -173,6 +183,14 @@ protocol PeerHost: AnyObject, Sendable {
     /// - Throws: the reason why the node is rejected.
     func welcome(_ hello: PeerHello) throws(PeerError)
     func compresses(_ endpoint: Endpoint) -> Bool
+    /// Executes a write that need not wait.
+    /// - Parameters:
+    ///   - epoch: the metadata epoch that the requesting node knows.
+    ///   - session: told, with `token`, when the write may be acknowledged.
+    /// - Returns: false, with nothing done, when `execute` must be called.
+    func writeAtOnce(
+        _ request: PeerRequest, from peer: PeerHello, epoch: UInt64, loop: Int, for session: PeerSession, token: UInt64
+    ) -> Bool
     /// Executes a request. Calls `done` on the loop, once, possibly before this returns.
     /// - Parameters:
     ///   - epoch: the metadata epoch that the requesting node knows.

@@ -48,8 +48,10 @@ final class NodeServices: Sendable {
     }
 
     /// The port for a request's reads and writes; nil when this node is alone. Call it on the loop.
-    @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? {
-        cluster.ports.port(options, loop: loop)
+    @inline(__always) func port(
+        _ options: Query.QueryOptions, loop: Int, context: RequestContext
+    ) -> (any ReplicaPort)? {
+        cluster.ports.port(options, loop: loop, context: context)
     }
 
     /// Flushes the commit log for a request that wrote locally and then waited: the flush at the end of the tick in

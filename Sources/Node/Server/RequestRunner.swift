@@ -27,8 +27,9 @@ final class RequestRunner: Sendable {
         pools = (0..<network.loops).map { loop in
             let identifiers = IdentifierSource(
                 seed: seed &+ UInt64(loop), clockSequenceAndNode: node.low &+ UInt64(loop))
+            let statements = LoopStatements()
             return FiberPool(loop: loop, network: network, background: background, time: time) {
-                RequestContext(identifiers: identifiers, budget: admission)
+                RequestContext(identifiers: identifiers, statements: statements, budget: admission)
             }
         }
         for pool in pools { pool.keepTrimmed() }

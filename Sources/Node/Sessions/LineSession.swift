@@ -219,7 +219,7 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             consistency: consistency, serialConsistency: serialConsistency, pageSize: pageSize,
             pagingState: pagingState,
             keyspace: keyspace, isTracing: isTracing, clientAddress: connection.peer)
-        options.port = server.port(options, loop: connection.loop)
+        options.port = server.port(options, loop: connection.loop, context: context)
         let started = server.time.monotonicNanoseconds()
         let answer = try runner.engine.execute(statement, values: values, options: options, context: context)
         try server.flushLogAfterWait(context, options)

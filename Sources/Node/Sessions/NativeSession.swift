@@ -197,15 +197,15 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
 
     // MARK: Statements
 
-    private func queryOptions(_ frame: Frame) -> Query.QueryOptions {
-        let options = requests.options
+    @inline(__always) private func queryOptions(_ frame: Frame, _ context: RequestContext) -> Query.QueryOptions {
+        let isTracing = frame.header.wantsTracing
         var result = Query.QueryOptions(
-            consistency: options.consistency, serialConsistency: options.serialConsistency ?? .serial,
-            pageSize: options.pageSize ?? 0,
-            pagingState: options.pagingState, timestamp: options.defaultTimestamp, nowInSeconds: options.nowInSeconds,
-            keyspace: options.keyspace ?? keyspace, isTracing: frame.header.wantsTracing, clientAddress: connection.peer
-        )
-        result.port = server.port(result, loop: connection.loop)
+            consistency: requests.options.consistency,
+            serialConsistency: requests.options.serialConsistency ?? .serial,
+            pageSize: requests.options.pageSize ?? 0, pagingState: requests.options.pagingState,
+            timestamp: requests.options.defaultTimestamp, nowInSeconds: requests.options.nowInSeconds,
+            isTracing: isTracing, clientAddress: isTracing ? connection.peer : "")
+        result.port = server.port(result, loop: connection.loop, context: context)
         return result
     }
 
@@ -221,7 +221,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         let statementID = StatementID(
             high: bytes.loadUnaligned(as: UInt64.self).bigEndian,
             low: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian)
-        guard let statement = runner.engine.prepared(statementID) else {
+        guard let statement = runner.engine.prepared(statementID, context) else {
             let hex = UUID(high: statementID.high, low: statementID.low).description.filter { $0 != "-" }
             throw ServerError(
                 .unprepared,
@@ -240,7 +240,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     @inline(__always) private func run(
         _ statement: PreparedStatement, _ frame: Frame, changedMetadata: [UInt8]?, _ context: RequestContext
     ) throws(ServerError) {
-        let (stream, options, skip) = (frame.header.stream, queryOptions(frame), requests.options.skipMetadata)
+        let (stream, options, skip) = (frame.header.stream, queryOptions(frame, context), requests.options.skipMetadata)
         let answer = try runner.engine.execute(
             statement, values: requests.options.values, options: options, context: context)
         try server.flushLogAfterWait(context, options)
@@ -263,7 +263,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
                     ))
             case .prepared(let range):
                 let bytes = [UInt8](UnsafeRawBufferPointer(rebasing: frame.body[range]))
-                guard let id = StatementID(bytes), let statement = runner.engine.prepared(id) else {
+                guard let id = StatementID(bytes), let statement = runner.engine.prepared(id, context) else {
                     throw ServerError(
                         .unprepared, "a statement of the batch is not prepared here; prepare it again",
                         detail: .unprepared(id: bytes))
@@ -277,7 +277,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         case .unlogged: kind = .unlogged
         case .counter: kind = .counter
         }
-        let (stream, options) = (frame.header.stream, queryOptions(frame))
+        let (stream, options) = (frame.header.stream, queryOptions(frame, context))
         let answer = try runner.engine.executeBatch(kind, statements, options: options, context: context)
         try server.flushLogAfterWait(context, options)
         self.answer(answer, stream, skipMetadata: false, nil)

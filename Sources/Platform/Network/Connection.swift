@@ -107,11 +107,27 @@ public protocol Network: EventLoops {
     func connect(
         host: String, port: Int, loop: Int, encryption: Encryption,
         _ makeHandler: @escaping @Sendable (any Connection) -> any ConnectionHandler)
-    /// Runs `work` on the loop once everything written so far is safe to acknowledge, or with the reason why it is not.
-    /// Call it on the loop.
+    /// Tells `waiter` on the loop when everything written so far is safe to acknowledge, or why it is not. Call it on
+    /// the loop.
     func whenSafe(
-        loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void)
+        loop: Int, _ acknowledgement: any Acknowledgement, _ waiter: any SafetyWaiter, token: UInt64)
     func stop()
+}
+
+extension Network {
+    /// Like the method above, with a closure.
+    public func whenSafe(
+        loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void
+    ) {
+        whenSafe(loop: loop, acknowledgement, SafetyClosure(work), token: 0)
+    }
+}
+
+/// A closure that waits until writes are safe.
+private final class SafetyClosure: SafetyWaiter {
+    private let work: @Sendable (String?) -> Void
+    init(_ work: @escaping @Sendable (String?) -> Void) { self.work = work }
+    func writesAreSafe(_ token: UInt64, failure: String?) { work(failure) }
 }
 
 /// The reason why an address cannot be listened on.

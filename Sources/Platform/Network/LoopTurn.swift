@@ -131,6 +131,20 @@ extension TurnConnection {
     }
 }
 
+/// Learns when the writes of a turn are safe to acknowledge.
+public protocol SafetyWaiter: AnyObject, Sendable {
+    /// Called on the loop, once for each `whenSafe`.
+    /// - Parameters:
+    ///   - token: as passed to `whenSafe`.
+    ///   - failure: why the writes may not be acknowledged.
+    func writesAreSafe(_ token: UInt64, failure: String?)
+}
+
+private struct SafetyTicket: Sendable {
+    let waiter: any SafetyWaiter
+    let token: UInt64
+}
+
 /// The end of a loop's turn: the commit log is flushed once for everything the turn did, then the answers leave.
 ///
 /// A turn is the events that a loop handles one after the other before it runs what was left for later.
@@ -150,8 +164,10 @@ extension TurnConnection {
 public final class LoopTurn<Member: TurnConnection>: @unchecked Sendable {
     private let execute: @Sendable (@escaping @Sendable () -> Void) -> Void
     private var ready: [Member] = []
-    /// Work that waits until the writes of the turn are safe.
-    private var waiting: [@Sendable (String?) -> Void] = []
+    /// What waits until the writes of the turn are safe.
+    private var waiting: [SafetyTicket] = []
+    /// An empty array whose memory is used for the next `waiting`.
+    private var spare: [SafetyTicket] = []
     private var waitingAcknowledgement: (any Acknowledgement)?
     private var isScheduled = false
     /// `Acknowledgement.mark` at the end of the last turn.
@@ -165,11 +181,10 @@ public final class LoopTurn<Member: TurnConnection>: @unchecked Sendable {
         schedule()
     }
 
-    /// Runs `work` when the writes of this turn are safe, or with the reason why they are not.
-    public func whenSafe(
-        _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void
-    ) {
-        waiting.append(work)
+    /// Tells `waiter` when the writes of this turn are safe, or why they are not.
+    /// - Parameter token: what to call the waiter with.
+    public func whenSafe(_ acknowledgement: any Acknowledgement, _ waiter: any SafetyWaiter, token: UInt64) {
+        waiting.append(SafetyTicket(waiter: waiter, token: token))
         waitingAcknowledgement = acknowledgement
         schedule()
     }
@@ -184,11 +199,15 @@ public final class LoopTurn<Member: TurnConnection>: @unchecked Sendable {
         isScheduled = false
         var connections: [Member] = []
         swap(&connections, &ready)
-        var works: [@Sendable (String?) -> Void] = []
-        swap(&works, &waiting)
+        var tickets: [SafetyTicket] = []
+        swap(&tickets, &spare)
+        swap(&tickets, &waiting)
         for connection in connections where connection.acknowledgement == nil { connection.send(failure: nil) }
         connections.removeAll { $0.acknowledgement == nil }
-        guard let acknowledgement = waitingAcknowledgement ?? connections.first?.acknowledgement else { return }
+        guard let acknowledgement = waitingAcknowledgement ?? connections.first?.acknowledgement else {
+            swap(&tickets, &spare)
+            return
+        }
         waitingAcknowledgement = nil
         let mark = acknowledgement.mark
         var failure = acknowledgement.flush()
@@ -196,16 +215,18 @@ public final class LoopTurn<Member: TurnConnection>: @unchecked Sendable {
         lastMark = mark
         if failure == nil && acknowledgement.needsSync {
             let held = connections.map { ($0, $0.hold()) }
-            let waited = works
+            let waited = tickets
             acknowledgement.sync { failure in
                 self.execute {
                     for (connection, ticket) in held { connection.release(ticket, failure: failure) }
-                    for work in waited { work(failure) }
+                    for ticket in waited { ticket.waiter.writesAreSafe(ticket.token, failure: failure) }
                 }
             }
             return
         }
         for connection in connections { connection.send(failure: failure) }
-        for work in works { work(failure) }
+        for ticket in tickets { ticket.waiter.writesAreSafe(ticket.token, failure: failure) }
+        tickets.removeAll(keepingCapacity: true)
+        swap(&tickets, &spare)
     }
 }

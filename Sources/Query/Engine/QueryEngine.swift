@@ -102,6 +102,23 @@ public final class QueryEngine: Sendable {
     /// `unprepared`.
     public func prepared(_ id: StatementID) -> PreparedStatement? { cache.find(id) }
 
+    /// As above, for a request that executes the statement: returns the copy of its loop.
+    /// - Parameter context: of the request's fiber.
+    @inline(__always) public func prepared(_ id: StatementID, _ context: RequestContext) -> PreparedStatement? {
+        // The clock reading of the fiber's previous request is recent enough here.
+        context.statements.find(id, in: self, now: context.startedMicroseconds)
+    }
+
+    /// Compiles a prepared statement once more; nil when that is not worth it or the statement is no longer valid.
+    func copy(of statement: PreparedStatement) -> PreparedStatement? {
+        let (id, text, keyspace) = (statement.id, statement.text, statement.keyspace)
+        guard text.utf8.count <= QueryEngine.largeStatementBytes, !QueryEngine.isDeep(text) else { return nil }
+        do throws(ServerError) {
+            return PreparedStatement(
+                id: id, text: text, keyspace: keyspace, compiled: try compileHere(text, keyspace, id))
+        } catch { return nil }  // executing the engine's own statement reports the error
+    }
+
     /// The number of prepared statements cached, and of those evicted since the start.
     public var preparedCounts: (kept: Int, forgotten: Int) { cache.counts }
 

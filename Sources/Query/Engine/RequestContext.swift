@@ -1,4 +1,5 @@
 import CQL
+import Coordinator
 import DataModel
 import Platform
 import Primitives
@@ -17,14 +18,22 @@ public final class RequestContext {
     private(set) var deadline = Deadline.none
     var trace: Trace?
     let memory: MemoryAccount
+    let statements: LoopStatements
+    /// The port of the last request that had one, to be used again.
+    public var port: CoordinatedRequest?
     /// Whether the request may have written to the replica of this process directly, without a coordinator. The commit
     /// log must then be flushed before the client gets its answer.
     public internal(set) var hasWritten = false
 
     /// - Parameters:
     ///   - identifiers: those of the loop.
+    ///   - statements: those of the loop.
     ///   - budget: for answers; nil: they are limited by `QueryLimits.maxResultSize` only.
-    public init(identifiers: IdentifierSource = IdentifierSource(), budget: (any MemoryBudget)? = nil) {
+    public init(
+        identifiers: IdentifierSource = IdentifierSource(), statements: LoopStatements = LoopStatements(),
+        budget: (any MemoryBudget)? = nil
+    ) {
+        self.statements = statements
         memory = MemoryAccount(budget: budget)
         workspace = Workspace(context: EvaluationContext(identifiers: identifiers))
     }

@@ -20,10 +20,11 @@ final class StatementCache: Sendable {
         var oldest = -1
         var newest = -1
         var weight = 0
-        var forgotten = 0
     }
 
     private let state = Mutex(State())
+    /// How often statements were evicted since the start.
+    private let evicted = Atomic<Int>(0)
     let budget: Int
     /// The approximate weight of a statement besides its text: plan, metadata, tables.
     private static let overhead = 1024
@@ -56,33 +57,36 @@ final class StatementCache: Sendable {
             state.places[statement.id] = place
             state.weight += weight
             Self.linkAsNewest(place, &state)
-            while state.weight > budget, state.oldest != place { Self.forgetOldest(&state) }
+            while state.weight > budget, state.oldest != place { forgetOldest(&state) }
             return statement
         }
     }
 
     /// The number of statements cached, and of those evicted since the start.
-    var counts: (kept: Int, forgotten: Int) { state.withLock { ($0.places.count, $0.forgotten) } }
+    var counts: (kept: Int, forgotten: Int) { (state.withLock { $0.places.count }, evictions) }
+
+    /// The number of statements evicted since the start. Copies of statements are valid while it stays the same.
+    @inline(__always) var evictions: Int { evicted.load(ordering: .acquiring) }
 
     /// Evicts the statements that match the predicate.
     func remove(where predicate: (PreparedStatement) -> Bool) {
         state.withLock { state in
             for place in state.entries.indices {
-                if let entry = state.entries[place], predicate(entry.statement) { Self.forget(place, &state) }
+                if let entry = state.entries[place], predicate(entry.statement) { forget(place, &state) }
             }
         }
     }
 
-    private static func forgetOldest(_ state: inout State) { forget(state.oldest, &state) }
+    private func forgetOldest(_ state: inout State) { forget(state.oldest, &state) }
 
-    private static func forget(_ place: Int, _ state: inout State) {
+    private func forget(_ place: Int, _ state: inout State) {
         guard place >= 0, let entry = state.entries[place] else { return }
-        unlink(place, &state)
+        Self.unlink(place, &state)
         state.places[entry.statement.id] = nil
         state.entries[place] = nil
         state.free.append(place)
         state.weight -= entry.weight
-        state.forgotten += 1
+        evicted.add(1, ordering: .releasing)
     }
 
     private static func unlink(_ place: Int, _ state: inout State) {

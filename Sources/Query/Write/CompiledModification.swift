@@ -9,12 +9,12 @@ final class CompiledModification: Sendable {
     /// The key, when the write affects one row of one partition, or one partition's static row; else nil.
     let single: CompiledKey?
     /// The row's cells, when every operation sets a column that is not a multi-cell collection; else nil.
-    let cells: [Cell]?
+    let cells: Cells?
 
-    /// A column and its new value.
-    struct Cell: Sendable {
-        let column: Int
-        let value: CompiledTerm
+    /// Columns and their new values.
+    struct Cells: Sendable {
+        let columns: [Int]
+        let values: CompiledTerms
     }
 
     /// The operations on static and on regular columns, which go into separate rows.
@@ -31,15 +31,14 @@ final class CompiledModification: Sendable {
         single = isSingle ? CompiledKey(plan.table, partition: plan.partition, clustering: plan.clustering) : nil
         staticOperations = plan.operations.filter { $0.column.isStatic }
         rowOperations = plan.operations.filter { !$0.column.isStatic }
-        var cells: [Cell]? = []
-        for operation in plan.operations where !operation.column.isStatic {
-            if case .set(let term) = operation.action, !operation.column.type.isMultiCell {
-                cells?.append(Cell(column: operation.column.id, value: CompiledTerm(term)))
-            } else {
-                cells = nil
-            }
+        var columns: [Int] = []
+        var terms: [Term] = []
+        for operation in rowOperations {
+            guard case .set(let term) = operation.action, !operation.column.type.isMultiCell else { break }
+            columns.append(operation.column.id)
+            terms.append(term)
         }
-        self.cells = cells
+        cells = columns.count == rowOperations.count ? Cells(columns: columns, values: CompiledTerms(terms)) : nil
         defaultTimeToLive = UInt32(clamping: plan.table.options.defaultTimeToLive)
     }
 }

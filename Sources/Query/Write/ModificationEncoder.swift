@@ -162,15 +162,15 @@ struct ModificationEncoder {
             key: space.key, timestamp: times.timestamp, liveness: plan.writesRowMarker, ttl: times.ttl,
             expires: times.expires)
         let empty = space.mutations.count
-        for index in 0..<cells.count {
+        for index in 0..<cells.values.count {
             space.value.removeAll()
-            switch try cells[index].value.write(values, &space.context, to: &space.value) {
+            switch try cells.values.write(index, values, &space.context, to: &space.value) {
             case .value:
                 if space.value.count > limits.maxValueSize { throw tooLarge(space.value.count) }
                 space.mutations.cell(
-                    column: cells[index].column, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
+                    column: cells.columns[index], timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
                     value: space.value.bytes)
-            case .null: space.mutations.tombstone(column: cells[index].column, deletion: times.deletion)
+            case .null: space.mutations.tombstone(column: cells.columns[index], deletion: times.deletion)
             case .unset: break
             }
         }

@@ -57,9 +57,9 @@ public final class SimulatedNetwork: Network, @unchecked Sendable {
     }
 
     public func whenSafe(
-        loop: Int, _ acknowledgement: any Acknowledgement, _ work: @escaping @Sendable (_ failure: String?) -> Void
+        loop: Int, _ acknowledgement: any Acknowledgement, _ waiter: any SafetyWaiter, token: UInt64
     ) {
-        turns[loop].whenSafe(acknowledgement, work)
+        turns[loop].whenSafe(acknowledgement, waiter, token: token)
     }
 
     public func stop() {

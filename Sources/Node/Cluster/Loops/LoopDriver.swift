@@ -16,13 +16,13 @@ import Replica
 ///
 /// **Thread safety**: its loop only.
 /// SAFETY: `@unchecked Sendable` for that reason.
-final class LoopDriver: StepRunner, @unchecked Sendable {
+final class LoopDriver: StepRunner, SafetyWaiter, @unchecked Sendable {
     typealias Completion = @Sendable (Result<Outcome, ServerError>) -> Void
 
-    /// What waits for the result of an operation.
-    private enum Waiting {
-        case step(StartedStep)
-        case call(Completion)
+    /// The owner of an operation that the node itself began.
+    private final class Call {
+        let completion: Completion
+        init(_ completion: @escaping Completion) { self.completion = completion }
     }
 
     let loop: Int
@@ -31,10 +31,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     private let service: ReplicaService
     /// Set by `ClusterService` before anything begins.
     weak var parts: DriverParts?
-    private(set) lazy var links = PeerLinks(
-        loop: loop, network: platform.network, time: platform.time, policy: platform.policy,
-        byteLimit: platform.byteLimit
-    ) { [unowned self] id, reply in answered(id, reply) }
+    let links: PeerLinks
     /// The cluster as new requests see it; nil before the node belongs to one.
     var view: ClusterView? {
         didSet {
@@ -45,7 +42,6 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     }
     /// Addresses of the members of the view.
     private var endpoints: [UUID: Endpoint] = [:]
-    private var waiting: [UInt64: Waiting] = [:]
     /// Callbacks of requests sent by `ask`, by request id; the ids begin where those of the coordinator never get.
     private var asks: [UInt64: (PeerReply) -> Void] = [:]
     private var nextAsk: UInt64 = 1 << 62
@@ -55,10 +51,12 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     /// Operations one of whose hints was not kept.
     private var lackingHints: Set<UInt64> = []
     /// Results to deliver when all effects have been performed: whoever gets one may begin new operations.
-    private var finished: [(Waiting, Result<Outcome, ServerError>)] = []
+    private var finished: [(owner: AnyObject, result: Result<Outcome, ServerError>)] = []
+    /// An empty array whose capacity is reused for the next results.
+    private var spareFinished: [(owner: AnyObject, result: Result<Outcome, ServerError>)] = []
     private var timerAt = Int64.max
-    /// The operation of the step that `begin` begins now; 0 otherwise.
-    private var beginning: UInt64 = 0
+    /// The step that `begin` begins now.
+    private var beginning: StartedStep?
     /// Fibers for the requests of other nodes, and of this one, to this node's replica.
     let fibers: FiberPool
 
@@ -67,8 +65,12 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         self.coordinator = coordinator
         self.platform = platform
         self.service = service
+        links = PeerLinks(
+            loop: loop, network: platform.network, time: platform.time, policy: platform.policy,
+            byteLimit: platform.byteLimit)
         fibers = FiberPool(loop: loop, network: platform.network, background: platform.background, time: platform.time)
         fibers.keepTrimmed()
+        links.answer = { [unowned self] id, reply in answered(id, reply) }
     }
 
     /// Monotonic microseconds.
@@ -76,22 +78,19 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     // MARK: Requests of clients
 
-    func start(_ step: Step, for request: CoordinatedRequest) -> StartedStep {
-        let started = StartedStep(step, began: now)
-        begin(started, for: request)
-        return started
-    }
+    func start(_ started: StartedStep, for request: CoordinatedRequest) { begin(started, for: request) }
 
     /// Begins the operation of a step, for the first time or again.
     private func begin(_ started: StartedStep, for request: CoordinatedRequest) {
         started.result = nil
         started.refusal = nil
         do throws(ServerError) {
-            let id = try operation(for: started.step, of: request)
-            waiting[id] = .step(started)
-            beginning = id
+            _ = try coordinator.begin(for: started) { (_) throws(ServerError) in
+                try operation(for: started.step, of: request)
+            }
+            beginning = started
             performEffects()
-            beginning = 0
+            beginning = nil
             // This runs inside a request: resuming other fibers here would run them inside it too.
             if !finished.isEmpty { platform.network.onLoop(loop) { [self] in deliverResults() } }
         } catch {
@@ -131,7 +130,9 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
                 started.resume = fiber.resumer
                 fiber.suspend()
             }
-            guard let result = started.result else { preconditionFailure("a step was resumed without a result") }
+            guard let result = started.takeResult() else {
+                preconditionFailure("a step was resumed without a result")
+            }
             switch result {
             case .success(.hinted):
                 try syncHints()
@@ -212,7 +213,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
     /// Begins an operation; `done` is called with its result.
     func run(_ begin: (Coordinator) throws(ServerError) -> UInt64, _ done: @escaping Completion) {
         do throws(ServerError) {
-            waiting[try begin(coordinator)] = .call(done)
+            _ = try coordinator.begin(for: Call(done), begin)
             pump()
         } catch { done(.failure(error)) }
     }
@@ -270,12 +271,18 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
 
     private func deliverResults() {
         while !finished.isEmpty {
-            let these = finished
-            finished = []
-            for (waiting, result) in these {
-                switch waiting {
-                case .step(let started): started.finish(result)
-                case .call(let done): done(result)
+            var these: [(owner: AnyObject, result: Result<Outcome, ServerError>)] = []
+            swap(&these, &spareFinished)
+            swap(&these, &finished)
+            defer {
+                these.removeAll(keepingCapacity: true)
+                swap(&these, &spareFinished)
+            }
+            for (owner, result) in these {
+                if let started = owner as? StartedStep {
+                    started.finish(result)
+                } else if let call = owner as? Call {
+                    call.completion(result)
                 }
             }
         }
@@ -288,6 +295,7 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
                 if let epoch, epoch < platform.metadata.ringEpoch {
                     return answered(id, .failed(.ringChanged, "the members have changed since the request began"))
                 }
+                if writeAtOnce(request, for: self, token: id) { return }
                 return executeHere(request, id: id)
             }
             guard let endpoint = endpoints[node] ?? platform.metadata.endpoint(of: node) else {
@@ -297,23 +305,23 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
                 request, to: endpoint, of: node, id: id, timeout: timeout, epoch: epoch ?? platform.metadata.epoch)
         case .hint(let node, let mutations, let writtenAt, let operation):
             let isKept = parts?.hints.keep(for: node, mutations, writtenAt: writtenAt) ?? false
-            if !isKept && (operation == beginning || waiting[operation] != nil) { lackingHints.insert(operation) }
+            if !isKept, let operation { lackingHints.insert(operation) }
         case .latencies(let latencies): parts?.views.record(latencies)
-        case .finished(let operation, var result, let refusal):
+        case .finished(let operation, var result, let refusal, let owner):
             if !lackingHints.isEmpty, lackingHints.remove(operation) != nil, case .success(.hinted) = result {
                 result = .failure(
                     LoopDriver.notHinted("hints are limited, or the node has been down for longer than max_hint_window")
                 )
             }
-            guard let taker = waiting.removeValue(forKey: operation) else { return }
-            if case .step(let started) = taker {
+            guard let owner else { return }
+            if let started = owner as? StartedStep {
                 started.refusal = refusal
-                if operation == beginning {
+                if started === beginning {
                     started.result = result
                     return
                 }
             }
-            finished.append((taker, result))
+            finished.append((owner, result))
         }
     }
 
@@ -332,6 +340,21 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
         }
         coordinator.receive(reply, id: id, now: now)
         pump()
+    }
+
+    /// Executes a write that need not wait, of this node or another, on this node's replica; on the loop.
+    ///
+    /// - Parameter waiter: told when the write is as safe as the commit log's mode promises.
+    /// - Returns: false for other requests, when the write must wait, and when it failed: `execute` then reports why.
+    @inline(__always) func writeAtOnce(_ request: PeerRequest, for waiter: any SafetyWaiter, token: UInt64) -> Bool {
+        guard service.writeAtOnce(request) else { return false }
+        platform.network.whenSafe(loop: loop, platform.acknowledgement, waiter, token: token)
+        return true
+    }
+
+    /// A write of this node's coordinator on this node is safe, or failed.
+    func writesAreSafe(_ token: UInt64, failure: String?) {
+        answered(token, failure.map { .failed(.storage, "the commit log failed: \($0)") } ?? .done)
     }
 
     /// Executes a request of this node or another on this node's replica; on the loop.
@@ -356,7 +379,6 @@ final class LoopDriver: StepRunner, @unchecked Sendable {
                 platform.network.onLoop(loop) { [self] in finish(result, request, done) }
             }
         default:
-            if let result = service.executeAtOnce(request) { return finish(result, request, done) }
             let turn = fibers.run { [self] in finish(service.execute(request), request, done) }
             if turn == .refused { done(.failed(.overloaded, "too many requests of other nodes wait")) }
         }

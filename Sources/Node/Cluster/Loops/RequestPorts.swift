@@ -28,19 +28,31 @@ final class RequestPorts: Sendable {
     }
 
     /// What a request reads and writes through; nil when this node is alone. On the loop.
-    @inline(__always) func port(_ options: Query.QueryOptions, loop: Int) -> (any ReplicaPort)? {
-        guard let view = drivers[loop].view, !view.isSingle else { return nil }
-        return coordinatedRequest(options, drivers[loop], view)
+    /// - Parameter context: of the request's fiber.
+    @inline(__always) func port(
+        _ options: Query.QueryOptions, loop: Int, context: RequestContext
+    ) -> (any ReplicaPort)? {
+        let driver = drivers[loop]
+        guard let view = driver.view, !view.isSingle else { return nil }
+        return coordinatedRequest(options, driver, view, context)
     }
 
     private func coordinatedRequest(
-        _ options: Query.QueryOptions, _ driver: LoopDriver, _ view: ClusterView
+        _ options: Query.QueryOptions, _ driver: LoopDriver, _ view: ClusterView, _ context: RequestContext
     ) -> CoordinatedRequest {
+        let seconds = UInt32(clamping: clock.nowMicroseconds / 1_000_000)
+        if let kept = context.port {
+            kept.reuse(
+                cluster: view, consistency: options.consistency, serial: options.serialConsistency,
+                pageRows: options.pageSize, nowSeconds: seconds)
+            return kept
+        }
         let storage = storage
-        return CoordinatedRequest(
+        let made = CoordinatedRequest(
             cluster: view, local: replica, runner: driver, consistency: options.consistency,
             serial: options.serialConsistency, pageRows: options.pageSize, contentionTimeout: contentionTimeout,
-            gcGrace: { table in storage.table(table)?.options.gcGraceSeconds ?? 864_000 },
-            nowSeconds: UInt32(clamping: clock.nowMicroseconds / 1_000_000))
+            gcGrace: { table in storage.table(table)?.options.gcGraceSeconds ?? 864_000 }, nowSeconds: seconds)
+        context.port = made
+        return made
     }
 }

@@ -80,6 +80,17 @@ final class PeerServer: PeerHost {
 
     // MARK: Requests
 
+    func writeAtOnce(
+        _ request: PeerRequest, from peer: PeerHello, epoch: UInt64, loop: Int, for session: PeerSession, token: UInt64
+    ) -> Bool {
+        // `execute` deals with senders that know other members or a newer version.
+        guard epoch >= metadata.ringEpoch, epoch <= metadata.epoch,
+            drivers[loop].writeAtOnce(request, for: session, token: token)
+        else { return false }
+        policy.counters.requestsExecuted.add(1, ordering: .relaxed)
+        return true
+    }
+
     func execute(
         _ request: PeerRequest, from peer: PeerHello, epoch: UInt64, timeout: Int64, loop: Int,
         _ done: @escaping @Sendable (PeerReply) -> Void
