@@ -235,6 +235,30 @@ import Testing
         #expect(cluster.now < 200_000)
     }
 
+    /// Member 2 is behind and stays silent when it is sent the last round. Member 1 promises later: it has missed
+    /// nothing, is behind too, or knows a newer round than member 0. The transaction does not wait for member 2.
+    @Test(arguments: [[0, 1], [0], [1]]) func silentMemberThatIsBehindIsNotAwaited(committedOn: [Int]) {
+        let cluster = VirtualCluster(3, seed: 1)
+        func commit(_ value: Int64, on nodes: [Int]) {
+            let ballot = Ballot(timestamp: VirtualTime.epoch - 10 + value, node: VirtualCluster.id(0))
+            let mutation = Sample.put(Self.key, value, at: ballot.timestamp)
+            for node in nodes {
+                _ = cluster.nodes[node].replica.handle(.commit(Self.paxosKey, ballot, value: mutation))
+            }
+        }
+        commit(6, on: [0, 1])
+        commit(7, on: committedOn)
+        cluster.fate = { _, to, request in
+            switch request {
+            case .prepare where to == 1: .delay(5_000)
+            case .commit where to == 2: .lose
+            default: .deliver
+            }
+        }
+        #expect(Self.swapOnce(cluster, on: 0)?.value == 7)
+        #expect(cluster.now < 20_000)
+    }
+
     /// A member that failed in one attempt may answer in the next.
     @Test func failuresOfEarlierAttemptsAreForgotten() {
         let cluster = VirtualCluster(5, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "5"])
