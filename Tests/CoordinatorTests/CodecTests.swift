@@ -5,6 +5,7 @@ import Messages
 import ModelReplica
 import Primitives
 import Testing
+import VirtualCluster
 
 @Suite struct CodecTests {
     private static func ballot(_ n: UInt64) -> Ballot {

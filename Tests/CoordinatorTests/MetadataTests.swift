@@ -2,6 +2,7 @@ import DataModel
 import Messages
 import Primitives
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator

@@ -3,6 +3,7 @@ import Messages
 import Primitives
 import Synchronization
 import Testing
+import VirtualCluster
 
 @testable import Coordinator
 

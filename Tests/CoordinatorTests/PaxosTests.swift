@@ -3,6 +3,7 @@ import Messages
 import Primitives
 import Simulation
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator

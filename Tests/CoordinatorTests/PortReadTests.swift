@@ -3,6 +3,7 @@ import Messages
 import ModelReplica
 import Primitives
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator

@@ -1,5 +1,6 @@
 import DataModel
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator
