@@ -23,7 +23,7 @@ import VirtualCluster
         return (take(1), take(2), take(3))
     }
 
-    @Test func turnsComeInTheirOrderAndPartitionsDoNotWaitForEachOther() {
+    @Test func turnsAreGrantedInOrderForEachPartition() {
         let turns = PartitionTurns()
         let log = Log()
         let (first, second, third) = Self.takeThree(turns, log)
@@ -53,7 +53,7 @@ import VirtualCluster
     }
 
     /// A request that waited begins its round when it is executed again, and releases its turn when it ends.
-    @Test func aTransactionHoldsItsTurnUntilItIsOver() throws {
+    @Test func transactionHoldsItsTurnUntilItEnds() throws {
         let turns = PartitionTurns()
         final class Runner: StepRunner {
             let turns: PartitionTurns

@@ -31,13 +31,13 @@ import VirtualCluster
             let dead = replicas.filter { cluster.dead.contains($0) }
             cluster.fate = { _, to, _ in cluster.dead.contains(to) ? .lose : .deliver }
             #expect(fallbackReplicas(cluster.write(on: coordinator, Self.mutation, .quorum)) == 1)
-            // The stand-in stores the write for the first dead replica. For the second no node is left, so the
+            // The fallback node stores the write for the first dead replica. For the second no node is left, so the
             // coordinator stores the hint.
             #expect(cluster.nodes[other].replica.kept.map(\.node) == [VirtualCluster.id(dead[0])])
             #expect(cluster.nodes[other].replica.kept.first?.mutations == Self.mutation)
             #expect(kept(cluster).joined().count == 1)
             #expect(cluster.hints.map(\.to) == [VirtualCluster.id(dead[1])])
-            // The stand-in does not store the row as its own: reads use replicas only.
+            // The fallback node does not store the row as its own: reads use replicas only.
             #expect(cluster.nodes[other].replica.rows(VirtualCluster.table, .all).isEmpty)
             let read = cluster.wait(on: coordinator) { coordinator, view, now in
                 coordinator.read(Sample.one(Self.key), consistency: .quorum, cluster: view, isByKey: true, now: now)
@@ -46,7 +46,7 @@ import VirtualCluster
         }
     }
 
-    @Test func aStrictQuorumIsNotMadeSloppy() {
+    @Test func fallbackNodesAreNotUsedWhenAQuorumIsAlive() {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         cluster.dead = [replicas(cluster)[1]]
@@ -54,7 +54,7 @@ import VirtualCluster
         #expect(cluster.sent[.keepHint] == nil && cluster.hints.count == 1)
     }
 
-    @Test func withoutTheOptionNothingIsSent() {
+    @Test func keyspaceWithoutSloppyQuorumIsUnavailable() {
         let cluster = VirtualCluster(4, seed: 1)
         let replicas = replicas(cluster)
         cluster.dead = [replicas[1], replicas[2]]
@@ -64,7 +64,7 @@ import VirtualCluster
         #expect(cluster.sent.isEmpty)
     }
 
-    @Test func tooFewStandInsAreUnavailable() {
+    @Test func tooFewFallbackNodesAreUnavailable() {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         let replicas = replicas(cluster)
@@ -81,7 +81,7 @@ import VirtualCluster
         #expect(cluster.sent.isEmpty && hintless.sent.isEmpty)
     }
 
-    @Test func batchesOfTheLogAndCountersStayStrict() {
+    @Test func loggedBatchesCountersAndTransactionsAreNeverSloppy() {
         for type in [WriteType.batch, .counter, .cas] {
             let cluster = VirtualCluster(4, seed: 1)
             cluster.rules.isSloppy = true
@@ -91,7 +91,7 @@ import VirtualCluster
         }
     }
 
-    @Test func failedStandInDoesNotCountAndIsHinted() throws {
+    @Test func failedFallbackNodeDoesNotCount() throws {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         let replicas = replicas(cluster)
@@ -122,7 +122,7 @@ import VirtualCluster
         return cluster
     }
 
-    @Test func standInsAreOfTheReplicasDataCenter() throws {
+    @Test func fallbackNodeIsInTheDataCenterOfTheDeadReplica() throws {
         for level in [Consistency.localQuorum, .quorum, .eachQuorum] {
             let cluster = twoCenters()
             let replicas = replicas(cluster)
@@ -144,7 +144,7 @@ import VirtualCluster
         }
     }
 
-    @Test func standInsStandOnOtherRacksFirst() throws {
+    @Test func fallbackNodesOnOtherRacksComeFirst() throws {
         let cluster = twoCenters()
         let view = cluster.view(0)
         let placement = try #require(view.placement(of: VirtualCluster.table))
@@ -171,7 +171,7 @@ import VirtualCluster
         }
     }
 
-    @Test func aBatchOfSeveralPartitionsIsKeptInOneMessage() throws {
+    @Test func fallbackNodeGetsSeveralPartitionsInOneMessage() throws {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         let replicas = replicas(cluster)
@@ -182,7 +182,7 @@ import VirtualCluster
         #expect(cluster.nodes[other].replica.kept.map(\.mutations) == [batch])
     }
 
-    @Test func theClientIsWarned() throws {
+    @Test func clientIsWarnedOfSloppyWrite() throws {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         let replicas = replicas(cluster)
