@@ -54,7 +54,7 @@ import Testing
         #expect(try evaluate(term, values) == (.value, Array("x".utf8)))
     }
 
-    @Test func boundValuesAreChecked() throws {
+    @Test func boundValuesAreValidated() throws {
         let operations = try operations("INSERT INTO t (k, v, l) VALUES (1, ?, ?)")
         var values = ValueList()
         values.append([0xff])
@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    @Test func jsonDocumentsAreReadAtExecution() throws {
+    @Test func boundJSONIsParsedAtExecution() throws {
         let operations = try operations("INSERT INTO t JSON ? DEFAULT UNSET")
         var values = ValueList()
         values.append(Array(#"{"k": 1, "v": null, "l": [1, "2"], "M": {"a": 5}}"#.utf8))
@@ -97,7 +97,7 @@ import Testing
         }
     }
 
-    @Test func nowMovesForwardAndCarriesTheTime() throws {
+    @Test func timeUUIDsIncreaseAndContainTheTime() throws {
         let context = context()
         let ids = (0..<100).map { _ in context.nextTimeUUID() }
         #expect(zip(ids, ids.dropFirst()).allSatisfy { CQLType.timeuuid.compare($0.bytes, $1.bytes) < 0 })

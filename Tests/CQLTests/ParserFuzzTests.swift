@@ -63,7 +63,7 @@ import Testing
         } catch { return false }
     }
 
-    @Test func wordsInAnyOrder() throws {
+    @Test func randomWordsNeverTrap() throws {
         let schema = try schema()
         var random = Self.random(20_261_122)
         for _ in 0..<Self.rounds {
@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    @Test func damagedStatements() throws {
+    @Test func damagedStatementsNeverTrap() throws {
         let schema = try schema()
         let statements = [
             "SELECT k, max(v), cast(k AS text), m['a'], l FROM t WHERE k IN (1, ?, :n) AND token(k) > 5 GROUP BY k LIMIT 10 ALLOW FILTERING",
@@ -144,7 +144,7 @@ import Testing
         #expect(large < small * 40, "8 times the text took \(large) against \(small)")
     }
 
-    @Test func everyPrefixAnswers() throws {
+    @Test func everyPrefixIsParsedOrRefused() throws {
         let schema = try schema()
         let text = Array(
             "SELECT k AS a, m['x'], count(*) /* c */ FROM ks.t WHERE token(k) >= -5 AND v = $$it's$$ -- end\n LIMIT 1 ALLOW FILTERING;"
@@ -153,7 +153,7 @@ import Testing
         for length in 0...text.count { survives(Array(text.prefix(length)), schema) }
     }
 
-    @Test func plansOfMarkersAreAsManyAsMarkers() throws {
+    @Test func everyMarkerIsABindVariable() throws {
         let planned = try Planner.plan(
             "SELECT * FROM t WHERE k = ? AND v = :name LIMIT ? ALLOW FILTERING", schema: try schema(), keyspace: "ks")
         #expect(planned.bindVariables.map(\.name) == ["k", "name", "[limit]"])

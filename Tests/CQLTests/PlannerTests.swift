@@ -55,7 +55,7 @@ import Testing
     }
 
     /// The output of DESCRIBE recreates the same table.
-    @Test func describedTablesReadBack() throws {
+    @Test func describedTablesCanBeRecreated() throws {
         var schema = Schema(keyspaces: [KeyspaceMetadata(name: "ks", replication: [:])])
         for (number, text) in [
             "CREATE TABLE a (k int PRIMARY KEY, \"V\" list<frozen<map<text, int>>>) WITH compression = {'enabled': false} AND gc_grace_seconds = 5",
@@ -79,7 +79,7 @@ import Testing
         }
     }
 
-    @Test func everyMarkerNeedsAType() throws {
+    @Test func markerWithoutTypeIsRefused() throws {
         let schema = Schema(keyspaces: [KeyspaceMetadata(name: "ks", replication: [:])])
         #expect(throws: ServerError.self) { try Planner.plan("SELECT ? FROM ks.t", schema: schema, keyspace: nil) }
     }

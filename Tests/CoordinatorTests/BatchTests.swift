@@ -2,6 +2,7 @@ import DataModel
 import Messages
 import Primitives
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator
@@ -37,7 +38,7 @@ import Testing
 
     // MARK: Writing a batch
 
-    @Test func aBatchOfOnePartitionIsAPlainWrite() {
+    @Test func singlePartitionBatchIsNotLogged() {
         let cluster = Self.cluster(4, seed: 1)
         let one =
             Sample.put(Sample.key(token: 5, 1, [1]), 1, at: 5) + Sample.put(Sample.key(token: 5, 1, [2]), 2, at: 5)
@@ -66,7 +67,7 @@ import Testing
         #expect(cluster.idle(0))
     }
 
-    @Test func unavailableIsSaidBeforeAnythingIsStored() {
+    @Test func unavailableBatchStoresNothing() {
         let cluster = Self.cluster(4, seed: 3, factor: 1)
         cluster.dead = [1, 2]
         let tokens = (0..<4).map { cluster.ringNodes[$0].claims[0].token }
@@ -94,7 +95,7 @@ import Testing
         }
     }
 
-    @Test func aNodeThatCannotStoreItIsReplaced() {
+    @Test func failedBatchlogNodeIsReplaced() {
         let cluster = Self.cluster(5, seed: 5)
         cluster.fate = { _, to, request in
             if case .storeBatch = request { return to == 1 || to == 2 ? .fail(.overloaded) : .deliver }
@@ -153,7 +154,7 @@ import Testing
     }
 
     /// At ANY, hints satisfy the client, but the batch stays in the batchlog.
-    @Test func aBatchThatIsOnlyHintedIsNotRemoved() {
+    @Test func batchWithOnlyHintsIsNotRemoved() {
         let cluster = Self.cluster(5, seed: 7, factor: 1)
         let batch = Self.batch(cluster, 1, partitions: 6)
         cluster.fate = { _, _, request in if case .write = request { .fail(.storage) } else { .deliver } }
@@ -197,7 +198,7 @@ import Testing
         #expect(Set((0..<50).map { Self.chosen(Self.cluster(4, seed: 1), $0)[0] }) == [1, 2, 3])
     }
 
-    @Test func withOneOtherThisNodeStoresItToo() {
+    @Test func coordinatorStoresBatchWhenOneOtherNodeIsAlive() {
         let cluster = Self.cluster(3, seed: 14, factor: 3)
         cluster.dead = [1]
         cluster.fate = { _, _, request in if case .removeBatch = request { .lose } else { .deliver } }
@@ -206,7 +207,7 @@ import Testing
         #expect(cluster.nodes.map { $0.replica.batches().count } == [1, 0, 1])
     }
 
-    @Test func aNodeThatIsAloneStoresItItself() {
+    @Test func coordinatorStoresBatchWhenNoOtherNodeIsAlive() {
         let cluster = Self.cluster(3, seed: 9, factor: 3)
         cluster.dead = [1, 2]
         cluster.fate = { _, to, request in
@@ -226,7 +227,7 @@ import Testing
         }
     }
 
-    @Test func aReplayReachesEveryReplicaOrKeepsAHint() {
+    @Test func replayWritesOrHintsEveryReplica() {
         for isDead in [true, false] {
             let cluster = Self.cluster(5, seed: 10, factor: 3)
             let batch = Self.batch(cluster, 1, partitions: 4)
@@ -242,7 +243,7 @@ import Testing
     }
 
     /// The replaying node may be lost for good, so another node must hold the batch first.
-    @Test func aReplayIsKeptByAnotherFirst() {
+    @Test func replayStoresBatchOnAnotherNodeFirst() {
         let cluster = Self.cluster(4, seed: 15, factor: 1)
         let batch = Self.batch(cluster, 1, partitions: 3)
         let logged = LoggedBatch(key: BatchKey(created: 5, id: VirtualCluster.id(9)), mutations: batch.mutations)
@@ -269,7 +270,7 @@ import Testing
     }
 
     /// An isolated node may still believe it is a replica after others took over; its copy alone does not count.
-    @Test func aReplayThatReachesNoMajorityIsNotDone() {
+    @Test func replayWithoutMajorityFails() {
         let cluster = Self.cluster(3, seed: 13, factor: 3)
         let batch = Self.batch(cluster, 1, partitions: 2)
         cluster.fate = { _, to, _ in to == 0 ? .deliver : .lose }
@@ -287,7 +288,7 @@ import Testing
         #expect(cluster.hints.count == 1)
     }
 
-    @Test func aReplayThatMissesAPartitionKeepsNoHints() {
+    @Test func failedReplayStoresNoHints() {
         let cluster = Self.cluster(4, seed: 11, factor: 1)
         let tokens = (0..<4).map { cluster.ringNodes[$0].claims[0].token }
         let batch = Batch(number: 1, tokens: [tokens[1], tokens[2]])
@@ -312,7 +313,7 @@ import Testing
         #expect(cluster.sent.isEmpty)
     }
 
-    @Test func aBatchExpiresWithTheGraceOfItsTables() {
+    @Test func batchExpiresAfterGCGrace() {
         let batch = LoggedBatch(key: BatchKey(created: 5_000_000, id: VirtualCluster.id(1)), mutations: [])
         #expect(
             !batch.hasExpired(now: 14_900_000, graceSeconds: 10) && batch.hasExpired(now: 15_000_000, graceSeconds: 10))
@@ -322,7 +323,7 @@ import Testing
     // MARK: Atomicity
 
     /// The coordinator crashes after each event, and restarts only when batchlog replay is done.
-    @Test(arguments: 0..<12) func aCoordinatorCrashesAtEveryStep(seed: UInt64) {
+    @Test(arguments: 0..<12) func batchIsAtomicWhenCoordinatorCrashesAtAnyStep(seed: UInt64) {
         var outcomes: Set<Bool> = []
         for step in 0..<200 {
             let cluster = Self.cluster(5, seed: seed, factor: 1 + Int(seed % 3))
@@ -360,7 +361,7 @@ import Testing
     }
 
     /// Random batches at all levels, with lost, duplicated and delayed messages and with crashing nodes.
-    @Test(arguments: 0..<300) func aBatchIsAppliedWhollyOrNotAtAll(seed: UInt64) {
+    @Test(arguments: 0..<300) func batchIsAtomicOverFaultyNetwork(seed: UInt64) {
         let factor = 1 + Int(seed % 3)
         let cluster = Self.cluster(5, seed: seed, factor: factor)
         cluster.faults.loss = Double(seed % 5) * 0.05

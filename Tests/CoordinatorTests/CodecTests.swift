@@ -5,6 +5,7 @@ import Messages
 import ModelReplica
 import Primitives
 import Testing
+import VirtualCluster
 
 @Suite struct CodecTests {
     private static func ballot(_ n: UInt64) -> Ballot {
@@ -183,7 +184,7 @@ import Testing
     }
 
     /// A flipped bit gives an error or other metadata, from which a ring and its tables can be made.
-    @Test func flippedBitsOfTheMetadata() throws {
+    @Test func flippedBitInMetadataNeverTraps() throws {
         let metadata = Self.sampleMetadata
         let bytes = metadata.encode()
         for length in 0..<bytes.count {
@@ -233,7 +234,7 @@ import Testing
     }
 
     /// A flipped bit of a message gives an error or a message that comes back.
-    @Test func flippedBitsOfTheMessages() throws {
+    @Test func flippedBitInMessageNeverTraps() throws {
         for request in Self.requests {
             for flipped in Self.flips(of: Self.encoded { request.encode(into: &$0) }) {
                 guard let other = try? Self.request(flipped) else { continue }
@@ -248,7 +249,7 @@ import Testing
         }
     }
 
-    @Test func aFlippedBitOfTheAcceptorsFileIsFound() {
+    @Test func flippedBitInAcceptorFileIsDetected() {
         let bytes = MetadataAcceptor(current: Self.metadata[1]).encode()
         for bit in 0..<bytes.count * 8 {
             var broken = bytes
@@ -257,7 +258,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<40) func brokenBytesNeverTrap(seed: UInt64) {
+    @Test(arguments: 0..<40) func randomBytesNeverTrap(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let valid =
             Self.requests.map { request in Self.encoded { request.encode(into: &$0) } }
@@ -284,7 +285,7 @@ import Testing
         }
     }
 
-    @Test func anAnswerThatMiscountsItsRowsIsRefused() {
+    @Test func answerWithWrongRowCountIsRefused() {
         var answer = Self.answer
         answer.rowCount = Int.max
         #expect(throws: ByteError.self) { try Self.reply(Self.encoded { PeerReply.read(answer).encode(into: &$0) }) }

@@ -10,7 +10,7 @@ import Testing
         #expect((0..<5).map { _ in clock.next() } == [100, 101, 102, 200, 201])
     }
 
-    @Test func followsNearTimestampsOnly() {
+    @Test func observeIgnoresTimestampsFarAhead() {
         let clock = HybridClock(maximumSkewMicroseconds: 1000, wallClock: { 5000 })
         #expect(clock.observe(6000))
         #expect(clock.next() == 6001)
@@ -20,7 +20,7 @@ import Testing
         #expect(clock.next() == 6003)
     }
 
-    @Test func uniqueOverThreads() async {
+    @Test func timestampsAreUniqueAcrossThreads() async {
         let clock = HybridClock(wallClock: { 1 })
         let all = await withTaskGroup(of: [Int64].self) { group in
             for _ in 0..<4 { group.addTask { (0..<2000).map { _ in clock.next() } } }
@@ -36,7 +36,7 @@ import Testing
     let network = Replication(
         options: ["class": "NetworkTopologyStrategy", "dc1": "3", "dc2": "5/1"], dataCenter: "dc1")
 
-    @Test func factors() {
+    @Test func replicationFactorsOfOptions() {
         #expect(simple3 == Replication(total: 3, local: 3, dataCenters: [:]))
         #expect(network == Replication(total: 8, local: 3, dataCenters: ["dc1": 3, "dc2": 5]))
         let expanded = Replication(
@@ -56,7 +56,7 @@ import Testing
         }
     }
 
-    @Test func refusals() throws {
+    @Test func forbiddenLevelsAndTooFewReplicasAreRefused() throws {
         try ConsistencyCheck.check(.one, simple3, alive: 1, for: .read)
         try ConsistencyCheck.check(.quorum, .here, alive: 1, for: .read)
         try ConsistencyCheck.check(.any, .here, alive: 0, for: .write)

@@ -2,6 +2,7 @@ import DataModel
 import Messages
 import Primitives
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator
@@ -72,7 +73,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<80) func concurrentChangesAreAllMadeOnce(seed: UInt64) {
+    @Test(arguments: 0..<80) func concurrentChangesAreEachMadeOnce(seed: UInt64) {
         let count = 3 + Int(seed % 3)
         let cluster = VirtualCluster(count, seed: seed, skew: seed % 2 == 0 ? 5_000 : 0)
         cluster.faults = NetworkFaults(
@@ -135,7 +136,7 @@ import Testing
         for node in 0..<count { #expect(cluster.idle(node), "seed \(seed)") }
     }
 
-    @Test func withoutAMajorityNothingIsChanged() {
+    @Test func nothingChangesWithoutMajority() {
         let cluster = VirtualCluster(5, seed: 1)
         cluster.stop(2)
         cluster.stop(3)
@@ -153,7 +154,7 @@ import Testing
     }
 
     /// When a message is lost, it is sent again instead of waiting for the silent member.
-    @Test func aLostMessageIsSentAgain() {
+    @Test func lostMessageIsSentAgain() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.stop(2)
         var lost = 0
@@ -178,7 +179,7 @@ import Testing
     }
 
     /// A change that may have been made is reported as such, even if another attempt was in progress at the end.
-    @Test func aProposalWithoutAnAnswerIsNotCalledRefused() {
+    @Test func outcomeOfUnansweredProposalIsUnknown() {
         let cluster = VirtualCluster(3, seed: 1)
         var isCut = false
         cluster.fate = { _, to, request in
@@ -197,7 +198,7 @@ import Testing
     }
 
     /// A member that missed several versions is brought up to date.
-    @Test func whoIsBehindCatchesUp() {
+    @Test func nodeThatIsBehindCatchesUp() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.stop(2)
         for word in 0..<UInt8(4) { #expect(Self.waitChange(cluster, on: 0, word)?.value != nil) }
@@ -212,7 +213,7 @@ import Testing
         Self.checkVersions(cluster)
     }
 
-    @Test func acceptorsPromiseOnceAndRememberWhatTheyAccepted() throws {
+    @Test func acceptorKeepsItsPromisesAndAcceptedValue() throws {
         let ballots = (1...3).map { Ballot(timestamp: Int64($0), node: VirtualCluster.id($0)) }
         var acceptor = MetadataAcceptor(current: ClusterMetadata(epoch: 4))
         var next = ClusterMetadata(epoch: 5)

@@ -3,6 +3,7 @@ import Messages
 import Primitives
 import Synchronization
 import Testing
+import VirtualCluster
 
 @testable import Coordinator
 
@@ -22,7 +23,7 @@ import Testing
         return (take(1), take(2), take(3))
     }
 
-    @Test func turnsComeInTheirOrderAndPartitionsDoNotWaitForEachOther() {
+    @Test func turnsAreGrantedInOrderForEachPartition() {
         let turns = PartitionTurns()
         let log = Log()
         let (first, second, third) = Self.takeThree(turns, log)
@@ -52,7 +53,7 @@ import Testing
     }
 
     /// A request that waited begins its round when it is executed again, and releases its turn when it ends.
-    @Test func aTransactionHoldsItsTurnUntilItIsOver() throws {
+    @Test func transactionHoldsItsTurnUntilItEnds() throws {
         let turns = PartitionTurns()
         final class Runner: StepRunner {
             let turns: PartitionTurns

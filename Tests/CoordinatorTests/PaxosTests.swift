@@ -3,6 +3,7 @@ import Messages
 import Primitives
 import Simulation
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator
@@ -173,7 +174,7 @@ import Testing
     }
 
     /// Two nodes with equal clocks begin rounds in the same microsecond; messages of the second are slow.
-    @Test func roundsOfOneMicrosecondWriteInTheirOrder() {
+    @Test func roundsBegunInOneMicrosecondGetDistinctTimestamps() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.fate = { from, _, request in
             if from == 2, case .prepare = request { return .delay(20_000) }
@@ -199,7 +200,7 @@ import Testing
     }
 
     /// One of three members refuses and one fails. Another attempt may succeed, so it starts at once.
-    @Test func refusedAndFailedTogetherAreTriedAgain() {
+    @Test func refusalTogetherWithFailureIsRetried() {
         let cluster = VirtualCluster(3, seed: 1)
         let high = Ballot(timestamp: VirtualTime.epoch + 10_000, node: VirtualCluster.id(2))
         _ = cluster.nodes[1].replica.handle(.prepare(Self.paxosKey, high, reading: nil))
@@ -216,7 +217,7 @@ import Testing
     }
 
     /// A member that fails to catch up is skipped instead of delaying the operation until the deadline.
-    @Test func aMemberThatCannotCatchUpIsLeftOut() {
+    @Test func memberThatFailsToCatchUpIsSkipped() {
         let cluster = VirtualCluster(3, seed: 1)
         let ballot = Ballot(timestamp: VirtualTime.epoch - 5, node: VirtualCluster.id(0))
         let value = Sample.put(Self.key, 7, at: ballot.timestamp)
@@ -235,8 +236,32 @@ import Testing
         #expect(cluster.now < 200_000)
     }
 
+    /// Member 2 is behind and stays silent when it is sent the last round. Member 1 promises later: it has missed
+    /// nothing, is behind too, or knows a newer round than member 0. The transaction does not wait for member 2.
+    @Test(arguments: [[0, 1], [0], [1]]) func silentMemberThatIsBehindIsNotAwaited(committedOn: [Int]) {
+        let cluster = VirtualCluster(3, seed: 1)
+        func commit(_ value: Int64, on nodes: [Int]) {
+            let ballot = Ballot(timestamp: VirtualTime.epoch - 10 + value, node: VirtualCluster.id(0))
+            let mutation = Sample.put(Self.key, value, at: ballot.timestamp)
+            for node in nodes {
+                _ = cluster.nodes[node].replica.handle(.commit(Self.paxosKey, ballot, value: mutation))
+            }
+        }
+        commit(6, on: [0, 1])
+        commit(7, on: committedOn)
+        cluster.fate = { _, to, request in
+            switch request {
+            case .prepare where to == 1: .delay(5_000)
+            case .commit where to == 2: .lose
+            default: .deliver
+            }
+        }
+        #expect(Self.swapOnce(cluster, on: 0)?.value == 7)
+        #expect(cluster.now < 20_000)
+    }
+
     /// A member that failed in one attempt may answer in the next.
-    @Test func failuresOfEarlierAttemptsAreForgotten() {
+    @Test func memberThatFailedInOneAttemptMayAnswerInTheNext() {
         let cluster = VirtualCluster(5, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "5"])
         var prepares = 0
         cluster.fate = { _, to, request in
@@ -258,7 +283,7 @@ import Testing
     }
 
     /// Promises carry the data that the transaction reads. Only if replicas differ is a separate read needed.
-    @Test func aRoundTripIsSavedWhereReplicasAgree() {
+    @Test func promisesCarryTheReadWhenReplicasAgree() {
         let cluster = VirtualCluster(3, seed: 1)
         #expect(Self.swapOnce(cluster, on: 0)?.value == 0)
         #expect(Self.swapOnce(cluster, on: 1)?.value == 1)
@@ -274,7 +299,7 @@ import Testing
 
     /// Two of three members refuse a proposal and one accepts it, in any order. A read starts again; for a write the
     /// outcome is reported as unknown at once.
-    @Test(arguments: 0..<3, [true, false]) func partlyAcceptedProposalEndsAtOnce(last: Int, isRead: Bool) {
+    @Test(arguments: 0..<3, [true, false]) func partlyAcceptedProposalEndsWithoutWaiting(last: Int, isRead: Bool) {
         let cluster = VirtualCluster(3, seed: 1)
         var hasLost = false
         cluster.fate = { _, to, request in
@@ -301,7 +326,7 @@ import Testing
     }
 
     /// A SERIAL read without a quorum fails with a read timeout.
-    @Test func aSerialReadTimesOutAsARead() {
+    @Test func serialReadWithoutQuorumIsAReadTimeout() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.fate = { _, to, request in if to != 0, case .prepare = request { .lose } else { .deliver } }
         guard case .failure(let error) = cluster.wait(on: 0, .serial, Self.serialRead) else {
@@ -312,7 +337,7 @@ import Testing
         #expect(error.detail == .readTimeout(consistency: .serial, received: 1, required: 2, dataPresent: false))
     }
 
-    @Test func aCommitOutOfReachIsRefusedBeforeAnythingIsProposed() {
+    @Test func unavailableCommitLevelProposesNothing() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.dead = [2]
         #expect(
@@ -324,7 +349,7 @@ import Testing
         #expect(cluster.hints.map(\.to) == [VirtualCluster.id(2)])
     }
 
-    @Test func twoChangesOfTheMembersAtOnceAreRefused() {
+    @Test func transactionWithTwoPendingReplicasIsRefused() {
         let cluster = VirtualCluster(5, seed: 1)
         cluster.ringNodes[3].state = .joining
         cluster.ringNodes[4].state = .joining
@@ -340,7 +365,7 @@ import Testing
         #expect(refused > 0 && refused < 5)
     }
 
-    @Test func tooFewMembersAreUnavailable() {
+    @Test func transactionWithoutMajorityIsUnavailable() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.dead = [1, 2]
         #expect(

@@ -3,6 +3,7 @@ import Messages
 import ModelReplica
 import Primitives
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator
@@ -48,7 +49,7 @@ import Testing
         rows.filter { $0.row.withUnsafeBytes { RowView($0).isLive(now: now) } }.map { $0.key + $0.row }
     }
 
-    @Test(arguments: 0..<60) func scansGiveExactlyTheLiveRows(seed: UInt64) {
+    @Test(arguments: 0..<60) func scansReturnExactlyTheLiveRows(seed: UInt64) {
         let cluster = VirtualCluster(5, seed: seed, tokensPerNode: 3)
         let model = Self.filled(cluster)
         if cluster.chance(0.3) { cluster.dead = [Int(cluster.random.next() % 5)] }
@@ -76,7 +77,7 @@ import Testing
     }
 
     /// Of two partitions read at ONE, this node holds the first and another node the second.
-    @Test func localAndOtherPartitionsInOneRequest() {
+    @Test func requestReadsLocalAndRemotePartitions() {
         let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"])
         let tokens = cluster.ringNodes.map { $0.claims[0].token }
         let keys = tokens.indices.map { Sample.key(token: tokens[$0], UInt8($0), []) }
@@ -105,9 +106,8 @@ import Testing
         }
     }
 
-    /// A local read may return something else when the request is restarted; earlier remote answers must not be used
-    /// for another key.
-    @Test func whatHasBeenReadIsNotReadAgain() {
+    /// A local row changes while the request waits for another node. The request continues with the value that it read.
+    @Test func waitingRequestIsNotRepeated() {
         let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"])
         let tokens = cluster.ringNodes.map { $0.claims[0].token }
         let keys = tokens.indices.map { Sample.key(token: tokens[$0], UInt8($0), []) }

@@ -36,7 +36,7 @@ import Testing
         return (deletions, naive, added)
     }
 
-    @Test(arguments: 0..<400) func likeTheModel(seed: UInt64) {
+    @Test(arguments: 0..<400) func rangeDeletionsMatchTheModel(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let (one, naiveOne, added) = Self.random(&random)
         let (other, naiveOther, _) = Self.random(&random)

@@ -2,6 +2,7 @@ import DataModel
 import Messages
 import Primitives
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator
@@ -21,7 +22,7 @@ import Testing
         }
     }
 
-    @Test func aTimeoutSaysHowManyAnswered() {
+    @Test func readTimeoutReportsNumberOfAnswers() {
         for level in [Consistency.quorum, .all, .three] {
             let cluster = VirtualCluster(3, seed: 1)
             // Replica 0, the local one, is asked for data and answers. The others do not.
@@ -33,7 +34,7 @@ import Testing
         }
     }
 
-    @Test func aFailureSaysHowManyFailed() {
+    @Test func readFailureReportsNumberOfFailures() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.fate = { _, to, _ in to == 0 ? .deliver : .fail(.storage) }
         #expect(
@@ -41,7 +42,7 @@ import Testing
                 == .readFailure(consistency: .quorum, received: 1, required: 2, failures: 2, dataPresent: true))
     }
 
-    @Test func unavailableIsSaidBeforeAnythingIsAsked() {
+    @Test func unavailableReadSendsNothing() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.dead = [1, 2]
         #expect(
@@ -51,7 +52,7 @@ import Testing
     }
 
     /// A digest that arrives during reconciliation, from a replica that was not asked for data, is ignored.
-    @Test func aDigestThatComesWhileReconcilingIsNotWaitedFor() {
+    @Test func lateDigestIsIgnoredDuringReconciliation() {
         let cluster = VirtualCluster(5, seed: 1, options: Self.replication(5))
         for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, Int64(node.index), at: Int64(node.index))) }
         var asked = 0
@@ -111,7 +112,7 @@ import Testing
     }
 
     /// A slow replica is asked a few times and then avoided. After a pause it is tried again.
-    @Test func aSlowReplicaIsAskedNoMore() {
+    @Test func slowReplicaIsAvoided() {
         var limits = CoordinatorLimits()
         limits.latencyInterval = 100_000
         let cluster = VirtualCluster(3, seed: 1, limits: limits)
@@ -147,7 +148,7 @@ import Testing
     }
 
     /// Immediate failures do not count as low latency.
-    @Test func aFailingReplicaIsAskedNoMore() {
+    @Test func failingReplicaIsAvoided() {
         var limits = CoordinatorLimits()
         limits.latencyInterval = 100_000
         let cluster = VirtualCluster(3, seed: 1, limits: limits)
@@ -164,7 +165,7 @@ import Testing
         #expect(asked > 0 && asked < 15)
     }
 
-    @Test func localLevelsStayInTheirDataCenter() {
+    @Test func localLevelsReadOnlyTheLocalDataCenter() {
         let locations = (0..<6).map { Location(dataCenter: $0 < 3 ? "a" : "b", rack: "r") }
         var limits = CoordinatorLimits()
         limits.latencyInterval = 100_000
@@ -188,7 +189,7 @@ import Testing
     }
 
     /// The order of replicas is the same for all ranges, so a full scan is one range where every node holds everything.
-    @Test func equalReplicasMakeOneStretch() {
+    @Test func rangesWithEqualReplicasAreOneStretch() {
         let cluster = VirtualCluster(3, seed: 1, tokensPerNode: 4)
         for node in 0..<3 {
             let stretches = cluster.view(node).stretches(table: VirtualCluster.table, .all)
@@ -199,7 +200,7 @@ import Testing
         #expect(Set((0..<6).map { single.view($0).stretches(table: VirtualCluster.table, .all).count }).min() ?? 0 > 6)
     }
 
-    @Test func eachQuorumReplacesWithinTheDataCenter() {
+    @Test func eachQuorumReplacesFailedReplicaInItsDataCenter() {
         let locations = (0..<6).map { Location(dataCenter: $0 < 3 ? "a" : "b", rack: "r") }
         let cluster = VirtualCluster(
             6, seed: 1, options: ["class": "NetworkTopologyStrategy", "a": "3", "b": "3"], locations: locations)
@@ -213,7 +214,7 @@ import Testing
         #expect(Self.read(cluster, on: 0, .eachQuorum)?.error?.code == .readFailure)
     }
 
-    @Test func aSilentReplicaIsReplacedSoon() {
+    @Test func silentReplicaIsReplacedAfterSpeculativeDelay() {
         for quiet in 0..<3 {
             let cluster = VirtualCluster(3, seed: 1)
             for node in cluster.nodes { node.replica.apply(Sample.put(Self.key, 7, at: 7)) }
@@ -225,7 +226,7 @@ import Testing
 
     /// Writes with rising timestamps, and reads, all at QUORUM over a faulty network with crashes. No read returns less
     /// than what was acknowledged or read before it began.
-    @Test(arguments: 0..<60) func quorumsSeeWhatWasAcknowledgedAndRead(seed: UInt64) {
+    @Test(arguments: 0..<60) func quorumReadsAreMonotonicOverFaultyNetwork(seed: UInt64) {
         let cluster = VirtualCluster(5, seed: seed, tokensPerNode: 4)
         cluster.faults = NetworkFaults(loss: 0.03, reported: 0.5, duplicates: 0.05, slow: 0.03)
         let keys = (0..<3).map { Sample.key(token: Int64(bitPattern: cluster.random.next()), UInt8($0), []) }

@@ -3,6 +3,7 @@ import Messages
 import ModelReplica
 import Primitives
 import Testing
+import VirtualCluster
 
 @testable import Coordinator
 
@@ -100,7 +101,7 @@ import Testing
         return out.out.toArray()
     }
 
-    @Test(arguments: 0..<600) func likeTheModel(seed: UInt64) throws {
+    @Test(arguments: 0..<600) func reconciliationMatchesTheModel(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let count = 2 + Int(random.next() % 4)
         var replicas = [ModelReplica](repeating: ModelReplica(), count: count)
@@ -147,7 +148,7 @@ import Testing
         }
     }
 
-    @Test func anotherEncodingOfTheSameRowIsNotRepaired() throws {
+    @Test func otherEncodingOfTheSameRowIsNotRepaired() throws {
         let key = Self.key(1)
         // One replica encodes the timestamp in the row, the other in the cell.
         func replica(base: Int64) -> ModelReplica {
@@ -168,7 +169,7 @@ import Testing
         }
     }
 
-    @Test func aRowUnderANewerRangeTombstoneIsNotSentAgain() throws {
+    @Test func rowUnderNewerRangeTombstoneIsNotSent() throws {
         let key = Self.key(1)
         var one = ModelReplica()
         var other = ModelReplica()

@@ -1,5 +1,6 @@
 import DataModel
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator
@@ -75,14 +76,14 @@ import Testing
         }
     }
 
-    @Test(arguments: Consistency.allCases) func requiredIsWhatTheErrorsSay(level: Consistency) {
+    @Test(arguments: Consistency.allCases) func requiredNumberMatchesConsistencyCheck(level: Consistency) {
         for replication in Self.replications {
             let count = ResponseTracker(level, replication, near: "a")
             #expect(count.required == ConsistencyCheck.required(level, replication))
         }
     }
 
-    @Test func onlyNearAnswersCountLocally() {
+    @Test func localLevelsIgnoreOtherDataCenters() {
         let replication = Replication(total: 6, local: 3, dataCenters: ["a": 3, "b": 3])
         for level in [Consistency.localOne, .localQuorum, .localSerial] {
             var count = ResponseTracker(level, replication, near: "a", pending: ["b"])

@@ -2,6 +2,7 @@ import DataModel
 import Messages
 import Primitives
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator
@@ -30,13 +31,13 @@ import Testing
             let dead = replicas.filter { cluster.dead.contains($0) }
             cluster.fate = { _, to, _ in cluster.dead.contains(to) ? .lose : .deliver }
             #expect(fallbackReplicas(cluster.write(on: coordinator, Self.mutation, .quorum)) == 1)
-            // The stand-in stores the write for the first dead replica. For the second no node is left, so the
+            // The fallback node stores the write for the first dead replica. For the second no node is left, so the
             // coordinator stores the hint.
             #expect(cluster.nodes[other].replica.kept.map(\.node) == [VirtualCluster.id(dead[0])])
             #expect(cluster.nodes[other].replica.kept.first?.mutations == Self.mutation)
             #expect(kept(cluster).joined().count == 1)
             #expect(cluster.hints.map(\.to) == [VirtualCluster.id(dead[1])])
-            // The stand-in does not store the row as its own: reads use replicas only.
+            // The fallback node does not store the row as its own: reads use replicas only.
             #expect(cluster.nodes[other].replica.rows(VirtualCluster.table, .all).isEmpty)
             let read = cluster.wait(on: coordinator) { coordinator, view, now in
                 coordinator.read(Sample.one(Self.key), consistency: .quorum, cluster: view, isByKey: true, now: now)
@@ -45,7 +46,7 @@ import Testing
         }
     }
 
-    @Test func aStrictQuorumIsNotMadeSloppy() {
+    @Test func fallbackNodesAreNotUsedWhenAQuorumIsAlive() {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         cluster.dead = [replicas(cluster)[1]]
@@ -53,7 +54,7 @@ import Testing
         #expect(cluster.sent[.keepHint] == nil && cluster.hints.count == 1)
     }
 
-    @Test func withoutTheOptionNothingIsSent() {
+    @Test func keyspaceWithoutSloppyQuorumIsUnavailable() {
         let cluster = VirtualCluster(4, seed: 1)
         let replicas = replicas(cluster)
         cluster.dead = [replicas[1], replicas[2]]
@@ -63,7 +64,7 @@ import Testing
         #expect(cluster.sent.isEmpty)
     }
 
-    @Test func tooFewStandInsAreUnavailable() {
+    @Test func tooFewFallbackNodesAreUnavailable() {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         let replicas = replicas(cluster)
@@ -80,7 +81,7 @@ import Testing
         #expect(cluster.sent.isEmpty && hintless.sent.isEmpty)
     }
 
-    @Test func batchesOfTheLogAndCountersStayStrict() {
+    @Test func loggedBatchesCountersAndTransactionsAreNeverSloppy() {
         for type in [WriteType.batch, .counter, .cas] {
             let cluster = VirtualCluster(4, seed: 1)
             cluster.rules.isSloppy = true
@@ -90,7 +91,7 @@ import Testing
         }
     }
 
-    @Test func failedStandInDoesNotCountAndIsHinted() throws {
+    @Test func failedFallbackNodeDoesNotCount() throws {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         let replicas = replicas(cluster)
@@ -121,7 +122,7 @@ import Testing
         return cluster
     }
 
-    @Test func standInsAreOfTheReplicasDataCenter() throws {
+    @Test func fallbackNodeIsInTheDataCenterOfTheDeadReplica() throws {
         for level in [Consistency.localQuorum, .quorum, .eachQuorum] {
             let cluster = twoCenters()
             let replicas = replicas(cluster)
@@ -143,7 +144,7 @@ import Testing
         }
     }
 
-    @Test func standInsStandOnOtherRacksFirst() throws {
+    @Test func fallbackNodesOnOtherRacksComeFirst() throws {
         let cluster = twoCenters()
         let view = cluster.view(0)
         let placement = try #require(view.placement(of: VirtualCluster.table))
@@ -170,7 +171,7 @@ import Testing
         }
     }
 
-    @Test func aBatchOfSeveralPartitionsIsKeptInOneMessage() throws {
+    @Test func fallbackNodeGetsSeveralPartitionsInOneMessage() throws {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         let replicas = replicas(cluster)
@@ -181,7 +182,7 @@ import Testing
         #expect(cluster.nodes[other].replica.kept.map(\.mutations) == [batch])
     }
 
-    @Test func theClientIsWarned() throws {
+    @Test func clientIsWarnedOfSloppyWrite() throws {
         let cluster = VirtualCluster(4, seed: 1)
         cluster.rules.isSloppy = true
         let replicas = replicas(cluster)

@@ -2,12 +2,13 @@ import DataModel
 import Messages
 import Primitives
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator
 
 @Suite struct SpeculativeRetryTests {
-    @Test func optionsAreWhatTheSchemaTakes() {
+    @Test func everyOptionOfTheSchemaIsParsed() {
         #expect(SpeculativeRetry(option: "ALWAYS") == .always)
         #expect(SpeculativeRetry(option: "NEVER") == .never)
         #expect(SpeculativeRetry(option: "none") == .never)
@@ -19,7 +20,7 @@ import Testing
         #expect(SpeculativeRetry(option: "max(never,2ms)") == .most(.never, .after(2000)))
     }
 
-    @Test func aPercentileIsKnownWithinAnEighth() {
+    @Test func percentileIsAccurateToOneEighth() {
         var histogram = LatencyHistogram()
         #expect(histogram.percentile(50) == nil, "nothing is known")
         for latency in 1...10_000 {
@@ -36,14 +37,14 @@ import Testing
         #expect(histogram.percentile(100).map { $0 >= 1 << 29 } == true)
     }
 
-    @Test func oldLatenciesLoseTheirWeight() {
+    @Test func oldLatenciesDecay() {
         var histogram = LatencyHistogram()
         for _ in 0..<20_000 { histogram.note(1_000_000) }
         for _ in 0..<20_000 { histogram.note(1000) }
         #expect((histogram.percentile(50) ?? 0) <= 1130)
     }
 
-    @Test func delaysFollowThePolicy() {
+    @Test func delayFollowsThePolicy() {
         var histogram = LatencyHistogram()
         #expect(SpeculativeRetry.percentile(99).delay(histogram, otherwise: 50_000) == 50_000)
         #expect(SpeculativeRetry.never.delay(histogram, otherwise: 1) == nil)
@@ -71,7 +72,7 @@ import Testing
         }
     }
 
-    @Test func alwaysAsksOneMore() {
+    @Test func alwaysAsksOneMoreReplica() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.rules.speculativeRetry = .always
         #expect(Self.read(cluster, .one)?.value != nil)
@@ -86,7 +87,7 @@ import Testing
         #expect(cluster.sent[.read] == 1, "nobody is left to ask")
     }
 
-    @Test func neverWaitsForWhoWasAsked() {
+    @Test func neverAsksNoOtherReplica() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.rules.speculativeRetry = .never
         cluster.fate = { _, to, _ in to == 0 ? .lose : .deliver }
@@ -94,7 +95,7 @@ import Testing
         #expect(cluster.sent == [.read: 1])
     }
 
-    @Test func aPercentileFollowsWhatReadsTake() {
+    @Test func percentileFollowsMeasuredLatencies() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.rules.speculativeRetry = .percentile(99)
         for _ in 0..<300 { #expect(Self.read(cluster, .quorum)?.value != nil) }
@@ -108,7 +109,7 @@ import Testing
         #expect(cluster.nodes[0].coordinator.counters.speculativeReads >= 1)
     }
 
-    @Test func readRepairIsLeftOutWhereTheTableSaysSo() {
+    @Test func tableWithoutReadRepairIsNotRepaired() {
         for repairs in [true, false] {
             let cluster = VirtualCluster(3, seed: 1)
             cluster.rules.repairsReads = repairs

@@ -2,6 +2,7 @@ import DataModel
 import Messages
 import Primitives
 import Testing
+import VirtualCluster
 
 @testable import Cluster
 @testable import Coordinator
@@ -43,7 +44,7 @@ import Testing
     }
 
     /// The coordinator reports that replicas know newer members, so that the request can start again with them.
-    @Test func aRefusalByNewerMembersIsTold() {
+    @Test func refusalByNewerMembersIsReported() {
         let cluster = VirtualCluster(3, seed: 1)
         cluster.fate = { _, to, _ in to == 0 ? .deliver : .fail(.ringChanged) }
         let written = cluster.write(on: 0, Sample.put(Self.key, 1, at: 5), .quorum)
@@ -57,7 +58,7 @@ import Testing
             cluster.write(on: 0, Sample.put(Self.key, 1, at: 6), .quorum)?.error != nil && cluster.lastRefusal == nil)
     }
 
-    @Test func whoGetsWhatIsKnownFromTheMutations() {
+    @Test func isReplicaOfAllChecksEveryPartition() {
         let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "2"])
         let view = cluster.view(0)
         for node in 0..<4 {
@@ -88,7 +89,7 @@ import Testing
     }
 
     /// Random fates of the requests of one write determine its result, counts and hints.
-    @Test(arguments: 0..<300) func resultsAndHintsFollowTheAnswers(seed: UInt64) {
+    @Test(arguments: 0..<300) func resultAndHintsMatchTheAnswers(seed: UInt64) {
         let cluster = VirtualCluster(5, seed: seed)
         let levels: [Consistency] = [.any, .one, .two, .three, .quorum, .all]
         let level = levels[Int(cluster.random.next() % 6)]
@@ -153,7 +154,7 @@ import Testing
         #expect(cluster.view(0).isAlive.count == 5 && cluster.idle(0), comment)
     }
 
-    @Test func pendingReplicasAreAskedAndNeeded() {
+    @Test func pendingReplicaIsAskedAndMustAnswer() {
         let cluster = VirtualCluster(4, seed: 3)
         cluster.ringNodes[3].state = .joining
         let token = cluster.ringNodes[3].claims[0].token
@@ -170,7 +171,7 @@ import Testing
         #expect(cluster.write(on: 0, mutation, .quorum)?.value != nil)
     }
 
-    @Test func countersAreAddedOnceByTheirLeader() {
+    @Test func counterLeaderAddsOnce() {
         let cluster = VirtualCluster(3, seed: 4)
         var delta = MutationWriter()
         delta.beginTable(VirtualCluster.table)
@@ -194,7 +195,7 @@ import Testing
     }
 
     /// If one partition of a counter batch is unavailable, no counter is incremented.
-    @Test func unavailableCountersAreNotBegun() {
+    @Test func counterBatchWithUnavailablePartitionSendsNothing() {
         let cluster = VirtualCluster(4, seed: 1, options: ["class": "SimpleStrategy", "replication_factor": "1"])
         let tokens = cluster.ringNodes.map { $0.claims[0].token }
         cluster.dead = [1]
@@ -208,7 +209,7 @@ import Testing
         #expect(cluster.sent.isEmpty)
     }
 
-    @Test func beyondTheLimitOperationsAreShed() {
+    @Test func operationsBeyondTheLimitAreRefused() {
         var limits = CoordinatorLimits()
         limits.operations = 1
         let cluster = VirtualCluster(3, seed: 1, limits: limits)

@@ -180,7 +180,7 @@ package struct ModelReplica {
             var value = ByteWriter()
             value.write(node.bytes)
             value.writeBE(shard.clock + 1)
-            value.writeBE(shard.count + Int64(bigEndian: cursor.value.loadUnaligned(as: Int64.self)))
+            value.writeBE(shard.count &+ Int64(bigEndian: cursor.value.loadUnaligned(as: Int64.self)))
             out.cell(column: cursor.column, timestamp: cursor.timestamp, value: value.bytes, isCounter: true)
         }
         out.endRow()

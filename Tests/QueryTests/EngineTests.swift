@@ -26,7 +26,7 @@ import Testing
         return values
     }
 
-    @Test func preparedStatementsBindNullUnsetAndNames() throws {
+    @Test func preparedStatementBindsNullUnsetAndNamedValues() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY, a text, b int)")
         let insert = try session.engine.prepare("INSERT INTO t (id, a, b) VALUES (?, ?, :size)", keyspace: "k")
@@ -62,7 +62,7 @@ import Testing
         #expect(throws: ServerError.self) { try session.execute(insert, missing) }
     }
 
-    @Test func theSameTextIsPreparedOnce() throws {
+    @Test func sameTextIsPreparedOnce() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY)")
         let first = try session.engine.prepare("SELECT * FROM t", keyspace: "k")
@@ -73,7 +73,7 @@ import Testing
         #expect(StatementID(keyspace: "k", text: "x") != StatementID(keyspace: nil, text: "x"))
     }
 
-    @Test func theCacheForgetsTheLeastRecentlyUsed() throws {
+    @Test func cacheEvictsLeastRecentlyUsedStatement() throws {
         var limits = QueryLimits()
         limits.preparedStatementsCacheSize = 12_000
         let session = try EngineTests.session(limits)
@@ -91,7 +91,7 @@ import Testing
         #expect(session.engine.prepared(ids[999]) != nil)
     }
 
-    @Test func preparedStatementsFollowTheSchema() throws {
+    @Test func preparedStatementIsCompiledAgainAfterSchemaChange() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY, a int)")
         _ = try session.execute("INSERT INTO t (id, a) VALUES (1, 2)")
@@ -106,7 +106,7 @@ import Testing
 
     /// After ALTER TABLE a prepared statement is not found, so that a driver prepares it again and learns the new
     /// result columns.
-    @Test func anAlteredTableForgetsItsStatements() throws {
+    @Test func alteredTableEvictsItsPreparedStatements() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY, a int)")
         _ = try session.execute("CREATE TABLE other (id int PRIMARY KEY)")
@@ -133,7 +133,7 @@ import Testing
         #expect(session.host.state.withLock { $0.slow } == ["250 SELECT * FROM t WHERE id = 1"])
     }
 
-    @Test func schemaIsStoredAndAnnounced() throws {
+    @Test func schemaChangesAreStoredAndAnnounced() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY, a int)")
         _ = try session.execute("DROP TABLE t")
@@ -148,7 +148,7 @@ import Testing
         #expect(decoded.version == session.engine.schema.version)
     }
 
-    @Test func protocolBatches() throws {
+    @Test func batchMessages() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY, a int)")
         let insert = try session.engine.prepare("INSERT INTO t (id, a) VALUES (?, ?)", keyspace: "k")
@@ -170,7 +170,7 @@ import Testing
         }
     }
 
-    @Test func batchesWarnAndFailBySize() throws {
+    @Test func largeBatchesWarnAndFail() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (id int PRIMARY KEY, a text)")
         let insert = try session.engine.prepare("INSERT INTO t (id, a) VALUES (?, ?)", keyspace: "k")
@@ -195,7 +195,7 @@ import Testing
         #expect(try run(60, 1000, samePartition: true).warnings == [])
     }
 
-    @Test func tombstonesWarnAndFail() throws {
+    @Test func tombstoneThresholdsWarnAndFail() throws {
         var limits = QueryLimits()
         limits.tombstoneWarnThreshold = 10
         limits.tombstoneFailureThreshold = 20
@@ -213,7 +213,7 @@ import Testing
         }
     }
 
-    @Test func limitsOfSize() throws {
+    @Test func tooLargeValuesAndListsAreRefused() throws {
         var limits = QueryLimits()
         limits.maxMutationSize = 10_000
         limits.maxCartesianProduct = 100
@@ -234,7 +234,7 @@ import Testing
         #expect(throws: ServerError.self) { try session.execute("SELECT * FROM t WHERE k = 'a' AND c IN (\(many))") }
     }
 
-    @Test func tracesAreKeptInABoundedRing() throws {
+    @Test func tracesAreReadableUntilNewerOnesReplaceThem() throws {
         let session = try EngineTests.session()
         session.options.isTracing = true
         let answer = try session.execute("SELECT key FROM system.local")
@@ -254,7 +254,7 @@ import Testing
     }
 
     /// Reading a page does not read the rows of earlier pages.
-    @Test func pagesDoNotReadAgain() throws {
+    @Test func nextPageDoesNotReadEarlierRows() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (p int, c int, PRIMARY KEY (p, c))")
         for c in 0..<200 { _ = try session.execute("INSERT INTO t (p, c) VALUES (1, \(c))") }
@@ -271,7 +271,7 @@ import Testing
     }
 
     /// DISTINCT skips the rows of a wide partition.
-    @Test func distinctJumps() throws {
+    @Test func distinctSkipsTheRestOfAPartition() throws {
         let session = try EngineTests.session()
         _ = try session.execute("CREATE TABLE t (p int, c int, PRIMARY KEY (p, c))")
         for c in 0..<500 { _ = try session.execute("INSERT INTO t (p, c) VALUES (1, \(c))") }

@@ -15,7 +15,7 @@ import Testing
         }
     }
 
-    @Test func everyDamageIsRefused() {
+    @Test func damagedPagingStateIsRefused() {
         let bytes = state.encode()
         for length in 0..<bytes.count {
             #expect(throws: ServerError.self) {

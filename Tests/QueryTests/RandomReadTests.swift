@@ -6,10 +6,9 @@ import Testing
 
 /// Random tables and reads: the answer follows from the whole table, however the read is restricted, paged or reversed.
 @Suite struct RandomReadTests {
-    /// Returns a table with partition key `p`, clustering `(a ASC, b DESC)`, a static `s` and a value `v`, with random
+    /// Makes a table with partition key `p`, clustering `(a ASC, b DESC)`, a static `s` and a value `v`, with random
     /// writes and deletions.
-    private static func filled(_ random: inout SeededRandom) throws -> Session {
-        let session = Session(seed: random.next(), waitsOneIn: 3)
+    private static func fill(_ session: Session, _ random: inout SeededRandom) throws {
         _ = try session.execute(
             "CREATE KEYSPACE k WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
         session.options.keyspace = "k"
@@ -31,7 +30,6 @@ import Testing
                 _ = try session.execute("INSERT INTO t (p, a, b, v) VALUES (\(p), \(a), \(b), \(random.next() % 100))")
             }
         }
-        return session
     }
 
     private static func read(_ session: Session, _ text: String, page: Int = 0) throws -> [[String]] {
@@ -50,9 +48,24 @@ import Testing
         return rows
     }
 
-    @Test(arguments: 1...30) func readsFollowFromTheWhole(seed: UInt64) throws {
+    @Test("restricted, paged and reversed reads agree with the whole table", arguments: 1...30)
+    func oneReplica(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
-        let session = try RandomReadTests.filled(&random)
+        try RandomReadTests.check(Session(seed: random.next(), waitsOneIn: 3), &random, seed)
+    }
+
+    @Test(
+        "reads through a coordinator and three nodes, at QUORUM, agree with the whole table", arguments: 1...2,
+        QueryCluster.Kind.allCases)
+    func threeNodes(seed: UInt64, kind: QueryCluster.Kind) throws {
+        var random = SeededRandom(seed: seed)
+        let session = Session(seed: seed, cluster: kind)
+        session.options.consistency = .quorum
+        try RandomReadTests.check(session, &random, seed)
+    }
+
+    private static func check(_ session: Session, _ random: inout SeededRandom, _ seed: UInt64) throws {
+        try fill(session, &random)
         let all = try RandomReadTests.read(session, "SELECT p, a, b, s, v FROM t")
         let rows = all.filter { $0[1] != "null" }
         func number(_ row: [String], _ column: Int) -> Int { Int(row[column]) ?? -1 }

@@ -40,9 +40,12 @@ final class TestHost: SchemaHost {
     }
 }
 
-/// A client of an engine over a `MemoryReplica`, with a clock that only the test advances.
+/// A client of an engine, with a clock that only the test advances. The engine reads and writes one `MemoryReplica`, or
+/// three replicas through a coordinator.
 final class Session {
     let replica: MemoryReplica
+    /// Used instead of `replica`.
+    let cluster: QueryCluster?
     let host: TestHost
     let engine: QueryEngine
     /// For requests on the test's own stack.
@@ -67,7 +70,10 @@ final class Session {
         }
     }
 
-    init(seed: UInt64 = 1, waitsOneIn: UInt64 = 0, limits: QueryLimits = QueryLimits(), schema: Schema = Schema()) {
+    init(
+        seed: UInt64 = 1, waitsOneIn: UInt64 = 0, cluster kind: QueryCluster.Kind? = nil,
+        limits: QueryLimits = QueryLimits(), schema: Schema = Schema()
+    ) {
         replica = MemoryReplica(seed: seed, waitsOneIn: waitsOneIn)
         host = TestHost(replica)
         let identifiers = IdentifierSource(seed: 7, clockSequenceAndNode: 0x0102_0304_0506_0708)
@@ -75,6 +81,9 @@ final class Session {
         loop = ModelLoop(seed: seed) { RequestContext(identifiers: identifiers) }
         let wall = Wall()
         self.wall = wall
+        cluster = kind.map { kind in
+            QueryCluster(kind, seed: seed, wallClock: { wall.look() }) { RequestContext(identifiers: identifiers) }
+        }
         engine = QueryEngine(
             replica: replica, host: host, clock: HybridClock(wallClock: { wall.look() }),
             node: NodeInfo(
@@ -93,25 +102,35 @@ final class Session {
 
     func advance(microseconds: Int64) { wall.micros.withLock { $0 += microseconds } }
 
-    /// Executes as the node does: first without blocking.
+    /// Reads and writes that the engine has asked for. A statement that is executed twice asks twice.
+    var calls: Int { cluster?.calls ?? replica.calls }
+
     func execute(_ text: String, _ values: ValueList = ValueList()) throws(ServerError) -> Answer {
-        do {
-            let statement = try loop.run { [self] fiber in
-                defer { deepestStackBytes = max(deepestStackBytes, fiber.deepestStackBytes) }
-                return try engine.statement(text, keyspace: options.keyspace)
-            }
-            return try execute(statement, values)
-        } catch let error as ServerError { throw error } catch { throw ServerError(.serverError, "\(error)") }
+        let statement = try onFiber { [self] _, _ in try engine.statement(text, keyspace: options.keyspace) }
+        return try execute(statement, values)
     }
 
     func execute(_ statement: PreparedStatement, _ values: ValueList = ValueList()) throws(ServerError) -> Answer {
         advance(microseconds: 1000)
+        return try onFiber { [self] context, port in
+            var options = options
+            if let port { options.port = port }
+            return try engine.execute(statement, values: values, options: options, context: context)
+        }
+    }
+
+    /// Runs `body` on a fiber.
+    private func onFiber<R>(
+        _ body: @escaping (RequestContext, (any ReplicaPort)?) throws -> R
+    ) throws(ServerError) -> R {
+        func run(_ fiber: Fiber?, _ port: (any ReplicaPort)?) throws -> R {
+            guard let fiber, let context = fiber.attachment as? RequestContext else { throw ModelLoop.Stuck() }
+            defer { deepestStackBytes = max(deepestStackBytes, fiber.deepestStackBytes) }
+            return try body(context, port)
+        }
         do {
-            return try loop.run { [self] fiber in
-                guard let context = fiber.attachment as? RequestContext else { throw ModelLoop.Stuck() }
-                defer { deepestStackBytes = max(deepestStackBytes, fiber.deepestStackBytes) }
-                return try engine.execute(statement, values: values, options: options, context: context)
-            }
+            guard let cluster else { return try loop.run { try run($0, nil) } }
+            return try cluster.run(engine.schema, options) { try run(Fiber.current, $0) }
         } catch let error as ServerError { throw error } catch {
             throw ServerError(.serverError, "the request never ended: \(error)")
         }

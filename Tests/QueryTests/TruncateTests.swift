@@ -110,7 +110,7 @@ private final class OvertakenPort: ReplicaPort {
     }
 
     @Test(
-        "a request whose table is truncated meanwhile goes on with the new table",
+        "a request whose table is truncated meanwhile is executed on the new table",
         arguments: [
             "INSERT INTO k.t (a, b) VALUES (7, 'seven')", "SELECT b FROM k.t WHERE a = 1", "SELECT b FROM k.t",
             "UPDATE k.n SET c = c + 1 WHERE a = 1",
@@ -137,7 +137,7 @@ private final class OvertakenPort: ReplicaPort {
         }
     }
 
-    @Test("counters of two tables are not incremented twice when one of the tables is truncated meanwhile")
+    @Test("truncating one of two counter tables does not increment the other twice")
     func countersOfTwo() throws {
         let session = try session()
         _ = try session.execute("CREATE TABLE k.m (a int PRIMARY KEY, c counter)")
@@ -156,7 +156,7 @@ private final class OvertakenPort: ReplicaPort {
         }
     }
 
-    @Test("a request whose table is dropped meanwhile fails with that reason; other failures stay as they are")
+    @Test("a request whose table is dropped meanwhile reports the missing table; other errors are passed on")
     func dropped() throws {
         let session = try session()
         let port = OvertakenPort(session.replica, .storage("the disk is gone"))
@@ -176,7 +176,7 @@ private final class OvertakenPort: ReplicaPort {
         }
     }
 
-    @Test("a table with another definition in place of an old one is not taken for a truncated one") func difference()
+    @Test("a table that is created again with another definition does not count as truncated") func difference()
         throws
     {
         let session = try session()

@@ -5,7 +5,8 @@ import Primitives
 /// Opens a round of Paxos on one partition (Lamport 1998; one register per partition, as in Cassandra).
 ///
 /// 1. A quorum of the replicas promises a ballot greater than any seen.
-/// 2. Replicas that missed the last committed round are sent it.
+/// 2. Replicas that missed the last committed round are sent it. The operation waits until a quorum of the promising
+///    replicas has it. Replicas that promise meanwhile count too.
 /// 3. A proposal that was accepted but not committed is completed under our ballot first; then the operation starts
 ///    again.
 /// 4. With a quorum of promises and nothing unfinished, the round is open: the proposal builds on a quorum read made
@@ -27,6 +28,8 @@ final class PrepareOperation: Operation {
     private var answers: Set<Int> = []
     /// Members that are being sent the last committed round.
     private var behind: Set<Int> = []
+    /// The last committed round, as far as the promises tell.
+    private var newest: (ballot: Ballot, value: [UInt8]) = (.none, [])
     private var greatest = Ballot.none
     /// Members that will not answer in this phase.
     private var lost: Set<Int> = []
@@ -62,7 +65,13 @@ final class PrepareOperation: Operation {
     }
 
     override func receive(_ reply: PeerReply, tag: Int, from node: Int, now: Int64) {
-        guard !isFinished, tag == round else { return }
+        if isFinished { return }
+        guard tag == round else {
+            if phase == .catchingUp, tag == round - 1, case .promise(let promise) = reply {
+                promisedLate(promise, from: node, now: now)
+            }
+            return
+        }
         switch (phase, reply) {
         case (.preparing, .promise(let promise)):
             promises[node] = promise
@@ -105,10 +114,7 @@ final class PrepareOperation: Operation {
     }
 
     private func promised(now: Int64) {
-        let given = promises.filter(\.value.isPromised)
-        if given.count >= members.quorum {
-            return inspect(given.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, now: now)
-        }
+        if promises.count(where: \.value.isPromised) >= members.quorum { return inspect(now: now) }
         endIfQuorumImpossible(now: now)
     }
 
@@ -119,26 +125,47 @@ final class PrepareOperation: Operation {
         if refusals > 0 { pause(now: now) } else { fail() }
     }
 
-    private func inspect(_ given: [(node: Int, promise: PaxosPromise)], now: Int64) {
-        guard
-            let newest = given.max(by: { $0.promise.committed.ballot < $1.promise.committed.ballot })?.promise.committed
-        else { return }
+    /// Finds out what the promising members have missed.
+    private func inspect(now: Int64) {
+        let given = promises.filter(\.value.isPromised).sorted { $0.key < $1.key }
+        guard let newest = given.map(\.value.committed).max(by: { $0.ballot < $1.ballot }) else { return }
         guard ballot.timestamp > newest.ballot.timestamp else {
             greatest = max(greatest, newest.ballot)
             return prepare(now: now)
         }
-        let accepted = given.compactMap(\.promise.accepted).filter { $0.ballot > newest.ballot }
-        unfinished = PlantedBugs.isOn(.paxosForgetsAccepted) ? nil : accepted.max { $0.ballot < $1.ballot }
-        behind = Set(given.filter { $0.promise.committed.ballot < newest.ballot }.map(\.node))
-        answers = Set(given.map(\.node)).subtracting(behind)
-        found = behind.isEmpty ? PrepareOperation.agreed(given.map(\.promise.found)) : nil
-        if behind.isEmpty { return proceed(now: now) }
+        self.newest = newest
+        findUnfinished()
+        let missing = given.filter { $0.value.committed.ballot < newest.ballot }.map(\.key)
+        answers = Set(given.map(\.key)).subtracting(missing)
+        found = missing.isEmpty ? PrepareOperation.agreed(given.map(\.value.found)) : nil
+        if missing.isEmpty { return proceed(now: now) }
         round += 1
         phase = .catchingUp
+        behind = []
         lost = []
-        for node in behind.sorted() {
-            ask(node, .commit(key, newest.ballot, value: newest.value), tag: round, now: now)
-        }
+        for node in missing { catchUp(node, now: now) }
+    }
+
+    private func catchUp(_ node: Int, now: Int64) {
+        behind.insert(node)
+        ask(node, .commit(key, newest.ballot, value: newest.value), tag: round, now: now)
+    }
+
+    /// Finds the newest proposal that was accepted but not committed.
+    private func findUnfinished() {
+        let accepted = promises.values.filter(\.isPromised).compactMap(\.accepted).filter { $0.ballot > newest.ballot }
+        unfinished = PlantedBugs.isOn(.paxosForgetsAccepted) ? nil : accepted.max { $0.ballot < $1.ballot }
+    }
+
+    /// Processes a promise that arrives while members catch up: its member may complete the quorum sooner than they.
+    private func promisedLate(_ promise: PaxosPromise, from node: Int, now: Int64) {
+        guard promise.isPromised else { return }
+        promises[node] = promise
+        if promise.committed.ballot > newest.ballot { return inspect(now: now) }
+        findUnfinished()
+        if promise.committed.ballot < newest.ballot { return catchUp(node, now: now) }
+        answers.insert(node)
+        if answers.count >= members.quorum { proceed(now: now) }
     }
 
     /// Returns the answer if all are the same.

@@ -1,38 +1,48 @@
+import Cluster
+import Coordinator
 import DataModel
 import Messages
-import Platform
 import ModelReplica
+import Platform
 import Primitives
 import Synchronization
 
-@testable import Cluster
-@testable import Coordinator
-
 /// A virtual monotonic clock in microseconds.
-final class VirtualTime: Sendable {
+package final class VirtualTime: Sendable {
     private let microseconds = Atomic<Int64>(0)
-    var now: Int64 {
+    package var now: Int64 {
         get { microseconds.load(ordering: .relaxed) }
         set { microseconds.store(newValue, ordering: .relaxed) }
     }
     /// The wall-clock time, in microseconds, at monotonic time 0.
-    static let epoch: Int64 = 1_700_000_000_000_000
+    package static let epoch: Int64 = 1_700_000_000_000_000
 }
 
 /// Probabilities of network faults.
-struct NetworkFaults {
+package struct NetworkFaults {
     /// The probability that a request, or a reply, is lost.
-    var loss = 0.0
+    package var loss: Double
     /// The share of losses that are reported to the sender.
-    var reported = 0.5
-    var duplicates = 0.0
+    package var reported: Double
+    package var duplicates: Double
     /// The probability that a message takes fifty times as long.
-    var slow = 0.0
-    var delay: ClosedRange<Int64> = 100...2_000
+    package var slow: Double
+    package var delay: ClosedRange<Int64>
+
+    package init(
+        loss: Double = 0, reported: Double = 0.5, duplicates: Double = 0, slow: Double = 0,
+        delay: ClosedRange<Int64> = 100...2_000
+    ) {
+        self.loss = loss
+        self.reported = reported
+        self.duplicates = duplicates
+        self.slow = slow
+        self.delay = delay
+    }
 }
 
 /// What happens to one request.
-enum Fate {
+package enum Fate {
     case deliver
     case lose
     /// The request is executed, but its reply is lost.
@@ -41,79 +51,100 @@ enum Fate {
     case delay(Int64)
 }
 
-final class VirtualNode {
-    let index: Int
-    let id: UUID
-    let clock: HybridClock
-    var replica = ModelReplica()
-    var acceptor: MetadataAcceptor
-    fileprivate(set) var coordinator: Coordinator
-    fileprivate(set) var isUp = true
+package final class VirtualNode {
+    package let index: Int
+    package let id: UUID
+    package let clock: HybridClock
+    package var replica = ModelReplica()
+    package var acceptor: MetadataAcceptor
+    package fileprivate(set) var coordinator: Coordinator
+    package fileprivate(set) var isUp = true
     fileprivate var generation: UInt64 = 1
     fileprivate var waiting: [UInt64: (Result<Outcome, ServerError>?) -> Void] = [:]
     fileprivate var timerAt = Int64.max
     fileprivate var snitch = DynamicSnitch(forgetAfter: 60_000_000)
     /// Every version of the metadata that this node installed.
-    var versions: [ClusterMetadata] = []
+    package var versions: [ClusterMetadata] = []
 
-    init(index: Int, id: UUID, time: VirtualTime, skew: Int64, limits: CoordinatorLimits, metadata: ClusterMetadata) {
+    init(index: Int, id: UUID, clock: HybridClock, limits: CoordinatorLimits, metadata: ClusterMetadata) {
         self.index = index
         self.id = id
-        clock = HybridClock(wallClock: { VirtualTime.epoch + time.now + skew })
+        self.clock = clock
         acceptor = MetadataAcceptor(current: metadata)
         coordinator = Coordinator(local: id, clock: clock, limits: limits, seed: UInt64(index))
     }
 
-    func learn(_ value: [UInt8]) {
+    package func learn(_ value: [UInt8]) {
         if acceptor.install(value) { versions.append(acceptor.current) }
     }
 }
 
 /// Nodes with real coordinators over model replicas, driven by one event queue. The seed determines every run.
-final class VirtualCluster {
+package final class VirtualCluster {
     private struct Event {
         let time: Int64
         let order: UInt64
         let action: () -> Void
     }
 
-    static let table = UUID(high: 0x7461_626c, low: 1)
-    /// A table of the keyspace with `otherOptions`.
-    static let otherTable = UUID(high: 0x7461_626c, low: 2)
+    /// The table of the keyspace `ks`.
+    package static let table = UUID(high: 0x7461_626c, low: 1)
+    /// The table of the keyspace `other`.
+    package static let otherTable = UUID(high: 0x7461_626c, low: 2)
 
-    let time = VirtualTime()
-    /// Of requests; made with the first.
-    var fibers: FiberPool?
+    package let time = VirtualTime()
+    /// The fibers of requests.
+    package private(set) lazy var fibers = makeFibers()
+    /// Creates the object to keep with each fiber. Set it before the first request.
+    package var makeAttachment: () -> AnyObject? = { nil }
     /// Why the operation that ended last was refused.
-    var lastRefusal: Coordinator.Refusal?
-    let seed: UInt64
-    var random: SeededRandom
-    var faults = NetworkFaults()
-    var limits: CoordinatorLimits
-    private(set) var nodes: [VirtualNode] = []
-    var ringNodes: [RingNode]
-    let options: [String: String]
-    var otherOptions: [String: String]?
+    package var lastRefusal: Coordinator.Refusal?
+    package let seed: UInt64
+    package var random: SeededRandom
+    package var faults = NetworkFaults()
+    package var limits: CoordinatorLimits
+    package private(set) var nodes: [VirtualNode] = []
+    package var ringNodes: [RingNode] { didSet { views = [:] } }
+    /// The replication options of each keyspace.
+    package var keyspaces: [String: [String: String]] { didSet { views = [:] } }
+    package var tables: [UUID: TableRules] = [:] { didSet { views = [:] } }
+    /// Views of the present members, keyspaces and tables, by node.
+    private var views: [Int: ClusterView] = [:]
     /// The rules of `table`. Speculative reads start after a fixed time unless a test changes that.
-    var rules = TableRules(keyspace: "ks", speculativeRetry: .after(50_000))
+    package var rules = TableRules(keyspace: "ks", speculativeRetry: .after(50_000)) {
+        didSet { tables[VirtualCluster.table] = rules }
+    }
+    /// The replication options of the keyspace `other`; nil: there is none.
+    package var otherOptions: [String: String]? {
+        get { keyspaces["other"] }
+        set {
+            keyspaces["other"] = newValue
+            tables[VirtualCluster.otherTable] = newValue.map { _ in TableRules(keyspace: "other") }
+        }
+    }
     /// Nodes that all others consider down.
-    var dead: Set<Int> = []
-    var hints: [(to: UUID, mutations: [UInt8], writtenAt: UInt32?)] = []
-    var sent: [PeerRequest.Verb: Int] = [:]
+    package var dead: Set<Int> = []
+    package var hints: [(to: UUID, mutations: [UInt8], writtenAt: UInt32?)] = []
+    package var sent: [PeerRequest.Verb: Int] = [:]
     /// Decides the fate of a request before `faults` apply; nil leaves it to `faults`.
-    var fate: ((_ from: Int, _ to: Int, _ request: PeerRequest) -> Fate?)?
+    package var fate: ((_ from: Int, _ to: Int, _ request: PeerRequest) -> Fate?)?
     /// Whether a node's messages in flight are lost when it crashes.
-    var losesInFlight = false
+    package var losesInFlight = false
     private var heap: [Event] = []
     private var order: UInt64 = 0
 
-    init(
+    /// - Parameters:
+    ///   - options: the replication options of the keyspace `ks`.
+    ///   - skew: the most microseconds by which a node's wall clock is fast.
+    ///   - wallClock: microseconds since 1970; nil: the cluster's virtual time.
+    package init(
         _ count: Int, seed: UInt64, options: [String: String] = ["class": "SimpleStrategy", "replication_factor": "3"],
         locations: [Location] = [], tokensPerNode: Int = 1, skew: Int64 = 0,
-        limits: CoordinatorLimits = CoordinatorLimits()
+        limits: CoordinatorLimits = CoordinatorLimits(), wallClock: (@Sendable () -> Int64)? = nil
     ) {
         self.seed = seed
-        self.options = options
+        keyspaces = ["ks": options]
+        tables[VirtualCluster.table] = rules
         self.limits = limits
         random = SeededRandom(seed: seed)
         let step = UInt64.max / UInt64(count * tokensPerNode)
@@ -129,28 +160,31 @@ final class VirtualCluster {
             epoch: 1, members: ringNodes.map { ClusterMetadata.Member(node: $0, nativePort: 9042) })
         for index in 0..<count {
             let offset = skew == 0 ? 0 : Int64(random.next() % UInt64(skew))
+            let wallClock = wallClock ?? { [time] in VirtualTime.epoch + time.now }
             nodes.append(
                 VirtualNode(
-                    index: index, id: VirtualCluster.id(index), time: time, skew: offset, limits: limits,
-                    metadata: metadata))
+                    index: index, id: VirtualCluster.id(index), clock: HybridClock { wallClock() + offset },
+                    limits: limits, metadata: metadata))
         }
     }
 
-    static func id(_ index: Int) -> UUID { UUID(high: 0xc0de, low: UInt64(index + 1)) }
+    package static func id(_ index: Int) -> UUID { UUID(high: 0xc0de, low: UInt64(index + 1)) }
 
-    var now: Int64 { time.now }
+    package var now: Int64 { time.now }
 
-    func chance(_ probability: Double) -> Bool {
+    package func chance(_ probability: Double) -> Bool {
         probability > 0 && Double(random.next() >> 11) / Double(1 << 53) < probability
     }
 
-    func pick(_ range: ClosedRange<Int64>) -> Int64 { range.lowerBound + Int64(random.next() % UInt64(range.count)) }
+    package func pick(_ range: ClosedRange<Int64>) -> Int64 {
+        range.lowerBound + Int64(random.next() % UInt64(range.count))
+    }
 
     // MARK: Events
 
     private static func precedes(_ a: Event, _ b: Event) -> Bool { (a.time, a.order) < (b.time, b.order) }
 
-    func at(_ when: Int64, _ action: @escaping () -> Void) {
+    package func at(_ when: Int64, _ action: @escaping () -> Void) {
         heap.append(Event(time: max(when, now), order: order, action: action))
         order += 1
         var child = heap.count - 1
@@ -181,9 +215,9 @@ final class VirtualCluster {
     }
 
     /// Runs events while `goesOn` returns true, or until none are left.
-    func run(while goesOn: () -> Bool = { true }) { while goesOn(), step() {} }
+    package func run(while goesOn: () -> Bool = { true }) { while goesOn(), step() {} }
 
-    func run(for microseconds: Int64) {
+    package func run(for microseconds: Int64) {
         var isOver = false
         at(now + microseconds) { isOver = true }
         run { !isOver }
@@ -192,25 +226,24 @@ final class VirtualCluster {
     // MARK: Nodes
 
     /// The cluster as a node sees it. A node never considers itself down.
-    func view(_ index: Int) -> ClusterView {
-        let ring = Ring(nodes: ringNodes)
-        var keyspaces = ["ks": options]
-        var tables = [VirtualCluster.table: rules]
-        if let otherOptions {
-            keyspaces["other"] = otherOptions
-            tables[VirtualCluster.otherTable] = TableRules(keyspace: "other")
-        }
-        let isAlive = ring.nodes.map { node in
+    package func view(_ index: Int) -> ClusterView {
+        let view = views[index] ?? newView(index)
+        views[index] = view
+        let isAlive = view.ring.nodes.map { node in
             node.id == VirtualCluster.id(index) || !dead.contains { VirtualCluster.id($0) == node.id }
         }
-        let view = ClusterView(
-            ring: ring, local: VirtualCluster.id(index), isAlive: isAlive,
-            distance: ring.nodes.indices.map { abs($0 - index) },
-            keyspaces: keyspaces, tables: tables)
-        return view.with(isAlive: isAlive, scores: nodes[index].snitch.scores(of: ring, now: now), badnessThreshold: 1)
+        let scores = nodes[index].snitch.scores(of: view.ring, now: now)
+        return view.with(isAlive: isAlive, scores: scores, badnessThreshold: 1)
     }
 
-    func stop(_ index: Int) {
+    private func newView(_ index: Int) -> ClusterView {
+        let ring = Ring(nodes: ringNodes)
+        return ClusterView(
+            ring: ring, local: VirtualCluster.id(index), isAlive: ring.nodes.map { _ in true },
+            distance: ring.nodes.indices.map { abs($0 - index) }, keyspaces: keyspaces, tables: tables)
+    }
+
+    package func stop(_ index: Int) {
         let node = nodes[index]
         guard node.isUp else { return }
         node.isUp = false
@@ -225,13 +258,13 @@ final class VirtualCluster {
         for (_, then) in waiting { then(nil) }
     }
 
-    func isUp(_ index: Int) -> Bool { nodes[index].isUp }
+    package func isUp(_ index: Int) -> Bool { nodes[index].isUp }
 
-    func start(_ index: Int) { nodes[index].isUp = true }
+    package func start(_ index: Int) { nodes[index].isUp = true }
 
     /// Begins an operation on a node.
     /// - Parameter then: receives the result, or nil when the node crashes first.
-    func begin(
+    package func begin(
         on index: Int, _ operation: (Coordinator, ClusterView, Int64) throws(ServerError) -> UInt64,
         then: @escaping (Result<Outcome, ServerError>?) -> Void
     ) throws(ServerError) {
@@ -242,7 +275,7 @@ final class VirtualCluster {
     }
 
     /// Begins an operation and runs the cluster until it completes.
-    func wait(
+    package func wait(
         on index: Int, _ operation: (Coordinator, ClusterView, Int64) throws(ServerError) -> UInt64
     ) -> Result<Outcome, ServerError>? {
         var result: Result<Outcome, ServerError>?
@@ -257,15 +290,17 @@ final class VirtualCluster {
         return result
     }
 
-    func write(on index: Int, _ mutations: [UInt8], _ consistency: Consistency, type: WriteType = .simple) -> Result<
-        Outcome, ServerError
-    >? {
+    package func write(on index: Int, _ mutations: [UInt8], _ consistency: Consistency, type: WriteType = .simple)
+        -> Result<
+            Outcome, ServerError
+        >?
+    {
         wait(on: index) { (coordinator, view, now) throws(ServerError) in
             try coordinator.write(mutations, consistency: consistency, type: type, cluster: view, now: now)
         }
     }
 
-    func drain(_ node: VirtualNode) {
+    package func drain(_ node: VirtualNode) {
         while node.coordinator.hasEffects {
             for effect in node.coordinator.takeEffects() {
                 switch effect {
@@ -292,7 +327,7 @@ final class VirtualCluster {
     }
 
     /// Whether a node's coordinator has no operations in progress.
-    func idle(_ index: Int) -> Bool { nodes[index].coordinator.activeCount == 0 }
+    package func idle(_ index: Int) -> Bool { nodes[index].coordinator.activeCount == 0 }
 
     private func delay() -> Int64 { pick(faults.delay) * (chance(faults.slow) ? 50 : 1) }
 
