@@ -138,6 +138,14 @@ public final class ClusterView: Sendable {
         return result
     }
 
+    /// Appends the live natural replicas of a token to an empty array, in the order in which they are asked.
+    func appendLive(of token: Int64, _ table: ReplicaTable, to nodes: inout [Int]) {
+        for place in table.places(for: token).natural where isAlive[table.node(at: place)] {
+            nodes.append(table.node(at: place))
+        }
+        order.sort(&nodes)
+    }
+
     func dataCenter(_ node: Int) -> String { ring.nodes[node].location.dataCenter }
 
     /// Splits a range into stretches with the same live replicas, in order.

@@ -75,20 +75,33 @@ extension Coordinator {
         -> UInt64
     {
         if isByKey, let placement = cluster.placement(of: command.table) {
-            let token = command.range.start.withUnsafeBytes { ClusterView.token($0) }
-            let replicas = cluster.sorted(placement.table.replicas(for: token), ofOneToken: true)
-            return begin(
-                ReadOperation(
-                    self, cluster: cluster, command: command, replicas: replicas, placement: placement,
-                    latencies: latencies(of: command.table, placement), consistency: consistency,
-                    deadline: now + limits.readTimeout),
-                now: now)
+            return begin(readOperation(command, placement, cluster, consistency, now + limits.readTimeout), now: now)
         }
         return begin(
             RangeOperation(
                 self, cluster: cluster, command: command, consistency: consistency,
                 deadline: now + limits.rangeTimeout),
             now: now)
+    }
+
+    /// Returns an operation that reads by key: one that has ended, if there is one.
+    private func readOperation(
+        _ command: ReadCommand, _ placement: TablePlacement, _ cluster: ClusterView, _ consistency: Consistency,
+        _ deadline: Int64
+    ) -> ReadOperation {
+        let token = command.range.start.withUnsafeBytes { ClusterView.token($0) }
+        let latencies = latencies(of: command.table, placement)
+        guard let spare = takeSpareRead() else {
+            var replicas: [Int] = []
+            cluster.appendLive(of: token, placement.table, to: &replicas)
+            return ReadOperation(
+                self, cluster: cluster, command: command, replicas: replicas, placement: placement,
+                latencies: latencies, consistency: consistency, deadline: deadline)
+        }
+        spare.reuse(
+            cluster: cluster, command: command, token: token, placement: placement, latencies: latencies,
+            consistency: consistency, deadline: deadline)
+        return spare
     }
 
     /// Opens a round of Paxos; the result is `Outcome.ballot`.

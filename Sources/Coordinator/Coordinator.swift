@@ -46,8 +46,9 @@ public final class Coordinator {
     private var ended: [Operation] = []
     /// The owner of the operation that begins next.
     private var nextOwner: AnyObject?
-    /// Writes that have ended, to be used again instead of new ones.
+    /// Operations that have ended, to be used again instead of new ones.
     private var spareWrites: [WriteOperation] = []
+    private var spareReads: [ReadOperation] = []
     private static let spareLimit = 256
     /// How many events are being processed, one inside the other.
     private var depth = 0
@@ -136,11 +137,16 @@ public final class Coordinator {
         if spareWrites.count < Coordinator.spareLimit, let write = operation.asReusableWrite {
             write.removeMutations()
             spareWrites.append(write)
+        } else if spareReads.count < Coordinator.spareLimit, let read = operation.asReusableRead {
+            read.removeAnswers()
+            spareReads.append(read)
         }
     }
 
     /// Takes a write operation that can be used again.
     func takeSpareWrite() -> WriteOperation? { spareWrites.popLast() }
+    /// Takes a read operation that can be used again.
+    func takeSpareRead() -> ReadOperation? { spareReads.popLast() }
 
     private func setTimer(_ operation: Operation) {
         timers.set(operation.id.slot, min(operation.wakeAt, operation.deadline))

@@ -9,6 +9,8 @@ public enum Outcome: Sendable {
     case hinted
     /// As `done`, but too few replicas are alive, so this many fallback nodes store hints for dead ones.
     case sloppy(fallbackReplicas: Int)
+    /// The answer to the read of one stretch, a range in which all keys have the same replicas.
+    case stretch(ReadAnswer)
     /// The answers, in the order of the requested stretches. The list ends after the first answer that does not cover
     /// its stretch.
     case read([ReadAnswer])
@@ -101,6 +103,8 @@ class Operation {
 
     /// This operation, if another write may use it when it has ended.
     var asReusableWrite: WriteOperation? { nil }
+    /// This operation, if another read may use it when it has ended.
+    var asReusableRead: ReadOperation? { nil }
 
     /// The error with which the operation would fail before it sends anything; nil if none.
     var refusal: ServerError? { nil }

@@ -86,7 +86,14 @@ enum Sample {
 
     /// Returns column 0 of the first row in a read's answers.
     static func value(_ outcome: Outcome) -> Int64? {
-        guard case .read(let answers) = outcome, let answer = answers.first else { return nil }
+        let answer: ReadAnswer
+        switch outcome {
+        case .stretch(let one): answer = one
+        case .read(let answers):
+            guard let first = answers.first else { return nil }
+            answer = first
+        default: return nil
+        }
         return answer.operations.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
             guard case .row(_, let row)? = try? MutationReader.operation(from: &reader) else { return nil }

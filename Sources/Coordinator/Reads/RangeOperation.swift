@@ -72,9 +72,9 @@ final class RangeOperation: Operation {
         running -= 1
         switch result {
         case .failure(let error): return finish(.failure(error))
-        case .success(.read(let found)):
-            answers[index] = found.first
-            rows += found.first?.rowCount ?? 0
+        case .success(.stretch(let found)):
+            answers[index] = found
+            rows += found.rowCount
         case .success: return finish(.failure(ServerError(.serverError, "a read ended without an answer")))
         }
         guard running == 0 else { return }

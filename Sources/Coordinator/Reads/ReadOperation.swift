@@ -28,13 +28,13 @@ final class ReadOperation: Operation {
         var isUnderRepair = false
     }
 
-    private let command: ReadCommand
-    private let consistency: Consistency
+    private var command: ReadCommand
+    private var consistency: Consistency
     private var candidates: [Int]
     private var sources: [Source] = []
     private var phase = Phase.asking
     /// The required count, with no answers added.
-    private let level: ResponseTracker
+    private var level: ResponseTracker
     private var failures = 0
     private var failureText = ""
     private var merged: ReadAnswer?
@@ -45,8 +45,8 @@ final class ReadOperation: Operation {
     /// A tag is an index into `sources`; tags of repairs add the attempt times this.
     private static let attemptStep = 1 << 16
 
-    private let placement: TablePlacement
-    private let latencies: TableLatencies?
+    private var placement: TablePlacement
+    private var latencies: TableLatencies?
     private var startedAt: Int64 = 0
     private var isMeasured = false
 
@@ -64,10 +64,46 @@ final class ReadOperation: Operation {
         self.placement = placement
         self.latencies = latencies
         level = ResponseTracker(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
-        candidates = replicas.filter {
-            cluster.isAlive[$0] && ResponseTracker.mayAnswer(consistency, isNear: cluster.isNear[$0])
-        }
+        candidates = replicas
         super.init(coordinator, cluster: cluster, deadline: deadline)
+        dropUnableCandidates()
+    }
+
+    /// Prepares an operation that has ended for another read by key.
+    func reuse(
+        cluster: ClusterView, command: ReadCommand, token: Int64, placement: TablePlacement,
+        latencies: TableLatencies?, consistency: Consistency, deadline: Int64
+    ) {
+        reset(cluster: cluster, deadline: deadline)
+        self.command = command
+        self.consistency = consistency
+        self.placement = placement
+        self.latencies = latencies
+        phase = .asking
+        level = ResponseTracker(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
+        candidates.removeAll(keepingCapacity: true)
+        cluster.appendLive(of: token, placement.table, to: &candidates)
+        failures = 0
+        reconcilingSince = 0
+        attempt = 0
+        startedAt = 0
+        isMeasured = false
+        dropUnableCandidates()
+    }
+
+    private func dropUnableCandidates() {
+        candidates.removeAll { [cluster, consistency] in
+            !cluster.isAlive[$0] || !ResponseTracker.mayAnswer(consistency, isNear: cluster.isNear[$0])
+        }
+    }
+
+    override var asReusableRead: ReadOperation? { self }
+
+    /// Drops the answers of a read that has ended.
+    func removeAnswers() {
+        sources.removeAll(keepingCapacity: true)
+        merged = nil
+        if !failureText.isEmpty { failureText = "" }
     }
 
     override func start(now: Int64) {
@@ -75,25 +111,26 @@ final class ReadOperation: Operation {
             return finish(
                 .failure(CoordinatorErrors.unavailable(consistency, required: level.required, alive: candidates.count)))
         }
-        // Choose from each data center only as many as the level needs there.
-        var planned = level
-        var chosen: [Int] = []
-        for node in candidates where !planned.isMet {
-            let before = planned
-            planned.add(node, in: cluster)
-            if consistency == .eachQuorum && !before.gains(from: planned) { continue }
-            chosen.append(node)
-        }
-        candidates.removeAll { chosen.contains($0) }
         startedAt = now
+        // Ask from each data center only as many as the level needs there.
+        var planned = level
+        var next = 0
+        while next < candidates.count && !planned.isMet {
+            let before = planned
+            planned.add(candidates[next], in: cluster)
+            if consistency == .eachQuorum && !before.gains(from: planned) {
+                next += 1
+            } else {
+                askFirst(candidates.remove(at: next), rows: sources.isEmpty, now: now)
+            }
+        }
         let delay = latencies.map(\.delay) ?? coordinator.limits.speculativeDelay
         if delay == 0 && !candidates.isEmpty {
             coordinator.count { $0.speculativeReads += 1 }
-            chosen.append(candidates.removeFirst())
+            askFirst(candidates.removeFirst(), rows: false, now: now)
         }
-        for (index, node) in chosen.enumerated() { askFirst(node, rows: index == 0, now: now) }
         // After the speculative read of ALWAYS, ask another replica only if all of them are silent.
-        if let delay, !isFinished, !candidates.isEmpty {
+        if let delay, !candidates.isEmpty {
             wake(at: now + (delay == 0 ? coordinator.limits.speculativeDelay : delay))
         }
     }
@@ -113,9 +150,7 @@ final class ReadOperation: Operation {
     /// Counts the sources that match.
     private func count(_ isCounted: (Source) -> Bool) -> ResponseTracker {
         var count = level
-        for source in sources where isCounted(source) {
-            count.add(source.node, in: cluster)
-        }
+        for index in sources.indices where isCounted(sources[index]) { count.add(sources[index].node, in: cluster) }
         return count
     }
 
@@ -214,9 +249,15 @@ final class ReadOperation: Operation {
     private func compare(now: Int64) {
         guard answered.isMet else { return }
         measure(now: now)
-        guard let data = sources.first(where: { $0.answer != nil }), let answer = data.answer else { return }
-        let areEqual = sources.allSatisfy { $0.digest == nil || $0.digest == data.digest }
-        if areEqual || PlantedBugs.isOn(.digestsNotCompared) { return finish(.success(.read([answer]))) }
+        guard let data = sources.indices.first(where: { sources[$0].answer != nil }) else { return }
+        let digest = sources[data].digest
+        var areEqual = true
+        for index in sources.indices where sources[index].digest != nil && sources[index].digest != digest {
+            areEqual = false
+        }
+        if areEqual || PlantedBugs.isOn(.digestsNotCompared), let answer = sources[data].answer {
+            return finish(.success(.stretch(answer)))
+        }
         coordinator.count { $0.digestMismatches += 1 }
         phase = .reconciling
         reconcilingSince = now
@@ -255,7 +296,7 @@ final class ReadOperation: Operation {
     }
 
     private func finishIfEnoughHaveAllData() {
-        if let merged, count({ $0.isWhole }).isMet { finish(.success(.read([merged]))) }
+        if let merged, count({ $0.isWhole }).isMet { finish(.success(.stretch(merged))) }
     }
 
     override func expire(now: Int64) {

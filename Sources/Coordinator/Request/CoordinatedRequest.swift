@@ -281,13 +281,19 @@ public final class CoordinatedRequest: ReplicaPort, @unchecked Sendable {
             } else {
                 outcome = try run(.read(command, consistency: readLevel, isByKey: isByKey))
             }
-            guard case .read(let answers) = outcome else {
-                throw .server(ServerError(.serverError, "a read ended without an answer"))
+            var coveredTo: [UInt8]?
+            switch outcome {
+            case .stretch(let answer):
+                if try CoordinatedRequest.visit(answer, reversed: reversed, visit) == .stop { return }
+                coveredTo = answer.coveredTo
+            case .read(let answers):
+                for answer in answers where try CoordinatedRequest.visit(answer, reversed: reversed, visit) == .stop {
+                    return
+                }
+                coveredTo = answers.last?.coveredTo
+            default: throw .server(ServerError(.serverError, "a read ended without an answer"))
             }
-            for answer in answers where try CoordinatedRequest.visit(answer, reversed: reversed, visit) == .stop {
-                return
-            }
-            guard let coveredTo = answers.last?.coveredTo, !PlantedBugs.isOn(.shortReads) else { return }
+            guard let coveredTo, !PlantedBugs.isOn(.shortReads) else { return }
             if reversed { command.range.end = coveredTo } else { command.range.start = coveredTo }
         }
     }

@@ -73,6 +73,12 @@ final class Compiled: Sendable {
 
     let planned: PlannedStatement
     let plan: Action
+    /// The plan of a single INSERT, UPDATE or DELETE, or of a SELECT: also in `plan`.
+    let modification: CompiledModification?
+    let select: CompiledSelect?
+    let markerCount: Int
+    /// Of the plan; empty for nearly all.
+    let warnings: [String]
     /// The engine's schema generation for which it was compiled.
     let generation: UInt64
     let resultMetadataID: [UInt8]
@@ -116,6 +122,10 @@ final class Compiled: Sendable {
         case .batch(let batch): tables = batch.statements.map(\.table.id)
         default: tables = []
         }
+        if case .modification(let one) = self.plan { modification = one } else { modification = nil }
+        if case .select(let one) = self.plan { select = one } else { select = nil }
+        markerCount = planned.bindVariables.count
+        warnings = planned.warnings
         var description = "\(planned.bindVariables.count)"
         for column in planned.resultMetadata?.columns ?? [] {
             description += "\u{0}\(column.keyspace).\(column.table).\(column.name) \(column.type)"

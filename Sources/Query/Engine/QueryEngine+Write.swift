@@ -9,19 +9,17 @@ extension QueryEngine {
     @inline(__always) func write(
         _ compiled: CompiledModification, _ values: ValueList, _ options: QueryOptions, _ context: RequestContext
     ) throws(ServerError) -> StatementResult {
-        try checkWritable(compiled.plan.table)
-        if compiled.plan.isConditional {
-            return try conditional([(compiled, values)], isBatch: false, options, context)
-        }
+        if compiled.isVirtual { try checkWritable(compiled.plan.table) }
+        if compiled.isConditional { return try conditional([(compiled, values)], isBatch: false, options, context) }
         let request: ConsistencyCheck.Request =
-            compiled.plan.isCounter ? .counterWrite(table: compiled.plan.table.name) : .write
+            compiled.isCounter ? .counterWrite(table: compiled.plan.table.name) : .write
         try check(options, compiled.replication, request)
         let encoder = ModificationEncoder(compiled: compiled, port: port(options), limits: limits)
         let times = try encoder.times(
             values, timestamp: options.timestamp ?? clock.next(), now: context.nowSeconds, &context.workspace.context)
         context.workspace.beginMutations()
         try encoder.encode(values, times, space: &context.workspace)
-        let isCount = compiled.plan.isCounter && compiled.plan.kind != .delete
+        let isCount = compiled.isCounter && compiled.plan.kind != .delete
         context.hasWritten = true
         try apply(context.workspace.mutations, isCounter: isCount, type: .simple, options)
         return .void

@@ -243,17 +243,46 @@ public final class QueryEngine: Sendable {
         _ compiled: Compiled, _ statement: PreparedStatement, _ values: ValueList, _ options: QueryOptions,
         _ context: RequestContext
     ) throws(ServerError) -> Answer {
-        let values = try bind(values, compiled.planned)
-        switch compiled.plan {
-        case .select(let select):
-            var warnings = compiled.planned.warnings
+        if !values.names.isEmpty {
+            return try run(
+                compiled, statement, bound: reorder(values, compiled.planned.bindVariables), options, context)
+        }
+        guard values.count == compiled.markerCount else {
+            throw .invalid(
+                "There were \(compiled.markerCount) markers(?) in CQL but \(values.count) bound variables")
+        }
+        return try run(compiled, statement, bound: values, options, context)
+    }
+
+    /// - Parameter values: in the order of the markers.
+    @inline(__always) private func run(
+        _ compiled: Compiled, _ statement: PreparedStatement, bound values: ValueList, _ options: QueryOptions,
+        _ context: RequestContext
+    ) throws(ServerError) -> Answer {
+        if let modification = compiled.modification {
+            let result = try write(modification, values, options, context)
+            return Answer(result: result, warnings: warnings(compiled, options))
+        }
+        if let select = compiled.select {
+            var warnings = compiled.warnings
             if !select.plan.table.isVirtual { try check(options, select.replication, .read) }
             let executor = SelectExecutor(select: select, port: port(of: select.plan.table, options), limits: limits)
             let rows = try executor.run(values, options, context, text: statement.text, warnings: &warnings)
             return Answer(result: .rows(rows), warnings: warnings)
-        case .modification(let modification):
-            let result = try write(modification, values, options, context)
-            return Answer(result: result, warnings: compiled.planned.warnings + (options.port?.warnings ?? []))
+        }
+        return try runOther(compiled, values, options, context)
+    }
+
+    @inline(__always) private func warnings(_ compiled: Compiled, _ options: QueryOptions) -> [String] {
+        guard let own = options.port?.warnings, !own.isEmpty else { return compiled.warnings }
+        return compiled.warnings + own
+    }
+
+    private func runOther(
+        _ compiled: Compiled, _ values: ValueList, _ options: QueryOptions, _ context: RequestContext
+    ) throws(ServerError) -> Answer {
+        switch compiled.plan {
+        case .select, .modification: preconditionFailure("handled by the caller")
         case .batch(let batch, let compiledItems):
             var timestamp: Int64?
             if let term = batch.timestamp {
@@ -270,17 +299,6 @@ public final class QueryEngine: Sendable {
     }
 
     /// Returns the values in the order of the markers.
-    @inline(__always) private func bind(_ values: ValueList, _ planned: PlannedStatement) throws(ServerError)
-        -> ValueList
-    {
-        if !values.names.isEmpty { return try reorder(values, planned.bindVariables) }
-        guard values.count == planned.bindVariables.count else {
-            throw .invalid(
-                "There were \(planned.bindVariables.count) markers(?) in CQL but \(values.count) bound variables")
-        }
-        return values
-    }
-
     private func reorder(_ values: ValueList, _ markers: [ColumnSpec]) throws(ServerError) -> ValueList {
         var ordered = ValueList()
         for marker in markers {

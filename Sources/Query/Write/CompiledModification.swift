@@ -1,10 +1,23 @@
 import CQL
 import Coordinator
 import DataModel
+import Primitives
 
 /// An INSERT, UPDATE or DELETE with the data its executions share.
 final class CompiledModification: Sendable {
     let plan: ModificationPlan
+    /// Parts of the plan, so that a write need not retain plan and table to look at them.
+    let table: UUID
+    let target: ModificationPlan.Target
+    let isConditional: Bool
+    let isCounter: Bool
+    let isVirtual: Bool
+    let writesRowMarker: Bool
+    let affectsOnlyStatics: Bool
+    let writesStatics: Bool
+    let writesRows: Bool
+    let hasTimestamp: Bool
+    let hasTimeToLive: Bool
     let replication: Replication
     /// The key, when the write affects one row of one partition, or one partition's static row; else nil.
     let single: CompiledKey?
@@ -12,9 +25,14 @@ final class CompiledModification: Sendable {
     let cells: Cells?
 
     /// Columns and their new values.
-    struct Cells: Sendable {
+    final class Cells: Sendable {
         let columns: [Int]
         let values: CompiledTerms
+
+        init(columns: [Int], values: CompiledTerms) {
+            self.columns = columns
+            self.values = values
+        }
     }
 
     /// The operations on static and on regular columns, which go into separate rows.
@@ -25,12 +43,23 @@ final class CompiledModification: Sendable {
     init(plan: ModificationPlan, replication: Replication) {
         self.plan = plan
         self.replication = replication
+        table = plan.table.id
+        target = plan.target
+        isConditional = plan.isConditional
+        isCounter = plan.isCounter
+        isVirtual = plan.table.isVirtual
+        writesRowMarker = plan.writesRowMarker
+        affectsOnlyStatics = plan.affectsOnlyStatics
+        hasTimestamp = plan.timestamp != nil
+        hasTimeToLive = plan.timeToLive != nil
         let isSingle =
             !plan.clustering.hasSlice
             && (plan.clustering.prefixCount == plan.table.clustering.count || plan.affectsOnlyStatics)
         single = isSingle ? CompiledKey(plan.table, partition: plan.partition, clustering: plan.clustering) : nil
         staticOperations = plan.operations.filter { $0.column.isStatic }
         rowOperations = plan.operations.filter { !$0.column.isStatic }
+        writesStatics = !staticOperations.isEmpty
+        writesRows = !rowOperations.isEmpty
         var columns: [Int] = []
         var terms: [Term] = []
         for operation in rowOperations {

@@ -20,13 +20,16 @@ struct ModificationEncoder {
         _ values: ValueList, timestamp: Int64, now: UInt32, _ context: inout EvaluationContext
     ) throws(ServerError) -> WriteTimes {
         var times = WriteTimes(timestamp: timestamp, now: now)
-        if let term = plan.timestamp, let own = try WriteTerms.timestamp(term, values, &context) {
+        if compiled.hasTimestamp, let term = plan.timestamp, let own = try WriteTerms.timestamp(term, values, &context) {
             times.timestamp = own
         }
         if times.timestamp == .min || times.timestamp == .min + 1 {
             throw .invalid("\(times.timestamp) is not a usable write timestamp; the smallest is \(Int64.min + 2)")
         }
-        times.ttl = try WriteTerms.timeToLive(plan.timeToLive, values, &context, default: compiled.defaultTimeToLive)
+        times.ttl =
+            compiled.hasTimeToLive
+            ? try WriteTerms.timeToLive(plan.timeToLive, values, &context, default: compiled.defaultTimeToLive)
+            : compiled.defaultTimeToLive
         return times
     }
 
@@ -53,21 +56,21 @@ struct ModificationEncoder {
     ) throws(ServerError) {
         let start = space.mutations.count
         let partitionCount = space.key.count
-        space.mutations.beginTable(table.id)
+        space.mutations.beginTable(compiled.table)
         let empty = space.mutations.count
-        if !compiled.staticOperations.isEmpty {
+        if compiled.writesStatics {
             KeyEncoding.beginStatic(into: &space.key)
             try encodeRow(compiled.staticOperations, liveness: false, values, times, space: &space)
             space.key.truncate(to: partitionCount)
         }
-        switch plan.target {
+        switch compiled.target {
         case .partitions: deletePartition(times, &space)
         case .rows:
             try single.appendClustering(values, &space.context, value: &space.value, key: &space.key)
             deleteRow(times, &space)
         case .slices: break
         case .cells:
-            if !plan.affectsOnlyStatics && (plan.writesRowMarker || !compiled.rowOperations.isEmpty) {
+            if !compiled.affectsOnlyStatics && (compiled.writesRowMarker || compiled.writesRows) {
                 try single.appendClustering(values, &space.context, value: &space.value, key: &space.key)
                 try encodeRow(values, times, space: &space)
             }
@@ -155,11 +158,11 @@ struct ModificationEncoder {
         throws(ServerError)
     {
         guard let cells = compiled.cells else {
-            return try encodeRow(compiled.rowOperations, liveness: plan.writesRowMarker, values, times, space: &space)
+            return try encodeRow(compiled.rowOperations, liveness: compiled.writesRowMarker, values, times, space: &space)
         }
         let start = space.mutations.count
         space.mutations.beginRow(
-            key: space.key, timestamp: times.timestamp, liveness: plan.writesRowMarker, ttl: times.ttl,
+            key: space.key, timestamp: times.timestamp, liveness: compiled.writesRowMarker, ttl: times.ttl,
             expires: times.expires)
         let empty = space.mutations.count
         for index in 0..<cells.values.count {
@@ -174,7 +177,7 @@ struct ModificationEncoder {
             case .unset: break
             }
         }
-        let isEmpty = !plan.writesRowMarker && space.mutations.count == empty
+        let isEmpty = !compiled.writesRowMarker && space.mutations.count == empty
         space.mutations.endRow()
         if isEmpty { space.mutations.out.truncate(to: start) }
     }

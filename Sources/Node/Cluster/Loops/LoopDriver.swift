@@ -45,6 +45,8 @@ final class LoopDriver: StepRunner, SafetyWaiter, @unchecked Sendable {
     /// Callbacks of requests sent by `ask`, by request id; the ids begin where those of the coordinator never get.
     private var asks: [UInt64: (PeerReply) -> Void] = [:]
     private var nextAsk: UInt64 = 1 << 62
+    /// Tasks whose read is done, to be used again.
+    private var spareReads: [LocalRead] = []
     private var isPumping = false
     /// An empty array whose capacity is reused for the next effects.
     private var spareEffects: [Coordinator.Effect] = []
@@ -295,6 +297,7 @@ final class LoopDriver: StepRunner, SafetyWaiter, @unchecked Sendable {
                 if let epoch, epoch < platform.metadata.ringEpoch {
                     return answered(id, .failed(.ringChanged, "the members have changed since the request began"))
                 }
+                if request.isRead { return readHere(request, id: id) }
                 if writeAtOnce(request, for: self, token: id) { return }
                 return executeHere(request, id: id)
             }
@@ -329,6 +332,35 @@ final class LoopDriver: StepRunner, SafetyWaiter, @unchecked Sendable {
     private func executeHere(_ request: PeerRequest, id: UInt64) {
         execute(request) { [self] reply in answered(id, reply) }
     }
+
+    /// A read of this node's coordinator on this node, as the task of a fiber.
+    private final class LocalRead: FiberTask {
+        private unowned let driver: LoopDriver
+        var request: PeerRequest?
+        var id: UInt64 = 0
+
+        init(_ driver: LoopDriver) { self.driver = driver }
+
+        func run(on fiber: Fiber) { driver.run(self) }
+    }
+
+    private func readHere(_ request: PeerRequest, id: UInt64) {
+        let task = spareReads.popLast() ?? LocalRead(self)
+        task.request = request
+        task.id = id
+        if fibers.run(task) == .refused { answered(id, .failed(.overloaded, LoopDriver.tooManyWait)) }
+    }
+
+    private func run(_ task: LocalRead) {
+        guard let request = task.request else { return }
+        let reply = service.execute(request).reply
+        let id = task.id
+        task.request = nil
+        spareReads.append(task)
+        answered(id, reply)
+    }
+
+    private static let tooManyWait = "too many requests of other nodes wait"
 
     private func answered(_ id: UInt64, _ reply: PeerReply) {
         if id >= 1 << 62 {
@@ -380,7 +412,7 @@ final class LoopDriver: StepRunner, SafetyWaiter, @unchecked Sendable {
             }
         default:
             let turn = fibers.run { [self] in finish(service.execute(request), request, done) }
-            if turn == .refused { done(.failed(.overloaded, "too many requests of other nodes wait")) }
+            if turn == .refused { done(.failed(.overloaded, LoopDriver.tooManyWait)) }
         }
     }
 
