@@ -24,8 +24,13 @@ public struct Ballot: Sendable, Hashable, Comparable, CustomStringConvertible {
         out.write(node)
     }
 
+    /// The greatest timestamp of a ballot from outside, in microseconds: a proposer can always exceed it.
+    static let largestTimestamp: Int64 = 1 << 62
+
     public init(from reader: inout ByteReader) throws(ByteError) {
+        let start = reader.offset
         timestamp = try reader.readBE()
+        guard timestamp <= Ballot.largestTimestamp else { throw .unexpected(offset: start, expected: "a ballot") }
         node = try reader.readUUID()
     }
 }

@@ -24,7 +24,8 @@ public struct MerkleTree: Sendable, Equatable {
 
     /// 32,768 leaves: a tree takes at most 1 MiB in memory and about 700 KiB in a message.
     public static let largestDepth = 15
-    /// The greatest row or byte count a leaf may claim, so that sums over all leaves do not overflow.
+    /// The greatest row or byte count that all leaves together may claim, so that sums over many trees do not
+    /// overflow.
     static let largestCount = 1 << 47
 
     public let tokens: TokenSlice
@@ -92,6 +93,8 @@ public struct MerkleTree: Sendable, Equatable {
         let count = try reader.readCount()
         guard count <= leaves.count else { throw .malformedVarint(offset: reader.offset) }
         var next = 0
+        var rows = 0
+        var bytes = 0
         for _ in 0..<count {
             let gap = try reader.readCount()
             guard gap < leaves.count - next else { throw .malformedVarint(offset: reader.offset) }
@@ -100,9 +103,11 @@ public struct MerkleTree: Sendable, Equatable {
             leaf.low = try reader.readBE()
             leaf.rows = try reader.readCount()
             leaf.bytes = try reader.readCount()
-            guard leaf.rows <= MerkleTree.largestCount, leaf.bytes <= MerkleTree.largestCount, !leaf.isEmpty else {
-                throw .malformedVarint(offset: reader.offset)
-            }
+            guard leaf.rows <= MerkleTree.largestCount - rows, leaf.bytes <= MerkleTree.largestCount - bytes,
+                !leaf.isEmpty
+            else { throw .unexpected(offset: reader.offset, expected: "a possible number of rows and bytes") }
+            rows += leaf.rows
+            bytes += leaf.bytes
             leaves[next + gap] = leaf
             next += gap + 1
         }

@@ -131,8 +131,9 @@ public struct PaxosPromise: Sendable, Equatable {
     init(from reader: inout ByteReader) throws(ByteError) {
         isPromised = try reader.readU8() != 0
         promised = try Ballot(from: &reader)
-        accepted = try reader.readU8() == 0 ? nil : (try Ballot(from: &reader), try reader.readLengthPrefixed())
-        committed = (try Ballot(from: &reader), try reader.readLengthPrefixed())
+        // A proposer proposes the values again and writes them.
+        accepted = try reader.readU8() == 0 ? nil : (try Ballot(from: &reader), try PeerRequest.mutations(&reader))
+        committed = (try Ballot(from: &reader), try PeerRequest.mutations(&reader))
         found = try reader.readU8() == 0 ? nil : try ReadAnswer(from: &reader)
     }
 }

@@ -113,7 +113,7 @@ public enum PeerRequest: Sendable, Equatable {
             guard let consistency = Consistency(rawValue: try reader.readBE()) else {
                 throw .malformedVarint(offset: reader.offset)
             }
-            self = .count(deltas: try PeerRequest.mutations(&reader), consistency: consistency)
+            self = .count(deltas: try PeerRequest.mutations(&reader, counters: .deltas), consistency: consistency)
         case .prepare:
             self = .prepare(
                 try PaxosKey(from: &reader), try Ballot(from: &reader),
@@ -137,16 +137,13 @@ public enum PeerRequest: Sendable, Equatable {
     }
 
     /// Reads another node's mutations and validates them whole before any of them is applied.
-    private static func mutations(_ reader: inout ByteReader) throws(ByteError) -> [UInt8] {
+    static func mutations(_ reader: inout ByteReader, counters: CounterForm = .shards) throws(ByteError) -> [UInt8] {
         let bytes = try reader.readLengthPrefixed()
-        try bytes.withUnsafeBytesTyped { (raw) throws(ByteError) in
-            var mutations = MutationReader(raw)
-            while try mutations.nextTable() {
-                while let operation = try mutations.nextOperation() {
-                    if case .row(_, let row) = operation { try RowView.validate(row) }
-                }
+        do throws(ByteError) {
+            try bytes.withUnsafeBytesTyped { (raw) throws(ByteError) in
+                try MutationReader.validate(raw, counters: counters)
             }
-        }
+        } catch { throw error.moved(by: reader.offset - bytes.count) }
         return bytes
     }
 }
@@ -169,7 +166,11 @@ public struct PaxosKey: Sendable, Hashable {
 
     init(from reader: inout ByteReader) throws(ByteError) {
         table = try reader.readUUID()
+        let start = reader.offset
         partition = try reader.readLengthPrefixed()
+        guard partition.withUnsafeBytes({ KeyView.isPartition($0) }) else {
+            throw .unexpected(offset: start, expected: "the partition part of a key")
+        }
     }
 }
 

@@ -108,15 +108,19 @@ public struct ReadAnswer: Sendable, Equatable {
         coveredTo = try reader.readU8() == 0 ? nil : try reader.readLengthPrefixed()
         rowCount = try reader.readCount()
         operations = try reader.readLengthPrefixed()
-        // Untrusted input is validated once, here: merging relies on valid rows, and callers rely on the row count.
+        // Untrusted input is validated once, here: merging relies on valid rows, repairs write the operations, and
+        // callers rely on the row count.
         var rows = 0
-        try operations.withReader { (operations) throws(ByteError) in
-            while let operation = try MutationReader.operation(from: &operations) {
-                guard case .row(_, let row) = operation else { continue }
-                try RowView.validate(row)
-                rows += 1
+        do throws(ByteError) {
+            try operations.withReader { (operations) throws(ByteError) in
+                while let operation = try MutationReader.operation(from: &operations) {
+                    try operation.validate(endingAt: operations.offset)
+                    if case .row = operation { rows += 1 }
+                }
             }
+        } catch { throw error.moved(by: reader.offset - operations.count) }
+        guard rows == rowCount else {
+            throw .unexpected(offset: reader.offset - operations.count, expected: "\(rowCount) rows")
         }
-        guard rows == rowCount else { throw .malformedVarint(offset: reader.offset) }
     }
 }

@@ -17,6 +17,16 @@ public enum StreamRequest: Sendable, Equatable {
 
     /// The greatest size of a piece in bytes.
     public static let pieceBytes = 1 << 20
+    /// The greatest size of an sstable in bytes, and of all sstables of one reply.
+    static let largestFile = 1 << 48
+
+    /// Reads the size of an sstable, or the sum of several.
+    static func size(from reader: inout ByteReader, adding sum: Int = 0) throws(ByteError) -> Int {
+        let start = reader.offset
+        let bytes = try reader.readCount()
+        guard bytes <= largestFile - sum else { throw .unexpected(offset: start, expected: "the size of an sstable") }
+        return bytes
+    }
 
     func encode(into out: inout ByteWriter) {
         switch self {
@@ -67,7 +77,7 @@ public enum StreamRequest: Sendable, Equatable {
         case 5:
             self = .pull(
                 session: try reader.readUUID(), table: try reader.readUUID(), file: try reader.readBE(),
-                bytes: try reader.readCount(),
+                bytes: try StreamRequest.size(from: &reader),
                 source: try reader.readUUID())
         default: throw .malformedVarint(offset: reader.offset - 1)
         }
@@ -116,8 +126,12 @@ public enum StreamReply: Sendable, Equatable {
         case 1:
             let count = try reader.readCount()
             var files: [StreamedFile] = []
+            var sum = 0
             for _ in 0..<count {
-                files.append(StreamedFile(number: try reader.readBE(), bytes: try reader.readCount()))
+                let number: UInt32 = try reader.readBE()
+                let bytes = try StreamRequest.size(from: &reader, adding: sum)
+                sum += bytes
+                files.append(StreamedFile(number: number, bytes: bytes))
             }
             self = .files(files)
         case 2: self = .piece(try reader.readLengthPrefixed())

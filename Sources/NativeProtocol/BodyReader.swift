@@ -23,6 +23,8 @@ struct BodyReader {
             let wanted = needed < 0 ? "a negative length (\(needed))" : "\(needed) bytes"
             return refusal("\(wanted) expected at offset \(offset) of the body, \(available) left")
         case .malformedVarint(let offset): return refusal("malformed varint at offset \(offset) of the body")
+        case .unexpected(let offset, let expected):
+            return refusal("\(expected) expected at offset \(offset) of the body")
         }
     }
 

@@ -4,6 +4,19 @@ public enum ByteError: Error, Equatable {
     case truncated(offset: Int, needed: Int, available: Int)
     /// A varint of more than ten bytes or more than 64 bits, or any other value that is not allowed at this place.
     case malformedVarint(offset: Int)
+    /// The bytes at `offset` are complete, but not what the format requires there.
+    case unexpected(offset: Int, expected: String)
+
+    /// Returns the error with its offset counted from `distance` bytes earlier: those of a part become those of the
+    /// whole.
+    public func moved(by distance: Int) -> ByteError {
+        switch self {
+        case .truncated(let offset, let needed, let available):
+            .truncated(offset: offset + distance, needed: needed, available: available)
+        case .malformedVarint(let offset): .malformedVarint(offset: offset + distance)
+        case .unexpected(let offset, let expected): .unexpected(offset: offset + distance, expected: expected)
+        }
+    }
 }
 
 /// A bounds-checked cursor over borrowed bytes. It never reads past their end, whatever they contain.

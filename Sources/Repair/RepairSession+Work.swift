@@ -19,8 +19,9 @@ extension RepairSession {
         }
         report.compared += 1
         for tree in trees {
-            report.rowsCompared += tree.rows
-            report.bytesCompared += tree.bytes
+            // Any replica may claim many: the sums may wrap, not trap.
+            report.rowsCompared &+= tree.rows
+            report.bytesCompared &+= tree.bytes
         }
         work.awaitsTrees = false
         work.trees = []

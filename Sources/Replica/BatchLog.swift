@@ -79,10 +79,16 @@ public final class BatchLog: Sendable {
     }
 
     public func remove(_ key: BatchKey) throws(ReplicaError) {
+        try remove(rowKey: BatchLog.rowKey(key).toArray(), timestamp: key.created)
+    }
+
+    private func remove(rowKey: [UInt8], timestamp: Int64) throws(ReplicaError) {
+        var key = ByteWriter(capacity: rowKey.count)
+        key.write(rowKey)
         var mutation = MutationWriter(capacity: 128)
         mutation.beginTable(BatchLog.table)
-        let deletion = DeletionTime(timestamp: key.created, localDeletion: UInt32(clamping: key.created / 1_000_000))
-        mutation.beginRow(key: BatchLog.rowKey(key), timestamp: .min, liveness: false, deletion: deletion)
+        let deletion = DeletionTime(timestamp: timestamp, localDeletion: UInt32(clamping: timestamp / 1_000_000))
+        mutation.beginRow(key: key, timestamp: .min, liveness: false, deletion: deletion)
         mutation.endRow()
         mutation.endTable()
         try replica.apply(mutation)
@@ -119,7 +125,7 @@ public final class BatchLog: Sendable {
         var page: [LoggedBatch] = []
         var bytes = 0
         var last: [UInt8]?
-        var failure: ByteError?
+        var unreadable: [(key: [UInt8], timestamp: Int64, isOurs: Bool, error: ByteError)] = []
         try replica.scan(table: BatchLog.table, range: range, reversed: false) { key, row in
             var cursor = row.cells
             while cursor.advance() {
@@ -128,13 +134,21 @@ public final class BatchLog: Sendable {
                     let batch = try BatchLog.batch(key: key, value: cursor.value)
                     bytes += batch.mutations.count
                     page.append(batch)
-                } catch { failure = error }
+                } catch {
+                    let isOurs = cursor.value.first.map { $0 == BatchLog.version } ?? true
+                    unreadable.append(([UInt8](key), row.newestTimestamp, isOurs, error))
+                }
             }
             guard bytes >= pageBytes || page.count >= pageCount else { return .next }
             last = [UInt8](key)
             return .stop
         }
-        if let failure { throw .storage("a logged batch does not parse: \(failure)") }
+        for one in unreadable {
+            // It would be found again each time. One of another release is left to that release.
+            replica.engine.report(
+                "a logged batch does not parse and is \(one.isOurs ? "removed" : "left alone"): \(one.error)")
+            if one.isOurs { try remove(rowKey: one.key, timestamp: one.timestamp) }
+        }
         range.start = last.map { $0 + [0] } ?? range.end
         return page
     }
@@ -166,7 +180,10 @@ public final class BatchLog: Sendable {
         guard count == 16 else { throw .malformedVarint(offset: 8) }
         let id = try reader.readUUID()
         var cell = ByteReader(value)
+        guard created > 0 else { throw .unexpected(offset: 0, expected: "the time of a batch") }
         guard try cell.readU8() == version else { throw .malformedVarint(offset: 0) }
-        return LoggedBatch(key: BatchKey(created: created, id: id), mutations: try cell.readArray(cell.remaining))
+        let mutations = try cell.readArray(cell.remaining)
+        try mutations.withUnsafeBytesTyped { (bytes) throws(ByteError) in try MutationReader.validate(bytes) }
+        return LoggedBatch(key: BatchKey(created: created, id: id), mutations: mutations)
     }
 }

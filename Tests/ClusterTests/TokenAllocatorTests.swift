@@ -47,6 +47,19 @@ import Testing
         }
     }
 
+    /// Metadata of another node may leave most partitions without owner.
+    @Test func tooFewOwnedPartitionsAreAnError() {
+        let ring = Ring(nodes: [
+            RingNode(
+                id: UUID(high: 1, low: 1), endpoint: Endpoint(address: "10.0.0.1", port: 7000), location: .unknown,
+                claims: [TokenClaim(Self.grid.end(of: 5))])
+        ])
+        var allocator = TokenAllocator(strategy: .equalPartitions(Self.grid), seed: 1)
+        #expect(throws: TokenError.unownedPartitions(of: 256)) {
+            try allocator.tokens(forNodeAt: .unknown, joining: ring)
+        }
+    }
+
     @Test(arguments: [3, 5, 10]) func aJoinMovesItsShare(nodes: Int) throws {
         for strategy in Self.strategies {
             for row in try RingSimulation.compare([strategy], nodes: nodes, seed: 7) where row.change == .join {

@@ -12,17 +12,27 @@ import VirtualCluster
         Ballot(timestamp: Int64(n) * 1000, node: UUID(high: n, low: ~n))
     }
     private static let partition = Sample.prefix(token: 77, 9)
-    private static let mutations =
-        Sample.put(Sample.key(token: 77, 9, [1, 2]), 5, at: 10) + Sample.deleteRange([1], [2, 3], at: 11, local: 12)
-        + Sample.deleteRow(Sample.key(token: -5, 8, []), at: 3, local: 4)
+    private static let mutations = mutations(deleting: partition + [0x20], partition + [0x20, 3])
+    /// What the checksums of `goldenMessages` were taken of. Its range tombstone lies in no partition and is refused.
+    private static let goldenMutations = mutations(deleting: [1], [2, 3])
 
-    private static var answer: ReadAnswer {
+    private static func mutations(deleting start: [UInt8], _ end: [UInt8]) -> [UInt8] {
+        Sample.put(Sample.key(token: 77, 9, [1, 2]), 5, at: 10) + Sample.deleteRange(start, end, at: 11, local: 12)
+            + Sample.deleteRow(Sample.key(token: -5, 8, []), at: 3, local: 4)
+    }
+
+    private static var answer: ReadAnswer { answer(mutations) }
+
+    private static func answer(_ mutations: [UInt8]) -> ReadAnswer {
         var replica = ModelReplica()
         replica.apply(mutations)
         return replica.answer(Sample.command(.all))
     }
 
-    static let requests: [PeerRequest] = {
+    static let requests = requests(mutations)
+    static let replies = replies(mutations, accepted: mutations)
+
+    static func requests(_ mutations: [UInt8]) -> [PeerRequest] {
         let key = PaxosKey(table: VirtualCluster.table, partition: partition)
         return [
             .write(mutations), .hint(mutations), .repair(mutations), .write([]),
@@ -38,22 +48,25 @@ import VirtualCluster
             .keepHint(for: VirtualCluster.id(5), mutations),
             .removeBatch(BatchKey(created: .max, id: VirtualCluster.id(4))),
         ]
-    }()
+    }
 
-    static let replies: [PeerReply] = [
-        .done, .read(answer), .read(ReadAnswer(coveredTo: [1, 2], operations: [], rowCount: 0)),
-        .digest(UUID(high: 1, low: 2)),
-        .promise(PaxosPromise(isPromised: true, promised: ballot(1), accepted: nil, committed: (.none, []))),
-        .promise(
-            PaxosPromise(
-                isPromised: false, promised: ballot(2), accepted: (ballot(1), [3]), committed: (ballot(7), mutations))),
-        .accepted(true, promised: ballot(1)), .accepted(false, promised: .none), .failed(.storage, "a disk"),
-        .gossip([]),
-        .metadata(.current(epoch: 9, value: [1])), .metadata(.promise(accepted: nil, value: [])),
-        .metadata(.promise(accepted: ballot(3), value: [4])), .metadata(.accepted),
-        .metadata(.refused(promised: ballot(8))),
-        .metadata(.behind(epoch: 2)),
-    ]
+    static func replies(_ mutations: [UInt8], accepted: [UInt8]) -> [PeerReply] {
+        [
+            .done, .read(answer(mutations)), .read(ReadAnswer(coveredTo: [1, 2], operations: [], rowCount: 0)),
+            .digest(UUID(high: 1, low: 2)),
+            .promise(PaxosPromise(isPromised: true, promised: ballot(1), accepted: nil, committed: (.none, []))),
+            .promise(
+                PaxosPromise(
+                    isPromised: false, promised: ballot(2), accepted: (ballot(1), accepted),
+                    committed: (ballot(7), mutations))),
+            .accepted(true, promised: ballot(1)), .accepted(false, promised: .none), .failed(.storage, "a disk"),
+            .gossip([]),
+            .metadata(.current(epoch: 9, value: [1])), .metadata(.promise(accepted: nil, value: [])),
+            .metadata(.promise(accepted: ballot(3), value: [4])), .metadata(.accepted),
+            .metadata(.refused(promised: ballot(8))),
+            .metadata(.behind(epoch: 2)),
+        ]
+    }
 
     static let metadata: [ClusterMetadata] = {
         func node(_ index: Int, _ state: NodeState) -> ClusterMetadata.Member {
@@ -71,7 +84,7 @@ import VirtualCluster
         ]
         return [
             ClusterMetadata(), ClusterMetadata(epoch: 12, members: members, schema: [1, 2, 3]),
-            ClusterMetadata(epoch: .max, strategy: .random(tokensPerNode: 16), members: [members[0]]),
+            ClusterMetadata(epoch: 1 << 62, strategy: .random(tokensPerNode: 16), members: [members[0]]),
             ClusterMetadata(epoch: 1, strategy: .randomOverPartitions(TokenGrid(count: 64)!, tokensPerNode: 4)),
         ]
     }()
@@ -207,8 +220,10 @@ import VirtualCluster
     /// Checksums of the encoded requests and replies, in the order of `requests` and `replies`. Part of the internode
     /// protocol: a change breaks clusters of mixed versions.
     @Test func goldenMessages() {
-        let requests = Self.requests.map { request in Self.encoded { request.encode(into: &$0) } }
-        let replies = Self.replies.map { reply in Self.encoded { reply.encode(into: &$0) } }
+        let requests = Self.requests(Self.goldenMutations).map { request in Self.encoded { request.encode(into: &$0) } }
+        let replies = Self.replies(Self.goldenMutations, accepted: [3]).map { reply in
+            Self.encoded { reply.encode(into: &$0) }
+        }
         #expect(
             requests.map { Checksum.xxh3($0) & 0xffff_ffff } == [
                 0xefa8b8c2, 0x569739fb, 0x389f04f1, 0xce7276c0, 0x8aeaf49b, 0xf2615706, 0x46d2127f, 0xbe113962,
@@ -223,6 +238,18 @@ import VirtualCluster
         #expect(requests.map { $0[0] } == Self.requests.map(\.verb.rawValue))
         #expect(Self.hex(requests[12]) == "0a01ac02" && Self.hex(replies[0]) == "01")
         #expect(Self.hex(replies[8]) == "07000506" + Self.hex(Array("a disk".utf8)))
+    }
+
+    /// What members derive from the metadata would not fit, or would mix up nodes.
+    @Test func impossibleMetadataIsRefused() {
+        for epoch in [UInt64.max, 4_611_686_018_427_387_905] {
+            #expect(throws: ByteError.self) { try ClusterMetadata(decoding: ClusterMetadata(epoch: epoch).encode()) }
+        }
+        var twice = Self.sampleMetadata
+        twice.members.append(twice.members[0])
+        #expect(throws: ByteError.self) { try ClusterMetadata(decoding: twice.encode()) }
+        twice.members = Self.sampleMetadata.members.reversed()
+        #expect(throws: ByteError.self) { try ClusterMetadata(decoding: twice.encode()) }
     }
 
     private static func flips(of bytes: [UInt8]) -> [[UInt8]] {

@@ -45,6 +45,46 @@ import Testing
         #expect(decoded.keyspace("system") != nil)
     }
 
+    /// A schema of another node, with good checksums, on which something would trap or which would leave the data
+    /// directory.
+    @Test func impossibleSchemasAreRefused() throws {
+        let key = ColumnMetadata(name: "k", type: .int, kind: .partitionKey, position: 0, id: 0)
+        func column(_ name: String, _ kind: ColumnMetadata.Kind = .regular, at position: Int = -1, id: Int)
+            -> ColumnMetadata
+        {
+            ColumnMetadata(name: name, type: .int, kind: kind, position: position, id: id)
+        }
+        func schema(
+            _ columns: [ColumnMetadata], keyspace: String = "ks", table: String = "t", factor: String = "3",
+            next: Int? = nil, other: TableMetadata? = nil
+        ) -> Schema {
+            let table = TableMetadata(
+                keyspace: keyspace, name: table, id: UUID(high: 1, low: 2), columns: columns, nextColumnID: next)
+            return Schema(keyspaces: [
+                KeyspaceMetadata(
+                    name: keyspace, replication: ["class": "SimpleStrategy", "replication_factor": factor],
+                    holding: [table] + (other.map { [$0] } ?? []))
+            ])
+        }
+        let sameID = TableMetadata(keyspace: "ks", name: "u", id: UUID(high: 1, low: 2), columns: [key])
+        let refused: [(String, Schema)] = [
+            ("no key", schema([column("v", id: 0)])), ("an id twice", schema([key, column("v", id: 0)])),
+            ("a huge id", schema([key, column("v", id: 1 << 20)])), ("a huge next id", schema([key], next: 1 << 29)),
+            ("a gap in the partition key", schema([key, column("l", .partitionKey, at: 2, id: 1)])),
+            ("a position twice", schema([key, column("l", .partitionKey, at: 0, id: 1)])),
+            ("a gap in the clustering key", schema([key, column("c", .clustering, at: 1, id: 1)])),
+            ("no position", schema([key, column("c", .clustering, id: 1)])),
+            ("another directory", schema([key], keyspace: "..")), ("a path", schema([key], table: "../../x")),
+            ("no name", schema([key], table: "")), ("a huge factor", schema([key], factor: "\(Int.max)")),
+            ("an id of two tables", schema([key], other: sameID)),
+        ]
+        for (what, schema) in refused {
+            #expect(throws: SchemaDecodingError.self, "\(what)") { try Schema(decoding: schema.encode()) }
+        }
+        let good = schema([key, column("c", .clustering, at: 0, id: 1), column("v", id: 9)], next: 30)
+        #expect(try Schema(decoding: good.encode()).version == good.version)
+    }
+
     @Test func anyDamageIsFound() throws {
         let bytes = try sample().encode()
         for length in 0..<bytes.count {

@@ -6,6 +6,17 @@ import Testing
 @Suite struct ValueTests {
     private func bytes(_ type: CQLType, _ text: String) throws -> [UInt8] { try type.bytes(fromScalarText: text) }
 
+    /// The day on which the least timestamp lies begins before it.
+    @Test(arguments: [Int64.min, .min + 1, -1, 0, .max]) func everyTimestampHasAText(value: Int64) {
+        let bytes = withUnsafeBytes(of: value.bigEndian) { [UInt8]($0) }
+        for style in [ValueStyle.shell(floatDigits: 5), .csv, .literal] {
+            #expect(CQLType.timestamp.text(bytes, style: style).contains(":"))
+        }
+        var json = ByteWriter()
+        bytes.withUnsafeBytes { CQLType.timestamp.appendJSON($0, to: &json) }
+        #expect(json.count > 20)
+    }
+
     @Test(arguments: [
         (CQLType.int, "-2147483648"), (.bigint, "9223372036854775807"), (.smallint, "-1"), (.tinyint, "127"),
         (.text, "h\u{e9}llo"),

@@ -173,6 +173,39 @@ import Testing
         }
     }
 
+    /// Payloads with several changes, whose checksum matches: whatever they hold is refused or read.
+    @Test(arguments: 0..<8 as Range<UInt64>) func changedPayloadsNeverTrap(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        func below(_ limit: Int) -> Int { Int(random.next() % UInt64(limit)) }
+        let compressed = Self.frame(.reply, compressor: BlockCompressor(.lz4), [UInt8](repeating: 9, count: 5000))
+        let valid = Self.frames.map { Self.frame($0.kind, $0.body) } + [compressed]
+        for _ in 0..<2000 {
+            var payload = Array(valid[below(valid.count)].dropFirst(PeerFrame.headBytes))
+            for _ in 0...below(4) {
+                let place = below(payload.count)
+                switch below(4) {
+                case 0: payload[place] ^= 1 << UInt8(below(8))
+                case 1: payload[place] = [0, 1, 0x7f, 0x80, 0xff][below(5)]
+                case 2: payload.insert(contentsOf: payload[place...].prefix(8), at: below(payload.count))
+                default: payload.removeLast(min(below(4), payload.count - 1))
+                }
+            }
+            var out = ByteWriter()
+            out.writeLE(UInt32(payload.count))
+            out.writeLE(Checksum.xxh3(payload))
+            out.write(payload)
+            guard let found = try? Self.next(out.toArray()) else { continue }
+            _ = try? Self.hello(found.body)
+            found.body.withUnsafeBytes { raw in
+                var reader = ByteReader(raw)
+                _ = try? reader.skip(min(raw.count, 8))
+                _ = try? PeerReply(from: &reader)
+                reader.offset = min(raw.count, 13)
+                _ = try? PeerRequest(from: &reader)
+            }
+        }
+    }
+
     @Test func aDamagedHelloIsRefusedOrAnother() {
         let body = Self.frames[0].body
         for length in 0..<body.count {

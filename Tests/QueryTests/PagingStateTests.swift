@@ -15,6 +15,19 @@ import Testing
         }
     }
 
+    /// The checksum is no secret: a client may send any numbers.
+    @Test func impossibleNumbersAreRefused() {
+        for place in 0..<3 {
+            var other = state
+            if place == 0 { other.range = .max }
+            if place == 1 { other.remaining = Int.max - 1 }
+            if place == 2 { other.inPartition = .max }
+            #expect(throws: ServerError.self) {
+                try PagingState.decode(other.encode(), fingerprint: other.fingerprint)
+            }
+        }
+    }
+
     @Test func damagedPagingStateIsRefused() {
         let bytes = state.encode()
         for length in 0..<bytes.count {

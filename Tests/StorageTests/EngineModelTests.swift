@@ -102,7 +102,7 @@ import Testing
                 let range: KeyRange =
                     Int.random(in: 0..<4, using: &random) == 0
                     ? .prefix(Sample.partition(partition))
-                    : KeyRange(start: Sample.key(partition, min(a, b)), end: Sample.key(partition, max(a, b)))
+                    : KeyRange(start: Sample.key(partition, min(a, b)), end: Sample.key(partition, max(a, b) + 1))
                 let stamp = Int64.random(in: 1...clock, using: &random)
                 var writer = MutationWriter()
                 Sample.delete(range, stamp, time.wallSeconds(), into: &writer)

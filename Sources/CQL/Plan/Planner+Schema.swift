@@ -90,6 +90,7 @@ extension Planner {
                     name: column.name, type: types[column.name] ?? .blob, kind: column.isStatic ? .static : .regular,
                     id: columns.count))
         }
+        guard columns.count <= TableMetadata.columnLimit else { throw .tooManyColumns(columns.count) }
         let (options, id) = try options(statement.properties)
         warnOfCompressor(options)
         let others = columns.filter { !$0.isPrimaryKey }

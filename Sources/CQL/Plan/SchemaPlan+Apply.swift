@@ -113,6 +113,12 @@ extension SchemaOutcome {
     }
 }
 
+extension ServerError {
+    static func tooManyColumns(_ count: Int) -> ServerError {
+        .invalid("A table may have \(TableMetadata.columnLimit) columns, not \(count)")
+    }
+}
+
 extension TableAlteration {
     func apply(to table: TableMetadata) throws(ServerError) -> TableMetadata {
         switch self {
@@ -135,6 +141,9 @@ extension TableAlteration {
                     }
                 }
                 result = result.adding(column: column.name, type: column.type, isStatic: column.isStatic)
+            }
+            guard result.columns.count <= TableMetadata.columnLimit else {
+                throw .tooManyColumns(result.columns.count)
             }
             return result
         case .drop(let names, let ifExists):

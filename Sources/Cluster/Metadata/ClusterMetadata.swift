@@ -40,6 +40,9 @@ public struct ClusterMetadata: Sendable, Equatable {
 
     /// The greatest length of `recentChanges`.
     static let changesRemembered = 64
+    /// The greatest epoch and number of tokens of metadata from outside.
+    static let largestEpoch: UInt64 = 1 << 62
+    static let largestClaimCount = 1 << 21
 
     /// Adds a change to `recentChanges`.
     public mutating func note(change: UInt64) {
@@ -127,6 +130,10 @@ public struct ClusterMetadata: Sendable, Equatable {
                 throw .malformedVarint(offset: 0)
             }
             let epoch = try reader.readVarint()
+            // Greater versions follow it.
+            guard epoch <= ClusterMetadata.largestEpoch else {
+                throw .unexpected(offset: ClusterMetadata.magic.count, expected: "an epoch")
+            }
             let strategy: TokenStrategy
             let kind = try reader.readU8()
             func grid(_ reader: inout ByteReader) throws(ByteError) -> TokenGrid {
@@ -155,7 +162,20 @@ public struct ClusterMetadata: Sendable, Equatable {
             let count = try reader.readCount()
             guard count <= 10_000 else { throw .malformedVarint(offset: reader.offset) }
             var members: [Member] = []
-            for _ in 0..<count { members.append(try Member(from: &reader)) }
+            var claims = 0
+            for _ in 0..<count {
+                let start = reader.offset
+                let member = try Member(from: &reader)
+                claims += member.node.claims.count
+                // Nodes are referred to by their index in this order.
+                guard members.last.map({ $0.node.id < member.node.id }) ?? true else {
+                    throw .unexpected(offset: start, expected: "members in the order of their host ids")
+                }
+                guard claims <= ClusterMetadata.largestClaimCount else {
+                    throw .unexpected(offset: start, expected: "at most \(ClusterMetadata.largestClaimCount) tokens")
+                }
+                members.append(member)
+            }
             var former: [UUID: [TokenClaim]] = [:]
             let formerCount = try reader.readCount()
             guard formerCount <= 10_000 else { throw .malformedVarint(offset: reader.offset) }

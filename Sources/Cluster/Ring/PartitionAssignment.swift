@@ -92,7 +92,9 @@ struct PartitionAssignment {
         return best
     }
 
-    func bestPartition(of donor: Int, for player: Int, using random: inout SeededRandom) -> Int {
+    func bestPartition(
+        of donor: Int, for player: Int, using random: inout SeededRandom
+    ) throws(TokenError) -> Int {
         var best = -1
         var bestCost = Int.max
         var ties = 0
@@ -100,7 +102,8 @@ struct PartitionAssignment {
             let cost = closeness(of: partition, to: player)
             choose(partition, cost, &best, &bestCost, &ties, using: &random)
         }
-        precondition(best >= 0, "the fullest player owns nothing")
+        // Metadata from outside may leave partitions without owner.
+        guard best >= 0 else { throw .unownedPartitions(of: owners.count) }
         return best
     }
 

@@ -37,7 +37,7 @@ public struct TokenAllocator: Sendable {
             var taken: [Int] = []
             for _ in 0..<quota {
                 let donor = board.fullest(except: newcomer)
-                let partition = board.bestPartition(of: donor, for: newcomer, using: &random)
+                let partition = try board.bestPartition(of: donor, for: newcomer, using: &random)
                 board.give(partition, to: newcomer)
                 taken.append(partition)
             }

@@ -9,6 +9,8 @@ public enum TokenError: Error, Hashable, CustomStringConvertible {
     /// A node of the data center owns a token that is not the end of a partition.
     case foreignToken(Int64, owner: UUID)
     case unknownNode(UUID)
+    /// Too few of the partitions of a data center have an owner who could give one up.
+    case unownedPartitions(of: Int)
 
     public var description: String {
         switch self {
@@ -18,6 +20,7 @@ public enum TokenError: Error, Hashable, CustomStringConvertible {
         case .foreignToken(let token, let owner):
             "token \(token) of node \(owner) is not the end of a partition of this cluster"
         case .unknownNode(let id): "no node of the ring has host id \(id)"
+        case .unownedPartitions(let count): "too few of the \(count) partitions of a data center have an owner"
         }
     }
 }

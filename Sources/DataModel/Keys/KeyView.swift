@@ -27,6 +27,37 @@ public struct KeyView {
         return min(key.count, partitionHeaderBytes + length)
     }
 
+    /// Returns the length of a key's partition part, in bytes; nil when the key ends inside it.
+    @inline(__always) static func wholePartitionCount(of key: UnsafeRawBufferPointer) -> Int? {
+        guard key.count >= partitionHeaderBytes else { return nil }
+        let count = partitionHeaderBytes + Int(key.loadUnaligned(fromByteOffset: 8, as: UInt16.self).bigEndian)
+        return key.count >= count ? count : nil
+    }
+
+    /// Whether the bytes are exactly the partition part of a key.
+    public static func isPartition(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        wholePartitionCount(of: bytes) == bytes.count
+    }
+
+    /// Whether the bytes are the key of a row or of a static row: a whole partition part and a kind. Clustering
+    /// components are not checked: that takes the table's types.
+    @inline(__always) static func isRowKey(_ key: UnsafeRawBufferPointer) -> Bool {
+        guard let count = wholePartitionCount(of: key), key.count > count else { return false }
+        let kind = key[count]
+        return kind == rowKind || (kind == staticKind && key.count == count + 1)
+    }
+
+    /// Whether `start ..< end` holds keys, and only keys of one partition.
+    @inline(__always) static func isRangeOfOnePartition(
+        _ start: UnsafeRawBufferPointer, _ end: UnsafeRawBufferPointer
+    ) -> Bool {
+        guard let count = wholePartitionCount(of: start), end.count >= count, compareBytes(start, end) < 0 else {
+            return false
+        }
+        return compareBytes(
+            UnsafeRawBufferPointer(rebasing: start[..<count]), UnsafeRawBufferPointer(rebasing: end[..<count])) == 0
+    }
+
     /// The partition's token.
     public var token: Int64 {
         guard bytes.count >= 8 else { return .min }

@@ -18,8 +18,8 @@ public enum MutationOperation {
 ///
 /// SAFETY: borrows the bytes.
 public struct MutationReader {
-    private var reader: ByteReader
-    private var end = 0
+    var reader: ByteReader
+    private(set) var end = 0
     /// The table of the current mutation.
     public private(set) var table = UUID(high: 0, low: 0)
 

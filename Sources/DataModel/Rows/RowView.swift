@@ -57,34 +57,6 @@ public struct RowView {
         }
         return false
     }
-
-    /// Validates bytes from outside, so that all other methods can trust them.
-    /// - Throws: `ByteError` when they end early or are not a valid row.
-    public static func validate(_ bytes: UnsafeRawBufferPointer) throws(ByteError) {
-        var reader = ByteReader(bytes)
-        let flags = RowFlags(rawValue: try reader.readU8())
-        guard flags.isSubset(of: .known) else { throw .malformedVarint(offset: 0) }
-        if flags.contains(.hasBase) { try reader.skip(8) }
-        if flags.contains(.livenessExpires) { try reader.skip(8) }
-        if flags.contains(.hasDeletion) { try reader.skip(12) }
-        if !flags.contains(.hasBase) && !flags.isDisjoint(with: [.hasLiveness, .livenessExpires]) {
-            throw .malformedVarint(offset: 0)
-        }
-        while !reader.isAtEnd {
-            _ = try reader.readCount()
-            let cell = CellFlags(rawValue: try reader.readU8())
-            guard cell.isSubset(of: .known) else { throw .malformedVarint(offset: reader.offset - 1) }
-            let dead = !cell.isDisjoint(with: [.tombstone, .complexDeletion])
-            if !cell.contains(.sameTimestamp) {
-                try reader.skip(8)
-            } else if !flags.contains(.hasBase) {
-                throw .malformedVarint(offset: reader.offset - 1)
-            }
-            if dead { try reader.skip(4) } else if cell.contains(.expiring) { try reader.skip(8) }
-            if cell.contains(.hasPath) { try reader.skip(reader.readCount()) }
-            if !dead { try reader.skip(reader.readCount()) }
-        }
-    }
 }
 
 extension RowView {

@@ -127,6 +127,9 @@ extension ColumnMetadata.Kind {
 
 private struct SchemaDecoder {
     var reader: ByteReader
+    private var ids: Set<UUID> = []
+
+    init(reader: ByteReader) { self.reader = reader }
 
     mutating func read<R>(_ body: (inout ByteReader) throws(ByteError) -> R) throws(SchemaDecodingError) -> R {
         do throws(ByteError) { return try body(&reader) } catch { throw .malformed(error) }
@@ -168,10 +171,16 @@ private struct SchemaDecoder {
     mutating func keyspaces() throws(SchemaDecodingError) -> [KeyspaceMetadata] {
         var keyspaces: [KeyspaceMetadata] = []
         for _ in 0..<(try count()) {
-            let name = try text()
+            let name = try name("keyspace")
             let flags = try byte()
             guard flags <= 3 else { throw .invalid("flags of keyspace \(name)") }
             let replication = try map()
+            for (key, value) in replication where key != "class" {
+                // Factors are added up.
+                if let factor = Int(value.prefix { $0 != "/" }), Int32(exactly: factor) == nil {
+                    throw .invalid("a replication factor of \(value) in keyspace \(name)")
+                }
+            }
             var tables: [String: TableMetadata] = [:]
             for _ in 0..<(try count()) {
                 let table = try self.table(in: name)
@@ -186,11 +195,35 @@ private struct SchemaDecoder {
         return keyspaces
     }
 
-    mutating func table(in keyspace: String) throws(SchemaDecodingError) -> TableMetadata {
+    /// Reads the name of a keyspace or table, which is also that of a directory.
+    mutating func name(_ what: String) throws(SchemaDecodingError) -> String {
         let name = try text()
+        guard Identifier.isValidName(name) else { throw .invalid("'\(name)' as the name of a \(what)") }
+        return name
+    }
+
+    /// Checks what everything relies on that refers to columns by id or position.
+    private func check(_ columns: [ColumnMetadata], next: Int, _ table: String) throws(SchemaDecodingError) {
+        guard columns.count <= TableMetadata.columnLimit else { throw .invalid("\(columns.count) columns of \(table)") }
+        let ids = Set(columns.map(\.id))
+        guard ids.count == columns.count, max(next, (ids.max() ?? 0) + 1) <= TableMetadata.columnIDLimit else {
+            throw .invalid("the column ids of \(table)")
+        }
+        func positions(_ kind: ColumnMetadata.Kind) -> [Int] {
+            columns.filter { $0.kind == kind }.map(\.position).sorted()
+        }
+        let (partition, clustering) = (positions(.partitionKey), positions(.clustering))
+        guard !partition.isEmpty, partition == Array(partition.indices), clustering == Array(clustering.indices) else {
+            throw .invalid("the key columns of \(table)")
+        }
+    }
+
+    mutating func table(in keyspace: String) throws(SchemaDecodingError) -> TableMetadata {
+        let name = try name("table")
         guard let id = UUID(bytes: try read { (r) throws(ByteError) in try r.readArray(16) }) else {
             throw .invalid("id of \(name)")
         }
+        guard ids.insert(id).inserted else { throw .invalid("two tables with the id \(id)") }
         let next = try number()
         let flattened = try map()
         let options: TableOptions
@@ -206,6 +239,7 @@ private struct SchemaDecoder {
             }
             columns.append(column)
         }
+        try check(columns, next: next, "\(keyspace).\(name)")
         return TableMetadata(
             keyspace: keyspace, name: name, id: id, columns: columns, options: options, nextColumnID: next)
     }

@@ -16,6 +16,9 @@ public final class TableMetadata: Sendable {
     public let options: TableOptions
     /// The id of the next added column.
     public let nextColumnID: Int
+    /// The most columns that a table may have, and the most that it may ever have had.
+    public static let columnLimit = 30_000
+    static let columnIDLimit = 1 << 20
     /// Whether its non-key columns are counters.
     public let isCounter: Bool
     /// Whether its contents are computed when read: nothing is stored, nothing can be written.

@@ -131,7 +131,8 @@ public enum DateTimeText {
 
     private static func parts(_ milliseconds: Int64) -> (date: String, time: String, fraction: Int) {
         let days = floorDivide(milliseconds, 86_400_000)
-        let rest = Int(milliseconds - days * 86_400_000)
+        // The first day of all may begin before the least number.
+        let rest = Int(milliseconds &- days &* 86_400_000)
         let seconds = rest / 1000
         return (
             date(CalendarDate(daysSinceEpoch: Int(days))),

@@ -9,6 +9,7 @@ import Primitives
 /// The fingerprint identifies the statement. The checksum is XXH3 over all bytes before it.
 struct PagingState: Equatable {
     static let version: UInt8 = 1
+    private static let mostRows = 1 << 32
 
     var fingerprint: UInt64
     /// The index of the statement's partition (IN) in which the page begins; 0 for scans.
@@ -47,6 +48,8 @@ struct PagingState: Equatable {
                 let inPartition = try reader.readCount()
                 let key = try reader.readArray(try reader.readCount())
                 guard try reader.readBE(UInt64.self) == sum, reader.isAtEnd else { return nil }
+                // A client may send any number; these are counted on from.
+                guard range <= mostRows, remaining <= mostRows, inPartition <= mostRows else { return nil }
                 return PagingState(
                     fingerprint: fingerprint, range: range, remaining: remaining == 0 ? nil : remaining - 1,
                     inPartition: inPartition,

@@ -20,7 +20,9 @@ struct ModificationEncoder {
         _ values: ValueList, timestamp: Int64, now: UInt32, _ context: inout EvaluationContext
     ) throws(ServerError) -> WriteTimes {
         var times = WriteTimes(timestamp: timestamp, now: now)
-        if compiled.hasTimestamp, let term = plan.timestamp, let own = try WriteTerms.timestamp(term, values, &context) {
+        if compiled.hasTimestamp, let term = plan.timestamp,
+            let own = try WriteTerms.timestamp(term, values, &context)
+        {
             times.timestamp = own
         }
         if times.timestamp == .min || times.timestamp == .min + 1 {
@@ -158,7 +160,8 @@ struct ModificationEncoder {
         throws(ServerError)
     {
         guard let cells = compiled.cells else {
-            return try encodeRow(compiled.rowOperations, liveness: compiled.writesRowMarker, values, times, space: &space)
+            return try encodeRow(
+                compiled.rowOperations, liveness: compiled.writesRowMarker, values, times, space: &space)
         }
         let start = space.mutations.count
         space.mutations.beginRow(

@@ -109,8 +109,10 @@ public final class CommitLog: Sendable {
     }
 
     static func number(_ name: String) -> UInt64? {
-        guard name.hasSuffix(".log"), name.utf8.count == 20 else { return nil }
-        return UInt64(name.dropLast(4), radix: 16)
+        guard name.hasSuffix(".log"), name.utf8.count == 20, let number = UInt64(name.dropLast(4), radix: 16),
+            number <= LogPosition.largestSegment
+        else { return nil }
+        return number
     }
 
     /// The position of the next append; no later append gets a lower position.

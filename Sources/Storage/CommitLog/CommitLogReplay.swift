@@ -12,6 +12,8 @@ public struct ReplayReport: Sendable {
     public var tornAt: LogPosition?
     /// The end of the last segment, when it has no end mark.
     public var end: LogPosition?
+    /// Records whose checksum is right but which could not be applied.
+    public var rejected: [RejectedRecord] = []
     /// Damage that was skipped because the options allow it: the position and the number of bytes lost.
     public var skipped: [(position: LogPosition, bytes: Int)] = []
 
@@ -19,6 +21,23 @@ public struct ReplayReport: Sendable {
     func keeps(_ segment: UInt64) -> Bool {
         guard let end else { return true }
         return segment < end.segment || (segment == end.segment && end.offset >= CommitLogFormat.headerBytes)
+    }
+}
+
+/// A record of the commit log that replay set aside.
+public struct RejectedRecord: Sendable, Equatable {
+    /// The segment's file and the record's place in it.
+    public var segment: String
+    public var position: LogPosition
+    public var bytes: Int
+    /// The file that holds the record now.
+    public var path: String
+    public var reason: String
+
+    /// The record as one log line.
+    public var text: String {
+        "set aside a record of \(bytes) bytes at byte \(position.offset) of \(segment): \(reason). The replay went on "
+            + "without it. Other replicas may have the write: run auspex admin repair, then remove \(path)"
     }
 }
 
@@ -31,6 +50,8 @@ public struct ReplayReport: Sendable {
 ///    the machine was rebooted since, pages may have reached the disk out of order: it is a torn tail unless a later
 ///    chunk says that this position had been synced.
 /// 4. A torn tail ends the replay. Damage fails the start, or is skipped when the options say so.
+/// 5. A record that passes its checksum but is not a valid mutation is written to `rejected/` and synced there, and the
+///    replay goes on: it would be refused again at every start.
 public struct CommitLogReplay {
     private let system: any FileSystem
     private let directory: String
@@ -51,8 +72,8 @@ public struct CommitLogReplay {
         } catch { throw .file(error) }
     }
 
-    /// Passes every record to `apply`, in order.
-    /// - Throws: `damaged` when the log is damaged and damage is not skipped; whatever `apply` throws.
+    /// Passes every record to `apply`, in order. A record for which it throws `badMutation` is set aside.
+    /// - Throws: `damaged` when the log is damaged and damage is not skipped; whatever else `apply` throws.
     public func run(_ apply: (LogPosition, UnsafeRawBufferPointer) throws(StorageError) -> Void) throws(StorageError)
         -> ReplayReport
     {
@@ -195,16 +216,42 @@ public struct CommitLogReplay {
         while !reader.isAtEnd {
             let position = LogPosition(segment: at.segment, offset: start + reader.offset)
             let record: UnsafeRawBufferPointer
+            let rest = reader.offset
             do throws(ByteError) { record = try reader.readSlice(Int(try reader.readLE(UInt32.self))) } catch {
-                throw .damaged(path: path, offset: at.offset, "a record of the log does not parse: \(error)")
+                let rest = UnsafeRawBufferPointer(rebasing: payload[rest...])
+                try setAside(rest, at: position, of: path, "the rest of a chunk does not parse: \(error)", &report)
+                break
             }
             report.records += 1
             report.bytes += record.count
-            try apply(position, record)
+            do throws(StorageError) { try apply(position, record) } catch {
+                guard case .badMutation(let why) = error else { throw error }
+                try setAside(record, at: position, of: path, why, &report)
+            }
         }
         report.chunks += 1
         return true
     }
+
+    private func setAside(
+        _ record: UnsafeRawBufferPointer, at position: LogPosition, of segment: String, _ reason: String,
+        _ report: inout ReplayReport
+    ) throws(StorageError) {
+        let rejected = directory + "/" + CommitLogReplay.rejectedName
+        let path = rejected + "/\(CommitLog.name(position.segment).dropLast(4))-\(position.offset).record"
+        do throws(FileError) {
+            if !system.exists(rejected) {
+                try system.createDirectory(rejected)
+                try system.syncDirectory(directory)
+            }
+            try system.replace(path, with: [UInt8](record), directory: rejected)
+        } catch { throw .file(error) }
+        report.rejected.append(
+            RejectedRecord(segment: segment, position: position, bytes: record.count, path: path, reason: reason))
+    }
+
+    /// The directory of records that were set aside, within that of the log.
+    static let rejectedName = "rejected"
 
     private func isDamage(at: LogPosition, next: Int?, boot: UInt64?, _ bytes: UnsafeRawBufferPointer, later: [UInt64])
         throws(StorageError)

@@ -10,6 +10,9 @@ public struct LogPosition: Comparable, Sendable, Hashable {
         self.offset = offset
     }
 
+    /// The greatest number that a file's name or content may state; greater ones follow it.
+    static let largestSegment: UInt64 = 1 << 62
+
     public static let start = LogPosition(segment: 0, offset: 0)
 
     @inlinable public static func < (a: LogPosition, b: LogPosition) -> Bool {

@@ -10,6 +10,8 @@ import Primitives
 /// It is replaced as a whole, by a rename of a synced file: after a crash it is the old one or the new one.
 struct Manifest: Equatable {
     static let fileName = "MANIFEST"
+    /// The greatest number of an sstable; greater ones follow those of the manifest.
+    private static let largestTable: UInt32 = 1 << 31
 
     /// Every write of this table logged before this position is in its sstables.
     var flushed = LogPosition.start
@@ -38,9 +40,11 @@ struct Manifest: Equatable {
             let words = line.split(separator: " ")
             switch words.first {
             case "flushed" where words.count == 3:
-                flushed = LogPosition(segment: UInt64(words[1]) ?? 0, offset: Int(words[2]) ?? 0)
+                guard let segment = UInt64(words[1]), segment <= LogPosition.largestSegment, let offset = Int(words[2])
+                else { throw .damaged(path: path, offset: 0, "not a log position: \(line)") }
+                flushed = LogPosition(segment: segment, offset: offset)
             case "table" where words.count == 2:
-                guard let id = UInt32(words[1]) else {
+                guard let id = UInt32(words[1]), id <= Manifest.largestTable else {
                     throw .damaged(path: path, offset: 0, "not an sstable number: \(line)")
                 }
                 tables.append(id)

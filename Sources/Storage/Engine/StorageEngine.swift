@@ -186,9 +186,6 @@ public final class StorageEngine: Sendable {
                     switch operation {
                     case .row(let key, let row):
                         guard row.count > 0 else { throw StorageError.badMutation("an empty row") }
-                        // Only replay validates rows: the coordinator's own bytes are valid, those from the log were on
-                        // a disk.
-                        if position != nil { try RowView.validate(row) }
                         grown += table.shard(of: key).put(key: key, row: row)
                     case .deleteRange(let start, let end, let deletion):
                         grown += table.shard(of: start).delete(
@@ -400,16 +397,24 @@ public final class StorageEngine: Sendable {
     // MARK: Start and end
 
     /// Replays the commit log into the memtables and opens it for writing. Call once, after all tables are opened.
+    ///
+    /// A record that is not a valid mutation is set aside and reported to the observer (`CommitLogReplay`).
     @discardableResult public func start() throws(StorageError) -> ReplayReport {
         guard core.options.hasLog else { return ReplayReport() }
         let directory = directory + "/commitlog"
         let replay = CommitLogReplay(system: core.system, directory: directory, options: core.options.log)
         let report = try replay.run { (position, bytes) throws(StorageError) in
+            // Validated whole before any of it is applied. Other writes are not: the coordinator's own bytes are valid,
+            // and those of other nodes were validated when they arrived.
+            do throws(ByteError) { try MutationReader.validate(bytes) } catch {
+                throw .badMutation("the record does not parse: \(error)")
+            }
             try self.put(bytes, from: position, skipsUnknown: true)
             if self.core.memoryBytes.load(ordering: .relaxed) >= self.core.options.memtableBytes / 2 {
                 try self.flushForReplay()
             }
         }
+        for record in report.rejected { core.observer(.failed(record.text)) }
         try replay.seal(report)
         // Start above every segment named by a manifest as flushed, even one that was never written or is gone: a new
         // segment with that number would be skipped by the next replay.

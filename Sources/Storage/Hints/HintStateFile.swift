@@ -51,6 +51,8 @@ enum HintStateFile {
 
 /// A file name in a hint directory.
 enum HintFileName: Equatable {
+    private static let largestNumber: UInt64 = 1 << 62
+
     case segment(UUID, UInt64)
     case position(UUID, UInt64)
     case overflow(UUID)
@@ -85,7 +87,11 @@ enum HintFileName: Equatable {
         } else {
             return nil
         }
-        // Accept only the canonical name: no leading zeros, no capitals.
+        // Accept only the canonical name: no leading zeros, no capitals; and no number that greater ones cannot follow.
         guard text == name else { return nil }
+        switch self {
+        case .segment(_, let number), .position(_, let number): if number > HintFileName.largestNumber { return nil }
+        case .overflow, .temporary: break
+        }
     }
 }

@@ -237,6 +237,12 @@ public final class HintStore: Sendable {
     /// Whether a node missed writes for which no hint was stored.
     public func needsRepair(_ target: UUID) -> Bool { overflow(of: target) != nil }
 
+    /// Records that a hint of `created` cannot be delivered, so that the node needs a repair. In seconds since 1970.
+    public func markNeedsRepair(_ target: UUID, since created: UInt32) {
+        let last = max(created, time.wallSeconds())
+        state.withLock { HintStore.mark(&$0, target, HintOverflow(first: created, last: last)) }
+    }
+
     /// The time span of the writes a node missed without a hint; nil when there are none. Saved by the next `sync`.
     public func overflow(of target: UUID) -> HintOverflow? { state.withLock { $0.series[target]?.overflow } }
 

@@ -48,6 +48,8 @@ public struct SSTableStatistics: Sendable, Equatable {
     public var parts: RowParts = []
 
     static let binLimit = 100
+    /// The greatest count of a file; a larger one is damage.
+    static let largestCount = 1 << 48
 
     public init() {}
 
@@ -166,23 +168,32 @@ public struct SSTableStatistics: Sendable, Equatable {
         maxTTL = try reader.readLE()
         minLocalDeletion = try reader.readLE()
         maxLocalDeletion = try reader.readLE()
-        partitionCount = try reader.readCount()
-        rowCount = try reader.readCount()
-        cellCount = try reader.readCount()
-        tombstoneCount = try reader.readCount()
-        rangeTombstoneCount = try reader.readCount()
-        expiringCount = try reader.readCount()
-        rawBytes = try reader.readCount()
-        dataBlockCount = try reader.readCount()
-        sources = try reader.readCount()
-        largestPartitionBytes = try reader.readCount()
+        // Counts of several sstables are added up.
+        func count(_ reader: inout ByteReader) throws(ByteError) -> Int {
+            let start = reader.offset
+            let count = try reader.readCount()
+            guard count <= SSTableStatistics.largestCount else {
+                throw .unexpected(offset: start, expected: "a possible count")
+            }
+            return count
+        }
+        partitionCount = try count(&reader)
+        rowCount = try count(&reader)
+        cellCount = try count(&reader)
+        tombstoneCount = try count(&reader)
+        rangeTombstoneCount = try count(&reader)
+        expiringCount = try count(&reader)
+        rawBytes = try count(&reader)
+        dataBlockCount = try count(&reader)
+        sources = try count(&reader)
+        largestPartitionBytes = try count(&reader)
         filterRateRequested = Double(bitPattern: try reader.readLE())
         filterRateReached = Double(bitPattern: try reader.readLE())
         let bins = try reader.readCount()
         guard bins <= SSTableStatistics.binLimit else { throw .malformedVarint(offset: reader.offset) }
         for _ in 0..<bins {
             let hour = try reader.readLE(UInt32.self)
-            droppable.append((hour, try reader.readCount()))
+            droppable.append((hour, try count(&reader)))
         }
         parts = version >= 3 ? RowParts(rawValue: try reader.readLE()) : .all
     }

@@ -22,9 +22,9 @@ public struct SSTableProblem: Sendable, Equatable {
 /// 1. The footer gives the places of everything else; without a valid one the check ends.
 /// 2. Header, roots, index blocks, filter, statistics: checksum and structure.
 /// 3. Every data block in the index: checksum, structure, keys in order and not above the index key, partitions in the
-///    filter, valid rows.
-/// 4. Every tombstones block: checksum, structure, first key equal to the index key, in order, not overlapping,
-///    partitions in the filter.
+///    filter, valid keys and rows.
+/// 4. Every tombstones block: checksum, structure, first key equal to the index key, in order, not overlapping, each in
+///    one partition, partitions in the filter.
 /// 5. Counts against the statistics, then the digest over the whole file, which also covers bytes between the parts.
 public struct SSTableVerifier {
     /// The result of a verification.
@@ -217,7 +217,10 @@ public struct SSTableVerifier {
             {
                 wrong("a partition is not in the filter")
             }
-            do { try RowView.validate(cursor.value) } catch { wrong("a row does not parse: \(error)") }
+            do throws(ByteError) {
+                try MutationOperation.row(key: cursor.key, row: cursor.value).validate(
+                    endingAt: cursor.key.count + cursor.value.count)
+            } catch { wrong("a row does not parse: \(error)") }
             lastKey = key
             report.rows += 1
             more = cursor.advance()
@@ -258,10 +261,14 @@ public struct SSTableVerifier {
                     }
                     if let parts = RangeTombstone.decode(cursor.value) {
                         end = [UInt8](parts.end)
+                        do throws(ByteError) {
+                            try MutationOperation.deleteRange(
+                                start: cursor.key, end: parts.end, deletion: parts.deletion
+                            ).validate(endingAt: cursor.key.count + cursor.value.count)
+                        } catch { wrong("a range tombstone is not one: \(error)") }
                     } else {
                         wrong("a range tombstone does not parse")
                     }
-                    if compareBytes(start, end) >= 0 { wrong("a range tombstone covers nothing") }
                     more = cursor.advance()
                 }
             }

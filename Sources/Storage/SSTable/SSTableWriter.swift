@@ -82,9 +82,10 @@ public final class SSTableWriter {
     public var isEmpty: Bool { statistics.rowCount == 0 && statistics.rangeTombstoneCount == 0 }
 
     /// Adds a row; keys must be strictly ascending.
+    /// - Throws: `damaged` when they are not: whatever the rows were read from is.
     public func add(key: UnsafeRawBufferPointer, row: UnsafeRawBufferPointer) throws(StorageError) {
         if statistics.rowCount > 0 {
-            precondition(compareBytes(lastKey.bytes, key) < 0, "rows of an sstable out of order")
+            guard compareBytes(lastKey.bytes, key) < 0 else { throw outOfOrder("row", key) }
         } else {
             statistics.firstKey = [UInt8](key)
         }
@@ -112,10 +113,17 @@ public final class SSTableWriter {
         if block.estimatedBytes >= options.blockBytes { try endBlock() }
     }
 
+    private func outOfOrder(_ what: String, _ key: UnsafeRawBufferPointer) -> StorageError {
+        let first = key.prefix(64).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return .damaged(
+            path: path, offset: byteCount, "a \(what) to be written is out of order; its key begins \(first)")
+    }
+
     /// Adds a range tombstone; they must be in order and must not overlap.
+    /// - Throws: `damaged` when they are not.
     public func addTombstone(_ tombstone: RangeTombstone) throws(StorageError) {
-        if let end = tombstonesEnd {
-            precondition(compareBytes(end, tombstone.start) <= 0, "range tombstones out of order")
+        if let end = tombstonesEnd, compareBytes(end, tombstone.start) > 0 {
+            throw tombstone.start.withUnsafeBytes { outOfOrder("range tombstone", $0) }
         }
         if tombstones.isEmpty { tombstonesStart = tombstone.start }
         statistics.rangeTombstoneCount += 1

@@ -28,7 +28,8 @@ struct GenerationFile: Sendable {
                 last = max(last, number)
             }
             if PlantedBugs.isOn(.generationNotRaised) && last > known { return last }
-            let next = max(last + 1, time.wallMicroseconds() / 1_000_000)
+            // A file may hold any number.
+            let next = max(last == .max ? last : last + 1, time.wallMicroseconds() / 1_000_000)
             try system.replace(path, with: Array("\(next)\n".utf8), directory: directory)
             return next
         } catch { throw .file(error) }

@@ -254,6 +254,14 @@ final class HintHandoff: @unchecked Sendable {
         }
     }
 
+    /// Returns what is wrong with the mutations of a hint: its target would refuse them each time.
+    private static func flaw(of hint: Hint) -> ByteError? {
+        hint.mutations.withUnsafeBytes { bytes in
+            do throws(ByteError) { try MutationReader.validate(bytes) } catch { return error }
+            return nil
+        }
+    }
+
     private func send(_ hints: [Hint], of batch: UInt64, to node: UUID) {
         guard let view = driver.view else { return handle(.failed(node, batch: batch)) }
         let left = Countdown(hints.count)
@@ -266,6 +274,14 @@ final class HintHandoff: @unchecked Sendable {
             network.onLoop(0) { [self] in handle(event) }
         }
         for hint in hints {
+            if let error = HintHandoff.flaw(of: hint) {
+                log.report(
+                    "a hint for \(node) does not parse and is dropped: \(error); run auspex admin repair on that node",
+                    level: .error)
+                store.markNeedsRepair(node, since: hint.createdAt)
+                delivered(true)
+                continue
+            }
             guard let endpoint = metadata.endpoint(of: node), view.isReplica(node, ofAll: hint.mutations) else {
                 driver.run({ [driver] (coordinator) throws(ServerError) in
                     try coordinator.replay(

@@ -136,7 +136,9 @@ final class Joining: Sendable {
             throw .identity("no member of the cluster answers; start one of them first")
         }
         try enter(contacts)
-        let known = max(generation, (answer.ownGeneration ?? 0) + 1)
+        // What a seed tells may be any number; nodes do not believe one far ahead of their clocks.
+        let told = answer.ownGeneration.flatMap { $0 < Int64.max >> 1 ? $0 : nil } ?? 0
+        let known = max(generation, told + 1)
         let used = known > generation ? try generations.next(above: known - 1) : generation
         gossip.start(generation: used, status: .joining, knowing: answer.states)
         waitForOthers()

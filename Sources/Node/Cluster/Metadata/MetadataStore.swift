@@ -99,6 +99,13 @@ final class MetadataStore: Sendable {
         metadata.schema.isEmpty ? Schema() : try Schema(decoding: metadata.schema)
     }
 
+    /// Whether a version and its schema can be read.
+    private static func isUsable(_ value: [UInt8]) -> Bool {
+        guard let metadata = ClusterMetadata.readable(value) else { return false }
+        do throws(SchemaDecodingError) { _ = try schema(of: metadata) } catch { return false }
+        return true
+    }
+
     private func remember(_ metadata: ClusterMetadata) {
         let before = known.withLock { known in
             defer { known = metadata }
@@ -141,6 +148,10 @@ final class MetadataStore: Sendable {
     func handle(_ request: MetadataRequest) throws -> MetadataReply {
         try held.withLock { held in
             guard var acceptor = held else { return .behind(epoch: 0) }
+            // A version with a schema that nobody can read could never be installed.
+            if case .accept(_, _, let value) = request, !MetadataStore.isUsable(value) {
+                return .refused(promised: acceptor.promised)
+            }
             let before = acceptor.current.epoch
             let (reply, hasChanged) = acceptor.handle(request)
             guard hasChanged else { return reply }

@@ -123,6 +123,10 @@ final class RangeMoves: Sendable {
                 _ = try insist(.repair(mutations), of: move.receiver)
             }
             guard let covered = answer.coveredTo else { break }
+            // Without this check the same page could be requested for ever.
+            guard compareBytes(covered, command.range.start) > 0 else {
+                throw ServerError(.serverError, "\(source) sent a page that ends before the requested range")
+            }
             command.range.start = covered
         }
         return bytes
