@@ -3,8 +3,11 @@ import PackageDescription
 
 // Sources/README.md describes the targets and what each may import; tools/tidy refuses any other import.
 
+// SwiftPM has no other setting for these two. They do not keep packages from depending on this one: since tools version
+// 6.2 SwiftPM accepts them in dependencies. Its own release default (`-enable-default-cmo`) specializes no generic
+// function that calls internal ones: a generic loop over another target's reader takes 30 ns an element instead of 2.7.
+// The compiler checks exclusivity; run-time checks remain in debug builds, which the tests use.
 let fast: [SwiftSetting] = [
-    // The compiler checks exclusivity; run-time checks remain in debug builds, which the tests use.
     .unsafeFlags(["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release))
 ]
 
