@@ -87,12 +87,7 @@ private func pending(_ table: ReplicaTable, _ token: Int64) -> [Int] {
         #expect(pending(ReplicaTable(ring: named, strategy: .simple(factor: 1)), 15) == [1])
     }
 
-    @Test func movingAndReplacingArePending() {
-        let moving = Ring(nodes: [node(1, [10]), node(2, [20], state: .moving(to: [TokenClaim(35)])), node(3, [30])])
-        let table = ReplicaTable(ring: moving, strategy: .simple(factor: 1))
-        #expect(holders(table, 15) == [2] && pending(table, 15) == [3])
-        #expect(holders(table, 32) == [1] && pending(table, 32) == [2])
-        #expect(pending(table, 36) == [])
+    @Test func replacingNodeIsPendingForTheReplacedOnesRanges() {
         let replacing = Ring(nodes: [
             node(1, [10]), node(2, [20]), node(3, [], state: .replacing(UUID(high: 0, low: 2))),
         ])

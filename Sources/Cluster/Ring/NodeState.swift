@@ -11,15 +11,13 @@ public enum NodeState: Hashable, Sendable {
     case leaving(heirs: [TokenSuccessor])
     /// Owns nothing any more.
     case left
-    /// Still owns its tokens and will own these instead.
-    case moving(to: [TokenClaim])
     /// Will own the tokens of the dead node with this host id.
     case replacing(UUID)
 
     /// Whether the node owns its tokens now.
     public var owns: Bool {
         switch self {
-        case .normal, .leaving, .moving: true
+        case .normal, .leaving: true
         case .joining, .left, .replacing: false
         }
     }

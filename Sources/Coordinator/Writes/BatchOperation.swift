@@ -112,7 +112,7 @@ extension ClusterView {
         guard node != local, isNear[node] else { return false }
         // A leaving node hands over its stored batches and accepts no new ones.
         switch ring.nodes[node].state {
-        case .normal, .moving: return true
+        case .normal: return true
         case .joining, .leaving, .left, .replacing: return false
         }
     }

@@ -24,7 +24,7 @@ extension ClusterView {
         var candidates = ring.walk(from: token).map { Int($0) }.filter { node in
             guard isAlive[node], !replicas.contains(node) else { return false }
             switch ring.nodes[node].state {
-            case .normal, .moving: return true
+            case .normal: return true
             case .joining, .leaving, .left, .replacing: return false
             }
         }

@@ -69,7 +69,6 @@ extension NodeServer {
                 case .normal: "normal"
                 case .leaving: "leaving"
                 case .left: "left"
-                case .moving: "moving"
                 case .replacing: "replacing"
                 }
             return (member.node.id, state)

@@ -92,7 +92,7 @@ final class Joining: Sendable {
         case .joining, .replacing: try finish()
         case .leaving:
             log.report("this node stopped while it was leaving; run auspex admin decommission again to finish")
-        case .normal, .left, .moving: break
+        case .normal, .left: break
         }
         if let metadata = metadata.current { systemPeers.update(metadata, queries.schema) }
     }
