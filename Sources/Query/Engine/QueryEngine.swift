@@ -1,7 +1,6 @@
 import CQL
 import Coordinator
 import DataModel
-import Messages
 import Platform
 import Primitives
 import Synchronization

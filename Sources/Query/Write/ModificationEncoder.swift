@@ -1,6 +1,6 @@
 import CQL
+import Coordinator
 import DataModel
-import Messages
 import Primitives
 
 /// Encodes an INSERT, UPDATE or DELETE into the workspace's mutations.
