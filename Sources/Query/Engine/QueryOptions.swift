@@ -91,4 +91,13 @@ public struct QueryLimits: Sendable {
     public var slowQuery = Duration.milliseconds(500)
 
     public init() {}
+
+    /// Checks how many partitions or rows a statement names.
+    func checkProduct(_ left: Int, _ right: Int, of what: String = "rows") throws(ServerError) {
+        guard left * right <= maxCartesianProduct else {
+            throw .invalid(
+                "The statement names \(left * right) \(what); at most \(maxCartesianProduct) are allowed. Use smaller INs."
+            )
+        }
+    }
 }

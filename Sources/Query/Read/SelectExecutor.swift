@@ -144,11 +144,7 @@ struct SelectExecutor {
         let named = try keys(restrictions, run, &space)
         let partitions = named.partitions
         var ranges = named.ranges
-        guard partitions.count * ranges.count <= limits.maxCartesianProduct else {
-            throw .invalid(
-                "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs."
-            )
-        }
+        try limits.checkProduct(partitions.count, ranges.count)
         if plan.isReversed { ranges.reverse() }
         try space.projector.begin(select, run: run)
         let first = resume?.range ?? 0
@@ -204,10 +200,10 @@ struct SelectExecutor {
     ) throws(ServerError) -> (partitions: [[UInt8]], ranges: [KeyRange]) {
         let partitions = try PartitionKeys.all(
             restrictions, table: select.plan.table, values: run.values, context: &space.projector.context,
-            limit: limits.maxCartesianProduct)
+            limits: limits)
         let ranges = try ClusteringKeys.ranges(
             select.plan.clustering, table: select.plan.table, values: run.values, context: &space.projector.context,
-            limit: limits.maxCartesianProduct)
+            limits: limits)
         return (partitions, ranges)
     }
 

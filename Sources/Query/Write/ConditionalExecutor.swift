@@ -55,7 +55,7 @@ struct ConditionalExecutor {
             }
             let partitions = try PartitionKeys.all(
                 item.compiled.plan.partition, table: table, values: item.values, context: &space.context,
-                limit: limits.maxCartesianProduct)
+                limits: limits)
             guard partitions.count == 1, found == nil || found == partitions[0] else {
                 throw .invalid(
                     isBatch

@@ -102,18 +102,14 @@ struct ModificationEncoder {
 
     private func encodeProduct(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(ServerError) {
         let partitions = try PartitionKeys.all(
-            plan.partition, table: table, values: values, context: &space.context, limit: limits.maxCartesianProduct)
+            plan.partition, table: table, values: values, context: &space.context, limits: limits)
         var ranges: [KeyRange] = []
         if plan.target != .partitions && !plan.affectsOnlyStatics {
             ranges = try ClusteringKeys.ranges(
                 plan.clustering, table: table, values: values, context: &space.context,
-                limit: limits.maxCartesianProduct)
+                limits: limits)
         }
-        guard partitions.count * ranges.count <= limits.maxCartesianProduct else {
-            throw .invalid(
-                "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs."
-            )
-        }
+        try limits.checkProduct(partitions.count, ranges.count)
         var deadline = DeadlineLoop(Deadline(after: limits.requestTimeout, isRead: false), every: 64)
         for partition in partitions {
             try deadline.step()
