@@ -68,7 +68,7 @@ import Testing
         .frozen(.list(.text)),
     ]
 
-    @Test(arguments: types) func valuesComeBack(type: CQLType) throws {
+    @Test(arguments: types) func clusteringValuesRoundTrip(type: CQLType) throws {
         var random = SeededRandom(seed: 7)
         for _ in 0..<500 {
             let value = Self.random(type, &random)
@@ -130,7 +130,7 @@ import Testing
     }
 
     /// A key cut anywhere is refused. A key with a flipped bit is refused or is the key of another value.
-    @Test func cutsAndFlippedBits() throws {
+    @Test func truncationAndFlippedBits() throws {
         for (type, _, key) in Self.golden {
             let key = Self.bytes(key)
             for length in 0..<key.count {
@@ -175,7 +175,7 @@ import Testing
     }
 
     /// memcmp orders encoded values as the type does, and no encoded value is a prefix of another.
-    @Test(arguments: types) func memcmpIsTheOrderOfTheType(type: CQLType) throws {
+    @Test(arguments: types) func memcmpOrdersKeysLikeTheirType(type: CQLType) throws {
         var random = SeededRandom(seed: 11)
         for _ in 0..<2000 {
             let a = Self.random(type, &random)
@@ -190,7 +190,7 @@ import Testing
     }
 
     /// A NaN may have any sign and payload; as keys all are one value, greater than all others.
-    @Test func notANumberIsOneKey() throws {
+    @Test func allNaNsHaveTheSameKey() throws {
         for (type, all) in [
             (
                 CQLType.float,

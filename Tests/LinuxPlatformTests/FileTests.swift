@@ -6,7 +6,7 @@ import Testing
 @Suite struct FileTests {
     static func temporary() -> String { "/tmp/auspex-files-\(getpid())-\(UInt64.random(in: 0...UInt64.max))" }
 
-    @Test func directoriesAreMadeWithThoseAboveThem() throws {
+    @Test func parentDirectoriesAreCreated() throws {
         let system = PosixFileSystem()
         let top = Self.temporary()
         try system.createDirectory(top + "/a/b")
@@ -19,7 +19,7 @@ import Testing
         #expect(throws: FileError.self) { try system.createDirectory("/proc/none/x") }
     }
 
-    @Test func aLockIsHeldOnce() throws {
+    @Test func lockIsHeldByOneOwner() throws {
         let system = PosixFileSystem()
         let top = Self.temporary()
         try system.createDirectory(top)

@@ -10,7 +10,7 @@ import Testing
     static let documented =
         #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/conf/auspex.yaml"
 
-    @Test func documentedKeysAndDefaultsAreTheStructs() throws {
+    @Test func documentedKeysAndDefaultsMatchTheCode() throws {
         let loaded = try NodeConfiguration.load(path: Self.documented, environment: [:], overrides: [])
         #expect(loaded == NodeConfiguration())
 
@@ -39,7 +39,7 @@ import Testing
     }
 
     /// Setting one key from text changes the value of no other key.
-    @Test func everyKeyHasItsOwnPlace() throws {
+    @Test func everyKeySetsOnlyItsOwnField() throws {
         for key in ConfigurationKey.all {
             let others: [String: String] = [
                 "commitlog_sync": "group", "commitlog_replay": "skip", "seeds": "10.0.0.1:7001,10.0.0.2",
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test func laterSourcesOverride() throws {
+    @Test func laterSourcesOverrideEarlierOnes() throws {
         var configuration = NodeConfiguration()
         try configuration.apply(yaml: "native_transport_port: 1\nline_port: 2\nhttp_port: 3\n", path: "a.yaml")
         #expect(configuration.nativeTransportPort == 1)
@@ -140,7 +140,7 @@ import Testing
         return try NodeConfiguration.load(path: directory + "/auspex.yaml", environment: [:], overrides: [])
     }
 
-    @Test func theSnitchReadsTheFilesOfCassandrasUsers() throws {
+    @Test func snitchReadsCassandrasPropertyFiles() throws {
         let simple = try load("data_center: a\nrack: b")
         #expect(simple.dataCenter == "a" && simple.rack == "b")
         let gossiping = try load(
@@ -177,7 +177,7 @@ import Testing
         #expect(error?.description.contains(message) == true, "\(error?.description ?? "")")
     }
 
-    @Test func contradictions() {
+    @Test func contradictorySettingsAreRefused() {
         #expect(throws: ConfigurationError.self) {
             try NodeConfiguration.load(path: nil, environment: [:], overrides: ["commitlog_segment_size=8MiB"])
         }
@@ -190,7 +190,7 @@ import Testing
     }
 
     /// Groups of keys: as a YAML mapping, with dots, and as an environment variable.
-    @Test func groups() throws {
+    @Test func groupedKeys() throws {
         var configuration = NodeConfiguration()
         try configuration.apply(
             yaml: """

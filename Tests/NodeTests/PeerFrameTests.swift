@@ -116,7 +116,7 @@ import Testing
         #expect(Self.frame(.reply, compressor: BlockCompressor(.lz4), Array(body.dropLast()))[13] == 0)
     }
 
-    @Test func aFrameThatIsCutNeedsMore() throws {
+    @Test func truncatedFrameWaitsForMore() throws {
         for (_, _, golden) in Self.frames {
             let bytes = Self.bytes(golden)
             for length in 0..<bytes.count { #expect(try Self.next(Array(bytes[..<length])) == nil, "\(length) bytes") }
@@ -125,7 +125,7 @@ import Testing
     }
 
     /// A flipped bit in a frame is found; in the length it may only make the reader wait for more bytes.
-    @Test func everyFlippedBitOfAFrameIsFound() {
+    @Test func everyFlippedBitOfAFrameIsDetected() {
         let packed = Self.frame(.reply, compressor: BlockCompressor(.lz4), [UInt8](repeating: 9, count: 8000))
         for bytes in Self.frames.map({ Self.bytes($0.golden) }) + [packed] {
             for bit in 0..<bytes.count * 8 {
@@ -145,7 +145,7 @@ import Testing
     }
 
     /// Payloads whose checksum matches, because their sender computed it over the damage.
-    @Test func damagedPayloadsAreRefusedOrRead() throws {
+    @Test func damagedPayloadsAreRefusedOrUnchanged() throws {
         for (kind, body, _) in Self.frames {
             for bit in 0..<16 {
                 var payload = [kind.rawValue, 0] + body
@@ -173,7 +173,7 @@ import Testing
         }
     }
 
-    @Test func aDamagedHelloIsRefusedOrAnother() {
+    @Test func damagedHelloIsRefusedOrDiffers() {
         let body = Self.frames[0].body
         for length in 0..<body.count {
             #expect(throws: PeerError.self, "\(length) bytes") { try Self.hello(Array(body[..<length])) }
@@ -229,7 +229,7 @@ import Testing
         bytes.withUnsafeBytes { handler.receive($0) }
     }
 
-    @Test func theAcceptingNodeAnswersWithTheseBytes() {
+    @Test func goldenBytesOfTheAcceptingNode() {
         let (wire, host) = (Wire(), Host())
         let session = PeerSession(connection: wire, host: host)
         let input = Self.bytes(Self.helloFrame + Self.requestFrame)
@@ -241,7 +241,7 @@ import Testing
         #expect(host.requests.withLock { $0 } == [Self.request] && !wire.isClosing)
     }
 
-    @Test func anUnwelcomeNodeGetsARefusal() {
+    @Test func unwelcomeNodeIsRefused() {
         var stranger = Self.hello
         stranger.clusterName = "d"
         var old = Self.encoded { Self.hello.encode(into: &$0) }
@@ -260,14 +260,14 @@ import Testing
         }
     }
 
-    @Test func aRequestBeforeTheHelloIsRefused() {
+    @Test func requestBeforeTheHelloIsRefused() {
         let (wire, host) = (Wire(), Host())
         let session = PeerSession(connection: wire, host: host)
         _ = Self.pass(Self.bytes(Self.requestFrame), to: session)
         #expect(wire.isClosing && host.requests.withLock { $0 }.isEmpty)
     }
 
-    @Test func theConnectingNodeSendsTheseBytes() {
+    @Test func goldenBytesOfTheConnectingNode() {
         var answers: [PeerReply] = []
         var refusal: PeerError?
         let link = PeerLink(
@@ -284,7 +284,7 @@ import Testing
     }
 
     /// Every flipped bit of what a node answers ends the connection or is a reply; the asking node never traps.
-    @Test func aDamagedAnswerEndsTheConnection() {
+    @Test func damagedAnswerEndsTheConnection() {
         let input = Self.bytes(Self.welcomeFrame + Self.replyFrame)
         for bit in 0..<input.count * 8 {
             var flipped = input

@@ -32,7 +32,7 @@ import Testing
             TreeCommand(table: Sample.table, tokens: -9...Int64.max, depth: depth, gcBefore: 0, now: Sample.now))
     }
 
-    @Test func messagesComeBack() throws {
+    @Test func messagesRoundTrip() throws {
         let command = TreeCommand(table: Sample.table, tokens: Int64.min...17, depth: 15, gcBefore: 3, now: Sample.now)
         let bytes = Self.encoded(PeerRequest.tree(command).encode)
         #expect(try Self.request(bytes) == .tree(command))
@@ -139,7 +139,7 @@ import Testing
         #expect(throws: ByteError.self) { try Self.request(request) }
     }
 
-    @Test func progressComesBack() throws {
+    @Test func progressRoundTrips() throws {
         var progress = RepairProgress()
         #expect(try RepairProgress(progress.encode()) == progress)
         progress.insert(0...10, table: Sample.other)
@@ -161,7 +161,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<200) func tokenSetIsLikeTheModel(seed: UInt64) {
+    @Test(arguments: 0..<200) func tokenSetAgreesWithAModel(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let base = [Int64.min, -20, Int64.max - 40][Int(seed % 3)]
         func slice() -> TokenSlice {
@@ -182,7 +182,7 @@ import Testing
         }
     }
 
-    @Test func messagesKeepToTheLimitAndHoldOnePartitionEach() throws {
+    @Test func writesKeepToTheSizeLimitAndHoldOnePartition() throws {
         var out = MutationWriter()
         var rows = 0
         for token in 0..<10 {

@@ -53,7 +53,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<8) func theReceiverHoldsWhatTheSourceHeld(seed: Int) throws {
+    @Test(arguments: 0..<8) func receiverGetsAllDataOfTheSource(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         let source = try LocalTreeTests.Node(0)
         let receiver = try LocalTreeTests.Node(1)
@@ -83,7 +83,7 @@ import Testing
         }
     }
 
-    @Test func onlyFilesWhollyWithinTheTokensAreSetAside() throws {
+    @Test func onlyFilesWithinTheTokensAreStreamed() throws {
         var random = SeededRandom(seed: 1)
         let source = try LocalTreeTests.Node(0)
         for step in 0..<200 { try source.apply(LocalTreeTests.mutation(&random, step: step)) }
@@ -96,7 +96,7 @@ import Testing
         #expect(try receiver.tree().differences(from: source.tree()).isEmpty)
     }
 
-    @Test func damageOnTheWayIsFoundAndNothingRemains() throws {
+    @Test func damagedTransferIsDetectedAndLeavesNoFiles() throws {
         var random = SeededRandom(seed: 2)
         let source = try LocalTreeTests.Node(0)
         let receiver = try LocalTreeTests.Node(1)

@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    @Test func aSegmentCutAnywhereGivesWhatIsWhole() throws {
+    @Test func truncatedSegmentGivesItsWholeRecords() throws {
         let (bytes, starts) = try Self.segment()
         #expect(bytes.count == (starts.last ?? 0) + HintFormat.recordHeaderBytes)
         for count in 0...bytes.count {
@@ -86,7 +86,7 @@ import Testing
         }
     }
 
-    @Test func everyFlippedBitIsFound() throws {
+    @Test func everyFlippedBitIsDetected() throws {
         let (bytes, starts) = try Self.segment()
         let all = Array(0..<Self.count)
         for bit in 0..<bytes.count * 8 {
@@ -113,7 +113,7 @@ import Testing
         }
     }
 
-    @Test func anotherVersionIsLeftAlone() throws {
+    @Test func segmentOfAnotherVersionIsNotTouched() throws {
         var (bytes, _) = try Self.segment()
         bytes[8] = 2
         let checksum = Checksum.xxh3(Array(bytes[..<40]))
@@ -139,7 +139,7 @@ import Testing
         #expect(samples.store.needsRepair(HintSamples.b) && !samples.store.needsRepair(HintSamples.a))
     }
 
-    @Test(arguments: 0..<8) func noiseIsNeverBelieved(seed: Int) throws {
+    @Test(arguments: 0..<8) func randomBytesAreNotRecords(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         let (bytes, _) = try Self.segment()
         for _ in 0..<60 {
