@@ -14,6 +14,17 @@ public enum NodeState: Hashable, Sendable {
     /// Will own the tokens of the dead node with this host id.
     case replacing(UUID)
 
+    /// The state in one word.
+    public var name: String {
+        switch self {
+        case .joining: "joining"
+        case .normal: "normal"
+        case .leaving: "leaving"
+        case .left: "left"
+        case .replacing: "replacing"
+        }
+    }
+
     /// Whether the node owns its tokens now.
     public var owns: Bool {
         switch self {
