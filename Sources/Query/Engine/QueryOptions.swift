@@ -67,8 +67,8 @@ public struct Answer: Sendable {
     }
 }
 
-/// The thresholds for warnings and errors; the node's configuration sets them.
-public struct QueryLimits: Sendable {
+/// The thresholds for warnings and errors, and the timeouts of local work: a part of the node's configuration.
+public struct QueryLimits: Sendable, Equatable {
     public var tombstoneWarnThreshold = 1000
     public var tombstoneFailureThreshold = 100_000
     public var batchSizeWarnThreshold = 5 << 10
