@@ -246,7 +246,7 @@ public final class QueryEngine: Sendable {
             answer.warnings += compiled.planned.warnings
             return answer
         case .other(let plan):
-            let answer = try other(plan, options, context)
+            let answer = try other(plan, context)
             return Answer(result: answer.result, warnings: compiled.planned.warnings + answer.warnings)
         }
     }

@@ -15,7 +15,7 @@ struct SelectExecutor {
     func run(
         _ values: ValueList, _ options: QueryOptions, _ context: RequestContext, text: String, warnings: inout [String]
     ) throws(ServerError) -> ResultRows {
-        try joinTransactions(options, context)
+        try joinTransactions(options)
         context.limit(to: select.isByKey ? limits.readTimeout : limits.rangeTimeout, isRead: true)
         // A local scan of a whole table gets a background thread instead of many slices of the loop.
         guard select.point == nil, !select.isByKey, !select.plan.table.isVirtual, !port.isCoordinated else {
@@ -27,7 +27,7 @@ struct SelectExecutor {
     }
 
     /// On a node without a coordinator a SELECT at SERIAL comes after the transactions under way, like one of them.
-    private func joinTransactions(_ options: QueryOptions, _ context: RequestContext) throws(ServerError) {
+    private func joinTransactions(_ options: QueryOptions) throws(ServerError) {
         guard options.consistency == .serial || options.consistency == .localSerial, !port.isCoordinated,
             !select.plan.table.isVirtual
         else { return }

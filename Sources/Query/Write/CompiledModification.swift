@@ -2,6 +2,9 @@ import CQL
 import Coordinator
 import DataModel
 
+/// A write with the values of its markers.
+typealias BoundModification = (compiled: CompiledModification, values: ValueList)
+
 /// An INSERT, UPDATE or DELETE with the data its executions share.
 final class CompiledModification: Sendable {
     let plan: ModificationPlan

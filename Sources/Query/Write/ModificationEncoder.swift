@@ -160,23 +160,34 @@ struct ModificationEncoder {
         let empty = space.mutations.count
         for index in 0..<cells.count {
             space.value.removeAll()
-            switch try cells[index].value.write(values, &space.context, to: &space.value) {
-            case .value:
-                if space.value.count > limits.maxValueSize { throw tooLarge(space.value.count) }
-                space.mutations.cell(
-                    column: cells[index].column, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
-                    value: space.value.bytes)
-            case .null: space.mutations.tombstone(column: cells[index].column, deletion: times.deletion)
-            case .unset: break
-            }
+            let presence = try cells[index].value.write(values, &space.context, to: &space.value)
+            try encodeCell(cells[index].column, presence, times, &space)
         }
-        let isEmpty = !plan.writesRowMarker && space.mutations.count == empty
-        space.mutations.endRow()
-        if isEmpty { space.mutations.out.truncate(to: start) }
+        endRow(start: start, isEmpty: !plan.writesRowMarker && space.mutations.count == empty, &space)
     }
 
-    private func tooLarge(_ count: Int) -> ServerError {
-        .invalid("A value of \(count) bytes is larger than \(limits.maxValueSize) (max_value_size)")
+    /// Appends a cell with the value in `value`, or its tombstone.
+    @inline(__always) private func encodeCell(
+        _ column: Int, _ presence: ValuePresence, _ times: WriteTimes, _ space: inout Workspace
+    ) throws(ServerError) {
+        switch presence {
+        case .value:
+            guard space.value.count <= limits.maxValueSize else {
+                throw .invalid(
+                    "A value of \(space.value.count) bytes is larger than \(limits.maxValueSize) (max_value_size)")
+            }
+            space.mutations.cell(
+                column: column, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
+                value: space.value.bytes)
+        case .null: space.mutations.tombstone(column: column, deletion: times.deletion)
+        case .unset: break
+        }
+    }
+
+    /// Ends the row, or removes it if it is empty.
+    @inline(__always) private func endRow(start: Int, isEmpty: Bool, _ space: inout Workspace) {
+        space.mutations.endRow()
+        if isEmpty { space.mutations.out.truncate(to: start) }
     }
 
     /// Appends a row by encoding its operations one by one.
@@ -196,22 +207,13 @@ struct ModificationEncoder {
             let operation = operations[index]
             if case .set(let term) = operation.action, !operation.column.type.isMultiCell {
                 space.value.removeAll()
-                switch try term.write(values, &space.context, to: &space.value) {
-                case .value:
-                    if space.value.count > limits.maxValueSize { throw tooLarge(space.value.count) }
-                    space.mutations.cell(
-                        column: operation.column.id, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
-                        value: space.value.bytes)
-                case .null: space.mutations.tombstone(column: operation.column.id, deletion: times.deletion)
-                case .unset: break
-                }
+                let presence = try term.write(values, &space.context, to: &space.value)
+                try encodeCell(operation.column.id, presence, times, &space)
             } else {
                 try CellOperations.encode(operation, values, times, lists: lists, space: &space)
             }
         }
-        let isEmpty = !liveness && space.mutations.count == empty
-        space.mutations.endRow()
-        if isEmpty { space.mutations.out.truncate(to: start) }
+        endRow(start: start, isEmpty: !liveness && space.mutations.count == empty, &space)
     }
 }
 
