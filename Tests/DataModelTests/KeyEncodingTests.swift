@@ -1,4 +1,5 @@
 import DataModel
+import Fixtures
 import Primitives
 import Testing
 
@@ -111,15 +112,9 @@ import Testing
         (.tuple([.int, .text, .boolean]), "0000000400000001ffffffff0000000101", "4040800000013e400100"),
     ]
 
-    private static func bytes(_ hex: String) -> [UInt8] {
-        stride(from: 0, to: hex.utf8.count, by: 2).map { at in
-            UInt8(hex.dropFirst(at).prefix(2), radix: 16) ?? 0
-        }
-    }
-
     @Test func goldenBytes() throws {
         for (type, native, key) in Self.golden {
-            let (native, key) = (Self.bytes(native), Self.bytes(key))
+            let (native, key) = (bytes(native), bytes(key))
             #expect(try Self.encode(native, type) == key, "\(type) \(native)")
             #expect(try Self.encode(native, type, descending: true) == key.map { ~$0 }, "\(type) \(native)")
             // Of a NaN only the fact that it is one survives.
@@ -132,7 +127,7 @@ import Testing
     /// A key cut anywhere is refused. A key with a flipped bit is refused or is the key of another value.
     @Test func truncationAndFlippedBits() throws {
         for (type, _, key) in Self.golden {
-            let key = Self.bytes(key)
+            let key = bytes(key)
             for length in 0..<key.count {
                 #expect(throws: KeyError.self, "\(type) cut to \(length)") {
                     try Self.decode(Array(key[..<length]), type)
@@ -169,8 +164,8 @@ import Testing
 
     /// Partition keys of one column and of several, and the kinds of rows.
     @Test func goldenPartitions() throws {
-        #expect(try Self.partition([[0, 0, 0, 1]]) == Self.bytes("478499982ae4e0cf000400000001"))
-        #expect(try Self.partition([[0x61], []]) == Self.bytes("1ec6b7a2c269934e000700016100000000"))
+        #expect(try Self.partition([[0, 0, 0, 1]]) == bytes("478499982ae4e0cf000400000001"))
+        #expect(try Self.partition([[0x61], []]) == bytes("1ec6b7a2c269934e000700016100000000"))
         #expect(KeyView.staticKind == 0x10 && KeyView.rowKind == 0x20)
     }
 

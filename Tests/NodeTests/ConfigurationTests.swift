@@ -1,4 +1,5 @@
 import Cluster
+import Fixtures
 import Foundation
 import Platform
 import Testing
@@ -131,13 +132,12 @@ import Testing
 
     /// Loads a configuration file with the snitch's files beside it.
     private func load(_ yaml: String, _ files: [String: String] = [:]) throws -> NodeConfiguration {
-        let directory = NSTemporaryDirectory() + "auspex-place-\(UInt64.random(in: 0...UInt64.max))"
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        defer { #expect(throws: Never.self) { try FileManager.default.removeItem(atPath: directory) } }
-        for (name, text) in files.merging(["auspex.yaml": yaml], uniquingKeysWith: { _, last in last }) {
-            try text.write(toFile: directory + "/" + name, atomically: false, encoding: .utf8)
+        try withTemporaryDirectory { directory in
+            for (name, text) in files.merging(["auspex.yaml": yaml], uniquingKeysWith: { _, last in last }) {
+                try text.write(toFile: directory + "/" + name, atomically: false, encoding: .utf8)
+            }
+            return try NodeConfiguration.load(path: directory + "/auspex.yaml", environment: [:], overrides: [])
         }
-        return try NodeConfiguration.load(path: directory + "/auspex.yaml", environment: [:], overrides: [])
     }
 
     @Test func snitchReadsCassandrasPropertyFiles() throws {

@@ -1,3 +1,4 @@
+import Fixtures
 import Platform
 import Primitives
 import Testing
@@ -36,7 +37,7 @@ import Testing
         try samples.add(HintSamples.a, [0xab, 0xcd, 0xef], grace: 864_000)
         try samples.add(HintSamples.a, [1, 2, 3, 4, 5, 6, 7, 8], createdAt: samples.now - 1, grace: 0)
         try samples.store.close()
-        let found = FormatTests.hex(try samples.system.readAll("hints/" + Self.name))
+        let found = hex(try samples.system.readAll("hints/" + Self.name))
         #expect(
             found
                 == "544e4948505355410100000000000000111122223333444455556666777788880068e5cf8b010000d6f90cd1634128c1"
