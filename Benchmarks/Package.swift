@@ -17,7 +17,10 @@ let package = Package(
                 "CRocksDB", "CLevelDB", .product(name: "StorageEngine", package: "auspex"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: [.unsafeFlags(["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release))]),
+            swiftSettings: [
+                .unsafeFlags(
+                    ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release))
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

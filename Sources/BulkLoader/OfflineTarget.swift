@@ -1,5 +1,6 @@
 import struct Client.DescribedColumn
 import struct Client.DescribedTable
+import Coordinator
 import DataModel
 import LinuxPlatform
 import Messages

@@ -8,9 +8,8 @@ import Synchronization
 /// **Thread safety**: `run` from any thread. `stop` waits for running work and drops queued work.
 public final class ThreadPools: Background {
     private final class Pool: @unchecked Sendable {
-        // SAFETY: `queue`, `head`, `idle`, `threads` and `stopping` are accessed only with `mutex` held.
-        private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-        private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+        // SAFETY: `queue`, `head`, `idle`, `threads` and `stopping` are accessed only with `monitor` held.
+        private let monitor = Monitor()
         private var queue: [@Sendable () -> Void] = []
         private var head = 0
         private var idle = 0
@@ -22,29 +21,20 @@ public final class ThreadPools: Background {
         init(limit: Int, name: String) {
             self.limit = limit
             self.name = name
-            pthread_mutex_init(mutex, nil)
-            pthread_cond_init(condition, nil)
-        }
-
-        deinit {
-            pthread_cond_destroy(condition)
-            pthread_mutex_destroy(mutex)
-            condition.deallocate()
-            mutex.deallocate()
         }
 
         func submit(_ work: @escaping @Sendable () -> Void) {
-            pthread_mutex_lock(mutex)
+            monitor.lock()
             if stopping {
-                pthread_mutex_unlock(mutex)
+                monitor.unlock()
                 return
             }
             queue.append(work)
             let waiting = queue.count - head
             let start = idle < waiting && threads < limit
             if start { threads += 1 }
-            pthread_cond_signal(condition)
-            pthread_mutex_unlock(mutex)
+            monitor.wakeOne()
+            monitor.unlock()
             if start { startThread() }
         }
 
@@ -64,18 +54,18 @@ public final class ThreadPools: Background {
                 pthread_detach(thread)
             } else {
                 Unmanaged<Pool>.fromOpaque(context).release()
-                pthread_mutex_lock(mutex)
+                monitor.lock()
                 threads -= 1
-                pthread_mutex_unlock(mutex)
+                monitor.unlock()
             }
         }
 
         private func loop() {
-            pthread_mutex_lock(mutex)
+            monitor.lock()
             while true {
                 while head == queue.count && !stopping {
                     idle += 1
-                    pthread_cond_wait(condition, mutex)
+                    monitor.wait()
                     idle -= 1
                 }
                 if stopping { break }
@@ -90,23 +80,23 @@ public final class ThreadPools: Background {
                     queue.removeFirst(head)
                     head = 0
                 }
-                pthread_mutex_unlock(mutex)
+                monitor.unlock()
                 work()
-                pthread_mutex_lock(mutex)
+                monitor.lock()
             }
             threads -= 1
-            pthread_cond_broadcast(condition)
-            pthread_mutex_unlock(mutex)
+            monitor.wakeAll()
+            monitor.unlock()
         }
 
         func stop() {
-            pthread_mutex_lock(mutex)
+            monitor.lock()
             stopping = true
             queue.removeAll()
             head = 0
-            pthread_cond_broadcast(condition)
-            while threads > 0 { pthread_cond_wait(condition, mutex) }
-            pthread_mutex_unlock(mutex)
+            monitor.wakeAll()
+            while threads > 0 { monitor.wait() }
+            monitor.unlock()
         }
     }
 

@@ -46,13 +46,6 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {
         count = length
     }
 
-    /// Removes the first `length` bytes and moves the rest to the front.
-    public mutating func dropFirst(_ length: Int) {
-        precondition(length >= 0 && length <= count, "dropFirst(\(length)) of a writer of \(count) bytes")
-        memmove(base, base + length, count - length)
-        count -= length
-    }
-
     @inline(__always) public mutating func write(_ byte: UInt8) {
         reserve(1)
         base.storeBytes(of: byte, toByteOffset: count, as: UInt8.self)

@@ -8,7 +8,7 @@ import Synchronization
 ///
 /// **Thread safety**: all methods, from any thread. They wait for disks and partition locks on the calling fiber, or
 /// block the thread when there is none.
-public final class LocalReplica: ReplicaPort {
+public final class LocalReplica: Sendable {
     let engine: StorageEngine
     private let node: UUID
     private let locks: PartitionLocks

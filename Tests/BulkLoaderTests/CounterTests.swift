@@ -1,4 +1,5 @@
 import DataModel
+import Fixtures
 import Glibc
 import NativeProtocol
 import Primitives
@@ -95,7 +96,7 @@ final class CounterServer: Sendable {
 
     @Test("a count is added exactly once, or its record is in the reject file", arguments: [0, 1, 2], [false, true])
     func once(mishap: Int, countsFirst: Bool) throws {
-        try tests.withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let (_, every, answer) = Self.mishaps[mishap]
             let table = CounterServer(countsFirst: countsFirst) { $0 % every == 0 ? answer : nil }
             defer { table.server?.stop() }
@@ -115,7 +116,7 @@ final class CounterServer: Sendable {
     }
 
     @Test("counts that the server has not executed are sent again") func again() throws {
-        try tests.withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let table = CounterServer { request in
                 if request % 50 == 0 { return .error(ServerError(.overloaded, "busy")) }
                 return request % 333 == 0
@@ -133,7 +134,7 @@ final class CounterServer: Sendable {
     }
 
     @Test("a load that stops reports the fate of every record") func stops() throws {
-        try tests.withDirectory { directory in
+        try withTemporaryDirectory { directory in
             tests.write(csv(0..<20_000), directory + "/a.csv")
             let state = directory + "/a.csv.auspex-load"
             let rejected = directory + "/a.csv.rejected"
@@ -162,7 +163,7 @@ final class CounterServer: Sendable {
     }
 
     @Test("after a kill, chunks in flight are not sent again, and later ones are") func killed() throws {
-        try tests.withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let path = directory + "/a.csv"
             tests.write(csv(0..<1000), path)
             let source = try RecordSource(path, framing: .csv(CSVDialect(delimiter: UInt8(ascii: ","))))

@@ -1,5 +1,6 @@
 import Client
 import DataModel
+import Fixtures
 import Glibc
 import NativeProtocol
 import Primitives
@@ -84,22 +85,6 @@ final class TableServer: Sendable {
 }
 
 @Suite("Loader", .serialized) struct LoadTests {
-    /// Runs `body` with a temporary directory.
-    func withDirectory(_ body: (String) throws -> Void) throws {
-        var template = Array("/tmp/load-test-XXXXXX".utf8CString)
-        _ = mkdtemp(&template)
-        let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        defer {
-            for name in [
-                "a.csv", "a.csv.rejected", "a.csv.auspex-load", "a.csv.gz", "a.csv.gz.rejected", "a.jsonl",
-                "a.jsonl.rejected",
-            ] {
-                unlink(path + "/" + name)
-            }; rmdir(path)
-        }
-        try body(path)
-    }
-
     func write(_ text: String, _ path: String) {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         Array(text.utf8).withUnsafeBytes { bytes in
@@ -139,7 +124,7 @@ final class TableServer: Sendable {
         "every row arrives despite overloads and closed connections",
         arguments: [(0, 0), (37, 0), (0, 2111), (97, 3001)])
     func rows(overload: Int, hangUp: Int) throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let table = TableServer(overloadEvery: overload, hangUpEvery: hangUp)
             defer { table.server?.stop() }
             write(csv(20_000), directory + "/a.csv")
@@ -157,7 +142,7 @@ final class TableServer: Sendable {
     }
 
     @Test("records that do not fit are rejected with line and reason") func rejects() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
             write("id,v,w\n1,\"two\nlines\",NA\ntwo,x,1\n3,x\n\n13,x,\n,x,1\n4,\"\",2\n5,,1", directory + "/a.csv")
@@ -185,7 +170,7 @@ final class TableServer: Sendable {
     }
 
     @Test("an interrupted load resumes after what was acknowledged") func resume() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
             let text = csv(50_000)
@@ -215,7 +200,7 @@ final class TableServer: Sendable {
     }
 
     @Test("a load that stops within its first chunk resumes after the header") func resumeAtTheStart() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
             write(csv(20_000).replacing("\n3,", with: "\nthree,"), directory + "/a.csv")
@@ -230,7 +215,7 @@ final class TableServer: Sendable {
     }
 
     @Test("compressed files are read directly, and damaged ones are reported") func gzip() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
             write(csv(5_000), directory + "/a.csv")
@@ -243,7 +228,7 @@ final class TableServer: Sendable {
     }
 
     @Test("JSON lines are matched to columns by name") func jsonLines() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
             write(
@@ -261,7 +246,7 @@ final class TableServer: Sendable {
     }
 
     @Test("a created table has types that fit all the data") func create() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
             write("ID,v,w\n1,x,1\n2,y,NA\n3,z,2.5\n", directory + "/a.csv")
@@ -279,7 +264,7 @@ final class TableServer: Sendable {
     }
 
     @Test("a dry run sends nothing") func dryRun() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
             write(csv(100) + "x,y,z\n", directory + "/a.csv")
@@ -293,7 +278,7 @@ final class TableServer: Sendable {
     }
 
     @Test("mismatches of file and table are refused before anything is sent") func mismatches() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             let table = TableServer()
             defer { table.server?.stop() }
             for (text, part) in [

@@ -1,4 +1,5 @@
 import DataModel
+import Fixtures
 import Glibc
 import LinuxPlatform
 import Storage
@@ -7,15 +8,6 @@ import Testing
 @testable import BulkLoader
 
 @Suite("Loading without a server") struct OfflineTests {
-    /// Runs `body` with a temporary directory.
-    func withDirectory(_ body: (String) throws -> Void) throws {
-        var template = Array("/tmp/offline-test-XXXXXX".utf8CString)
-        _ = mkdtemp(&template)
-        let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        defer { _ = system("rm -r \(path)") }
-        try body(path)
-    }
-
     func write(_ text: String, _ path: String) throws {
         let files = PosixFileSystem()
         let slash = try #require(path.lastIndex(of: "/"))
@@ -55,7 +47,7 @@ import Testing
     }
 
     @Test("rows are in finished sstables, and records that do not fit are rejected") func load() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             try write(schema, directory + "/s.cql")
             var text = "n,id,v,w,s\n"
             for row in 0..<30_000 { text += "\(row),\(row % 100),\"value \(row)\",\(row % 3 == 0 ? "NA" : "1.5"),\n" }
@@ -83,7 +75,7 @@ import Testing
     }
 
     @Test("an interrupted load resumes after the last finished file") func resume() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             try write(schema, directory + "/s.cql")
             var text = "id,n,v,w,s\n"
             for row in 0..<60_000 { text += "\(row),\(row),value,1.5,\n" }
@@ -114,7 +106,7 @@ import Testing
     }
 
     @Test("--create infers the table from the data") func create() throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             try write("ID,v,w\n1,x,1\n2,y,NA\n3,z,2.5\n", directory + "/a.csv")
             var options = options(directory, "a.csv")
             options.schemaFile = nil
@@ -143,7 +135,7 @@ import Testing
             ("CREATE TABLE k.t (id int PRIMARY KEY, v text) 'x", "quote"),
         ])
     func schemas(text: String, part: String) throws {
-        try withDirectory { directory in
+        try withTemporaryDirectory { directory in
             try write(text, directory + "/s.cql")
             try write("id,v\n1,1\n", directory + "/a.csv")
             do {

@@ -31,11 +31,11 @@ import Testing
         return writer.toArray()
     }
 
-    @Test func whatIsWrittenIsRead() throws {
+    @Test func messagesRoundTrip() throws {
         for message in Self.messages { #expect(try GossipMessage(decoding: Self.encode(message)) == message) }
     }
 
-    @Test func theBytesAreThoseOfFormat1() throws {
+    @Test func goldenBytesOfFormat1() throws {
         let syn = GossipMessage.syn(
             clusterName: "c", partitioner: "pp",
             digests: [GossipDigest(endpoint: Endpoint(address: "::1", port: 7000), generation: 300, maxVersion: 2)])
@@ -61,7 +61,7 @@ import Testing
     }
 
     /// A message cut anywhere is refused. A flipped bit gives an error or another message, never the same one.
-    @Test func everyCutAndEveryFlippedBitIsSurvived() throws {
+    @Test func truncationAndFlippedBitsNeverTrap() throws {
         for message in Self.messages {
             let bytes = Self.encode(message)
             for length in 0..<bytes.count {
@@ -83,7 +83,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 1...8) func randomBytesAreSurvived(seed: Int) {
+    @Test(arguments: 1...8) func randomBytesNeverTrap(seed: Int) {
         var random = SeededRandom(seed: UInt64(seed))
         for _ in 0..<5_000 {
             var bytes = (0..<random.below(80)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
@@ -97,7 +97,7 @@ import Testing
         }
     }
 
-    @Test func limitsAreKept() {
+    @Test func limitsAreEnforced() {
         #expect(throws: GossipError.unsupportedVersion(2)) { try GossipMessage(decoding: [2, 1]) }
         #expect(throws: GossipError.malformed(what: "kind of message", offset: 1)) {
             try GossipMessage(decoding: [1, 9])
@@ -125,7 +125,7 @@ import Testing
         #expect(states[0].state.values == [GossipValue(key: .dataCenter, version: 6, bytes: [])])
     }
 
-    @Test func endpointsAndStatusesHaveText() {
+    @Test func endpointsAndStatusesAsText() {
         for text in ["10.0.0.1:7001", "[::1]:7001"] { #expect(Endpoint(text)?.description == text) }
         #expect(Endpoint("10.0.0.1") == Endpoint(address: "10.0.0.1", port: 7000))
         #expect(Endpoint("fe80::2", defaultPort: 9) == Endpoint(address: "fe80::2", port: 9))

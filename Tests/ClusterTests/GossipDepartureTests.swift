@@ -7,7 +7,7 @@ import Testing
 @Suite struct GossipDepartureTests {
     typealias World = GossipWorld
 
-    @Test func aNodeThatLeftIsForgottenAndDoesNotComeBack() {
+    @Test func nodeThatLeftIsForgottenAndDoesNotComeBack() {
         var world = GossiperTests.world(6, seed: 21)
         world.run(seconds: 20)
         let leaver = World.endpoint(4)
@@ -31,7 +31,7 @@ import Testing
         }
     }
 
-    @Test func aRemovedNodeIsNotBelieved() throws {
+    @Test func removedNodeIsIgnored() throws {
         var world = GossiperTests.world(5, seed: 22)
         world.run(seconds: 20)
         let dead = World.endpoint(3)
@@ -62,7 +62,7 @@ import Testing
         #expect(told)
     }
 
-    @Test func aNodeThatFailsToJoinIsForgotten() {
+    @Test func nodeThatFailsToJoinIsForgotten() {
         var world = GossiperTests.world(4, seed: 23)
         world.run(seconds: 10)
         let visitor = World.endpoint(8)
@@ -91,7 +91,7 @@ import Testing
         #expect(world.nodes[newcomer]!.liveEndpoints == world.order.filter { $0 != newcomer })
     }
 
-    @Test func aSplitClusterFindsTogether() {
+    @Test func partitionedClusterConvergesAfterHealing() {
         var world = GossiperTests.world(9, seed: 25)
         world.run(seconds: 30)
         for number in 0..<4 { world.groups[World.endpoint(number)] = 1 }
@@ -103,7 +103,7 @@ import Testing
         #expect(world.converged)
     }
 
-    @Test func aSplitClusterFindsTogetherWithoutItsSeed() {
+    @Test func partitionedClusterConvergesWithoutItsSeed() {
         var world = GossiperTests.world(9, seed: 28)
         world.run(seconds: 30)
         let seed = World.endpoint(0)
@@ -115,7 +115,7 @@ import Testing
         for endpoint in world.order { #expect(world.nodes[endpoint]!.unreachableEndpoints == [seed]) }
     }
 
-    @Test func aPausedProcessConvictsNobodyAndIsConvicted() {
+    @Test func pausedProcessIsConvictedAndConvictsNoOther() {
         var world = GossiperTests.world(6, seed: 26)
         world.run(seconds: 30)
         let sleeper = World.endpoint(2)
@@ -133,7 +133,7 @@ import Testing
         #expect(others.contains { if case .nodeDown(sleeper, .convicted) = $0 { true } else { false } })
     }
 
-    @Test func oneMessageDoesNotCarryMoreThanItsLimit() {
+    @Test func messagesKeepToTheirSizeLimit() {
         var world = World(seed: 27)
         for number in 0..<12 {
             world.start(World.endpoint(number), seeds: GossiperTests.seeds)

@@ -51,7 +51,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 1...12) func nothingThatIsSaidTraps(seed: Int) {
+    @Test(arguments: 1...12) func hostileMessagesNeverTrap(seed: Int) {
         var random = SeededRandom(seed: UInt64(seed))
         var gossiper = Gossiper(
             configuration: GossipConfiguration(

@@ -19,7 +19,7 @@ import Testing
     }
 
     @Test(arguments: [(3, 0.0, 11), (3, 0.3, 12), (7, 0.2, 13), (20, 0.1, 14), (50, 0.0, 15), (50, 0.1, 16)])
-    func aClusterConverges(count: Int, loss: Double, seed: Int) {
+    func clusterConverges(count: Int, loss: Double, seed: Int) {
         var world = Self.world(count, seed: UInt64(seed))
         world.loss = loss
         var seconds = 0
@@ -33,7 +33,7 @@ import Testing
         #expect(world.converged && downs(world.events()).isEmpty, "seed \(seed)")
     }
 
-    @Test func theSameSeedGivesTheSameTranscript() {
+    @Test func sameSeedGivesTheSameTranscript() {
         func transcript(_ seed: UInt64) -> String {
             var world = Self.world(12, seed: seed)
             world.loss = 0.2
@@ -46,7 +46,7 @@ import Testing
         #expect(transcript(1) != transcript(2))
     }
 
-    @Test(arguments: [3, 12]) func aDeadNodeIsConvictedAndARestartedOneIsUpAgain(count: Int) {
+    @Test(arguments: [3, 12]) func deadNodeIsConvictedAndRestartedNodeIsUp(count: Int) {
         var world = Self.world(count, seed: 3)
         world.run(seconds: 60)
         let victim = World.endpoint(2)
@@ -76,7 +76,7 @@ import Testing
         }
     }
 
-    @Test func aLowerGenerationIsRefusedAndItsNodeToldToTakeAGreaterOne() {
+    @Test func lowerGenerationIsRefusedAndReported() {
         var world = Self.world(3, seed: 4)
         world.run(seconds: 10)
         let victim = World.endpoint(2)
@@ -102,7 +102,7 @@ import Testing
         #expect(world.converged)
     }
 
-    @Test func aGenerationAYearAheadIsRefused() {
+    @Test func generationAYearAheadIsRefused() {
         var world = Self.world(2, seed: 5)
         let liar = World.endpoint(9)
         world.start(liar, seeds: Self.seeds, generation: World.epoch / 1_000_000 + 31_536_000 + 100)
@@ -114,7 +114,7 @@ import Testing
             })
     }
 
-    @Test func aSecondNodeWithAHostIDIsQuarantined() {
+    @Test func secondNodeWithAHostIDIsQuarantined() {
         var world = Self.world(4, seed: 6)
         world.run(seconds: 20)
         let original = World.endpoint(2)
@@ -134,7 +134,7 @@ import Testing
             "\(GossipRefusal.hostIDConflict(id, known: original, newcomer: copy))".contains("which is alive: refused"))
     }
 
-    @Test func aDeadNodeMayComeBackAtAnotherAddress() {
+    @Test func deadNodeMayReturnAtAnotherAddress() {
         var world = Self.world(4, seed: 7)
         world.run(seconds: 20)
         let former = World.endpoint(2)
@@ -152,7 +152,7 @@ import Testing
         }
     }
 
-    @Test func anotherClusterIsNotSpokenTo() {
+    @Test func messagesOfAnotherClusterAreRefused() {
         var world = Self.world(2, seed: 8)
         let stranger = World.endpoint(5)
         world.start(stranger, seeds: Self.seeds, cluster: "other")
@@ -163,7 +163,7 @@ import Testing
         #expect(world.events(of: World.endpoint(0)).contains(seen) && world.events(of: stranger).contains(told))
     }
 
-    @Test func aChangedValueReachesAllInOrder() {
+    @Test func changedValueReachesAllNodesInOrder() {
         var world = Self.world(8, seed: 9)
         world.run(seconds: 15)
         let changed = world.now
@@ -186,7 +186,7 @@ import Testing
         #expect(world.nodes[World.endpoint(0)]!.describe(now: world.now).contains("status: LEAVING"))
     }
 
-    @Test func aStopInGoodOrderIsKnownAtOnce() {
+    @Test func orderlyShutdownIsKnownAtOnce() {
         var world = Self.world(5, seed: 10)
         world.run(seconds: 15)
         let stopped = world.now

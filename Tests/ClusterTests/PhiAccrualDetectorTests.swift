@@ -32,7 +32,7 @@ import Testing
         return Double(now - start) / Double(second)
     }
 
-    @Test func aSilenceOf18Point4MeansConvicts() {
+    @Test func silenceOf18MeanIntervalsConvicts() {
         var (detector, now) = steady(2_000)
         #expect(abs(detector.phi(endpoint, now: now + second) - 0.4343) < 0.001)  // 1 / ln 10
         let seconds = secondsToConviction(&detector, from: now)
@@ -50,7 +50,7 @@ import Testing
         #expect(detector.explain(Endpoint(address: "other", port: 1), now: now) == nil)
     }
 
-    @Test func aNodeHeardOnceIsGivenTwiceTheTime() {
+    @Test func nodeHeardOnceGetsTwiceTheTime() {
         var (detector, now) = steady(1)
         let seconds = secondsToConviction(&detector, from: now)
         #expect(seconds > 36 && seconds < 38, "\(seconds)")
@@ -59,7 +59,7 @@ import Testing
         #expect(detector.phi(endpoint, now: now) == 0)
     }
 
-    @Test func anOutageDoesNotEnterTheMean() {
+    @Test func outageDoesNotCountAsAnInterval() {
         var (detector, now) = steady(100)
         now += 300 * second
         for _ in 0..<10 {
@@ -86,7 +86,7 @@ import Testing
         #expect(detector.convicts(endpoint, now: now))
     }
 
-    @Test(arguments: 1...20) func aJitteryNodeIsNotConvicted(seed: Int) {
+    @Test(arguments: 1...20) func jitteryNodeIsNotConvicted(seed: Int) {
         var random = SeededRandom(seed: UInt64(seed))
         var detector = PhiAccrualDetector()
         var now: Int64 = 0

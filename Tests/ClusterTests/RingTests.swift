@@ -14,7 +14,7 @@ func node(
 }
 
 @Suite struct RingTests {
-    @Test func aTokenBelongsToTheNextTokenClockwise() {
+    @Test func tokenBelongsToTheNextNodeClockwise() {
         let ring = Ring(nodes: [node(2, [100]), node(1, [0, 200])])
         #expect(ring.tokens == [0, 100, 200])
         #expect(ring.owner(of: 0)?.id.low == 1)
@@ -30,7 +30,7 @@ func node(
         #expect(Ring.empty.owner(of: 1) == nil)
     }
 
-    @Test func aRangeWrapsAndItsSlicesDoNot() {
+    @Test func rangesWrapAndTheirSlicesDoNot() {
         let range = TokenRange(after: 5, through: -5)
         #expect(range.contains(6) && range.contains(-5) && range.contains(Int64.max) && range.contains(Int64.min))
         #expect(!range.contains(5) && !range.contains(0))
@@ -42,7 +42,7 @@ func node(
         #expect(TokenRange(after: Int64.min, through: 0).fraction == 0.5)
     }
 
-    @Test func theGreaterEpochOwnsATokenThatTwoClaim() {
+    @Test func claimWithTheGreaterEpochOwnsTheToken() {
         let old = RingNode(
             id: UUID(high: 0, low: 9), endpoint: Endpoint(address: "a", port: 1),
             claims: [TokenClaim(10, epoch: 3), TokenClaim(20, epoch: 0)])
@@ -57,7 +57,7 @@ func node(
         #expect(TokenSuccessor.decode(TokenSuccessor.encode(heirs)) == heirs)
     }
 
-    @Test func aGridHasEqualPartitions() throws {
+    @Test func gridHasEqualPartitions() throws {
         for count in [1, 2, 8, 256, 65_536] {
             for shift in [0, 1, 1_023] {
                 let grid = try #require(TokenGrid(count: count, shift: shift))

@@ -18,14 +18,14 @@ import Testing
             hostID: UUID(high: 0, low: id ?? UInt64(endpoint.address.utf8.last!)), seeds: seeds)
     }
 
-    @Test func theOnlySeedFoundsTheClusterAtOnce() {
+    @Test func onlySeedFoundsTheClusterAtOnce() {
         for seeds in [[a], []] {
             var round = ShadowRound(configuration: configuration(a, seeds: seeds))
             #expect(round.tick(now: 5) == [] && round.outcome == .founded)
         }
     }
 
-    @Test func theFirstOfSeveralSeedsFoundsIt() {
+    @Test func firstOfSeveralSeedsFoundsTheCluster() {
         var first = ShadowRound(configuration: configuration(a, seeds: [a, b]))
         var other = ShadowRound(configuration: configuration(b, seeds: [a, b]))
         for time in 0..<8 {
@@ -51,7 +51,7 @@ import Testing
         #expect(other.outcome == .founded)
     }
 
-    @Test func aNodeThatNobodyAnswersFails() {
+    @Test func joinFailsWhenNoSeedAnswers() {
         var round = ShadowRound(configuration: configuration(c, seeds: [a, b]))
         for time in 0..<30 {
             #expect(round.tick(now: Int64(time) * second).count == 2 && round.outcome == nil)
@@ -60,7 +60,7 @@ import Testing
         #expect(round.outcome == .failed(.noAnswer(seeds: [a, b])))
     }
 
-    @Test func aSeedTellsAllThatItKnows() throws {
+    @Test func seedSendsAllStatesToANewcomer() throws {
         var world = GossiperTests.world(40, seed: 31)
         world.run(seconds: 30)
         for number in 1..<8 {
@@ -100,7 +100,7 @@ import Testing
         gossiper.checkInvariants()
     }
 
-    @Test func anotherClusterRefuses() {
+    @Test func seedOfAnotherClusterRefuses() {
         var round = ShadowRound(configuration: configuration(c, seeds: [a]))
         _ = round.tick(now: 0)
         _ = round.receive(.refused(clusterName: "other", partitioner: ""), from: a, now: 1)

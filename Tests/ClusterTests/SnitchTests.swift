@@ -5,7 +5,7 @@ import Testing
 @testable import Cluster
 
 @Suite struct SnitchTests {
-    @Test func aTopologyFileIsRead() throws {
+    @Test func topologyFileIsRead() throws {
         let text = """
             # the racks
             10.0.0.1=dc1:rack1
@@ -35,7 +35,7 @@ import Testing
         }
     }
 
-    @Test func aRackFileIsRead() throws {
+    @Test func rackFileIsRead() throws {
         #expect(
             try RackProperties(parsing: "# here\r\ndc=DC1\r\n rack = r 1 \nprefer_local=true\ndc_suffix=\n").location
                 .description
@@ -65,14 +65,14 @@ import Testing
         return result.map { $0 + 1 }
     }
 
-    @Test func nearOnesComeFirst() {
+    @Test func nearReplicasComeFirst() {
         #expect(ring.distances(from: 0) == [0, 2, 1, 3, 3])
         #expect(sorted([5, 4, 2, 3, 1]) == [1, 3, 2, 5, 4])
         #expect(sorted([]) == [])
         #expect(sorted([5, 4, 2, 3, 1], [7, 7, 7, 7, 7]) == [1, 3, 2, 5, 4])
     }
 
-    @Test func slowOnesComeLaterWithinTheirDataCenter() {
+    @Test func slowReplicasComeLaterWithinTheirDataCenter() {
         // Five percent slower does not exceed the threshold. A fast replica in another data center does not overtake.
         #expect(sorted([5, 4, 2, 3, 1], [1_000, 1_000, 1_050, 10, 500]) == [1, 3, 2, 4, 5])
         #expect(sorted([1, 2, 3], [5_000, 1_000, 1_050, 10, 500]) == [2, 3, 1])
@@ -87,7 +87,7 @@ import Testing
     }
 
     /// If one place exceeds the threshold, the whole order follows the scores; otherwise it follows the distance.
-    @Test func theThresholdIsJudgedPlaceByPlace() {
+    @Test func badnessThresholdAppliesToEachPosition() {
         var random = SeededRandom(seed: 7)
         for _ in 0..<2_000 {
             let scores = (0..<6).map { _ in Double(random.next() % 8 * 100) }

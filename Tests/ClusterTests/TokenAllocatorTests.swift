@@ -11,7 +11,7 @@ import Testing
     ]
 
     /// After each random join or leave, every node owns Q/S partitions, and no more of them moved than necessary.
-    @Test(arguments: 1...8) func equalPartitionsStayEqual(seed: Int) throws {
+    @Test(arguments: 1...8) func everyNodeKeepsAnEqualNumberOfPartitions(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         var allocator = TokenAllocator(strategy: .equalPartitions(Self.grid), seed: UInt64(seed))
         var ring = Ring.empty
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [3, 5, 10]) func aJoinMovesItsShare(nodes: Int) throws {
+    @Test(arguments: [3, 5, 10]) func joinMovesOneNodesShare(nodes: Int) throws {
         for strategy in Self.strategies {
             for row in try RingSimulation.compare([strategy], nodes: nodes, seed: 7) where row.change == .join {
                 if case .equalPartitions = strategy {
@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    @Test func theSameSeedGivesTheSameTableToTheByte() throws {
+    @Test func sameSeedGivesTheSameTable() throws {
         let rows = try RingSimulation.compare(Self.strategies, nodes: 4, racks: 2, seed: 5)
         let text = RingSimulationRow.render(rows)
         #expect(

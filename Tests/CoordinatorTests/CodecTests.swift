@@ -78,7 +78,7 @@ import VirtualCluster
                     state: state), nativePort: 9042)
         }
         let members = [
-            node(1, .normal), node(2, .joining), node(3, .left), node(4, .moving(to: [TokenClaim(5, epoch: 6)])),
+            node(1, .normal), node(2, .joining), node(3, .left),
             node(5, .replacing(VirtualCluster.id(3))),
             node(6, .leaving(heirs: [TokenSuccessor(token: 6, heir: VirtualCluster.id(1))])),
         ]

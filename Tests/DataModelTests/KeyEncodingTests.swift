@@ -1,4 +1,5 @@
 import DataModel
+import Fixtures
 import Primitives
 import Testing
 
@@ -68,7 +69,7 @@ import Testing
         .frozen(.list(.text)),
     ]
 
-    @Test(arguments: types) func valuesComeBack(type: CQLType) throws {
+    @Test(arguments: types) func clusteringValuesRoundTrip(type: CQLType) throws {
         var random = SeededRandom(seed: 7)
         for _ in 0..<500 {
             let value = Self.random(type, &random)
@@ -111,15 +112,9 @@ import Testing
         (.tuple([.int, .text, .boolean]), "0000000400000001ffffffff0000000101", "4040800000013e400100"),
     ]
 
-    private static func bytes(_ hex: String) -> [UInt8] {
-        stride(from: 0, to: hex.utf8.count, by: 2).map { at in
-            UInt8(hex.dropFirst(at).prefix(2), radix: 16) ?? 0
-        }
-    }
-
     @Test func goldenBytes() throws {
         for (type, native, key) in Self.golden {
-            let (native, key) = (Self.bytes(native), Self.bytes(key))
+            let (native, key) = (bytes(native), bytes(key))
             #expect(try Self.encode(native, type) == key, "\(type) \(native)")
             #expect(try Self.encode(native, type, descending: true) == key.map { ~$0 }, "\(type) \(native)")
             // Of a NaN only the fact that it is one survives.
@@ -130,9 +125,9 @@ import Testing
     }
 
     /// A key cut anywhere is refused. A key with a flipped bit is refused or is the key of another value.
-    @Test func cutsAndFlippedBits() throws {
+    @Test func truncationAndFlippedBits() throws {
         for (type, _, key) in Self.golden {
-            let key = Self.bytes(key)
+            let key = bytes(key)
             for length in 0..<key.count {
                 #expect(throws: KeyError.self, "\(type) cut to \(length)") {
                     try Self.decode(Array(key[..<length]), type)
@@ -169,13 +164,13 @@ import Testing
 
     /// Partition keys of one column and of several, and the kinds of rows.
     @Test func goldenPartitions() throws {
-        #expect(try Self.partition([[0, 0, 0, 1]]) == Self.bytes("478499982ae4e0cf000400000001"))
-        #expect(try Self.partition([[0x61], []]) == Self.bytes("1ec6b7a2c269934e000700016100000000"))
+        #expect(try Self.partition([[0, 0, 0, 1]]) == bytes("478499982ae4e0cf000400000001"))
+        #expect(try Self.partition([[0x61], []]) == bytes("1ec6b7a2c269934e000700016100000000"))
         #expect(KeyView.staticKind == 0x10 && KeyView.rowKind == 0x20)
     }
 
     /// memcmp orders encoded values as the type does, and no encoded value is a prefix of another.
-    @Test(arguments: types) func memcmpIsTheOrderOfTheType(type: CQLType) throws {
+    @Test(arguments: types) func memcmpOrdersKeysLikeTheirType(type: CQLType) throws {
         var random = SeededRandom(seed: 11)
         for _ in 0..<2000 {
             let a = Self.random(type, &random)
@@ -190,7 +185,7 @@ import Testing
     }
 
     /// A NaN may have any sign and payload; as keys all are one value, greater than all others.
-    @Test func notANumberIsOneKey() throws {
+    @Test func allNaNsHaveTheSameKey() throws {
         for (type, all) in [
             (
                 CQLType.float,

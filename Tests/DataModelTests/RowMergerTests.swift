@@ -119,7 +119,7 @@ import Testing
         }
     }
 
-    @Test func countersUniteAndForgetWhatWasDeleted() {
+    @Test func counterShardsMergeAndDeletedOnesAreDropped() {
         func row(_ time: Int64, clock: Int64, count: Int64, deletion: DeletionTime = .none) -> [UInt8] {
             var out = ByteWriter()
             var writer = RowWriter()
@@ -144,7 +144,7 @@ import Testing
         #expect(total(Self.merge([row(10, clock: 7, count: 50), deleted, row(21, clock: 1, count: 3)])) == 3)
     }
 
-    @Test func unorderedCellsAreOrdered() {
+    @Test func cellsWrittenOutOfOrderAreSorted() {
         var out = ByteWriter()
         var writer = RowWriter()
         writer.begin(timestamp: 1, liveness: true, into: &out)
@@ -158,7 +158,7 @@ import Testing
         #expect(columns == [0, 1, 4, 9])
     }
 
-    @Test func validateRefusesEveryCutAndNeverTraps() {
+    @Test func validationRefusesEveryTruncationAndNeverTraps() {
         var random = SeededRandom(seed: 5)
         for _ in 0..<300 {
             let row = Self.version(&random)

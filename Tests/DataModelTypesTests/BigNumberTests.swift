@@ -4,7 +4,7 @@ import Testing
 @testable import DataModel
 
 @Suite struct BigNumberTests {
-    @Test func smallNumbersAreThoseOfTheMachine() throws {
+    @Test func smallNumbersAgreeWithMachineIntegers() throws {
         var random = SeededRandom(seed: 7)
         for _ in 0..<5000 {
             let a = Int64(truncatingIfNeeded: random.next()) >> Int64(random.next() % 63)

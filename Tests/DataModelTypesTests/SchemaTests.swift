@@ -31,7 +31,7 @@ import Testing
         ])
     }
 
-    @Test func encodingReadsBack() throws {
+    @Test func schemaRoundTrips() throws {
         let schema = try sample()
         let decoded = try Schema(
             decoding: schema.encode(), adding: [KeyspaceMetadata(name: "system", replication: [:])])
@@ -85,7 +85,7 @@ import Testing
         #expect(try Schema(decoding: good.encode()).version == good.version)
     }
 
-    @Test func anyDamageIsFound() throws {
+    @Test func truncationAndFlippedBitsAreDetected() throws {
         let bytes = try sample().encode()
         for length in 0..<bytes.count {
             #expect(throws: SchemaDecodingError.self) { try Schema(decoding: Array(bytes.prefix(length))) }
@@ -118,7 +118,7 @@ import Testing
         #expect(refused > 1000 && decoded > 0)
     }
 
-    @Test func columnIDsAreNotGivenTwice() throws {
+    @Test func columnIDsAreNotReused() throws {
         let table = try #require(try sample().table("ks", "t"))
         let changed = table.dropping(column: "v").adding(column: "v", type: .int, isStatic: false)
         #expect(changed.column(named: "v")?.id == 4)
@@ -126,7 +126,7 @@ import Testing
         #expect(changed.columns.map(\.name) == ["k", "c", "s", "v"])
     }
 
-    @Test func versionFollowsTheContents() throws {
+    @Test func versionDependsOnTheContentsOnly() throws {
         let schema = try sample()
         #expect(try sample().version == schema.version)
         #expect(schema.removing(table: "t", in: "ks").version != schema.version)

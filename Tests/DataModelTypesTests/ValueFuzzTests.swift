@@ -75,7 +75,7 @@ import Testing
         return writer.toArray()
     }
 
-    @Test func anyBytesUnderAnyType() throws {
+    @Test func arbitraryBytesAreHandledUnderEveryType() throws {
         var random = SeededRandom(seed: 77)
         var valid = 0
         for _ in 0..<3000 {
@@ -106,7 +106,7 @@ import Testing
     }
 
     /// A valid scalar is parsed back from its text.
-    @Test func scalarsReadBack() throws {
+    @Test func scalarsRoundTripAsText() throws {
         var random = SeededRandom(seed: 5)
         for _ in 0..<20_000 {
             let type = Self.simple[Int(random.next() % UInt64(Self.simple.count))]

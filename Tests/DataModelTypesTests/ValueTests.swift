@@ -72,7 +72,7 @@ import Testing
         #expect(throws: ValueError.invalid(message)) { try type.validate(value) }
     }
 
-    @Test func emptyIsAValueOfMostTypes() throws {
+    @Test func emptyValueIsValidForMostTypes() throws {
         for type in [
             CQLType.int, .bigint, .text, .blob, .double, .uuid, .timestamp, .varint, .decimal, .inet, .boolean,
         ] {
@@ -104,7 +104,7 @@ import Testing
     }
 
     @Test(arguments: ["::", "::1", "2001:db8::1", "1:0:0:2::3", "1::", "10.0.0.1", "1:2:3:4:5:6:7:8"])
-    func addressesAreShownShort(
+    func addressesAreShownInShortForm(
         _ text: String
     ) throws {
         #expect(CQLType.inet.text(try bytes(.inet, text), style: .shell(floatDigits: 5)) == text)
@@ -114,7 +114,7 @@ import Testing
         #expect(CQLType.decimal.compare(try bytes(.decimal, "1.0"), try bytes(.decimal, "1.00")) == 0)
     }
 
-    @Test func typeNamesReadBack() {
+    @Test func typeNamesRoundTrip() {
         for text in [
             "int", "list<text>", "map<int, frozen<list<text>>>", "frozen<tuple<int, frozen<map<text, int>>>>",
             "frozen<set<frozen<list<int>>>>",
@@ -127,7 +127,7 @@ import Testing
         }
     }
 
-    @Test func setsAndMapsBecomeCanonical() throws {
+    @Test func setsAndMapsAreSortedAndDeduplicated() throws {
         let set = CQLType.set(.int)
         let unsorted: [UInt8] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 9, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 9]
         let canonical = try unsorted.withUnsafeBytes { try CollectionBuilder.canonical($0, set) }
@@ -165,7 +165,7 @@ import Testing
         #expect(throws: ValueError.invalid(message)) { try type.bytes(fromJSON: document) }
     }
 
-    @Test func jsonParserRefusesWhatIsNone() throws {
+    @Test func invalidJSONIsRefused() throws {
         for text in [
             "", "{", "[1,]", "{\"a\"}", "01", "1.", "\"\\x\"", "\"\u{01}\"", "tru", "[1] 2", "\"\\ud800\"",
             String(repeating: "[", count: 1000),

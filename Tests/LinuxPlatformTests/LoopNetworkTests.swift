@@ -134,7 +134,7 @@ import Testing
     }
 
     /// A client that shuts down its side gets all answers before the connection closes.
-    @Test func answersThatWaitAreSentBeforeTheEnd() throws {
+    @Test func waitingAnswersAreSentBeforeTheEnd() throws {
         let disk = ScriptedDisk()
         let (network, port, received) = try Self.listen(disk)
         defer { network.stop() }
@@ -154,7 +154,7 @@ import Testing
     }
 
     /// Requests that write nothing are answered while the log cannot be written.
-    @Test func readsGoOnWhileTheLogFails() throws {
+    @Test func readsContinueWhileTheLogFails() throws {
         let disk = ScriptedDisk()
         let (network, port, _) = try Self.listen(disk)
         defer { network.stop() }
@@ -200,7 +200,7 @@ import Testing
     }
 
     /// Two ends that both have more to send than the sockets can hold do not deadlock.
-    @Test func muchInBothDirectionsArrives() throws {
+    @Test func bulkTransferInBothDirectionsArrives() throws {
         let bytes = 64 << 20
         let (network, port, _) = try Self.listen(ScriptedDisk())
         let other = LoopNetwork(loops: 1)

@@ -90,7 +90,7 @@ import Testing
     }
 
     /// The first byte, which decides, may arrive alone.
-    @Test func theFirstByteAlone() throws {
+    @Test func handshakeMayBeginWithASingleByte() throws {
         let network = LoopNetwork(
             loops: 1, clients: ChannelEncryption(accepting: { _ in [Cipher()] }, connecting: { _, _ in [] }))
         defer { network.stop() }
@@ -108,7 +108,7 @@ import Testing
         #expect(client.read(2) == "bc")
     }
 
-    @Test func aNetworkWithoutCertificatesRefuses() throws {
+    @Test func networkWithoutCertificatesRefuses() throws {
         let network = LoopNetwork(loops: 1)
         defer { network.stop() }
         #expect(throws: NetworkError.self) {

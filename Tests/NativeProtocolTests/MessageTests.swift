@@ -1,4 +1,5 @@
 import DataModel
+import Fixtures
 import Primitives
 import Testing
 

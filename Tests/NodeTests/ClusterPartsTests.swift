@@ -11,7 +11,7 @@ import Testing
 
 /// Parts of the cluster service that need no other node.
 @Suite struct ClusterPartsTests {
-    @Test func aGenerationIsGreaterThanAllBefore() throws {
+    @Test func generationsGrow() throws {
         let (system, time) = (MemoryFileSystem(), ManualTime(microseconds: 5_000_000))
         try system.createDirectory("data")
         let generations = GenerationFile(system: system, directory: "data", time: time)
@@ -27,7 +27,7 @@ import Testing
         #expect(try generations.next() == 105)
     }
 
-    @Test func theSameReportIsWrittenOnceAMinute() {
+    @Test func repeatedReportIsLoggedOnceAMinute() {
         let (lines, time) = (Lines(), ManualTime())
         let log = OperatorLog(Logger(label: "test", factory: { _ in lines }), time: time)
         for _ in 0..<3 { log.report("a") }
@@ -40,7 +40,7 @@ import Testing
         #expect(lines.all == ["warning a", "error b", "warning a", "info c", "info c"])
     }
 
-    @Test func bytesAheadOfTheirTimeWait() {
+    @Test func throttleWaitsForBytesAheadOfTheRate() {
         let time = ManualTime()
         let background = ClockedBackground(time: time)
         let throttle = StreamThrottle(bytesPerSecond: 1000, time: time, background: background)
@@ -57,14 +57,14 @@ import Testing
         #expect(time.monotonicMicroseconds() - began == 5_500_000)
     }
 
-    @Test func allItemsAreDone() {
+    @Test func parallelLoopHandlesEveryItem() {
         let done = Mutex<[Int]>([])
         InlineBackground().forEach(of: Array(1...9), workers: 4) { item in done.withLock { $0.append(item) } }
         InlineBackground().forEach(of: [Int](), workers: 4) { item in done.withLock { $0.append(item) } }
         #expect(done.withLock { $0.sorted() } == Array(1...9))
     }
 
-    @Test func aNodeThatIsLetGoOfIsFreed() throws {
+    @Test func releasedNodeIsFreed() throws {
         weak var cluster: ClusterService?
         weak var queries: QueryEngine?
         weak var hints: HintHandoff?

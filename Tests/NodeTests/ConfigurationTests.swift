@@ -1,4 +1,5 @@
 import Cluster
+import Fixtures
 import Foundation
 import Platform
 import Testing
@@ -10,7 +11,7 @@ import Testing
     static let documented =
         #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/conf/auspex.yaml"
 
-    @Test func documentedKeysAndDefaultsAreTheStructs() throws {
+    @Test func documentedKeysAndDefaultsMatchTheCode() throws {
         let loaded = try NodeConfiguration.load(path: Self.documented, environment: [:], overrides: [])
         #expect(loaded == NodeConfiguration())
 
@@ -39,7 +40,7 @@ import Testing
     }
 
     /// Setting one key from text changes the value of no other key.
-    @Test func everyKeyHasItsOwnPlace() throws {
+    @Test func everyKeySetsOnlyItsOwnField() throws {
         for key in ConfigurationKey.all {
             let others: [String: String] = [
                 "commitlog_sync": "group", "commitlog_replay": "skip", "seeds": "10.0.0.1:7001,10.0.0.2",
@@ -67,7 +68,7 @@ import Testing
         }
     }
 
-    @Test func laterSourcesOverride() throws {
+    @Test func laterSourcesOverrideEarlierOnes() throws {
         var configuration = NodeConfiguration()
         try configuration.apply(yaml: "native_transport_port: 1\nline_port: 2\nhttp_port: 3\n", path: "a.yaml")
         #expect(configuration.nativeTransportPort == 1)
@@ -131,16 +132,15 @@ import Testing
 
     /// Loads a configuration file with the snitch's files beside it.
     private func load(_ yaml: String, _ files: [String: String] = [:]) throws -> NodeConfiguration {
-        let directory = NSTemporaryDirectory() + "auspex-place-\(UInt64.random(in: 0...UInt64.max))"
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        defer { #expect(throws: Never.self) { try FileManager.default.removeItem(atPath: directory) } }
-        for (name, text) in files.merging(["auspex.yaml": yaml], uniquingKeysWith: { _, last in last }) {
-            try text.write(toFile: directory + "/" + name, atomically: false, encoding: .utf8)
+        try withTemporaryDirectory { directory in
+            for (name, text) in files.merging(["auspex.yaml": yaml], uniquingKeysWith: { _, last in last }) {
+                try text.write(toFile: directory + "/" + name, atomically: false, encoding: .utf8)
+            }
+            return try NodeConfiguration.load(path: directory + "/auspex.yaml", environment: [:], overrides: [])
         }
-        return try NodeConfiguration.load(path: directory + "/auspex.yaml", environment: [:], overrides: [])
     }
 
-    @Test func theSnitchReadsTheFilesOfCassandrasUsers() throws {
+    @Test func snitchReadsCassandrasPropertyFiles() throws {
         let simple = try load("data_center: a\nrack: b")
         #expect(simple.dataCenter == "a" && simple.rack == "b")
         let gossiping = try load(
@@ -177,7 +177,7 @@ import Testing
         #expect(error?.description.contains(message) == true, "\(error?.description ?? "")")
     }
 
-    @Test func contradictions() {
+    @Test func contradictorySettingsAreRefused() {
         #expect(throws: ConfigurationError.self) {
             try NodeConfiguration.load(path: nil, environment: [:], overrides: ["commitlog_segment_size=8MiB"])
         }
@@ -190,7 +190,7 @@ import Testing
     }
 
     /// Groups of keys: as a YAML mapping, with dots, and as an environment variable.
-    @Test func groups() throws {
+    @Test func groupedKeys() throws {
         var configuration = NodeConfiguration()
         try configuration.apply(
             yaml: """

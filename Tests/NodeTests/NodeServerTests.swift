@@ -112,7 +112,7 @@ import Testing
         node.drain()
     }
 
-    @Test func aNodeFindsWhatItHadAfterADrain() throws {
+    @Test func dataIsThereAfterADrainAndARestart() throws {
         let system = MemoryFileSystem()
         var random = SeededRandom(seed: 1)
         for round in 0..<2 {
@@ -139,7 +139,7 @@ import Testing
 
     /// A node that installs the cluster's schema for the first time may die after it has created the tables'
     /// directories and before it has written `metadata`. Nothing is lost.
-    @Test func aNodeThatDiesOverItsFirstVersionStartsAgain() throws {
+    @Test func nodeStartsAfterACrashDuringItsFirstSchemaInstall() throws {
         let (node, network) = try Self.start(MemoryFileSystem())
         let client = network.lineClient()
         #expect(
@@ -168,7 +168,7 @@ import Testing
         }
     }
 
-    @Test func aMemberStaysWhereItIsRegistered() throws {
+    @Test func memberRefusesAnotherRackOrDataCenter() throws {
         let system = MemoryFileSystem()
         func describe(_ network: DirectNetwork) -> String { network.lineClient().ask("DESCRIBE CLUSTER") }
         do {
@@ -254,7 +254,7 @@ import Testing
 
     /// A schema change whose file was replaced but could not be synced is refused and undone: a killed node does not
     /// find it.
-    @Test func aRefusedSchemaChangeIsNotInTheFile() throws {
+    @Test func refusedSchemaChangeIsNotStored() throws {
         final class Failures: Sendable { let left = Mutex(0) }
         let failures = Failures()
         let system = MemoryFileSystem { operation, path in

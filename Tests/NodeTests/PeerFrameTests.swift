@@ -1,4 +1,5 @@
 import Compression
+import Fixtures
 import Messages
 import Platform
 import Primitives
@@ -22,29 +23,9 @@ import Testing
     static let requestFrame = "14000000176e3110b18f6bca0400070000000000000080897aac020c03010203"
     static let replyFrame = "0f000000820c8e6c4148f875050007000000000000000700040178"
 
-    static func hex(_ bytes: [UInt8]) -> String {
-        bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-    }
-
-    static func bytes(_ hex: String) -> [UInt8] {
-        var out: [UInt8] = []
-        var rest = Substring(hex)
-        while rest.count >= 2 {
-            out.append(UInt8(rest.prefix(2), radix: 16) ?? 0)
-            rest = rest.dropFirst(2)
-        }
-        return out
-    }
-
     static func frame(_ kind: PeerFrame.Kind, compressor: BlockCompressor? = nil, _ body: [UInt8]) -> [UInt8] {
         var out = ByteWriter()
         PeerFrame.write(kind, compressor: compressor, into: &out) { $0.write(body) }
-        return out.toArray()
-    }
-
-    static func encoded(_ body: (inout ByteWriter) -> Void) -> [UInt8] {
-        var out = ByteWriter()
-        body(&out)
         return out.toArray()
     }
 
@@ -86,14 +67,14 @@ import Testing
 
     @Test func goldenFrames() throws {
         for (kind, body, golden) in Self.frames {
-            #expect(Self.hex(Self.frame(kind, body)) == golden, "\(kind)")
-            let found = try #require(try Self.next(Self.bytes(golden)), "\(kind)")
+            #expect(hex(Self.frame(kind, body)) == golden, "\(kind)")
+            let found = try #require(try Self.next(Fixtures.bytes(golden)), "\(kind)")
             #expect(found.kind == kind && found.body == body && found.count == golden.count / 2, "\(kind)")
         }
         #expect(try Self.hello(Self.frames[0].body) == Self.hello)
         var anyone = Self.hello
         anyone.wanted = nil
-        #expect(try Self.hello(Self.encoded { anyone.encode(into: &$0) }) == anyone)
+        #expect(try Self.hello(encoded { anyone.encode(into: &$0) }) == anyone)
     }
 
     /// A compressed body, written by hand: LZ4 of five literals.
@@ -104,7 +85,7 @@ import Testing
         out.writeLE(UInt32(payload.count))
         out.writeLE(Checksum.xxh3(payload))
         out.write(payload)
-        #expect(Self.hex(out.toArray()) == "0c0000003fe047923e15a582050105000000500102030405")
+        #expect(hex(out.toArray()) == "0c0000003fe047923e15a582050105000000500102030405")
         let found = try #require(try Self.next(out.toArray()))
         #expect(found.kind == .reply && found.body == [1, 2, 3, 4, 5] && found.count == out.count)
         // What the encoder compresses comes back, and states the length of its body.
@@ -116,18 +97,18 @@ import Testing
         #expect(Self.frame(.reply, compressor: BlockCompressor(.lz4), Array(body.dropLast()))[13] == 0)
     }
 
-    @Test func aFrameThatIsCutNeedsMore() throws {
+    @Test func truncatedFrameWaitsForMore() throws {
         for (_, _, golden) in Self.frames {
-            let bytes = Self.bytes(golden)
+            let bytes = Fixtures.bytes(golden)
             for length in 0..<bytes.count { #expect(try Self.next(Array(bytes[..<length])) == nil, "\(length) bytes") }
             #expect(try Self.next(bytes + [0xff])?.count == bytes.count)
         }
     }
 
     /// A flipped bit in a frame is found; in the length it may only make the reader wait for more bytes.
-    @Test func everyFlippedBitOfAFrameIsFound() {
+    @Test func everyFlippedBitOfAFrameIsDetected() {
         let packed = Self.frame(.reply, compressor: BlockCompressor(.lz4), [UInt8](repeating: 9, count: 8000))
-        for bytes in Self.frames.map({ Self.bytes($0.golden) }) + [packed] {
+        for bytes in Self.frames.map({ Fixtures.bytes($0.golden) }) + [packed] {
             for bit in 0..<bytes.count * 8 {
                 var flipped = bytes
                 flipped[bit / 8] ^= 1 << UInt8(bit % 8)
@@ -145,7 +126,7 @@ import Testing
     }
 
     /// Payloads whose checksum matches, because their sender computed it over the damage.
-    @Test func damagedPayloadsAreRefusedOrRead() throws {
+    @Test func damagedPayloadsAreRefusedOrUnchanged() throws {
         for (kind, body, _) in Self.frames {
             for bit in 0..<16 {
                 var payload = [kind.rawValue, 0] + body
@@ -206,7 +187,7 @@ import Testing
         }
     }
 
-    @Test func aDamagedHelloIsRefusedOrAnother() {
+    @Test func damagedHelloIsRefusedOrDiffers() {
         let body = Self.frames[0].body
         for length in 0..<body.count {
             #expect(throws: PeerError.self, "\(length) bytes") { try Self.hello(Array(body[..<length])) }
@@ -266,25 +247,25 @@ import Testing
         bytes.withUnsafeBytes { handler.receive($0) }
     }
 
-    @Test func theAcceptingNodeAnswersWithTheseBytes() {
+    @Test func goldenBytesOfTheAcceptingNode() {
         let (wire, host) = (Wire(), Host())
         let session = PeerSession(connection: wire, host: host)
-        let input = Self.bytes(Self.helloFrame + Self.requestFrame)
+        let input = Fixtures.bytes(Self.helloFrame + Self.requestFrame)
         for length in 0..<input.count where length < Self.helloFrame.count / 2 {
             #expect(Self.pass(Array(input[..<length]), to: session) == 0)
         }
         #expect(Self.pass(input, to: session) == input.count)
-        #expect(Self.hex(Self.output(session)) == Self.welcomeFrame + Self.replyFrame)
+        #expect(hex(Self.output(session)) == Self.welcomeFrame + Self.replyFrame)
         #expect(host.requests.withLock { $0 } == [Self.request] && !wire.isClosing)
     }
 
-    @Test func anUnwelcomeNodeGetsARefusal() {
+    @Test func unwelcomeNodeIsRefused() {
         var stranger = Self.hello
         stranger.clusterName = "d"
-        var old = Self.encoded { Self.hello.encode(into: &$0) }
+        var old = encoded { Self.hello.encode(into: &$0) }
         old[4] = 1
         for (hello, why) in [
-            (Self.encoded { stranger.encode(into: &$0) }, "why"),
+            (encoded { stranger.encode(into: &$0) }, "why"),
             (old, "this node speaks version 2 of the internode protocol, the other 1; run one release on all nodes"),
             ([], "the first frame is not a hello of the internode protocol"),
         ] {
@@ -297,14 +278,14 @@ import Testing
         }
     }
 
-    @Test func aRequestBeforeTheHelloIsRefused() {
+    @Test func requestBeforeTheHelloIsRefused() {
         let (wire, host) = (Wire(), Host())
         let session = PeerSession(connection: wire, host: host)
-        _ = Self.pass(Self.bytes(Self.requestFrame), to: session)
+        _ = Self.pass(Fixtures.bytes(Self.requestFrame), to: session)
         #expect(wire.isClosing && host.requests.withLock { $0 }.isEmpty)
     }
 
-    @Test func theConnectingNodeSendsTheseBytes() {
+    @Test func goldenBytesOfTheConnectingNode() {
         var answers: [PeerReply] = []
         var refusal: PeerError?
         let link = PeerLink(
@@ -315,17 +296,17 @@ import Testing
         // The link names its first request 0 on the wire, whatever its id.
         let first = [UInt8](repeating: 0, count: 8)
         let request = Self.frame(.request, first + Self.requestBody.dropFirst(8))
-        #expect(Self.output(link) == Self.bytes(Self.helloFrame) + request)
-        let input = Self.bytes(Self.welcomeFrame) + Self.frame(.reply, first + Self.replyBody.dropFirst(8))
+        #expect(Self.output(link) == Fixtures.bytes(Self.helloFrame) + request)
+        let input = Fixtures.bytes(Self.welcomeFrame) + Self.frame(.reply, first + Self.replyBody.dropFirst(8))
         #expect(Self.pass(input, to: link) == input.count && link.isWelcome)
         #expect(answers == [.failed(.overloaded, "x")] && link.outstandingBytes == 0)
-        _ = Self.pass(Self.bytes(Self.refusalFrame), to: link)
+        _ = Self.pass(Fixtures.bytes(Self.refusalFrame), to: link)
         #expect(refusal?.description == "why" && link.hasEnded)
     }
 
     /// Every flipped bit of what a node answers ends the connection or is a reply; the asking node never traps.
-    @Test func aDamagedAnswerEndsTheConnection() {
-        let input = Self.bytes(Self.welcomeFrame + Self.replyFrame)
+    @Test func damagedAnswerEndsTheConnection() {
+        let input = Fixtures.bytes(Self.welcomeFrame + Self.replyFrame)
         for bit in 0..<input.count * 8 {
             var flipped = input
             flipped[bit / 8] ^= 1 << UInt8(bit % 8)

@@ -4,7 +4,7 @@ import Primitives
 import Testing
 
 @Suite struct FiberTests {
-    @Test func aTaskThatNeverWaitsIsDoneWhenRunReturns() {
+    @Test func taskThatNeverWaitsIsDoneWhenRunReturns() {
         let loop = ModelLoop()
         var isDone = false
         #expect(loop.pool.run { isDone = true } == .done)
@@ -57,7 +57,7 @@ import Testing
     }
 
     /// A resumption that comes too late, or twice, does not wake the fiber from its next wait.
-    @Test func aResumptionCountsForItsOwnWaitOnly() {
+    @Test func lateResumptionDoesNotEndTheNextWait() {
         let loop = ModelLoop()
         var late: (@Sendable () -> Void)?
         var steps = 0
@@ -114,7 +114,7 @@ import Testing
         #expect(steps == ["outer", "inner", "outer again", "inner again"])
     }
 
-    @Test func thePoolRefusesBeyondItsLimitAndFreesWhatIsIdle() {
+    @Test func poolRefusesBeyondItsLimitAndFreesIdleFibers() {
         let loop = ModelLoop()
         let pool = FiberPool(loop: 0, network: loop, background: loop, time: loop, limit: 5)
         for _ in 0..<5 { #expect(pool.run { Fiber.current?.sleep(nanoseconds: 100) } == .waiting) }
@@ -128,7 +128,7 @@ import Testing
         #expect(pool.run {} == .done)
     }
 
-    @Test func fibersThatYieldLetOthersGoFirst() {
+    @Test func yieldingFibersLetOthersRun() {
         let loop = ModelLoop()
         // SAFETY: everything runs on the test's thread.
         nonisolated(unsafe) var steps: [String] = []

@@ -99,7 +99,7 @@ import Testing
 
     private func write() { disk.state.withLock { $0.mark += 1 } }
 
-    @Test func aTurnFlushesOnceAndQuestionsLeaveFirst() {
+    @Test func turnFlushesOnceAndOutputWithoutAcknowledgementLeavesFirst() {
         let a = member("a")
         let b = member("b")
         let asks = member("asks", acknowledges: false)
@@ -142,7 +142,7 @@ import Testing
         #expect(log.lines.last == "a: 4" && a.readingUpdates == 3)
     }
 
-    @Test func aLaterSyncThatEndsFirstReleasesNothing() {
+    @Test func laterSyncThatEndsFirstReleasesNothing() {
         let a = member("a")
         disk.state.withLock { $0.needsSync = true }
         a.answer("1")
@@ -158,7 +158,7 @@ import Testing
         #expect(log.lines == ["a: 1", "a: 2"])
     }
 
-    @Test func aFailedFlushAcknowledgesNoWrite() {
+    @Test func failedFlushAcknowledgesNoWrite() {
         let a = member("a")
         disk.state.withLock { $0.failure = "full" }
         write()
@@ -171,7 +171,7 @@ import Testing
         #expect(log.lines == ["a: failed", "work 7: full", "a: 2"])
     }
 
-    @Test func aFailedSyncClosesTheConnection() {
+    @Test func failedSyncClosesTheConnection() {
         let a = member("a")
         disk.state.withLock { $0.needsSync = true }
         write()
@@ -187,7 +187,7 @@ import Testing
         #expect(log.lines == ["a: closed"])
     }
 
-    @Test func theConnectionClosesBehindItsLastAnswer() {
+    @Test func connectionClosesAfterItsLastAnswer() {
         let a = member("a")
         disk.state.withLock { $0.needsSync = true }
         a.answer("1")
@@ -205,7 +205,7 @@ import Testing
 
     /// An answer that becomes ready while another is sent belongs to the next turn, and the connection stays open for
     /// it.
-    @Test func anAnswerMadeWhileSendingLeavesInTheNextTurn() {
+    @Test func answerMadeWhileSendingLeavesInTheNextTurn() {
         let a = member("a")
         a.onWrite = {
             a.pending = "2"
@@ -216,7 +216,7 @@ import Testing
         #expect(log.lines == ["a: 1", "a: 2 end"] && loop.isIdle)
     }
 
-    @Test func heldAnswersFillUp() {
+    @Test func heldAnswersStopReadingAtTheirLimit() {
         let a = member("a")
         disk.state.withLock { $0.needsSync = true }
         a.answer(String(repeating: "x", count: TurnLimits.heldBytes - 1))

@@ -4,20 +4,20 @@ import Synchronization
 import Testing
 
 @Suite struct PromiseTests {
-    @Test func aValueThatIsThereIsReturned() {
+    @Test func fulfilledPromiseReturnsAtOnce() {
         let promise = Promise<Int>()
         promise.fulfil(7)
         #expect(promise.wait(on: InlineBackground()) == 7)
     }
 
-    @Test func theFirstValueCounts() {
+    @Test func laterValuesAreIgnored() {
         let promise = Promise<String>()
         promise.fulfil("first")
         promise.fulfil("second")
         #expect(promise.wait(on: InlineBackground()) == "first")
     }
 
-    @Test func aWaitingThreadIsResumed() {
+    @Test func waitingThreadIsResumed() {
         let background = RecordingBackground()
         let promise = Promise<[UInt8]>()
         // The value comes when the thread waits already.
@@ -26,7 +26,7 @@ import Testing
         #expect(background.resumptions.load(ordering: .relaxed) == 1)
     }
 
-    @Test func aFiberWaitsAndItsLoopGoesOn() {
+    @Test func fiberWaitsWithoutBlockingItsLoop() {
         let loop = ModelLoop()
         let promise = Promise<Int>()
         let background = InlineBackground()
@@ -43,14 +43,14 @@ import Testing
         #expect(steps == ["waits", "fulfils", "has 3"])
     }
 
-    @Test func gatheredValuesComeInTheirOrderOfArrival() {
+    @Test func gatheredValuesComeInOrderOfArrival() {
         let values = Gathering<Int>(count: 3)
         for value in [3, 1, 2] { values.add(value) }
         #expect(values.wait(on: InlineBackground()) == [3, 1, 2])
         #expect(Gathering<Int>(count: 0).wait(on: InlineBackground()) == [])
     }
 
-    @Test func theLastOfManyThreadsResumesTheOneThatWaits() {
+    @Test func lastValueResumesTheWaitingThread() {
         let loop = ModelLoop()
         let values = Gathering<Int>(count: 5)
         var gathered: [Int]?

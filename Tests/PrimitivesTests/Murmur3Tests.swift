@@ -2,7 +2,7 @@ import Primitives
 import Testing
 
 @Suite struct Murmur3Tests {
-    @Test func tokensAreThoseOfDrivers() {
+    @Test func tokensMatchThoseOfDrivers() {
         #expect(Murmur3.token(Array("123".utf8)) == -7_468_325_962_851_647_638)
         let repeated = Array(repeating: [0x00, 0xff, 0x10, 0xfa, 0x99] as [UInt8], count: 10).flatMap(\.self)
         #expect(Murmur3.token(repeated) == 5_837_342_703_291_459_765)

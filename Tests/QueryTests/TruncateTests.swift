@@ -1,4 +1,5 @@
 import CQL
+import Coordinator
 import DataModel
 import Messages
 import Primitives

@@ -1,5 +1,6 @@
 import Cluster
 import DataModel
+import Fixtures
 import Messages
 import ModelReplica
 import Primitives
@@ -8,12 +9,6 @@ import Testing
 @testable import Repair
 
 @Suite struct CodecTests {
-    private static func encoded(_ encode: (inout ByteWriter) -> Void) -> [UInt8] {
-        var out = ByteWriter()
-        encode(&out)
-        return out.toArray()
-    }
-
     private static func tree(_ bytes: [UInt8]) throws -> MerkleTree {
         try bytes.withReader { (reader) throws(ByteError) in try MerkleTree(from: &reader) }
     }
@@ -32,9 +27,9 @@ import Testing
             TreeCommand(table: Sample.table, tokens: -9...Int64.max, depth: depth, gcBefore: 0, now: Sample.now))
     }
 
-    @Test func messagesComeBack() throws {
+    @Test func messagesRoundTrip() throws {
         let command = TreeCommand(table: Sample.table, tokens: Int64.min...17, depth: 15, gcBefore: 3, now: Sample.now)
-        let bytes = Self.encoded(PeerRequest.tree(command).encode)
+        let bytes = encoded(PeerRequest.tree(command).encode)
         #expect(try Self.request(bytes) == .tree(command))
         for length in 0..<bytes.count {
             #expect(throws: ByteError.self) { try Self.request(Array(bytes.prefix(length))) }
@@ -44,12 +39,12 @@ import Testing
             MerkleTree(tokens: Int64.min...Int64.max, depth: 3),
         ]
         for tree in trees {
-            let bytes = Self.encoded(tree.encode)
+            let bytes = encoded(tree.encode)
             #expect(try Self.tree(bytes) == tree)
             for length in stride(from: bytes.count - 1, through: 0, by: tree.depth > 10 ? -7 : -1) {
                 #expect(throws: ByteError.self) { try Self.tree(Array(bytes.prefix(length))) }
             }
-            let reply = Self.encoded(PeerReply.tree(tree).encode)
+            let reply = encoded(PeerReply.tree(tree).encode)
             #expect(try reply.withReader { (reader) throws(ByteError) in try PeerReply(from: &reader) } == .tree(tree))
         }
     }
@@ -62,7 +57,7 @@ import Testing
             start: Sample.key(70), end: Sample.key(70, [9]), deletion: DeletionTime(timestamp: 1, localDeletion: 2))
         builder.add(span)
         let tree = builder.finish()
-        let bytes = Self.encoded(tree.encode)
+        let bytes = encoded(tree.encode)
         #expect(Array(bytes[..<19]) == [UInt8](repeating: 0, count: 15) + [255, 2, 1, 1])
         #expect(Array(bytes[35...]) == [0, 26])
         #expect(tree.leaves[1].high == 837_067_236_155_993_858)
@@ -82,9 +77,9 @@ import Testing
         }
         let command = TreeCommand(table: Sample.table, tokens: 0...255, depth: 4, gcBefore: 0, now: Sample.now)
         let tree = replica.tree(command)
-        let bytes = Self.encoded(tree.encode)
+        let bytes = encoded(tree.encode)
         #expect(
-            bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+            hex(bytes)
                 == "000000000000000000000000000000ff040301037c53fc1c4a1f5a8b24eb1a14b2086d011a005c6a89048f6411"
                 + "deee2b3782bb1d80c4011b0cd3285817e80dfba657b7bc0ee51d484e01c602")
         #expect(try Self.tree(bytes) == tree)
@@ -95,7 +90,7 @@ import Testing
     /// Bytes with a flipped bit are refused or decode to a different tree.
     @Test func flippedBits() {
         let tree = Self.sample(depth: 6)
-        let bytes = Self.encoded(tree.encode)
+        let bytes = encoded(tree.encode)
         for bit in 0..<bytes.count * 8 {
             var flipped = bytes
             flipped[bit / 8] ^= 1 << UInt8(bit % 8)
@@ -109,7 +104,7 @@ import Testing
             rows: Int = 1,
             size: Int = 1
         ) -> [UInt8] {
-            Self.encoded { out in
+            encoded { out in
                 out.writeBE(first)
                 out.writeBE(last)
                 out.write(depth)
@@ -130,7 +125,7 @@ import Testing
             bytes(rows: .max), bytes(size: .max), bytes(hash: 0, rows: 0, size: 0),
         ] { #expect(throws: ByteError.self) { try Self.tree(bad) } }
         let command = TreeCommand(table: Sample.table, tokens: 1...2, depth: 1, gcBefore: 0, now: 0)
-        var request = Self.encoded(PeerRequest.tree(command).encode)
+        var request = encoded(PeerRequest.tree(command).encode)
         request[33] = 16  // the depth
         #expect(throws: ByteError.self) { try Self.request(request) }
         request[33] = 15
@@ -139,7 +134,7 @@ import Testing
         #expect(throws: ByteError.self) { try Self.request(request) }
     }
 
-    @Test func progressComesBack() throws {
+    @Test func progressRoundTrips() throws {
         var progress = RepairProgress()
         #expect(try RepairProgress(progress.encode()) == progress)
         progress.insert(0...10, table: Sample.other)
@@ -161,7 +156,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<200) func tokenSetIsLikeTheModel(seed: UInt64) {
+    @Test(arguments: 0..<200) func tokenSetAgreesWithAModel(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let base = [Int64.min, -20, Int64.max - 40][Int(seed % 3)]
         func slice() -> TokenSlice {
@@ -182,7 +177,7 @@ import Testing
         }
     }
 
-    @Test func messagesKeepToTheLimitAndHoldOnePartitionEach() throws {
+    @Test func writesKeepToTheSizeLimitAndHoldOnePartition() throws {
         var out = MutationWriter()
         var rows = 0
         for token in 0..<10 {

@@ -101,7 +101,7 @@ import Testing
         var all: [[String]] { net.replicas.map { $0.contents() + $0.contents(Sample.other) } }
     }
 
-    @Test(arguments: 0..<300) func withoutFaultsAllReplicasHoldTheSame(seed: UInt64) throws {
+    @Test(arguments: 0..<300) func replicasAreEqualAfterARepair(seed: UInt64) throws {
         let scene = Scene(seed: seed, spread: Int(seed % 3))
         var session = RepairSession(scene.job, options: scene.options)
         let report = try #require(scene.net.run(&session))
@@ -122,7 +122,7 @@ import Testing
         #expect(third.isComplete && third.ranges == 0)
     }
 
-    @Test(arguments: 0..<200) func withLossesASecondRunDoesTheRest(seed: UInt64) throws {
+    @Test(arguments: 0..<200) func repeatedRunsRepairDespiteLostMessages(seed: UInt64) throws {
         let scene = Scene(seed: seed, spread: Int(seed % 2))
         scene.net.loss = [0.01, 0.05, 0.2, 0.4][Int(seed % 4)]
         var progress = RepairProgress()
@@ -143,7 +143,7 @@ import Testing
         scene.expectEqual(seed)
     }
 
-    @Test(arguments: 0..<200) func aPreviewSaysWhatWouldMoveAndMovesNothing(seed: UInt64) throws {
+    @Test(arguments: 0..<200) func previewReportsDifferencesAndMovesNothing(seed: UInt64) throws {
         var scene = Scene(seed: seed)
         let before = scene.all
         scene.job.mode = .preview
@@ -162,7 +162,7 @@ import Testing
         #expect(moved == said, "seed \(seed)")
     }
 
-    @Test(arguments: 0..<200) func aRepairGoesOnWhereItStopped(seed: UInt64) throws {
+    @Test(arguments: 0..<200) func interruptedRepairContinues(seed: UInt64) throws {
         let scene = Scene(seed: seed, spread: Int(seed % 3))
         scene.net.loss = seed % 4 == 0 ? 0.05 : 0
         var first = RepairSession(scene.job, options: scene.options)
@@ -230,7 +230,7 @@ import Testing
         #expect(report.failures.allSatisfy { $0.node == Sample.node(node) })
     }
 
-    @Test func aSilentReplicaFailsOnlyItsRanges() throws {
+    @Test func silentReplicaFailsOnlyItsRanges() throws {
         let net = VirtualRepair(6, seed: 1)
         let job = Self.ring(net)
         net.dead = [2]
@@ -246,7 +246,7 @@ import Testing
         #expect(second.isComplete && second.ranges == report.failed)
     }
 
-    @Test(arguments: 0..<20) func aReplicaThatDiesFailsOnlyItsRanges(seed: UInt64) throws {
+    @Test(arguments: 0..<20) func deadReplicaFailsOnlyItsRanges(seed: UInt64) throws {
         let net = VirtualRepair(6, seed: seed)
         let job = Self.ring(net)
         var session = RepairSession(job)
@@ -261,7 +261,7 @@ import Testing
         }
     }
 
-    @Test func aNodeThatIsBackIsAskedAgain() {
+    @Test func returnedNodeIsAskedAgain() {
         let net = VirtualRepair(3, seed: 1)
         let job = RepairJob(
             tables: [RepairTable(id: Sample.table, gcBefore: 0)],
@@ -296,7 +296,7 @@ import Testing
         return report.failures.first?.reason
     }
 
-    @Test func answersThatMakeNoSenseFailTheRange() {
+    @Test func invalidAnswersFailTheRange() {
         var (session, numbers, command) = Self.begun()
         let wrong = session
         let tree = MerkleTree(tokens: 0...1000, depth: command.depth)
@@ -338,7 +338,7 @@ import Testing
         }
     }
 
-    @Test func aRequestIsSentAgainAfterARestAndALateAnswerIsTaken() {
+    @Test func requestIsRetriedAfterAPauseAndALateAnswerCounts() {
         var (session, numbers, command) = Self.begun()
         let empty = MerkleTree(tokens: command.tokens, depth: command.depth)
         _ = session.handle(.reply(request: numbers[0], .tree(empty)), now: 1)
@@ -364,7 +364,7 @@ import Testing
         #expect(session.handle(.reply(request: numbers[2], .done), now: .max).isEmpty)
     }
 
-    @Test func oneThatIsCancelledAsksNoMore() {
+    @Test func cancelledSessionSendsNothing() {
         var (session, numbers, _) = Self.begun()
         guard case .finished(let report)? = session.handle(.cancel, now: 5).last else {
             Issue.record("not finished")
@@ -375,7 +375,7 @@ import Testing
         #expect(session.isFinished && session.nextDeadline == nil)
     }
 
-    @Test func rangesAndTreesInFlightAreBounded() throws {
+    @Test func rangesAndTreesInFlightAreLimited() throws {
         for (ranges, trees) in [(1, 1), (3, 1), (3, 2), (12, 12)] {
             let net = VirtualRepair(6, seed: 5)
             var options = RepairOptions()
@@ -414,7 +414,7 @@ import Testing
         #expect(net.sent.isEmpty)
     }
 
-    @Test func manyPartitionsAreDoneInParts() throws {
+    @Test func rangesOfManyPartitionsAreSplit() throws {
         let net = VirtualRepair(2, seed: 1)
         for token in 0..<40 { net.replicas[token % 2].apply(Sample.put(Sample.key(Int64(token) << 57 &- 1), [1])) }
         var options = RepairOptions()

@@ -19,7 +19,7 @@ import Testing
 
     // MARK: Tokens
 
-    @Test func leavesCutTheTokensInOrder() {
+    @Test func leavesDivideTheTokensInOrder() {
         for (tokens, depth) in [
             (Int64.min...Int64.max, 15), (Int64.min...Int64.max, 0), (Int64(-7)...100, 4),
             (Int64.max - 30...Int64.max, 3),
@@ -41,7 +41,7 @@ import Testing
         #expect(MerkleTree(tokens: 5...7, depth: 6).leaves.count == 2)
     }
 
-    @Test func partsAreWholeLeaves() {
+    @Test func partsConsistOfWholeLeaves() {
         let builder = TreeBuilder(Self.command(-1000...999_999, depth: 10))
         let parts = builder.parts(atMost: 128)
         #expect(parts.count == 128)
@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    @Test func keysOfASliceAreThoseOfItsTokens() {
+    @Test func keyRangeOfASliceCoversItsTokens() {
         for slice in [Int64.min...Int64.max, Int64.min...0, 1...Int64.max, 5...5, (Int64.min + 1)...(-3)] {
             for token in [Int64.min, .min + 1, -3, -2, 0, 1, 4, 5, 6, .max] {
                 let key = Sample.key(token, [255, 255])
@@ -64,7 +64,7 @@ import Testing
 
     // MARK: Differences
 
-    @Test func everyKindOfDifferenceIsFound() {
+    @Test func everyKindOfDifferenceIsDetected() {
         let key = Sample.key(42)
         func cell(_ value: UInt8, at timestamp: Int64 = 10, ttl: UInt32 = 0, expires: UInt32 = .max, column: Int = 0)
             -> [UInt8]
@@ -128,7 +128,7 @@ import Testing
         }
     }
 
-    @Test func howARowWasWrittenDoesNotMatter() {
+    @Test func hashDoesNotDependOnARowsEncoding() {
         let key = Sample.key(7)
         func cells(_ base: Int64) -> [UInt8] {
             Sample.row(key, at: base, liveness: false) { out in
@@ -155,7 +155,7 @@ import Testing
         #expect(whole.differences(from: pieces).isEmpty)
     }
 
-    @Test func deletionsOldEnoughAreLeftOut() {
+    @Test func purgeableDeletionsAreLeftOut() {
         let key = Sample.key(7)
         let old = Sample.now - 100
         let deletion = DeletionTime(timestamp: 5, localDeletion: old)
@@ -174,7 +174,7 @@ import Testing
         }
     }
 
-    @Test func differingNeighboursAreJoined() {
+    @Test func adjacentDifferingLeavesAreJoined() {
         let command = Self.command(0...1599, depth: 4)
         let whole = Self.replica((0..<16).map { Sample.put(Sample.key(Int64($0 * 100)), [1]) })
         func without(_ leaves: Set<Int>) -> MerkleTree {
@@ -199,7 +199,7 @@ import Testing
     }
 
     /// Trees differ exactly where contents differ.
-    @Test(arguments: 0..<200) func leavesDifferWhereContentsDo(seed: UInt64) {
+    @Test(arguments: 0..<200) func leavesDifferExactlyWhereTheDataDiffers(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let tokens = (0..<24).map { Int64($0 * 10) }
         var (one, other) = (ModelReplica(), ModelReplica())
@@ -222,7 +222,7 @@ import Testing
         }
     }
 
-    @Test func depthFollowsPartitions() {
+    @Test func depthDependsOnTheNumberOfPartitions() {
         #expect(MerkleTree.depth(partitions: nil) == 12)
         #expect(MerkleTree.depth(partitions: 0) == MerkleTree.smallestDepth)
         #expect(MerkleTree.depth(partitions: 1000) == 10)

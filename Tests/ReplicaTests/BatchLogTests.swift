@@ -55,7 +55,7 @@ import Testing
         return LoggedBatch(key: key(created, id), mutations: out.out.toArray())
     }
 
-    @Test func whatIsStoredIsFoundInOrderUntilItIsRemoved() throws {
+    @Test func batchesAreFoundInOrderUntilRemoved() throws {
         let node = try Node(MemoryFileSystem())
         #expect(try node.found() == [])
         let batches = [try Self.batch(100, 1), try Self.batch(100, 2), try Self.batch(200), try Self.batch(300)]
@@ -79,7 +79,7 @@ import Testing
         #expect(try node.found() == [batches[2], batches[3]])
     }
 
-    @Test func aCopyThatComesAfterTheRemovalIsNotKept() throws {
+    @Test func copyAfterTheRemovalIsNotStored() throws {
         let node = try Node(MemoryFileSystem())
         let batch = try Self.batch(100)
         try node.log.remove(batch.key)
@@ -95,7 +95,7 @@ import Testing
 
     /// A look starts at the oldest batch the last look found; a batch that is stored with an older time is found all
     /// the same.
-    @Test func aBatchThatComesLateIsFound() throws {
+    @Test func lateBatchIsFound() throws {
         let node = try Node(MemoryFileSystem())
         try node.log.store(try Self.batch(500))
         try node.log.remove(Self.key(500))
@@ -116,7 +116,7 @@ import Testing
         #expect(try node.found() == [later])
     }
 
-    @Test func pagesAreFullByBytesOrByNumber() throws {
+    @Test func pagesAreLimitedByBytesAndByNumber() throws {
         let node = try Node(MemoryFileSystem())
         let batches = try (1...9).map { try Self.batch(Int64($0), bytes: 1000) }
         for batch in batches { try node.log.store(batch) }
@@ -129,7 +129,7 @@ import Testing
         #expect(try node.found() == batches)
     }
 
-    @Test func aBatchOfATableThatIsNotKnownHereIsRefused() throws {
+    @Test func batchOfAnUnknownTableIsRefused() throws {
         let node = try Node(MemoryFileSystem())
         var out = MutationWriter()
         out.beginTable(UUID(high: 8, low: 8))
@@ -143,7 +143,7 @@ import Testing
     }
 
     /// After a kill without a flush, the next run finds what was stored in the commit log and nothing that was removed.
-    @Test(arguments: 0..<20) func itSurvivesARestart(seed: UInt64) throws {
+    @Test(arguments: 0..<20) func batchesSurviveARestart(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let system = MemoryFileSystem()
         var node = try Node(system)

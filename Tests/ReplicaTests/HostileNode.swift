@@ -70,8 +70,7 @@ final class HostileNode {
     /// Decodes a request as a connection does, and executes it.
     @discardableResult func receive(_ bytes: [UInt8]) throws -> PeerReply {
         let request = try HostileNode.request(bytes)
-        if let result = service.executeAtOnce(request) { return result.reply }
-        return service.execute(request).reply
+        return service.writeAtOnce(request) ? .done : service.execute(request).reply
     }
 
     static func request(_ bytes: [UInt8]) throws(ByteError) -> PeerRequest {
@@ -97,11 +96,11 @@ final class HostileNode {
     // MARK: Samples
 
     static func partition(_ name: UInt8) -> [UInt8] {
-        do {
-            return try [name].withUnsafeBytesTyped { (raw) throws(KeyError) in
-                try KeyEncoding.partition(serialized: raw)
-            }
-        } catch { fatalError("\(error)") }
+        var key = ByteWriter()
+        KeyEncoding.beginPartition(into: &key)
+        key.write(name)
+        do { try KeyEncoding.endPartition(of: &key) } catch { fatalError("\(error)") }
+        return key.toArray()
     }
 
     static func key(_ name: UInt8, _ row: UInt8) -> [UInt8] { partition(name) + [KeyView.rowKind, row] }

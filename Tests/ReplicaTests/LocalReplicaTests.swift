@@ -49,7 +49,7 @@ import Testing
     }
 
     /// for its turn.
-    @Test func aHeldPartitionIsWaitedFor() throws {
+    @Test func lockedPartitionIsWaitedFor() throws {
         let loop = ModelLoop()
         let replica = try Self.open(background: loop)
         let partition: [UInt8] = [1, 2, 3]
@@ -73,7 +73,7 @@ import Testing
     }
 
     /// No increment of a counter is lost when several threads count at once.
-    @Test func countersCountUnderThreads() throws {
+    @Test func concurrentCounterUpdatesAllCount() throws {
         let replica = try Self.open()
         let pools = ThreadPools(read: 4)
         let left = Atomic<Int>(4)

@@ -90,7 +90,7 @@ import Testing
 
     /// The same changes in memory, in one sstable, in many, compacted, in another order, and applied twice give the
     /// same tree.
-    @Test(arguments: 0..<12) func filesDoNotMatter(seed: UInt64) throws {
+    @Test(arguments: 0..<12) func treeDoesNotDependOnTheFiles(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let mutations = try (0..<250).map { try Self.mutation(&random, step: $0) }
         let nodes = try (0..<6).map { try Node($0, shards: 1 << $0) }
@@ -123,7 +123,7 @@ import Testing
     }
 
     /// Trees differ exactly where answers differ.
-    @Test(arguments: 0..<12) func leavesDifferWhereAnswersDo(seed: UInt64) throws {
+    @Test(arguments: 0..<12) func leavesDifferExactlyWhereAnswersDiffer(seed: UInt64) throws {
         var random = SeededRandom(seed: seed + 100)
         let nodes = try (0..<2).map { try Node($0) }
         for step in 0..<200 {
@@ -144,7 +144,7 @@ import Testing
         }
     }
 
-    @Test func aTreeIsMadeOfKnownTablesOnly() throws {
+    @Test func treeOfAnUnknownTableIsRefused() throws {
         let node = try Node(0)
         let command = TreeCommand(table: Self.table, tokens: 0...10, depth: 2, gcBefore: 0, now: Self.now)
         #expect(node.service.execute(.tree(command)).reply == .tree(MerkleTree(tokens: 0...10, depth: 2)))
@@ -157,7 +157,7 @@ import Testing
     }
 
     /// Repairs three engines, each of which missed some changes, in memory and in sstables.
-    @Test(arguments: 0..<6) func enginesAreRepaired(seed: UInt64) throws {
+    @Test(arguments: 0..<6) func repairMakesEnginesEqual(seed: UInt64) throws {
         var random = SeededRandom(seed: seed + 200)
         let nodes = try (0..<3).map { try Node($0) }
         for step in 0..<300 {

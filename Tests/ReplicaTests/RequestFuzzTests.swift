@@ -396,7 +396,7 @@ import Testing
                 }
                 let other = UUID(high: 6, low: UInt64(below(5)))
                 let states: [NodeState] = [
-                    .normal, .normal, .normal, .joining, .left, .moving(to: claims), .replacing(other),
+                    .normal, .normal, .normal, .joining, .left, .replacing(other),
                     .leaving(heirs: claims.map { TokenSuccessor(token: $0.token, heir: other) }),
                 ]
                 members.append(

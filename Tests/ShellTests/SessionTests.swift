@@ -1,5 +1,6 @@
 import Client
 import DataModel
+import Fixtures
 import Glibc
 import NativeProtocol
 import Primitives
@@ -53,17 +54,14 @@ final class ScriptedBackend: QueryBackend {
         var options = ShellOptions()
         options.colour = false
         let session = ShellSession(backend, options, isInteractive: false)
-        var template = Array("/tmp/shell-test-XXXXXX".utf8CString)
-        let descriptor = mkstemp(&template)
-        close(descriptor)
-        let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        defer { unlink(path) }
-        session.run("CAPTURE '\(path)'")
-        body(session)
-        session.run("CAPTURE OFF")
-        let read = try FileText.openForReading(path)
-        defer { close(read) }
-        return String(decoding: FileText.read(read), as: UTF8.self)
+        return try withTemporaryDirectory { directory in
+            session.run("CAPTURE '\(directory)/output'")
+            body(session)
+            session.run("CAPTURE OFF")
+            let read = try FileText.openForReading(directory + "/output")
+            defer { close(read) }
+            return String(decoding: FileText.read(read), as: UTF8.self)
+        }
     }
 
     @Test("a table is drawn as in cqlsh, all pages as one") func table() throws {

@@ -18,7 +18,7 @@ import Testing
         do { return String(decoding: try disk.readAll(path), as: UTF8.self) } catch { return nil }
     }
 
-    @Test func aLossOfPowerForgetsWhatWasNotSynced() throws {
+    @Test func powerLossForgetsUnsyncedData() throws {
         try disk.createDirectory("/d")
         try write("/d/synced", "synced", syncs: true)
         try disk.syncDirectory("/d")
@@ -28,7 +28,7 @@ import Testing
         #expect(text("/d/unnamed") == nil)
     }
 
-    @Test func aKilledProcessLosesNothingButItsLocks() throws {
+    @Test func killedProcessLosesOnlyItsLocks() throws {
         try write("/file", "in the kernel", syncs: false)
         let lock = try disk.lock("/LOCK")
         #expect(throws: FileError.self) { try disk.lock("/LOCK") }
@@ -38,7 +38,7 @@ import Testing
         withExtendedLifetime(lock) {}
     }
 
-    @Test func aFullDiskTakesNothingMore() throws {
+    @Test func fullDiskRefusesWrites() throws {
         try write("/file", "before", syncs: true)
         disk.faults.isFull = true
         #expect(throws: FileError("write", path: "/file", reason: .noSpace)) {
@@ -49,7 +49,7 @@ import Testing
         try write("/file", "after", syncs: true)
     }
 
-    @Test func readsFailAndWouldWait() throws {
+    @Test func injectedReadErrorsAndWaits() throws {
         try write("/file", "text", syncs: true)
         let file = try disk.open("/file", .read)
         var buffer = [UInt8](repeating: 0, count: 4)
@@ -61,7 +61,7 @@ import Testing
         }
     }
 
-    @Test func bitsRot() throws {
+    @Test func injectedBitRotDamagesOneFile() throws {
         try disk.createDirectory("/data")
         try write("/data/a.sst", "aaaa", syncs: true)
         try disk.syncDirectory("/data")

@@ -12,14 +12,14 @@ import Testing
         return history
     }
 
-    @Test func aLostWriteIsFound() {
+    @Test func lostWriteIsDetected() {
         var history = written([(1, true), (2, true)])
         #expect(history.saw(2, floor: history.floor, called: 0, now: 0) == nil)
         #expect(history.saw(1, floor: history.floor, called: 0, now: 0) != nil)
         #expect(history.saw(nil, floor: history.floor, called: 0, now: 0) != nil)
     }
 
-    @Test func aWriteOfUnknownOutcomeMayBeThereOrNot() {
+    @Test func writeOfUnknownOutcomeMayBeVisibleOrNot() {
         var history = written([(1, true), (2, false)])
         #expect(history.saw(1, floor: history.floor, called: 0, now: 0) == nil)
         #expect(history.saw(2, floor: history.floor, called: 0, now: 0) == nil)
@@ -27,25 +27,25 @@ import Testing
         #expect(history.saw(1, floor: history.floor, called: 0, now: 0)?.promise.contains("version 2") == true)
     }
 
-    @Test func aReadThatWasUnderWayMaySeeWhatWasThereBefore() {
+    @Test func concurrentReadMaySeeTheOldValue() {
         var history = written([(1, true)])
         let floor = history.floor
         history.ended(history.begin(2), isAcknowledged: true, called: 0, now: 0)
         #expect(history.saw(1, floor: floor, called: 0, now: 0) == nil)
     }
 
-    @Test func aDeletedRowThatComesBackIsFound() {
+    @Test func resurrectedRowIsDetected() {
         var history = written([(1, true), (nil, true)])
         #expect(history.saw(nil, floor: history.floor, called: 0, now: 0) == nil)
         #expect(history.saw(1, floor: history.floor, called: 0, now: 0) != nil)
     }
 
-    @Test func aValueNobodyWroteIsFound() {
+    @Test func unwrittenValueIsDetected() {
         var history = written([(1, true)])
         #expect(history.saw(7, floor: 0, called: 0, now: 0)?.promise.contains("no write has that value") == true)
     }
 
-    @Test func countersLieBetweenAcknowledgedAndAttempted() {
+    @Test func countersLieBetweenAcknowledgedAndAttemptedSums() {
         var counter = CounterHistory(name: "it")
         counter.begin(3)
         counter.acknowledge(3)

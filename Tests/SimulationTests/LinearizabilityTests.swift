@@ -11,7 +11,7 @@ import Testing
         RegisterOperation(kind: .read(value), called: called, returned: returned)
     }
 
-    @Test func knowsGoodFromBad() {
+    @Test func acceptsLinearizableAndRefusesOtherHistories() {
         #expect(Linearizability.holds([], initial: 0))
         #expect(Linearizability.holds([swap(0, 1, 1, 4), read(0, 2, 3), read(1, 5, 6)], initial: 0))
         #expect(Linearizability.holds([swap(0, 1, 1, 4), read(1, 2, 3)], initial: 0))
@@ -25,7 +25,7 @@ import Testing
         #expect(!Linearizability.holds([swap(0, 1, 4, nil), read(1, 2, 3)], initial: 0))
     }
 
-    @Test func leavesOutWhatDoesNotMatter() {
+    @Test func irrelevantOperationsAreLeftOut() {
         let history = [
             swap(0, 1, 1, 2), read(1, 3, 4), swap(1, 2, 5, 6), read(2, 7, 8), read(1, 9, 10), swap(2, 3, 11, 12),
             swap(3, 4, 13, nil),

@@ -102,7 +102,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
 
     private func run(_ seconds: Double) { empty.world.run(atMost: UInt64(seconds * 1e9)) }
 
-    @Test func bytesArriveInOrderAndWhole() throws {
+    @Test func bytesArriveCompleteAndInOrder() throws {
         let caller = try call(sends: bytes)
         run(10)
         #expect(caller.received == bytes)
@@ -112,7 +112,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(record.lines == ["input ended", "server closed"])
     }
 
-    @Test func aPortIsTakenOnce() throws {
+    @Test func portIsTakenOnce() throws {
         let network = empty.network(0)
         let record = record
         let listener = try network.listen(host: "127.0.0.1", port: 0, acknowledgement: nil) { Echo($0, record) }
@@ -123,7 +123,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         _ = try network.listen(host: "127.0.0.1", port: listener.port, acknowledgement: nil) { Echo($0, record) }
     }
 
-    @Test func nobodyListensNobodyAnswers() throws {
+    @Test func connectionToAClosedPortFails() throws {
         let client = empty.network(1, onThreads: false)
         _ = empty.network(0)
         let box = Box()
@@ -136,7 +136,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(box.caller?.isClosed == true)
     }
 
-    @Test func aBlackHoleTakesTheConnectTimeout() throws {
+    @Test func unreachableHostTakesTheConnectTimeout() throws {
         empty.fabric.set(empty.machines[0], empty.machines[1]) { $0.isBlocked = true }
         let caller = try call(sends: bytes)
         run(1.9)
@@ -145,7 +145,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(caller.isClosed)
     }
 
-    @Test func aPartitionHoldsBytesBackUntilItHeals() throws {
+    @Test func partitionDelaysBytesUntilItHeals() throws {
         let caller = try call(sends: [1, 2, 3])
         run(1)
         #expect(caller.received == [1, 2, 3])
@@ -175,7 +175,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(record.lines == ["input ended", "server closed"])
     }
 
-    @Test func aConnectionBrokenBeforeItIsAcceptedHasNoOtherEnd() throws {
+    @Test func connectionBrokenBeforeItIsAcceptedHasNoOtherEnd() throws {
         let caller = try call(sends: [1])
         empty.fabric.breakConnections { _ in true }
         run(5)
@@ -183,7 +183,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(record.lines.isEmpty)
     }
 
-    @Test func aFlappingLinkKeepsTheOrder() throws {
+    @Test func flappingLinkKeepsTheOrder() throws {
         let caller = try call(sends: [])
         run(1)
         var sent: [UInt8] = []
@@ -200,7 +200,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(caller.received == sent)
     }
 
-    @Test func aBrokenConnectionEndsAtBothEnds() throws {
+    @Test func brokenConnectionEndsAtBothEnds() throws {
         let caller = try call(sends: [1])
         run(1)
         empty.fabric.breakConnections { _ in true }
@@ -209,7 +209,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(record.lines == ["server closed"])
     }
 
-    @Test func aKilledProcessIsHeardOfSoon() throws {
+    @Test func killedProcessClosesItsConnections() throws {
         let caller = try call(sends: [1])
         run(1)
         let incarnation = try #require(empty.machines[0].incarnation)
@@ -220,7 +220,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(record.lines.isEmpty)
     }
 
-    @Test func answersWaitForTheDisk() throws {
+    @Test func answersWaitForTheSync() throws {
         let sync = ManualSync()
         sync.needsSync = true
         let caller = try call(sync, sends: [1, 2])
@@ -301,7 +301,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
         #expect(record.lines == ["safe"])
     }
 
-    @Test func scheduledWorkComesInTime() {
+    @Test func scheduledWorkRunsAtItsTime() {
         let network = empty.network(0)
         let record = record
         network.schedule(loop: 0, nanoseconds: 2_000_000_000) { record.lines.append("two") }

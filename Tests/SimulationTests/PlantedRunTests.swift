@@ -5,7 +5,7 @@ import Testing
 
 /// Checks the definitions of the runs that find planted bugs; `tools/planted-bugs` executes them.
 @Suite struct PlantedRunTests {
-    @Test(arguments: PlantedBug.allCases) func everyBugHasRunsThatMeetIt(_ bug: PlantedBug) {
+    @Test(arguments: PlantedBug.allCases) func everyPlantedBugHasARun(_ bug: PlantedBug) {
         let run = PlantedRun(bug)
         #expect(run.bug == bug)
         #expect(run.firstSeed > 0)

@@ -18,7 +18,7 @@ import Testing
         return Simulation(options) { _ in }.run()
     }
 
-    @Test(arguments: FaultKind.usual) func oneFaultAtATime(_ kind: FaultKind) {
+    @Test(arguments: FaultKind.usual) func clusterSurvivesEachKindOfFault(_ kind: FaultKind) {
         // Clock jumps run without transactions.
         let workloads = kind == .jump ? ["registers", "deletions", "batches", "schema"] : []
         let result = run(11, [kind], workloads: workloads)
@@ -27,14 +27,14 @@ import Testing
         #expect(result.faults > 0)
     }
 
-    @Test func withoutFaultsEverythingIsKnown() {
+    @Test func noOutcomeIsUnknownWithoutFaults() {
         let result = run(3, [])
         #expect(result.violations.map(\.description) == [])
         #expect(result.unknown == 0)
         #expect(result.starts == 1)
     }
 
-    @Test func severalFaultsAtOnce() {
+    @Test func clusterSurvivesSeveralFaultsAtOnce() {
         for seed in 21...23 as ClosedRange<UInt64> {
             let result = run(seed, [.crash, .kill, .restart, .pause, .breaks, .slowdisk, .cold])
             #expect(result.violations.map(\.description) == [], "seed \(seed)")
@@ -43,7 +43,7 @@ import Testing
 
     @Test func workloadIsChosenByName() { #expect(run(1, [], seconds: 3, workloads: ["registers"]).violations.isEmpty) }
 
-    @Test func threeNodesAreOneCluster() {
+    @Test func threeNodesFormACluster() {
         var options = SimulationOptions()
         options.seed = 4
         options.nodes = 3
@@ -72,7 +72,7 @@ import Testing
         return (process.terminationStatus, output)
     }
 
-    @Test func theSameSeedGivesTheSameLog() throws {
+    @Test func sameSeedGivesTheSameLog() throws {
         let arguments = [
             "--seed", "5", "--nodes", "1", "--minutes", "0.3", "--faults", "crash,kill,restart,pause,breaks,cold,skew",
             "-v",
@@ -84,14 +84,14 @@ import Testing
         #expect(try simulate(["--seed", "6"] + arguments.dropFirst(2)).output != first.output)
     }
 
-    @Test func aDiskThatForgetsIsFound() throws {
+    @Test func diskThatLosesSyncedDataIsDetected() throws {
         let found = try simulate(
             ["--seeds", "1..3", "--nodes", "1", "--minutes", "0.5", "--faults", "crash", "--bug", "disk-forgets-syncs"])
         #expect(found.status == 1)
         #expect(String(decoding: found.output, as: UTF8.self).contains("VIOLATED"))
     }
 
-    @Test func oneAnswerWhereAMajorityWasPromisedIsFound() throws {
+    @Test func oneReplyInsteadOfAMajorityIsDetected() throws {
         let found = try simulate(
             [
                 "--seeds", "1..2", "--nodes", "3", "--minutes", "0.3", "--bug", "one-is-enough", "--workloads",
@@ -101,7 +101,7 @@ import Testing
         #expect(String(decoding: found.output, as: UTF8.self).contains("VIOLATED"))
     }
 
-    @Test func thePlantedRunsFindTheirBugAndNothingWithoutIt() throws {
+    @Test func plantedRunsFindTheirBugAndNothingWithoutIt() throws {
         let run = ["--planted", "acknowledged-before-sync", "--seeds", "1..3", "--until-violated"]
         let found = try simulate(run)
         #expect(found.status == 1)

@@ -30,7 +30,7 @@ final class Record: @unchecked Sendable {
 }
 
 @Suite struct WorldTests {
-    @Test func fibersTakeTurnsAndTimePassesOnlyWhileTheyWait() {
+    @Test func timePassesOnlyWhileFibersWait() {
         let empty = EmptyWorld()
         let record = Record()
         let background = SimulatedBackground(incarnation: empty.machines[0].begin())
@@ -85,7 +85,7 @@ final class Record: @unchecked Sendable {
         empty.world.end()
     }
 
-    @Test func aMachineMayDieWithinACallOfItsDisk() throws {
+    @Test func machineMayDieWithinADiskCall() throws {
         let empty = EmptyWorld()
         let record = Record()
         let machine = empty.machines[0]
@@ -106,7 +106,7 @@ final class Record: @unchecked Sendable {
         empty.world.end()
     }
 
-    @Test func noMoreRunAtOnceThanThereAreThreads() {
+    @Test func concurrencyIsLimitedByTheNumberOfThreads() {
         let empty = EmptyWorld()
         let record = Record()
         let background = SimulatedBackground(incarnation: empty.machines[0].begin())
@@ -123,7 +123,7 @@ final class Record: @unchecked Sendable {
         empty.world.end()
     }
 
-    @Test func aPausedMachineGoesOnLater() {
+    @Test func pausedMachineContinuesLater() {
         let empty = EmptyWorld()
         let record = Record()
         let background = SimulatedBackground(incarnation: empty.machines[0].begin())
@@ -144,7 +144,7 @@ final class Record: @unchecked Sendable {
         empty.world.end()
     }
 
-    @Test func clocksJumpAndTheMonotonicOneDoesNot() {
+    @Test func onlyWallClocksJump() {
         let empty = EmptyWorld()
         let time = SimulatedTime(machine: empty.machines[0])
         let (wall, monotonic) = (time.wallMicroseconds(), time.monotonicNanoseconds())
@@ -154,7 +154,7 @@ final class Record: @unchecked Sendable {
         #expect(time.monotonicNanoseconds() - monotonic == 1_000_000_000)
     }
 
-    @Test func faultsByName() {
+    @Test func faultsAreChosenByName() {
         #expect(FaultKind.parse("none") == [])
         #expect(FaultKind.parse("crash,skew") == [.crash, .skew])
         #expect(FaultKind.parse("crash,earthquake") == nil)

@@ -40,7 +40,7 @@ import Testing
         }
     }
 
-    @Test func risingKeysFillTheirLeaves() {
+    @Test func ascendingKeysFillLeaves() {
         let arena = Arena()
         var tree = BTree()
         for number in 0..<100_000 {
@@ -52,7 +52,7 @@ import Testing
         #expect(arena.reservedBytes < 100_000 * 48, "\(arena.reservedBytes) bytes")
     }
 
-    @Test func filterReachesTheRateAsked() {
+    @Test func filterReachesTheRequestedRate() {
         var random = SeededRandom(seed: 1)
         for rate in [0.1, 0.01, 0.001] {
             let hashes = (0..<50_000).map { _ in random.next() }

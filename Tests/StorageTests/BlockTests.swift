@@ -32,7 +32,7 @@ import Testing
     }
 
     /// An absent key finds the first entry above it; nil past the end.
-    @Test func keysBetweenGiveTheNextEntry() throws {
+    @Test func absentKeyFindsTheNextEntry() throws {
         let (block, keys) = try Self.block(count: 100)
         for (index, key) in keys.enumerated() {
             let between = key + [0]

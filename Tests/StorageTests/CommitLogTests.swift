@@ -45,7 +45,7 @@ import Testing
         try file.sync()
     }
 
-    @Test func recordsComeBackInOrderOverSegments() throws {
+    @Test func recordsAreReplayedInOrderOverSegments() throws {
         let system = MemoryFileSystem()
         try Self.fill(system, count: 200)
         let (records, report) = try Self.replay(system, Self.options())
@@ -79,7 +79,7 @@ import Testing
         #expect(torn.tornAt != nil)
     }
 
-    @Test func afterALossOfPowerAHoleThatWasNotSyncedIsATornTail() throws {
+    @Test func unsyncedHoleIsATornTailAfterPowerLoss() throws {
         let system = MemoryFileSystem()
         try Self.fill(system, count: 20, syncs: false)
         try Self.flip(system, CommitLog.name(1), 600)
@@ -94,7 +94,7 @@ import Testing
         #expect(throws: StorageError.self) { try Self.replay(synced, Self.options(boot: 2)) }
     }
 
-    @Test func sealedLogIsGoodAtTheNextStart() throws {
+    @Test func sealedLogIsReplayedAtTheNextStart() throws {
         let system = MemoryFileSystem()
         try Self.fill(system, count: 20)
         for round in 0..<3 {
@@ -109,7 +109,7 @@ import Testing
         }
     }
 
-    @Test func fullDiskIsAnErrorAndNothingIsLostAfterIt() throws {
+    @Test func fullDiskIsAnErrorAndLosesNothing() throws {
         let full = Flag()
         let system = MemoryFileSystem { operation, path in
             full.isSet && (operation == "write" || operation == "open") && path.hasSuffix(".log") ? .noSpace : nil
@@ -131,7 +131,7 @@ import Testing
     }
 
     /// Records appended while a write fails are written by the next flush that succeeds.
-    @Test func aFlushAfterAFailureWritesWhatWasAppendedMeanwhile() throws {
+    @Test func flushAfterAFailureWritesLaterAppendsToo() throws {
         let full = Flag()
         let meanwhile = Meanwhile()
         let system = MemoryFileSystem { operation, path in
@@ -154,7 +154,7 @@ import Testing
     }
 
     /// After a failed sync the log refuses writes: a second sync would not report what the first one lost.
-    @Test func aFailedSyncEndsTheLog() throws {
+    @Test func failedSyncStopsTheLog() throws {
         let failing = Flag()
         let system = MemoryFileSystem { operation, path in
             failing.isSet && operation == "sync" && path.hasSuffix(".log") ? .failed(errno: 5) : nil
@@ -176,7 +176,7 @@ import Testing
     }
 
     /// A recycled segment whose new header was not synced before a power loss ends the log, as a torn chunk does.
-    @Test func afterALossOfPowerAHeaderThatWasNotSyncedIsATornTail() throws {
+    @Test func unsyncedHeaderIsATornTailAfterPowerLoss() throws {
         for segment: UInt64 in [1, 2] {
             let system = MemoryFileSystem()
             try Self.fill(system, count: 100, syncs: false)

@@ -129,7 +129,7 @@ import Testing
     }
 
     /// The machine loses power at an operation: unsynced data is lost or torn. Then a second run loses power as well.
-    @Test func everyOperationIsTheLast() throws {
+    @Test func crashAtEveryOperation() throws {
         for at in stride(from: 0, to: try Self.length(), by: 1) {
             var random = SeededRandom(seed: UInt64(at))
             let faults = Faults()

@@ -12,7 +12,7 @@ import Testing
     }
 
     /// A table created with the id of a dropped one has none of its rows, neither from its files nor from the log.
-    @Test(arguments: [false, true]) func aTableWithTheIDOfADroppedOneIsEmpty(isDirectoryLeft: Bool) throws {
+    @Test(arguments: [false, true]) func tableWithTheIDOfADroppedTableIsEmpty(isDirectoryLeft: Bool) throws {
         let stuck = Flag()
         let system = MemoryFileSystem { operation, path in
             stuck.isSet && (operation == "remove" || path.contains("MANIFEST")) ? .failed(errno: 5) : nil
@@ -74,7 +74,7 @@ import Testing
     }
 
     /// If the process dies while it removes leftovers, the next start completes it.
-    @Test func aRemovalThatDiedIsEnded() throws {
+    @Test func interruptedRemovalIsCompleted() throws {
         for at in 0..<12 {
             let faults = EngineCrashTests.Faults()
             let system = MemoryFileSystem { _, _ in faults.reason() }

@@ -25,7 +25,7 @@ import Testing
 
     /// A flush records the log's position in memory. If the process is killed before that part of the log is written,
     /// the next run must not reuse the positions: what it logs there would count as flushed.
-    @Test func positionsAMemtableWasFlushedUpToAreNotUsedAgain() throws {
+    @Test func flushedLogPositionsAreNotReused() throws {
         let system = MemoryFileSystem()
         var (engine, table) = try Self.open(system)
         for row in 0..<10 { try Self.put(engine, row, bytes: 20_000) }
@@ -38,7 +38,7 @@ import Testing
     }
 
     /// The same after the commit log's directory was lost.
-    @Test func aLogThatWasRemovedDoesNotHideNewWrites() throws {
+    @Test func removedLogDoesNotHideNewWrites() throws {
         let system = MemoryFileSystem()
         var (engine, table) = try Self.open(system)
         for row in 0..<10 { try Self.put(engine, row, bytes: 20_000) }
@@ -53,7 +53,7 @@ import Testing
 
     /// What a killed process left in the kernel is synced by the next start: a power loss after that loses nothing and
     /// is not taken for damage.
-    @Test(arguments: 0..<12) func theLogOfAKilledProcessIsSynced(seed: UInt64) throws {
+    @Test(arguments: 0..<12) func logOfAKilledProcessIsSynced(seed: UInt64) throws {
         let system = MemoryFileSystem()
         var (engine, table) = try EngineCrashTests.open(system, boot: 1)
         for row in 0..<40 {
@@ -74,7 +74,7 @@ import Testing
 
     /// A process killed between creating a segment and writing its header leaves a blank file, or a recycled one under
     /// a new name. That is no damage, neither at the next start nor at a later one when another segment follows.
-    @Test(arguments: [false, true]) func blankSegmentIsNeverDamage(isRecycled: Bool) throws {
+    @Test(arguments: [false, true]) func blankSegmentIsNotDamage(isRecycled: Bool) throws {
         let system = MemoryFileSystem()
         var (engine, table) = try EngineCrashTests.open(system, boot: 1)
         for row in 0..<40 { try Self.put(engine, row, bytes: 300) }
@@ -99,7 +99,7 @@ import Testing
     }
 
     /// A manifest may have reached the disk although syncing its directory failed: the files it names must stay.
-    @Test func aFileTheManifestMayNameIsKept() throws {
+    @Test func fileThatTheManifestMayNameIsKept() throws {
         let isArmed = Flag()
         let isRenamed = Flag()
         let system = MemoryFileSystem { operation, path in
@@ -118,7 +118,7 @@ import Testing
     }
 
     /// A failed flush leaves no files behind, and the next one writes its rows.
-    @Test func aFlushThatFailedIsMadeUpFor() throws {
+    @Test func failedFlushIsRetried() throws {
         let full = Flag()
         let system = MemoryFileSystem { operation, path in
             full.isSet && operation == "write" && path.contains("/data/") ? .noSpace : nil
@@ -140,7 +140,7 @@ import Testing
         #expect(try Self.rows(table) == 20)
     }
 
-    @Test func aMissingManifestIsNotAnEmptyTable() throws {
+    @Test func missingManifestIsAnError() throws {
         let system = MemoryFileSystem()
         let (engine, table) = try Self.open(system)
         try Self.put(engine, 1)
@@ -151,7 +151,7 @@ import Testing
         #expect(try system.list("db/data/ks/t").contains { $0.hasSuffix(".sst") })
     }
 
-    @Test func aBatchWithAnUnknownTableChangesNothing() throws {
+    @Test func batchWithAnUnknownTableChangesNothing() throws {
         let system = MemoryFileSystem()
         let (engine, table) = try Self.open(system)
         var writer = MutationWriter()
@@ -165,7 +165,7 @@ import Testing
         #expect(try Self.rows(table) == 0)
     }
 
-    @Test func aSnapshotThatFailedMayBeTakenAgain() throws {
+    @Test func failedSnapshotMayBeTakenAgain() throws {
         let failing = Flag()
         let system = MemoryFileSystem { operation, _ in failing.isSet && operation == "link" ? .noSpace : nil }
         let (engine, table) = try Self.open(system)
@@ -190,7 +190,7 @@ import Testing
     }
 
     /// A tombstone stays while older data that it shadows is flushed during the compaction.
-    @Test func aTombstoneStaysForWhatIsFlushedMeanwhile() throws {
+    @Test func tombstoneIsKeptForDataFlushedMeanwhile() throws {
         let meanwhile = Meanwhile()
         let isArmed = Flag()
         let system = MemoryFileSystem { operation, path in
@@ -234,7 +234,7 @@ import Testing
     }
 
     /// A compaction starts only when the disk has space for its output.
-    @Test func aCompactionWaitsForRoom() throws {
+    @Test func compactionWaitsForDiskSpace() throws {
         let system = MemoryFileSystem()
         let (engine, table) = try Self.open(system)
         for row in 0..<2 {
@@ -251,7 +251,7 @@ import Testing
     }
 
     /// The memory of a write to a dropped table is released.
-    @Test func aDroppedTableGivesItsMemoryBack() throws {
+    @Test func droppedTableFreesItsMemory() throws {
         let system = MemoryFileSystem()
         let engine = try StorageEngine(
             system: system, time: ManualTime(), background: InlineBackground(), directory: "db",

@@ -163,7 +163,7 @@ import Testing
         func replace(by store: TableStore) { state.withLock { $0 = (store, $0.number + 1) } }
     }
 
-    @Test func everythingAtOnce() throws {
+    @Test func concurrentOperationsAgreeWithAModel() throws {
         let directory = "/tmp/auspex-stress-\(getpid())"
         let system = PosixFileSystem()
         defer { Self.remove(system, directory) }

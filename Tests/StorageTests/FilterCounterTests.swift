@@ -47,7 +47,7 @@ import Testing
     }
 
     /// A lookup counts as a false positive of the filter exactly if the sstable has nothing of the key's partition.
-    @Test(arguments: [32, 100, 300, 4096]) func onlyAbsentPartitionsCount(blockBytes: Int) throws {
+    @Test(arguments: [32, 100, 300, 4096]) func onlyAbsentPartitionsCountAsFalsePositives(blockBytes: Int) throws {
         let (table, rows, tombstones) = try Self.make(blockBytes: blockBytes)
         var expected = 0
         for number in 0..<420 {

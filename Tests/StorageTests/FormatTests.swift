@@ -1,4 +1,5 @@
 import DataModel
+import Fixtures
 import Platform
 import Primitives
 import Testing
@@ -7,10 +8,6 @@ import Testing
 
 /// Pins the bytes of every file format: a change needs a new version.
 @Suite struct FormatTests {
-    static func hex(_ bytes: [UInt8]) -> String {
-        bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-    }
-
     static func checksum(_ bytes: [UInt8]) -> String { String(Checksum.xxh3(bytes), radix: 16) }
 
     static func mutation() -> [UInt8] {
@@ -22,7 +19,7 @@ import Testing
 
     @Test func mutationAndRow() {
         #expect(
-            Self.hex(Self.mutation())
+            hex(Self.mutation())
                 == "000000000000000100000000000000022a00000001140000000d000000478499982ae4e0cf000400000001204080000002"
                 + "010300000000000000000101ab0000000000000001000000000000000232000000020e0000000f000000478499982ae4e0cf"
                 + "000400000001478499982ae4e0cf000400000001ff040000000000000005000000")

@@ -24,7 +24,7 @@ import Testing
         return HintDispatch(options: options)
     }
 
-    @Test func oneNodeFromUpToFinished() {
+    @Test func effectsOfOneReplay() {
         var dispatch = Self.unlimited()
         #expect(
             dispatch.handle(.nodeUp(Self.a), now: 0) == [.read(Self.a, session: 1, maxBytes: 64 << 10, maxHints: 128)])
@@ -50,13 +50,13 @@ import Testing
         #expect(dispatch.handle(.delivered(Self.a, batch: 1), now: 7).isEmpty)
     }
 
-    @Test func aNodeWithoutHintsIsFinishedAtOnce() {
+    @Test func nodeWithoutHintsIsFinishedAtOnce() {
         var dispatch = Self.unlimited()
         _ = dispatch.handle(.nodeUp(Self.a), now: 0)
         #expect(dispatch.handle(.read(Self.a, session: 1, nil), now: 1) == [.finished(Self.a)])
     }
 
-    @Test func failuresRestLongerAndLonger() {
+    @Test func pausesGrowWithFailures() {
         var dispatch = Self.unlimited { $0.maximumBackoff = 4_000_000 }
         _ = dispatch.handle(.nodeUp(Self.a), now: 0)
         _ = dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 100)), now: 0)
@@ -79,7 +79,7 @@ import Testing
         #expect(dispatch.handle(.delivered(Self.a, batch: 1), now: now + 1_000_001).last == .finished(Self.a))
     }
 
-    @Test func silenceIsAFailure() {
+    @Test func missingReplyIsAFailure() {
         var dispatch = Self.unlimited()
         _ = dispatch.handle(.nodeUp(Self.a), now: 0)
         _ = dispatch.handle(.read(Self.a, session: 1, Self.batch(1, 10, end: 100)), now: 5)
@@ -88,7 +88,7 @@ import Testing
         #expect(Self.sent(dispatch.handle(.tick, now: 11_000_005)) == [1])
     }
 
-    @Test func aReadThatFailedIsTriedAgain() {
+    @Test func failedReadIsRetried() {
         var dispatch = Self.unlimited()
         let read = HintDispatchEffect.read(Self.a, session: 1, maxBytes: 64 << 10, maxHints: 128)
         #expect(dispatch.handle(.nodeUp(Self.a), now: 0) == [read])
@@ -158,7 +158,7 @@ import Testing
         return sent
     }
 
-    @Test func theRateIsSharedByTheNodes() {
+    @Test func nodesShareTheRate() {
         let rate = 1024 << 10
         for (hintBytes, most) in [(100, 64 << 10), (40_000, 80_000), (3_000_000, 3_000_000)] {
             let alone = Self.bytesSent(to: [Self.a], seconds: 60, hintBytes: hintBytes)[Self.a] ?? 0
@@ -266,9 +266,9 @@ import Testing
         return log
     }
 
-    @Test(arguments: 0..<12) func everythingArrives(seed: Int) throws { _ = try Self.simulate(seed: seed) }
+    @Test(arguments: 0..<12) func allHintsAreDelivered(seed: Int) throws { _ = try Self.simulate(seed: seed) }
 
-    @Test func theSameSeedGivesTheSameEffects() throws {
+    @Test func sameSeedGivesTheSameEffects() throws {
         let first = try Self.simulate(seed: 99)
         #expect(first.count > 1000)
         #expect(try Self.simulate(seed: 99) == first)

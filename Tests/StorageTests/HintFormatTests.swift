@@ -1,3 +1,4 @@
+import Fixtures
 import Platform
 import Primitives
 import Testing
@@ -36,7 +37,7 @@ import Testing
         try samples.add(HintSamples.a, [0xab, 0xcd, 0xef], grace: 864_000)
         try samples.add(HintSamples.a, [1, 2, 3, 4, 5, 6, 7, 8], createdAt: samples.now - 1, grace: 0)
         try samples.store.close()
-        let found = FormatTests.hex(try samples.system.readAll("hints/" + Self.name))
+        let found = hex(try samples.system.readAll("hints/" + Self.name))
         #expect(
             found
                 == "544e4948505355410100000000000000111122223333444455556666777788880068e5cf8b010000d6f90cd1634128c1"
@@ -73,7 +74,7 @@ import Testing
         }
     }
 
-    @Test func aSegmentCutAnywhereGivesWhatIsWhole() throws {
+    @Test func truncatedSegmentGivesItsWholeRecords() throws {
         let (bytes, starts) = try Self.segment()
         #expect(bytes.count == (starts.last ?? 0) + HintFormat.recordHeaderBytes)
         for count in 0...bytes.count {
@@ -86,7 +87,7 @@ import Testing
         }
     }
 
-    @Test func everyFlippedBitIsFound() throws {
+    @Test func everyFlippedBitIsDetected() throws {
         let (bytes, starts) = try Self.segment()
         let all = Array(0..<Self.count)
         for bit in 0..<bytes.count * 8 {
@@ -113,7 +114,7 @@ import Testing
         }
     }
 
-    @Test func anotherVersionIsLeftAlone() throws {
+    @Test func segmentOfAnotherVersionIsNotTouched() throws {
         var (bytes, _) = try Self.segment()
         bytes[8] = 2
         let checksum = Checksum.xxh3(Array(bytes[..<40]))
@@ -139,7 +140,7 @@ import Testing
         #expect(samples.store.needsRepair(HintSamples.b) && !samples.store.needsRepair(HintSamples.a))
     }
 
-    @Test(arguments: 0..<8) func noiseIsNeverBelieved(seed: Int) throws {
+    @Test(arguments: 0..<8) func randomBytesAreNotRecords(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         let (bytes, _) = try Self.segment()
         for _ in 0..<60 {

@@ -169,7 +169,7 @@ import Testing
 
     /// After a crash at any later operation, everything that a successful sync covered is there, and what it removed is
     /// not.
-    @Test func everyOperationIsTheLast() throws {
+    @Test func crashAtEveryOperation() throws {
         for at in 0..<80 {
             var world = try World(seed: at)
             for _ in 0..<30 { try world.add() }
@@ -188,7 +188,7 @@ import Testing
     }
 
     /// Writers on several threads, one thread that syncs, and a reader: each hint is returned exactly once.
-    @Test func threadsShareAStore() async throws {
+    @Test func concurrentUseOfAStore() async throws {
         let samples = try HintSamples()
         let perWriter = 400
         let seen = await withTaskGroup(of: [Int].self) { group in

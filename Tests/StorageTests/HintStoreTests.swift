@@ -6,7 +6,7 @@ import Testing
 @testable import Storage
 
 @Suite struct HintStoreTests {
-    @Test func hintsComeBackInOrderOverSegments() throws {
+    @Test func hintsAreReadInOrderOverSegments() throws {
         var samples = try HintSamples()
         for number in 0..<200 {
             try samples.add(HintSamples.a, HintSamples.bytes(number, count: 50 + number))
@@ -29,7 +29,7 @@ import Testing
         #expect(samples.events.all.isEmpty)
     }
 
-    @Test func aHintKeepsItsTimesAndItsMutationsForSeveralTables() throws {
+    @Test func hintsRoundTrip() throws {
         let samples = try HintSamples()
         let mutation = TwoTables.bytes
         try samples.add(HintSamples.a, mutation, createdAt: samples.now - 5, grace: 77)
@@ -55,7 +55,7 @@ import Testing
         #expect(rest.end.offset == .max)
     }
 
-    @Test func whatIsAcknowledgedDoesNotComeAgain() throws {
+    @Test func acknowledgedHintsAreNotReadAgain() throws {
         var samples = try HintSamples()
         for number in 0..<100 { try samples.add(HintSamples.a, HintSamples.bytes(number)) }
         var reader = try #require(samples.store.reader(for: HintSamples.a))
@@ -89,7 +89,7 @@ import Testing
         samples.store.checkInvariants()
     }
 
-    @Test func aDamagedPositionMeansTheStartOfTheSegment() throws {
+    @Test func damagedPositionMeansTheStartOfTheSegment() throws {
         var samples = try HintSamples()
         for number in 0..<20 { try samples.add(HintSamples.a, HintSamples.bytes(number)) }
         let reader = try #require(samples.store.reader(for: HintSamples.a))
@@ -119,7 +119,7 @@ import Testing
         #expect(try samples.names.isEmpty)
     }
 
-    @Test func hintsOlderThanTheirGraceAreDropped() throws {
+    @Test func hintsOlderThanGcGraceAreDropped() throws {
         let samples = try HintSamples()
         for number in 0..<60 {
             try samples.add(HintSamples.a, HintSamples.bytes(number), grace: number % 3 == 0 ? 1000 : 100)
@@ -160,7 +160,7 @@ import Testing
         #expect(samples.store.targets().isEmpty)
     }
 
-    @Test func limitsRefuseAndMark() throws {
+    @Test func hintsBeyondTheLimitsAreRefusedAndRecorded() throws {
         var samples = try HintSamples {
             $0.targetBytes = 10_000
             $0.totalBytes = 15_000
@@ -221,7 +221,7 @@ import Testing
         #expect(try samples.waiting(HintSamples.b) == [2, 3])
     }
 
-    @Test func theWindowCloses() throws {
+    @Test func hintsAreKeptWithinTheHintWindow() throws {
         var samples = try HintSamples { $0.windowSeconds = 100 }
         let down = samples.now
         #expect(samples.store.isWithinWindow(HintSamples.a, downSince: down, now: down + 100))
@@ -245,7 +245,7 @@ import Testing
         #expect(try samples.add(HintSamples.a, HintSamples.bytes(1)))
     }
 
-    @Test func aRemovedNodeLeavesNothing() throws {
+    @Test func removedNodeLeavesNoFiles() throws {
         var samples = try HintSamples { $0.targetBytes = 6000 }
         for number in 0..<100 { try samples.add(HintSamples.a, HintSamples.bytes(number)) }
         try samples.add(HintSamples.b, HintSamples.bytes(7))
@@ -271,7 +271,7 @@ import Testing
         #expect(try samples.waiting(HintSamples.b) == [7])
     }
 
-    @Test func aFullDiskKeepsHintsInMemoryAndLetsAReplayGoOn() throws {
+    @Test func fullDiskKeepsHintsInMemoryAndReplayContinues() throws {
         let isFull = Flag()
         let system = MemoryFileSystem { operation, _ in isFull.isSet && operation == "write" ? .noSpace : nil }
         let samples = try HintSamples(system: system)
@@ -290,7 +290,7 @@ import Testing
         samples.store.checkInvariants()
     }
 
-    @Test func aFileThatWouldNotSyncMarksItsNode() throws {
+    @Test func failedSyncMarksTheNodeForRepair() throws {
         let isBroken = Flag()
         let system = MemoryFileSystem { operation, path in
             isBroken.isSet && operation == "sync" && path.hasSuffix(".hints") ? .failed(errno: 5) : nil
@@ -308,7 +308,7 @@ import Testing
         #expect(try samples.waiting(HintSamples.a) == [0, 1])
     }
 
-    @Test func otherPeoplesFilesAreLeftAlone() throws {
+    @Test func unknownFilesAreLeftAlone() throws {
         var samples = try HintSamples()
         let host = HintSamples.a
         let names = ["README", "x.hints", "\(host)-01.hints", "\(host)-1.hintss", "y.tmp", "\(host).overflow.tmp"]
@@ -318,7 +318,7 @@ import Testing
         #expect(try samples.names == names.dropLast().sorted())
     }
 
-    @Test func anOverflowThatCannotBeReadCountsAsAll() throws {
+    @Test func unreadableOverflowFileCountsAsOverflow() throws {
         var samples = try HintSamples()
         let good = HintStateFile.overflow(HintOverflow(first: 10, last: 20))
         #expect(HintStateFile.decodeOverflow(good) == HintOverflow(first: 10, last: 20))

@@ -31,7 +31,7 @@ import Testing
         return try system.list(table.directory).filter { $0.hasSuffix(".sst") && !named.contains($0) }
     }
 
-    @Test func filesAreLeftAndTaken() throws {
+    @Test func importTakesTheFiles() throws {
         let system = MemoryFileSystem()
         try Self.make(system)
         let (engine, table) = try EngineCrashTests.open(system, boot: 1)
@@ -49,7 +49,7 @@ import Testing
         #expect(try EngineCrashTests.present(again) == Set(0..<60))
     }
 
-    @Test func columnsAreRenumbered() throws {
+    @Test func importRenumbersColumns() throws {
         let system = MemoryFileSystem()
         try Self.make(system)
         let (engine, table) = try EngineCrashTests.open(system, boot: 1)
@@ -95,7 +95,7 @@ import Testing
     }
 
     /// An import takes all files or none, whichever operation fails and whenever the machine loses power.
-    @Test(arguments: [[:], [0: 7]]) func allOrNothing(renumbered: [Int: Int]) throws {
+    @Test(arguments: [[:], [0: 7]]) func importIsAllOrNothing(renumbered: [Int: Int]) throws {
         let faults = EngineCrashTests.Faults()
         func fresh() throws -> (MemoryFileSystem, StorageEngine, TableStore) {
             faults.set(.none)

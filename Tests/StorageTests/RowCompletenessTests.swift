@@ -49,7 +49,7 @@ import Testing
         return parts
     }
 
-    @Test(arguments: 0..<8) func agreesWithAllVersions(seed: Int) throws {
+    @Test(arguments: 0..<8) func skippingSSTablesGivesTheSameRows(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         let (engine, table) = try EngineModelTests.open(MemoryFileSystem(), ManualTime(), codec: seed)
         var clock: Int64 = 1_000
@@ -91,7 +91,7 @@ import Testing
     }
 
     /// An sstable whose statistics do not say what its rows contain is never skipped.
-    @Test func versionTwoIsNeverLeftOut() throws {
+    @Test func sstableOfVersionTwoIsNeverSkipped() throws {
         var statistics = SSTableStatistics()
         statistics.maxTimestamp = 5
         let bytes = statistics.encode()

@@ -45,7 +45,7 @@ import Testing
         try bytes.withUnsafeBytes { raw in Result { try file.write(raw, at: 0) } }.get()
     }
 
-    @Test(arguments: 0..<4) func everyFlippedBitIsFound(codec: Int) throws {
+    @Test(arguments: 0..<4) func everyFlippedBitIsDetected(codec: Int) throws {
         let system = MemoryFileSystem()
         let good = try Self.make(system, codec: codec)
         #expect(try SSTableVerifier(system: system, path: "d/1.sst").verify().isGood)
@@ -59,7 +59,7 @@ import Testing
         }
     }
 
-    @Test func everyLengthIsRefusedOrFound() throws {
+    @Test func everyTruncationIsRefused() throws {
         let system = MemoryFileSystem()
         let good = try Self.make(system, codec: 1)
         for length in 0..<good.count {
@@ -71,7 +71,7 @@ import Testing
     }
 
     /// Reading a damaged sstable gives an error or the right rows, never wrong ones.
-    @Test func noWrongAnswers() throws {
+    @Test func damagedFileNeverGivesWrongRows() throws {
         let system = MemoryFileSystem()
         let good = try Self.make(system, codec: 1)
         func rows() throws -> [[UInt8]] {

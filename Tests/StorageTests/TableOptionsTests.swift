@@ -12,7 +12,7 @@ import Testing
         return TableStoreOptions(options).compaction as? SizeTieredStrategy
     }
 
-    @Test func theOptionsOfSizeTieringReachTheStrategy() throws {
+    @Test func sizeTieredOptionsReachTheStrategy() throws {
         let given = try strategy([
             "min_threshold": "2", "max_threshold": "9", "min_sstable_size": "1024", "bucket_low": "0.25",
             "bucket_high": "3",
@@ -36,7 +36,7 @@ import Testing
                 && chosen.tombstoneIntervalSeconds == own.tombstoneIntervalSeconds)
     }
 
-    @Test func filesBelowTheLeastSizeAreOfLikeSizeAndOthersAreNot() throws {
+    @Test func smallFilesAreBucketedTogether() throws {
         var strategy = SizeTieredStrategy()
         strategy.minThreshold = 2
         #expect(strategy.bucket([100_000, 100, 120]) == [1, 2, 0])

@@ -30,11 +30,11 @@ import Testing
         ),
         ("something new", 1500, "TLS failed: something new"),
     ])
-    func saysWhatToDo(error: String, now: Int, expected: String) {
+    func handshakeErrorsSayWhatToDo(error: String, now: Int, expected: String) {
         #expect(TLSFailure.text(error, shown: Self.shown, now: now).contains(expected))
     }
 
-    @Test func filesThatAreNot() {
+    @Test func invalidFilesAreRefused() {
         var options = TLSOptions()
         options.authorities = "/nonexistent/authority.pem"
         #if TLS
@@ -57,7 +57,7 @@ import Testing
 
     #if TLS
         /// A TLS session whose peer answers in plaintext reports that.
-        @Test func aPlainAnswerIsNamed() throws {
+        @Test func plainAnswerIsReported() throws {
             var options = TLSOptions()
             options.verification = .none
             let session = try TLSSession(TLSContext(options), host: "127.0.0.1")

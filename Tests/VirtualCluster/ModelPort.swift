@@ -1,3 +1,4 @@
+import Coordinator
 import DataModel
 import Messages
 import Primitives

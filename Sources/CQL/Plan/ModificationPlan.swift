@@ -154,6 +154,4 @@ public final class BatchPlan: Sendable {
         self.timestamp = timestamp
         self.statements = statements
     }
-
-    public var isConditional: Bool { statements.contains { $0.isConditional } }
 }

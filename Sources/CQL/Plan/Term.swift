@@ -41,7 +41,6 @@ public struct Term: Sendable {
     public var bindIndex: Int? { if case .bind(let index) = node { index } else { nil } }
     /// The bytes, if the term is a constant.
     public var constantBytes: [UInt8]? { if case .constant(let bytes) = node { bytes } else { nil } }
-    public var isNull: Bool { if case .null = node { true } else { false } }
 }
 
 /// The right side of an IN relation.

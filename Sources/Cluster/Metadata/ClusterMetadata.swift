@@ -212,9 +212,6 @@ extension ClusterMetadata.Member {
             out.write(3)
             out.writeLengthPrefixed(TokenSuccessor.encode(heirs))
         case .left: out.write(4)
-        case .moving(let target):
-            out.write(5)
-            out.writeLengthPrefixed(TokenClaim.encode(target))
         case .replacing(let other):
             out.write(6)
             out.write(other)
@@ -222,13 +219,6 @@ extension ClusterMetadata.Member {
     }
 
     public init(from reader: inout ByteReader) throws(ByteError) {
-        func claims(_ reader: inout ByteReader) throws(ByteError) -> [TokenClaim] {
-            let offset = reader.offset
-            guard let claims = TokenClaim.decode(try reader.readLengthPrefixed()) else {
-                throw .malformedVarint(offset: offset)
-            }
-            return claims
-        }
         let host = try reader.readUUID()
         let address = try reader.readLengthPrefixedText()
         let port = try reader.readCount()
@@ -238,7 +228,10 @@ extension ClusterMetadata.Member {
         }
         let location = Location(
             dataCenter: try reader.readLengthPrefixedText(), rack: try reader.readLengthPrefixedText())
-        let owned = try claims(&reader)
+        let offset = reader.offset
+        guard let claims = TokenClaim.decode(try reader.readLengthPrefixed()) else {
+            throw .malformedVarint(offset: offset)
+        }
         let state: NodeState
         switch try reader.readU8() {
         case 1: state = .joining
@@ -249,13 +242,13 @@ extension ClusterMetadata.Member {
             }
             state = .leaving(heirs: heirs)
         case 4: state = .left
-        case 5: state = .moving(to: try claims(&reader))
+        // 5 is reserved: earlier releases defined it, and no release wrote it.
         case 6: state = .replacing(try reader.readUUID())
         default: throw .malformedVarint(offset: reader.offset - 1)
         }
         self.init(
             node: RingNode(
-                id: host, endpoint: Endpoint(address: address, port: port), location: location, claims: owned,
+                id: host, endpoint: Endpoint(address: address, port: port), location: location, claims: claims,
                 state: state),
             nativePort: native)
     }

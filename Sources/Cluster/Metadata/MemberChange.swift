@@ -142,7 +142,7 @@ public enum MemberChange: Sendable, Hashable {
             guard var member = metadata.member(id) else { return nil }
             switch member.node.state {
             case .joining, .replacing: next.remove(id)
-            case .leaving, .moving:
+            case .leaving:
                 member.node.state = .normal
                 next.set(member)
             case .normal, .left: return nil

@@ -110,12 +110,6 @@ public final class ReplicaTable: Sendable {
         TokenRange(after: boundaries[index == 0 ? boundaries.count - 1 : index - 1], through: boundaries[index])
     }
 
-    /// Returns the ranges of which a node is a natural replica.
-    public func ranges(of id: UUID) -> [TokenRange] {
-        guard let node = ring.index(of: id) else { return [] }
-        return boundaries.indices.map { range(at: $0) }.filter { replicas(for: $0.through).contains(Int32(node)) }
-    }
-
     /// The fraction of all rows each node holds, by its index in the ring.
     public var shares: [Double] {
         var result = [Double](repeating: 0, count: ring.nodes.count)

@@ -11,15 +11,24 @@ public enum NodeState: Hashable, Sendable {
     case leaving(heirs: [TokenSuccessor])
     /// Owns nothing any more.
     case left
-    /// Still owns its tokens and will own these instead.
-    case moving(to: [TokenClaim])
     /// Will own the tokens of the dead node with this host id.
     case replacing(UUID)
+
+    /// The state in one word.
+    public var name: String {
+        switch self {
+        case .joining: "joining"
+        case .normal: "normal"
+        case .leaving: "leaving"
+        case .left: "left"
+        case .replacing: "replacing"
+        }
+    }
 
     /// Whether the node owns its tokens now.
     public var owns: Bool {
         switch self {
-        case .normal, .leaving, .moving: true
+        case .normal, .leaving: true
         case .joining, .left, .replacing: false
         }
     }

@@ -1,7 +1,7 @@
 import Primitives
 
 extension Ring {
-    /// Host ids of the nodes that are joining, leaving, moving or replacing another.
+    /// Host ids of the nodes that are joining, leaving or replacing another.
     public var changing: [UUID] {
         nodes.filter { node in
             switch node.state {
@@ -31,9 +31,6 @@ extension Ring {
             case .leaving(let heirs):
                 inherited += heirs
                 next.state = .left
-            case .moving(let target):
-                next.claims = target
-                next.state = .normal
             case .replacing(let other):
                 replaced.append(other)
                 next.claims = claims(heldBy: other).map { $0.successor() }

@@ -14,7 +14,7 @@ public enum TokenError: Error, Hashable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .changeUnderWay(let id): "node \(id) is joining, leaving or moving; wait until it is done"
+        case .changeUnderWay(let id): "node \(id) is joining, leaving or replacing another; wait until it is done"
         case .tooManyNodes(let partitions, let nodes):
             "\(partitions) partitions cannot be divided among \(nodes) nodes; make the cluster with more partitions"
         case .foreignToken(let token, let owner):

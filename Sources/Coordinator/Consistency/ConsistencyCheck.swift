@@ -50,12 +50,16 @@ public enum ConsistencyCheck {
             )
         default: break
         }
+        try checkAlive(consistency, replication, alive)
+    }
+
+    private static func checkAlive(
+        _ consistency: Consistency, _ replication: Replication, _ alive: Int
+    ) throws(ServerError) {
         let needed = required(consistency, replication)
         let reachable = consistency == .any ? max(alive, 1) : alive
         guard reachable >= needed else {
-            throw ServerError(
-                .unavailable, "Cannot achieve consistency level \(consistency.name)",
-                detail: .unavailable(consistency: consistency, required: Int32(needed), alive: Int32(alive)))
+            throw CoordinatorErrors.unavailable(consistency, required: needed, alive: alive)
         }
     }
 
@@ -66,11 +70,6 @@ public enum ConsistencyCheck {
         guard consistency == .serial || consistency == .localSerial else {
             throw .invalid("Invalid consistency for conditional update. Must be one of SERIAL or LOCAL_SERIAL")
         }
-        let needed = required(consistency, replication)
-        guard alive >= needed else {
-            throw ServerError(
-                .unavailable, "Cannot achieve consistency level \(consistency.name)",
-                detail: .unavailable(consistency: consistency, required: Int32(needed), alive: Int32(alive)))
-        }
+        try checkAlive(consistency, replication, alive)
     }
 }

@@ -111,12 +111,8 @@ extension ClusterView {
     var hasOtherBatchlogNodes: Bool { ring.nodes.indices.contains(where: mayStoreBatches) }
 
     private func mayStoreBatches(_ node: Int) -> Bool {
-        guard node != local, isNear[node] else { return false }
         // A leaving node hands over its stored batches and accepts no new ones.
-        switch ring.nodes[node].state {
-        case .normal, .moving: return true
-        case .joining, .leaving, .left, .replacing: return false
-        }
+        node != local && isNear[node] && ring.nodes[node].state == .normal
     }
 
     /// Returns other nodes that may store a logged batch, in the order in which they are asked: live, permanent nodes

@@ -22,11 +22,7 @@ extension ClusterView {
         of token: Int64, natural: [Int], replicas: [Int], placement: TablePlacement, count: ResponseTracker
     ) -> [FallbackReplica] {
         var candidates = ring.walk(from: token).map { Int($0) }.filter { node in
-            guard isAlive[node], !replicas.contains(node) else { return false }
-            switch ring.nodes[node].state {
-            case .normal, .moving: return true
-            case .joining, .leaving, .left, .replacing: return false
-            }
+            isAlive[node] && !replicas.contains(node) && ring.nodes[node].state == .normal
         }
         let staysInDataCenter = !placement.replication.dataCenters.isEmpty || !count.counts(isNear: false)
         var taken = replicas.filter { isAlive[$0] }.map { ring.nodes[$0].location }

@@ -56,15 +56,6 @@ public enum KeyEncoding {
         return token
     }
 
-    /// Returns the partition part of an engine key for a serialized partition key.
-    public static func partition(serialized: UnsafeRawBufferPointer) throws(KeyError) -> [UInt8] {
-        var key = ByteWriter(capacity: serialized.count + 16)
-        beginPartition(into: &key)
-        key.write(serialized)
-        try endPartition(of: &key)
-        return key.toArray()
-    }
-
     /// Returns the byte ranges of the components of a serialized partition key.
     /// - Throws: `KeyError.damaged` when it does not have `count` components.
     public static func partitionComponents(_ serialized: UnsafeRawBufferPointer, count: Int) throws(KeyError) -> [Range<

@@ -37,6 +37,9 @@ public struct Schema: Sendable {
     /// The keyspaces, sorted by name.
     public var sortedKeyspaces: [KeyspaceMetadata] { keyspaces.values.sorted { $0.name < $1.name } }
 
+    /// The keyspaces that statements create and change, sorted by name.
+    public var userKeyspaces: [KeyspaceMetadata] { sortedKeyspaces.filter { !Schema.isSystem($0.name) } }
+
     /// Returns the schema with this keyspace added, or replaced if one has its name.
     public func setting(_ keyspace: KeyspaceMetadata) -> Schema {
         var changed = keyspaces

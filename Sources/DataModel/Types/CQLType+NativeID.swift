@@ -30,33 +30,6 @@ extension CQLType {
         }
     }
 
-    /// Returns the type without parameters that has this option id.
-    public static func simple(nativeID: UInt16) -> CQLType? {
-        switch nativeID {
-        case 0x0001: .ascii
-        case 0x0002: .bigint
-        case 0x0003: .blob
-        case 0x0004: .boolean
-        case 0x0005: .counter
-        case 0x0006: .decimal
-        case 0x0007: .double
-        case 0x0008: .float
-        case 0x0009: .int
-        case 0x000A, 0x000D: .text
-        case 0x000B: .timestamp
-        case 0x000C: .uuid
-        case 0x000E: .varint
-        case 0x000F: .timeuuid
-        case 0x0010: .inet
-        case 0x0011: .date
-        case 0x0012: .time
-        case 0x0013: .smallint
-        case 0x0014: .tinyint
-        case 0x0015: .duration
-        default: nil
-        }
-    }
-
     /// Whether the type is or contains `duration`, which has no order.
     public var containsDuration: Bool {
         switch self {

@@ -1,28 +1,21 @@
 import NIOCore
 import Platform
-import Primitives
 
 /// One connection: raw bytes to and from its handler.
 ///
 /// SAFETY: `@unchecked` because all state is touched on the channel's loop only.
-final class ChannelConnection: ChannelInboundHandler, Connection, TurnConnection, @unchecked Sendable {
+final class ChannelConnection: ChannelInboundHandler, HandledConnection, @unchecked Sendable {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     private let channel: any Channel
     private let state: NetworkLoop
     let acknowledgement: (any Acknowledgement)?
-    /// Opened from here: what the other end answers is read also while it takes nothing, or both would wait for each
-    /// other.
-    private let isOutgoing: Bool
+    let isOutgoing: Bool
     var handler: (any ConnectionHandler)?
     let peer: String
-    /// Input the handler has not consumed.
-    private var rest: ByteWriter?
+    var input = ConnectionInput()
     var answers = TurnAnswers<ByteBuffer?>()
-    private var isReading = true
-    private var inputHasEnded = false
-    private var endIsDelivered = false
 
     init(channel: any Channel, state: NetworkLoop, acknowledgement: (any Acknowledgement)?, isOutgoing: Bool = false) {
         self.channel = channel
@@ -34,71 +27,24 @@ final class ChannelConnection: ChannelInboundHandler, Connection, TurnConnection
 
     var loop: Int { state.index }
     var turn: LoopTurn<ChannelConnection> { state.turn }
+    var isWritable: Bool { channel.isWritable }
 
     func onLoop(_ work: @escaping @Sendable () -> Void) { state.loop.execute(work) }
 
     // MARK: Input
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let buffer = unwrapInboundIn(data)
-        guard let handler else { return }
-        if rest != nil {
-            buffer.withUnsafeReadableBytes { rest?.write($0) }
-            feedRest(handler)
-        } else {
-            buffer.withUnsafeReadableBytes { bytes in
-                let consumed = handler.receive(bytes)
-                if consumed < bytes.count {
-                    var kept = ByteWriter(capacity: max(bytes.count - consumed, 4096))
-                    kept.write(UnsafeRawBufferPointer(rebasing: bytes[consumed...]))
-                    rest = consume kept
-                }
-            }
-        }
-        updateReading(handler)
+        unwrapInboundIn(data).withUnsafeReadableBytes { receive($0) }
     }
 
-    private func feedRest(_ handler: any ConnectionHandler) {
-        guard var kept = rest.take() else { return }
-        let consumed = handler.receive(kept.bytes)
-        if consumed == kept.count { return }
-        if consumed > 0 { kept.dropFirst(consumed) }
-        rest = consume kept
-    }
-
-    func resumeInput() {
-        guard let handler else { return }
-        feedRest(handler)
-        if inputHasEnded { endInput(handler) }
-        updateReading(handler)
-    }
-
-    func updateReading() { if let handler { updateReading(handler) } }
-
-    private func updateReading(_ handler: any ConnectionHandler) {
-        let wanted = !handler.isPaused && (isOutgoing || channel.isWritable) && !answers.isFull
-        if wanted == isReading { return }
-        isReading = wanted
-        channel.setOption(.autoRead, value: wanted).whenFailure { _ in }
-        if wanted { channel.read() }
+    func setReading(_ isReading: Bool) {
+        channel.setOption(.autoRead, value: isReading).whenFailure { _ in }
+        if isReading { channel.read() }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case .some(.inputClosed) = event as? ChannelEvent {
-            inputHasEnded = true
-            if let handler { endInput(handler) }
-        }
+        if case .some(.inputClosed) = event as? ChannelEvent { endInput() }
         context.fireUserInboundEventTriggered(event)
-    }
-
-    private func endInput(_ handler: any ConnectionHandler) {
-        if handler.isPaused || endIsDelivered { return }
-        endIsDelivered = true
-        if let kept = rest.take() {
-            handler.inputEnded(kept.bytes)
-        } else {
-            handler.inputEnded(UnsafeRawBufferPointer(start: nil, count: 0))
-        }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -122,13 +68,7 @@ final class ChannelConnection: ChannelInboundHandler, Connection, TurnConnection
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        guard let handler else { return }
-        if channel.isWritable {
-            handler.outputSent()
-            resumeInput()
-        } else {
-            updateReading(handler)
-        }
+        updateWritability()
         context.fireChannelWritabilityChanged()
     }
 
@@ -154,10 +94,7 @@ final class ChannelConnection: ChannelInboundHandler, Connection, TurnConnection
             return
         }
         if let output, output.readableBytes > 0 { channel.writeAndFlush(output, promise: nil) }
-        if channel.isWritable {
-            handler?.outputSent()
-            resumeInput()
-        }
+        updateWritability()
     }
 
     func closeNow() { channel.close(mode: .all, promise: nil) }

@@ -8,14 +8,13 @@ import Repair
 extension AdminCommands {
     private var cluster: ClusterService { node.cluster }
 
-    /// Two letters, as in nodetool: up or down; normal, leaving, joining or moving.
+    /// Two letters, as in nodetool: up or down; normal, leaving or joining.
     private func letters(_ member: ClusterMetadata.Member) -> String {
         let state: String
         switch member.node.state {
         case .normal: state = "N"
         case .joining, .replacing: state = "J"
         case .leaving, .left: state = "L"
-        case .moving: state = "M"
         }
         return (cluster.liveness.isAlive(member.node.id) ? "U" : "D") + state
     }

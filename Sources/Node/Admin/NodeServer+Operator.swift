@@ -62,18 +62,7 @@ extension NodeServer {
 
     /// The members that this node knows, and their states as text.
     public var memberStates: [(id: UUID, state: String)] {
-        (cluster.metadata.current?.members ?? []).map { member in
-            let state =
-                switch member.node.state {
-                case .joining: "joining"
-                case .normal: "normal"
-                case .leaving: "leaving"
-                case .left: "left"
-                case .moving: "moving"
-                case .replacing: "replacing"
-                }
-            return (member.node.id, state)
-        }
+        (cluster.metadata.current?.members ?? []).map { ($0.node.id, $0.node.state.name) }
     }
 
     /// Whether this node knows of no ring change in progress and of no previous owners that still get writes.

@@ -183,8 +183,8 @@ final class ClusterService: Sendable {
 extension CoordinatorLimits {
     init(_ configuration: NodeConfiguration) {
         self.init()
-        readTimeout = configuration.readRequestTimeout.microseconds
-        rangeTimeout = configuration.rangeRequestTimeout.microseconds
+        readTimeout = configuration.queryLimits.readTimeout.microseconds
+        rangeTimeout = configuration.queryLimits.rangeTimeout.microseconds
         writeTimeout = configuration.writeRequestTimeout.microseconds
         counterTimeout = configuration.counterWriteRequestTimeout.microseconds
         casContentionTimeout = configuration.casContentionTimeout.microseconds

@@ -78,9 +78,9 @@ extension NodeConfiguration {
         if tokenStrategy != "random", TokenGrid(count: ringPartitions) == nil {
             throw .contradiction("ring_partitions (\(ringPartitions)) must be a power of two: 64, 128, 256, ...")
         }
-        if maxMutationSize > commitlogSegmentSize / 2 {
+        if queryLimits.maxMutationSize > commitlogSegmentSize / 2 {
             throw .contradiction(
-                "max_mutation_size (\(Quantity.text(bytes: maxMutationSize))) is more than half of commitlog_segment_size "
+                "max_mutation_size (\(Quantity.text(bytes: queryLimits.maxMutationSize))) is more than half of commitlog_segment_size "
                     + "(\(Quantity.text(bytes: commitlogSegmentSize))); a mutation must fit into a segment: raise the one or lower the other"
             )
         }
@@ -89,7 +89,7 @@ extension NodeConfiguration {
                 "commitlog_total_space (\(Quantity.text(bytes: commitlogTotalSpace))) must hold at least two segments of "
                     + "\(Quantity.text(bytes: commitlogSegmentSize)) (commitlog_segment_size)")
         }
-        if tombstoneFailureThreshold < tombstoneWarnThreshold {
+        if queryLimits.tombstoneFailureThreshold < queryLimits.tombstoneWarnThreshold {
             throw .contradiction(
                 "tombstone_failure_threshold is below tombstone_warn_threshold; reads would fail before they warn")
         }
@@ -98,7 +98,7 @@ extension NodeConfiguration {
             throw .contradiction(
                 "native_transport_port_ssl needs client_encryption_options with enabled: true and a keystore")
         }
-        if batchSizeFailThreshold < batchSizeWarnThreshold {
+        if queryLimits.batchSizeFailThreshold < queryLimits.batchSizeWarnThreshold {
             throw .contradiction(
                 "batch_size_fail_threshold is below batch_size_warn_threshold; batches would fail before they warn")
         }

@@ -1,4 +1,5 @@
 import Messages
+import Query
 
 /// The configuration of a node: every key of `conf/auspex.yaml`, typed, with its default.
 ///
@@ -96,24 +97,15 @@ public struct NodeConfiguration: Sendable, Equatable {
 
     // MARK: Timeouts
 
-    public var readRequestTimeout = Duration.seconds(5)
-    public var rangeRequestTimeout = Duration.seconds(10)
     public var writeRequestTimeout = Duration.seconds(2)
     public var counterWriteRequestTimeout = Duration.seconds(5)
     public var casContentionTimeout = Duration.milliseconds(1800)
     public var truncateRequestTimeout = Duration.seconds(60)
-    public var requestTimeout = Duration.seconds(10)
-    public var slowQueryLogTimeout = Duration.milliseconds(500)
 
-    // MARK: Guard rails
+    // MARK: Statements
 
-    public var tombstoneWarnThreshold = 1000
-    public var tombstoneFailureThreshold = 100_000
-    public var batchSizeWarnThreshold = 5 << 10
-    public var batchSizeFailThreshold = 50 << 10
-    public var unloggedBatchAcrossPartitionsWarnThreshold = 10
-    public var maxMutationSize = 16 << 20
-    public var maxValueSize = 256 << 20
+    /// Guard rails, the size of the cache of prepared statements, and the timeouts of reads and local work.
+    public var queryLimits = QueryLimits()
 
     // MARK: Clients
 
@@ -121,7 +113,6 @@ public struct NodeConfiguration: Sendable, Equatable {
     public var nativeTransportMaxConcurrentConnections = 20_000
     public var nativeTransportMaxRequestDataInFlight = 256 << 20
     public var nativeTransportMaxRequestDataInFlightPerConnection = 32 << 20
-    public var preparedStatementsCacheSize = 10 << 20
     public var lineMaxLength = 1 << 20
 
     public init() {}

@@ -129,7 +129,7 @@ public final class NodeServer: Sendable {
         ) { host in
             QueryEngine(
                 replica: replica, host: host, clock: clock, node: node, schema: schema,
-                limits: NodeServer.queryLimits(configuration))
+                limits: configuration.queryLimits)
         }
         queries = cluster.queries
         let runner = RequestRunner(
@@ -166,23 +166,6 @@ public final class NodeServer: Sendable {
         return try HintStore(
             system: system, time: time, directory: configuration.dataDirectory + "/hints", options: options,
             observer: { log.warning("\($0.text)") })
-    }
-
-    private static func queryLimits(_ configuration: NodeConfiguration) -> QueryLimits {
-        var limits = QueryLimits()
-        limits.tombstoneWarnThreshold = configuration.tombstoneWarnThreshold
-        limits.tombstoneFailureThreshold = configuration.tombstoneFailureThreshold
-        limits.batchSizeWarnThreshold = configuration.batchSizeWarnThreshold
-        limits.batchSizeFailThreshold = configuration.batchSizeFailThreshold
-        limits.unloggedBatchAcrossPartitionsWarnThreshold = configuration.unloggedBatchAcrossPartitionsWarnThreshold
-        limits.maxMutationSize = configuration.maxMutationSize
-        limits.preparedStatementsCacheSize = configuration.preparedStatementsCacheSize
-        limits.readTimeout = configuration.readRequestTimeout
-        limits.rangeTimeout = configuration.rangeRequestTimeout
-        limits.requestTimeout = configuration.requestTimeout
-        limits.maxValueSize = configuration.maxValueSize
-        limits.slowQuery = configuration.slowQueryLogTimeout
-        return limits
     }
 
     /// Starts to accept clients and other nodes. Returns when the node has its place in the cluster, which may take

@@ -10,11 +10,7 @@ import Query
 /// A connection of the line protocol: requests are answered in order, one at a time.
 ///
 /// SAFETY: `@unchecked Sendable` because all state is accessed on the connection's loop only.
-final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
-    private let connection: any Connection
-    private let server: NodeServices
-    private let runner: RequestRunner
-    private let fibers: FiberPool
+final class LineSession: ClientSession, ConnectionHandler, FiberTask, @unchecked Sendable {
     /// The line to be handled by a fiber that is about to start.
     private var current: UnsafeRawBufferPointer?
     private var splitter: LineSplitter
@@ -22,12 +18,6 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     private var out = ByteWriter(capacity: 4096)
     /// The number of answers in this tick, to be replaced by errors if the log fails.
     private var answers = 0
-    private var isWaiting = false
-    /// Reserved for answers that have not been sent.
-    private var unsentReservation = 0
-    private var inputHasEnded = false
-    private var isClosing = false
-    private var isClosed = false
     /// Bytes of the texts of prepared statements.
     private var preparedBytes = 0
 
@@ -40,21 +30,17 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     /// The answer that `\next` continues.
     private var open: (statement: PreparedStatement, values: ValueList, state: [UInt8])?
 
-    static let pauseOutputBytes = 1 << 20
     static let preparedLimit = 1000
     /// A statement is many times as large in memory as its text.
     static let preparedBytesLimit = 1 << 20
 
-    init(connection: any Connection, server: NodeServices) {
-        self.connection = connection
-        self.server = server
-        runner = server.runner
-        fibers = server.runner.fibers(loop: connection.loop)
+    override init(connection: any Connection, server: NodeServices) {
         splitter = LineSplitter(maxLineBytes: server.configuration.lineMaxLength)
+        super.init(connection: connection, server: server)
     }
 
     var isPaused: Bool {
-        isWaiting || out.count >= LineSession.pauseOutputBytes
+        waiting > 0 || out.count >= LineSession.pauseOutputBytes
             || unsentReservation >= server.configuration.nativeTransportMaxRequestDataInFlightPerConnection
     }
 
@@ -73,21 +59,13 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     }
 
     func inputEnded(_ rest: UnsafeRawBufferPointer) {
-        inputHasEnded = true
         var consumed = 0
         switch splitter.last(rest, consumed: &consumed) {
         case .line(let range) where range.count > 0: handle(UnsafeRawBufferPointer(rebasing: rest[range]))
         case .tooLong: tooLong()
         default: break
         }
-        closeIfDone()
-    }
-
-    private func closeIfDone() {
-        if inputHasEnded && !isWaiting {
-            isClosing = true
-            connection.closeAfterOutput()
-        }
+        endInput()
     }
 
     private func tooLong() {
@@ -97,15 +75,8 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
 
     /// Handles a line on a fiber. When this returns, the line has been answered or its fiber waits.
     private func handle(_ line: UnsafeRawBufferPointer) {
-        runner.requests.add(1, ordering: .relaxed)
-        guard runner.admission.admits(bytes: line.count) else { return fail(RequestRunner.overloaded) }
         current = line
-        switch fibers.run(self) {
-        case .done: break
-        case .waiting:
-            isWaiting = true
-            runner.admission.enter(bytes: line.count)
-        case .refused:
+        if !run(self, bytes: line.count) {
             current = nil
             fail(RequestRunner.overloaded)
         }
@@ -120,16 +91,7 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         do throws(ServerError) { try answer(line, context) } catch { fail(error) }
         context.end()
         if !fiber.hasWaited { return }
-        isWaiting = false
-        runner.admission.leave(bytes: bytes)
-        // Nobody takes the answer any more.
-        if isClosed { return outputSent() }
-        connection.markReady()
-        if inputHasEnded {
-            closeIfDone()
-        } else {
-            connection.onLoop { [connection] in connection.resumeInput() }
-        }
+        endWaiting(bytes: bytes, wasPaused: isPaused)
     }
 
     private func answer(_ line: UnsafeRawBufferPointer, _ context: RequestContext) throws(ServerError) {
@@ -207,8 +169,7 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             answers += 1
         case .quit:
             done("bye")
-            isClosing = true
-            connection.closeAfterOutput()
+            close()
         }
     }
 
@@ -221,10 +182,7 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             keyspace: keyspace, isTracing: isTracing, clientAddress: connection.peer)
         options.port = server.port(options, loop: connection.loop, context: context)
         let started = server.time.monotonicNanoseconds()
-        let answer = try runner.engine.execute(statement, values: values, options: options, context: context)
-        try server.flushLogAfterWait(context, options)
-        unsentReservation += context.takeReservation()
-        finish(answer, statement, values, started)
+        finish(try execute(statement, values, options, context), statement, values, started)
     }
 
     private func finish(_ answer: Answer, _ statement: PreparedStatement, _ values: ValueList, _ started: UInt64) {
@@ -248,25 +206,10 @@ final class LineSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         }
         answers = 0
         body(out.bytes)
-        if out.count > LineSession.pauseOutputBytes { out = ByteWriter(capacity: 4096) } else { out.removeAll() }
+        ClientSession.empty(&out)
     }
 
     func encryptionFailed(_ failure: EncryptionFailure) {
-        isClosing = true
-        guard failure.otherIsPlain else { return server.encryptionFailed(connection, failure.reason) }
-        server.encryptionFailed(connection, NodeServices.plainClientReason)
-        writer.error(NodeServices.plainError, into: &out)
-    }
-
-    func outputSent() {
-        if unsentReservation == 0 { return }
-        runner.admission.release(unsentReservation)
-        unsentReservation = 0
-    }
-
-    func closed() {
-        isClosed = true
-        outputSent()
-        server.connectionClosed(connection)
+        if reportEncryption(failure) { writer.error(NodeServices.plainError, into: &out) }
     }
 }

@@ -16,11 +16,7 @@ import Query
 /// 3. When answers or waiting requests accumulate, reading from the client pauses.
 ///
 /// SAFETY: `@unchecked Sendable` because all state is accessed on the connection's loop only.
-final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
-    private let connection: any Connection
-    private let server: NodeServices
-    private let runner: RequestRunner
-    private let fibers: FiberPool
+final class NativeSession: ClientSession, ConnectionHandler, FiberTask, @unchecked Sendable {
     /// The frame to be handled by a fiber that is about to start.
     private var current: Frame?
     private var decoder: FrameDecoder
@@ -35,28 +31,17 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     private var answered: [Int16] = []
     /// Whether this tick has output that an error answer cannot replace.
     private var hasOtherOutput = false
-    private var waiting = 0
-    private var waitingBytes = 0
-    /// Reserved for answers that have not been sent.
-    private var unsentReservation = 0
     private var isStarted = false
-    private var isClosing = false
-    private var isClosed = false
-    private var inputHasEnded = false
     private var keyspace: String?
     private var eventKinds: Set<ServerEvent.Kind> = []
     private var eventID: Int?
     private(set) var driver = ""
 
-    static let pauseOutputBytes = 1 << 20
     static let waitingLimit = 512
 
-    init(connection: any Connection, server: NodeServices) {
-        self.connection = connection
-        self.server = server
-        runner = server.runner
-        fibers = server.runner.fibers(loop: connection.loop)
+    override init(connection: any Connection, server: NodeServices) {
         decoder = FrameDecoder(maxFrameBytes: server.configuration.nativeTransportMaxFrameSize)
+        super.init(connection: connection, server: server)
     }
 
     // MARK: Input
@@ -84,8 +69,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             let start = frames.count
             ResponseEncoder.refusal(error, version: decoder.version, into: &frames)
             if segments == nil { plainCount += frames.count - start }
-            isClosing = true
-            connection.closeAfterOutput()
+            close()
             return input.count
         }
         if frames.count > 0 { connection.markReady() }
@@ -95,18 +79,8 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
     /// Handles a frame on a fiber. When this returns, the frame has been answered or its fiber waits.
     @inline(__always) private func handle(_ frame: Frame) {
         encoder.version = frame.header.version
-        runner.requests.add(1, ordering: .relaxed)
-        guard runner.admission.admits(bytes: frame.body.count) else {
-            return fail(RequestRunner.overloaded, frame.header.stream)
-        }
         current = frame
-        switch fibers.run(self) {
-        case .done: break
-        case .waiting:
-            waiting += 1
-            waitingBytes += frame.body.count
-            runner.admission.enter(bytes: frame.body.count)
-        case .refused:
+        if !run(self, bytes: frame.body.count) {
             current = nil
             fail(RequestRunner.overloaded, frame.header.stream)
         }
@@ -124,19 +98,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         context.end()
         if !fiber.hasWaited { return }
         encoder.version = version
-        let wasPaused = isPaused
-        waiting -= 1
-        waitingBytes -= bytes
-        runner.admission.leave(bytes: bytes)
-        // Nobody takes the answer any more.
-        if isClosed { return outputSent() }
-        connection.markReady()
-        if inputHasEnded {
-            closeIfDone()
-        } else if wasPaused {
-            // Later, because this may run inside the handling of another frame, which resumed this fiber.
-            connection.onLoop { [connection] in connection.resumeInput() }
-        }
+        endWaiting(bytes: bytes, wasPaused: isPaused)
     }
 
     @inline(__always) private func answer(_ frame: Frame, _ context: RequestContext) throws(ServerError) {
@@ -241,10 +203,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
         _ statement: PreparedStatement, _ frame: Frame, changedMetadata: [UInt8]?, _ context: RequestContext
     ) throws(ServerError) {
         let (stream, options, skip) = (frame.header.stream, queryOptions(frame, context), requests.options.skipMetadata)
-        let answer = try runner.engine.execute(
-            statement, values: requests.options.values, options: options, context: context)
-        try server.flushLogAfterWait(context, options)
-        unsentReservation += context.takeReservation()
+        let answer = try execute(statement, requests.options.values, options, context)
         self.answer(answer, stream, skipMetadata: skip, changedMetadata)
     }
 
@@ -334,8 +293,7 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             for stream in answered { encoder.error(error, ResponseHead(stream: stream), into: &frames) }
             if hasOtherOutput {
                 // A handshake without an answer would hang, so close the connection: the client reconnects.
-                isClosing = true
-                connection.closeAfterOutput()
+                close()
             }
         }
         hasOtherOutput = false
@@ -350,43 +308,19 @@ final class NativeSession: ConnectionHandler, FiberTask, @unchecked Sendable {
             body(frames.bytes)
         }
         plainCount = 0
-        // Release the memory of a large answer.
-        if frames.count > NativeSession.pauseOutputBytes {
-            frames = ByteWriter(capacity: 4096)
-        } else {
-            frames.removeAll()
-        }
+        ClientSession.empty(&frames)
     }
 
-    func inputEnded(_ rest: UnsafeRawBufferPointer) {
-        inputHasEnded = true
-        closeIfDone()
-    }
-
-    private func closeIfDone() {
-        guard inputHasEnded, waiting == 0 else { return }
-        isClosing = true
-        connection.closeAfterOutput()
-    }
+    func inputEnded(_ rest: UnsafeRawBufferPointer) { endInput() }
 
     func encryptionFailed(_ failure: EncryptionFailure) {
-        isClosing = true
-        guard failure.otherIsPlain else { return server.encryptionFailed(connection, failure.reason) }
-        server.encryptionFailed(connection, NodeServices.plainClientReason)
+        guard reportEncryption(failure) else { return }
         encoder.error(NodeServices.plainError, ResponseHead(stream: 0), into: &frames)
         plainCount = frames.count
     }
 
-    func outputSent() {
-        if unsentReservation == 0 { return }
-        runner.admission.release(unsentReservation)
-        unsentReservation = 0
-    }
-
-    func closed() {
-        isClosed = true
-        outputSent()
+    override func closed() {
         if let eventID { server.events.remove(eventID) }
-        server.connectionClosed(connection)
+        super.closed()
     }
 }

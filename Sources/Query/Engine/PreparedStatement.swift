@@ -25,8 +25,6 @@ public final class PreparedStatement: Sendable {
     public var planned: PlannedStatement { compiled.planned }
     /// Identifies the result columns (v5); a different value means that they changed.
     public var resultMetadataID: [UInt8] { compiled.resultMetadataID }
-    /// Whether the statement changes data, so that a batch may contain it.
-    public var isModification: Bool { if case .modification = compiled.plan { true } else { false } }
 
     var compiled: Compiled {
         get { state.withLock { $0 } }

@@ -1,13 +1,12 @@
 import CQL
 import DataModel
-import Messages
 import Platform
 import Primitives
 import Synchronization
 
 extension QueryEngine {
     /// Executes every plan except reads and writes of rows.
-    func other(_ plan: Plan, _ options: QueryOptions, _ context: RequestContext) throws(ServerError) -> Answer {
+    func other(_ plan: Plan, _ context: RequestContext) throws(ServerError) -> Answer {
         switch plan {
         case .use(let keyspace):
             guard schema.keyspace(keyspace) != nil else { throw .invalid("Keyspace '\(keyspace)' does not exist") }
@@ -15,23 +14,17 @@ extension QueryEngine {
         case .describe(let describe):
             return Answer(result: .rows(try DescribeExecutor(schema: schema, node: node).run(describe)))
         case .truncate(let table):
-            guard !table.isVirtual else {
-                throw ServerError(.unauthorized, "\(table.keyspace) keyspace is not user-modifiable.")
-            }
+            try checkWritable(table)
             let id = context.workspace.context.nextTimeUUID()
-            try onThread { () throws(ServerError) in try truncate(table, newTableID: id) }
+            // A schema change writes files and waits for other nodes.
+            try Fiber.blocking(.control) { () throws(ServerError) in try truncate(table, newTableID: id) }
             return Answer(result: .void)
         case .schema(let change):
             let id = context.workspace.context.nextTimeUUID()
-            return try onThread { () throws(ServerError) in try apply(change, newTableID: id) }
+            return try Fiber.blocking(.control) { () throws(ServerError) in try apply(change, newTableID: id) }
         case .select, .modification, .batch:
             throw ServerError(.serverError, "a compiled plan was executed as another kind")
         }
-    }
-
-    /// Runs a schema change on a background thread: it writes files and waits for other nodes.
-    private func onThread<R>(_ body: () throws(ServerError) -> R) throws(ServerError) -> R {
-        try Fiber.blocking(.control, body)
     }
 
     /// Gives the table a new id. Data with the old id then belongs to no table, also in hints, logged batches and

@@ -35,13 +35,13 @@ extension QueryEngine {
         } catch { throw ServerError(error) }
     }
 
-    @inline(__always) private func checkWritable(_ table: TableMetadata) throws(ServerError) {
+    @inline(__always) func checkWritable(_ table: TableMetadata) throws(ServerError) {
         guard table.isVirtual else { return }
         throw ServerError(.unauthorized, "\(table.keyspace) keyspace is not user-modifiable.")
     }
 
     private func conditional(
-        _ items: [(compiled: CompiledModification, values: ValueList)], isBatch: Bool, _ options: QueryOptions,
+        _ items: [BoundModification], isBatch: Bool, _ options: QueryOptions,
         _ context: RequestContext
     ) throws(ServerError) -> StatementResult {
         guard let first = items.first else { return .void }
@@ -93,8 +93,8 @@ extension QueryEngine {
 
     private func compiledItems(
         _ statements: [(statement: PreparedStatement, values: ValueList)]
-    ) throws(ServerError) -> [(compiled: CompiledModification, values: ValueList)] {
-        var items: [(compiled: CompiledModification, values: ValueList)] = []
+    ) throws(ServerError) -> [BoundModification] {
+        var items: [BoundModification] = []
         for (statement, values) in statements {
             let compiled = try current(statement)
             guard case .modification(let modification) = compiled.plan else {
@@ -111,7 +111,7 @@ extension QueryEngine {
     }
 
     func writeBatch(
-        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64?,
+        _ kind: BatchPlan.Kind, _ items: [BoundModification], timestamp: Int64?,
         _ options: QueryOptions,
         _ context: RequestContext
     ) throws(ServerError) -> Answer {
@@ -136,7 +136,7 @@ extension QueryEngine {
 
     /// Writes the statements of a batch as one mutation.
     @inline(never) private func writeTogether(
-        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)], timestamp: Int64,
+        _ kind: BatchPlan.Kind, _ items: [BoundModification], timestamp: Int64,
         _ options: QueryOptions,
         _ context: RequestContext
     ) throws(ServerError) -> Answer {
@@ -165,7 +165,7 @@ extension QueryEngine {
 
     // Not inlined, like the other parts of a batch: the optimizer of Swift 6.3.1 fails on nested inlining here.
     @inline(never) private func encode(
-        _ item: (compiled: CompiledModification, values: ValueList), _ kind: BatchPlan.Kind, timestamp: Int64,
+        _ item: BoundModification, _ kind: BatchPlan.Kind, timestamp: Int64,
         _ options: QueryOptions,
         _ now: UInt32, _ space: inout Workspace
     ) throws(ServerError) {
@@ -178,7 +178,7 @@ extension QueryEngine {
     }
 
     @inline(never) private func checkKinds(
-        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)]
+        _ kind: BatchPlan.Kind, _ items: [BoundModification]
     ) throws(ServerError) {
         for item in items where item.compiled.plan.isCounter != (kind == .counter) {
             switch kind {
@@ -192,7 +192,7 @@ extension QueryEngine {
     /// Returns the warnings for a large batch.
     /// - Throws: when the batch is too large.
     @inline(never) private func verifySize(
-        _ kind: BatchPlan.Kind, _ items: [(compiled: CompiledModification, values: ValueList)],
+        _ kind: BatchPlan.Kind, _ items: [BoundModification],
         _ mutations: borrowing MutationWriter
     ) throws(ServerError) -> [String] {
         let size = mutations.count
@@ -225,12 +225,12 @@ extension QueryEngine {
 
 /// The shape of a batch, for its execution and its warnings.
 enum BatchShape {
-    @inline(never) static func deletesFirst(_ items: [(compiled: CompiledModification, values: ValueList)]) -> Bool {
+    @inline(never) static func deletesFirst(_ items: [BoundModification]) -> Bool {
         items.first.map { $0.compiled.plan.kind == .delete } ?? false
     }
 
     /// Whether some of the statements delete and some do not.
-    static func countsAndDeletes(_ items: [(compiled: CompiledModification, values: ValueList)]) -> Bool {
+    static func countsAndDeletes(_ items: [BoundModification]) -> Bool {
         var deletes = 0
         for item in items where item.compiled.plan.kind == .delete { deletes += 1 }
         return deletes > 0 && deletes < items.count

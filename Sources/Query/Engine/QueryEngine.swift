@@ -1,7 +1,6 @@
 import CQL
 import Coordinator
 import DataModel
-import Messages
 import Platform
 import Primitives
 import Synchronization
@@ -293,7 +292,7 @@ public final class QueryEngine: Sendable {
             answer.warnings += compiled.planned.warnings
             return answer
         case .other(let plan):
-            let answer = try other(plan, options, context)
+            let answer = try other(plan, context)
             return Answer(result: answer.result, warnings: compiled.planned.warnings + answer.warnings)
         }
     }

@@ -1,3 +1,4 @@
+import Coordinator
 import DataModel
 import Messages
 import Primitives
@@ -66,8 +67,8 @@ public struct Answer: Sendable {
     }
 }
 
-/// The thresholds for warnings and errors; the node's configuration sets them.
-public struct QueryLimits: Sendable {
+/// The thresholds for warnings and errors, and the timeouts of local work: a part of the node's configuration.
+public struct QueryLimits: Sendable, Equatable {
     public var tombstoneWarnThreshold = 1000
     public var tombstoneFailureThreshold = 100_000
     public var batchSizeWarnThreshold = 5 << 10
@@ -90,4 +91,13 @@ public struct QueryLimits: Sendable {
     public var slowQuery = Duration.milliseconds(500)
 
     public init() {}
+
+    /// Checks how many partitions or rows a statement names.
+    func checkProduct(_ left: Int, _ right: Int, of what: String = "rows") throws(ServerError) {
+        guard left * right <= maxCartesianProduct else {
+            throw .invalid(
+                "The statement names \(left * right) \(what); at most \(maxCartesianProduct) are allowed. Use smaller INs."
+            )
+        }
+    }
 }

@@ -7,7 +7,7 @@ enum ClusteringKeys {
     /// All key prefixes after the partition that the restrictions allow, in stored order, without duplicates.
     static func prefixes(
         _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext,
-        limit: Int
+        limits: QueryLimits
     ) throws(ServerError) -> [[UInt8]] {
         var products: [[UInt8]] = [[KeyView.rowKind]]
         var position = 0
@@ -31,11 +31,7 @@ enum ClusteringKeys {
                 }
             }
             position += part.columnCount
-            guard products.count * max(1, choices.count) <= limit else {
-                throw .invalid(
-                    "The statement names \(products.count * choices.count) rows; at most \(limit) are allowed. Use smaller INs."
-                )
-            }
+            try limits.checkProduct(products.count, choices.count)
             products = products.flatMap { head in choices.map { head + $0 } }
         }
         products.sort { compareBytes($0, $1) < 0 }
@@ -47,9 +43,9 @@ enum ClusteringKeys {
     /// The key ranges after the partition, in stored order.
     static func ranges(
         _ selection: ClusteringSelection, table: TableMetadata, values: ValueList, context: inout EvaluationContext,
-        limit: Int
+        limits: QueryLimits
     ) throws(ServerError) -> [KeyRange] {
-        let prefixes = try prefixes(selection, table: table, values: values, context: &context, limit: limit)
+        let prefixes = try prefixes(selection, table: table, values: values, context: &context, limits: limits)
         guard selection.hasSlice else { return prefixes.map { KeyRange.prefix($0) } }
         let position = selection.prefixCount
         var start: (suffix: [UInt8], after: Bool)?

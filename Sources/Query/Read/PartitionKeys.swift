@@ -7,7 +7,7 @@ enum PartitionKeys {
     /// All partitions in the product of the restrictions, ordered by value, without duplicates.
     static func all(
         _ restrictions: [KeyRestriction], table: TableMetadata, values: ValueList, context: inout EvaluationContext,
-        limit: Int
+        limits: QueryLimits
     ) throws(ServerError) -> [[UInt8]] {
         var products: [[[UInt8]]] = [[]]
         for (index, restriction) in restrictions.enumerated() {
@@ -28,11 +28,7 @@ enum PartitionKeys {
                 for choice in choices where distinct.last != choice { distinct.append(choice) }
                 choices = distinct
             }
-            guard products.count * choices.count <= limit else {
-                throw .invalid(
-                    "The statement names \(products.count * choices.count) partitions; at most \(limit) are allowed. Use smaller INs."
-                )
-            }
+            try limits.checkProduct(products.count, choices.count, of: "partitions")
             products = products.flatMap { head in choices.map { head + [$0] } }
         }
         var partitions: [[UInt8]] = []
@@ -54,12 +50,8 @@ enum PartitionKeys {
     static func check(
         _ presence: ValuePresence, _ count: Int, _ column: String, isOnly: Bool
     ) throws(ServerError) {
-        switch presence {
-        case .value:
-            if count > 65_535 { throw .invalid("Key length of \(count) is longer than maximum of 65535") }
-            if isOnly && count == 0 { throw .invalid("Key may not be empty") }
-        case .null: throw .invalid("Invalid null value in condition for column \(column)")
-        case .unset: throw .invalid("Invalid unset value for column \(column)")
-        }
+        try ClusteringKeys.check(presence, column)
+        if count > 65_535 { throw .invalid("Key length of \(count) is longer than maximum of 65535") }
+        if isOnly && count == 0 { throw .invalid("Key may not be empty") }
     }
 }

@@ -1,6 +1,5 @@
 import CQL
 import DataModel
-import Messages
 import Glibc
 import Primitives
 

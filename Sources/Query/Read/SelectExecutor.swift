@@ -15,7 +15,7 @@ struct SelectExecutor {
     func run(
         _ values: ValueList, _ options: QueryOptions, _ context: RequestContext, text: String, warnings: inout [String]
     ) throws(ServerError) -> ResultRows {
-        try joinTransactions(options, context)
+        try joinTransactions(options)
         context.limit(to: select.isByKey ? limits.readTimeout : limits.rangeTimeout, isRead: true)
         // A local scan of a whole table gets a background thread instead of many slices of the loop.
         guard select.point == nil, !select.isByKey, !select.plan.table.isVirtual, !port.isCoordinated else {
@@ -27,7 +27,7 @@ struct SelectExecutor {
     }
 
     /// On a node without a coordinator a SELECT at SERIAL comes after the transactions under way, like one of them.
-    private func joinTransactions(_ options: QueryOptions, _ context: RequestContext) throws(ServerError) {
+    private func joinTransactions(_ options: QueryOptions) throws(ServerError) {
         guard options.consistency == .serial || options.consistency == .localSerial, !port.isCoordinated,
             !select.plan.table.isVirtual
         else { return }
@@ -144,11 +144,7 @@ struct SelectExecutor {
         let named = try keys(restrictions, run, &space)
         let partitions = named.partitions
         var ranges = named.ranges
-        guard partitions.count * ranges.count <= limits.maxCartesianProduct else {
-            throw .invalid(
-                "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs."
-            )
-        }
+        try limits.checkProduct(partitions.count, ranges.count)
         if plan.isReversed { ranges.reverse() }
         try space.projector.begin(select, run: run)
         let first = resume?.range ?? 0
@@ -204,10 +200,10 @@ struct SelectExecutor {
     ) throws(ServerError) -> (partitions: [[UInt8]], ranges: [KeyRange]) {
         let partitions = try PartitionKeys.all(
             restrictions, table: select.plan.table, values: run.values, context: &space.projector.context,
-            limit: limits.maxCartesianProduct)
+            limits: limits)
         let ranges = try ClusteringKeys.ranges(
             select.plan.clustering, table: select.plan.table, values: run.values, context: &space.projector.context,
-            limit: limits.maxCartesianProduct)
+            limits: limits)
         return (partitions, ranges)
     }
 

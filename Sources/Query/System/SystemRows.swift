@@ -11,8 +11,7 @@ struct SystemRows {
         var rows = VirtualRows(table)
         switch table.qualifiedName {
         case "system.local": addLocal(&rows)
-        case "system.peers": for peer in node.peers { addPeer(peer, &rows) }
-        case "system.peers_v2": for peer in node.peers { addPeerWithPorts(peer, &rows) }
+        case "system.peers", "system.peers_v2": for peer in node.peers { addPeer(peer, &rows) }
         case "system.size_estimates": break
         case "system_schema.keyspaces":
             for keyspace in stored {
@@ -74,27 +73,16 @@ struct SystemRows {
         ])
     }
 
+    /// Adds a row of `peers` or `peers_v2`.
     private func addPeer(_ peer: PeerInfo, _ rows: inout VirtualRows) {
-        let address = SystemRows.inet(peer.address)
-        rows.add([
-            "peer": address, "data_center": NativeValue.text(peer.dataCenter), "host_id": NativeValue.uuid(peer.hostID),
-            "preferred_ip": address, "rack": NativeValue.text(peer.rack),
-            "release_version": NativeValue.text(NodeInfo.releaseVersion),
-            "rpc_address": address, "schema_version": NativeValue.uuid(peer.schemaVersion),
-            "tokens": NativeValue.texts(peer.tokens.map { "\($0)" }.sorted()),
-        ])
-    }
-
-    private func addPeerWithPorts(_ peer: PeerInfo, _ rows: inout VirtualRows) {
         let address = SystemRows.inet(peer.address)
         let port = NativeValue.int(Int32(truncatingIfNeeded: peer.storagePort))
         rows.add([
             "peer": address, "peer_port": port, "data_center": NativeValue.text(peer.dataCenter),
-            "host_id": NativeValue.uuid(peer.hostID),
-            "native_address": address, "native_port": NativeValue.int(Int32(truncatingIfNeeded: peer.nativePort)),
-            "preferred_ip": address,
+            "host_id": NativeValue.uuid(peer.hostID), "native_address": address,
+            "native_port": NativeValue.int(Int32(truncatingIfNeeded: peer.nativePort)), "preferred_ip": address,
             "preferred_port": port, "rack": NativeValue.text(peer.rack),
-            "release_version": NativeValue.text(NodeInfo.releaseVersion),
+            "release_version": NativeValue.text(NodeInfo.releaseVersion), "rpc_address": address,
             "schema_version": NativeValue.uuid(peer.schemaVersion),
             "tokens": NativeValue.texts(peer.tokens.map { "\($0)" }.sorted()),
         ])

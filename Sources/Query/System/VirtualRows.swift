@@ -10,7 +10,7 @@ struct VirtualRows {
 
     /// Adds a row.
     /// - Parameter values: native-protocol bytes by column name: all key columns, and the other columns that are not
-    ///   null.
+    ///   null. Those that the table does not have are ignored.
     mutating func add(_ values: [String: [UInt8]]) {
         var key = ByteWriter(capacity: 64)
         KeyEncoding.beginPartition(into: &key)

@@ -3,6 +3,9 @@ import Coordinator
 import DataModel
 import Primitives
 
+/// A write with the values of its markers.
+typealias BoundModification = (compiled: CompiledModification, values: ValueList)
+
 /// An INSERT, UPDATE or DELETE with the data its executions share.
 final class CompiledModification: Sendable {
     let plan: ModificationPlan

@@ -1,4 +1,5 @@
 import CQL
+import Coordinator
 import DataModel
 import Messages
 import Primitives
@@ -9,7 +10,7 @@ import Primitives
 /// 2. For each conditional statement, read its row and the partition's static row, and evaluate its condition.
 /// 3. If all conditions hold, write every statement with one new timestamp. Otherwise return the rows found.
 struct ConditionalExecutor {
-    let items: [(compiled: CompiledModification, values: ValueList)]
+    let items: [BoundModification]
     let isBatch: Bool
     let port: any ReplicaPort
     let limits: QueryLimits
@@ -54,7 +55,7 @@ struct ConditionalExecutor {
             }
             let partitions = try PartitionKeys.all(
                 item.compiled.plan.partition, table: table, values: item.values, context: &space.context,
-                limit: limits.maxCartesianProduct)
+                limits: limits)
             guard partitions.count == 1, found == nil || found == partitions[0] else {
                 throw .invalid(
                     isBatch
@@ -127,7 +128,7 @@ struct ConditionalExecutor {
     }
 
     private func read(
-        _ item: (compiled: CompiledModification, values: ValueList), _ table: TableMetadata, _ partition: [UInt8],
+        _ item: BoundModification, _ table: TableMetadata, _ partition: [UInt8],
         _ now: UInt32,
         _ slots: inout RowDecoder, _ space: inout Workspace
     ) throws(ServerError) -> Row {

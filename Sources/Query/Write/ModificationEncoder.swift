@@ -1,6 +1,6 @@
 import CQL
+import Coordinator
 import DataModel
-import Messages
 import Primitives
 
 /// Encodes an INSERT, UPDATE or DELETE into the workspace's mutations.
@@ -107,18 +107,14 @@ struct ModificationEncoder {
 
     private func encodeProduct(_ values: ValueList, _ times: WriteTimes, space: inout Workspace) throws(ServerError) {
         let partitions = try PartitionKeys.all(
-            plan.partition, table: table, values: values, context: &space.context, limit: limits.maxCartesianProduct)
+            plan.partition, table: table, values: values, context: &space.context, limits: limits)
         var ranges: [KeyRange] = []
         if plan.target != .partitions && !plan.affectsOnlyStatics {
             ranges = try ClusteringKeys.ranges(
                 plan.clustering, table: table, values: values, context: &space.context,
-                limit: limits.maxCartesianProduct)
+                limits: limits)
         }
-        guard partitions.count * ranges.count <= limits.maxCartesianProduct else {
-            throw .invalid(
-                "The statement names \(partitions.count * ranges.count) rows; at most \(limits.maxCartesianProduct) are allowed. Use smaller INs."
-            )
-        }
+        try limits.checkProduct(partitions.count, ranges.count)
         var deadline = DeadlineLoop(Deadline(after: limits.requestTimeout, isRead: false), every: 64)
         for partition in partitions {
             try deadline.step()
@@ -170,23 +166,34 @@ struct ModificationEncoder {
         let empty = space.mutations.count
         for index in 0..<cells.values.count {
             space.value.removeAll()
-            switch try cells.values.write(index, values, &space.context, to: &space.value) {
-            case .value:
-                if space.value.count > limits.maxValueSize { throw tooLarge(space.value.count) }
-                space.mutations.cell(
-                    column: cells.columns[index], timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
-                    value: space.value.bytes)
-            case .null: space.mutations.tombstone(column: cells.columns[index], deletion: times.deletion)
-            case .unset: break
-            }
+            let presence = try cells.values.write(index, values, &space.context, to: &space.value)
+            try encodeCell(cells.columns[index], presence, times, &space)
         }
-        let isEmpty = !compiled.writesRowMarker && space.mutations.count == empty
-        space.mutations.endRow()
-        if isEmpty { space.mutations.out.truncate(to: start) }
+        endRow(start: start, isEmpty: !compiled.writesRowMarker && space.mutations.count == empty, &space)
     }
 
-    private func tooLarge(_ count: Int) -> ServerError {
-        .invalid("A value of \(count) bytes is larger than \(limits.maxValueSize) (max_value_size)")
+    /// Appends a cell with the value in `value`, or its tombstone.
+    @inline(__always) private func encodeCell(
+        _ column: Int, _ presence: ValuePresence, _ times: WriteTimes, _ space: inout Workspace
+    ) throws(ServerError) {
+        switch presence {
+        case .value:
+            guard space.value.count <= limits.maxValueSize else {
+                throw .invalid(
+                    "A value of \(space.value.count) bytes is larger than \(limits.maxValueSize) (max_value_size)")
+            }
+            space.mutations.cell(
+                column: column, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
+                value: space.value.bytes)
+        case .null: space.mutations.tombstone(column: column, deletion: times.deletion)
+        case .unset: break
+        }
+    }
+
+    /// Ends the row, or removes it if it is empty.
+    @inline(__always) private func endRow(start: Int, isEmpty: Bool, _ space: inout Workspace) {
+        space.mutations.endRow()
+        if isEmpty { space.mutations.out.truncate(to: start) }
     }
 
     /// Appends a row by encoding its operations one by one.
@@ -206,22 +213,13 @@ struct ModificationEncoder {
             let operation = operations[index]
             if case .set(let term) = operation.action, !operation.column.type.isMultiCell {
                 space.value.removeAll()
-                switch try term.write(values, &space.context, to: &space.value) {
-                case .value:
-                    if space.value.count > limits.maxValueSize { throw tooLarge(space.value.count) }
-                    space.mutations.cell(
-                        column: operation.column.id, timestamp: times.timestamp, ttl: times.ttl, expires: times.expires,
-                        value: space.value.bytes)
-                case .null: space.mutations.tombstone(column: operation.column.id, deletion: times.deletion)
-                case .unset: break
-                }
+                let presence = try term.write(values, &space.context, to: &space.value)
+                try encodeCell(operation.column.id, presence, times, &space)
             } else {
                 try CellOperations.encode(operation, values, times, lists: lists, space: &space)
             }
         }
-        let isEmpty = !liveness && space.mutations.count == empty
-        space.mutations.endRow()
-        if isEmpty { space.mutations.out.truncate(to: start) }
+        endRow(start: start, isEmpty: !liveness && space.mutations.count == empty, &space)
     }
 }
 

@@ -59,8 +59,6 @@ final class LineClient: @unchecked Sendable {
         world = network.fabric.world
     }
 
-    var isOpen: Bool { session != nil }
-
     /// Runs a statement at a consistency level.
     /// - Parameter page: the page size in rows, where all pages are fetched one after another; 0 turns paging off.
     func run(_ statement: String, consistency level: String, page rows: Int, timeout: UInt64) -> LineReply {

@@ -3,16 +3,15 @@ import Platform
 /// One end of a connection: raw bytes to and from its handler, with the semantics of `LoopNetwork`.
 ///
 /// SAFETY: `@unchecked Sendable`, see `SimulatedNetwork`.
-final class SimulatedConnection: Connection, TurnConnection, @unchecked Sendable {
+final class SimulatedConnection: HandledConnection, @unchecked Sendable {
     let loopState: SimulatedLoop
     let turn: LoopTurn<SimulatedConnection>
     let incarnation: Incarnation
     let acknowledgement: (any Acknowledgement)?
     let peer: String
-    /// Only accepted connections may be half-closed.
-    private let isAccepted: Bool
+    let isOutgoing: Bool
     private let fabric: NetworkFabric
-    private var handler: (any ConnectionHandler)?
+    private(set) var handler: (any ConnectionHandler)?
     private(set) lazy var outgoing = SimulatedPipe(fabric: fabric, from: self)
     private(set) var other: SimulatedConnection?
     /// Closed, broken, or its process is dead.
@@ -25,12 +24,8 @@ final class SimulatedConnection: Connection, TurnConnection, @unchecked Sendable
     /// Chunks not yet passed to the handler.
     private var received: [[UInt8]] = []
     private var endIsReceived = false
-    /// Input that the handler has not consumed.
-    private var rest: [UInt8] = []
+    var input = ConnectionInput()
     var answers = TurnAnswers<[UInt8]>()
-    private var isReading = true
-    private var inputHasEnded = false
-    private var endIsDelivered = false
 
     init(
         network: SimulatedNetwork, loop: Int, peer: String, acknowledgement: (any Acknowledgement)?, isAccepted: Bool
@@ -41,12 +36,12 @@ final class SimulatedConnection: Connection, TurnConnection, @unchecked Sendable
         incarnation = network.incarnation
         self.peer = peer
         self.acknowledgement = acknowledgement
-        self.isAccepted = isAccepted
+        isOutgoing = !isAccepted
     }
 
     var machine: Machine { incarnation.machine }
     var loop: Int { loopState.index }
-    private var isWritable: Bool { outgoing.underWay < NetworkFabric.highWater }
+    var isWritable: Bool { outgoing.underWay < NetworkFabric.highWater }
 
     func begin(_ handler: any ConnectionHandler) {
         if isGone { return handler.closed() }
@@ -81,53 +76,27 @@ final class SimulatedConnection: Connection, TurnConnection, @unchecked Sendable
 
     /// Passes received chunks to the handler while it accepts input.
     private func pump() {
-        while isReading, let handler, !received.isEmpty {
+        while input.isReading, handler != nil, !received.isEmpty {
             let chunk = received.removeFirst()
             other?.outgoing.taken(chunk.count)
-            rest += chunk
-            feedRest(handler)
-            updateReading(handler)
+            chunk.withUnsafeBytes { receive($0) }
         }
-        guard endIsReceived, isReading, received.isEmpty, let handler, !inputHasEnded else { return }
-        inputHasEnded = true
-        if isAccepted { endInput(handler) } else { close() }
+        guard endIsReceived, input.isReading, received.isEmpty, handler != nil, !input.hasEnded else { return }
+        // Only accepted connections may be half-closed.
+        if isOutgoing {
+            input.hasEnded = true
+            close()
+        } else {
+            endInput()
+        }
     }
 
-    private func feedRest(_ handler: any ConnectionHandler) {
-        if rest.isEmpty { return }
-        let kept = rest
-        rest = []
-        let consumed = kept.withUnsafeBytes { handler.receive($0) }
-        // The handler may have closed the connection, but input is never passed to it re-entrantly.
-        rest = Array(kept[consumed...]) + rest
-    }
-
-    func resumeInput() {
-        guard let handler else { return }
-        feedRest(handler)
-        if inputHasEnded { endInput(handler) }
-        updateReading(handler)
-    }
-
-    func updateReading() { if let handler { updateReading(handler) } }
-
-    private func updateReading(_ handler: any ConnectionHandler) {
-        let wanted = !handler.isPaused && (!isAccepted || isWritable) && !answers.isFull
-        if wanted == isReading { return }
-        isReading = wanted
-        if wanted { loopState.execute { [self] in pump() } }
-    }
-
-    private func endInput(_ handler: any ConnectionHandler) {
-        if handler.isPaused || endIsDelivered { return }
-        endIsDelivered = true
-        let kept = rest
-        rest = []
-        kept.withUnsafeBytes { handler.inputEnded($0) }
+    func setReading(_ isReading: Bool) {
+        if isReading { loopState.execute { [self] in pump() } }
     }
 
     func writabilityChanged() {
-        loopState.execute { [self] in if handler != nil { resumeInput() } }
+        loopState.execute { [self] in updateWritability() }
     }
 
     // MARK: End
@@ -180,10 +149,7 @@ final class SimulatedConnection: Connection, TurnConnection, @unchecked Sendable
         if isGone { return }
         if !output.isEmpty { outgoing.send(output) }
         if isLast { return close() }
-        if isWritable {
-            handler?.outputSent()
-            resumeInput()
-        }
+        updateWritability()
     }
 
     func closeNow() { close() }

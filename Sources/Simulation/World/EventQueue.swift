@@ -30,7 +30,6 @@ struct EventQueue {
     private var events: [Event?] = []
     private var free: [Int] = []
 
-    var count: Int { heap.count }
     /// The time of the first event.
     var firstTime: UInt64? { heap.first?.time }
 

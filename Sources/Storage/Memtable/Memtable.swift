@@ -17,7 +17,6 @@ final class Memtable: @unchecked Sendable {
 
     var isEmpty: Bool { rows.count == 0 && deletions.isEmpty }
     var rowCount: Int { rows.count }
-    var tombstoneCount: Int { deletions.count }
     /// Bytes that count towards the memtable budget.
     var reservedBytes: Int { arena.reservedBytes }
 

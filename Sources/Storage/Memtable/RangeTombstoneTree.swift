@@ -9,7 +9,6 @@ struct RangeTombstoneTree {
     private var tree = BTree()
 
     var isEmpty: Bool { tree.count == 0 }
-    var count: Int { tree.count }
 
     mutating func add(_ tombstone: RangeTombstone, in arena: Arena) {
         guard compareBytes(tombstone.start, tombstone.end) < 0 else { return }

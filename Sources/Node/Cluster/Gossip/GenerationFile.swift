@@ -3,17 +3,11 @@ import Primitives
 
 /// The file that keeps the greatest generation this node has gossiped with.
 struct GenerationFile: Sendable {
-    private let system: any FileSystem
-    private let directory: String
-    private let time: any TimeSource
+    let system: any FileSystem
+    let directory: String
+    let time: any TimeSource
 
     static let name = "generation"
-
-    init(system: any FileSystem, directory: String, time: any TimeSource) {
-        self.system = system
-        self.directory = directory
-        self.time = time
-    }
 
     /// Returns a generation greater than any this node has used; it is on the disk when this returns.
     func next(above known: Int64 = 0) throws(NodeError) -> Int64 {

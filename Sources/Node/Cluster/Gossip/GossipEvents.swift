@@ -11,43 +11,21 @@ import Synchronization
 /// identity.
 ///
 /// **Thread safety**: all methods, from any thread.
-final class GossipEvents: Sendable {
-    private let liveness: Liveness
-    private let metadata: MetadataStore
-    private let queries: QueryEngine
-    private let systemPeers: SystemPeers
-    private let views: ClusterViews
-    private let clients: EventHub
-    private let hints: HintHandoff
-    private let fetcher: MetadataFetcher
-    private let generations: GenerationFile
-    private let drivers: [LoopDriver]
-    private let network: any Network
-    private let background: any Background
-    private let time: any TimeSource
-    private let log: OperatorLog
-
-    init(
-        liveness: Liveness, metadata: MetadataStore, queries: QueryEngine, systemPeers: SystemPeers,
-        views: ClusterViews, clients: EventHub, hints: HintHandoff, fetcher: MetadataFetcher,
-        generations: GenerationFile, drivers: [LoopDriver], network: any Network, background: any Background,
-        time: any TimeSource, log: OperatorLog
-    ) {
-        self.liveness = liveness
-        self.metadata = metadata
-        self.queries = queries
-        self.systemPeers = systemPeers
-        self.views = views
-        self.clients = clients
-        self.hints = hints
-        self.fetcher = fetcher
-        self.generations = generations
-        self.drivers = drivers
-        self.network = network
-        self.background = background
-        self.time = time
-        self.log = log
-    }
+struct GossipEvents: Sendable {
+    let liveness: Liveness
+    let metadata: MetadataStore
+    let queries: QueryEngine
+    let systemPeers: SystemPeers
+    let views: ClusterViews
+    let clients: EventHub
+    let hints: HintHandoff
+    let fetcher: MetadataFetcher
+    let generations: GenerationFile
+    let drivers: [LoopDriver]
+    let network: any Network
+    let background: any Background
+    let time: any TimeSource
+    let log: OperatorLog
 
     /// Handles one event.
     /// - Returns: whether `refreshViews` is to be called after the last of several events.

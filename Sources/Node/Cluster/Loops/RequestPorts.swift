@@ -7,6 +7,9 @@ import Query
 import Replica
 import Storage
 
+/// The port of a request of a node that is alone.
+extension LocalReplica: ReplicaPort {}
+
 /// Makes what clients' requests read and write through when other nodes hold replicas too.
 final class RequestPorts: Sendable {
     private let drivers: [LoopDriver]

@@ -15,47 +15,23 @@ import Synchronization
 /// 3. What it is to own is copied to it; then it is a member like the others.
 ///
 /// **Thread safety**: one background thread, which it blocks.
-final class Joining: Sendable {
-    private let configuration: NodeConfiguration
-    private let local: LocalNode
-    private let metadata: MetadataStore
-    private let queries: QueryEngine
-    private let systemPeers: SystemPeers
-    private let views: ClusterViews
-    private let gossip: GossipDriver
-    private let generations: GenerationFile
-    private let policy: PeerPolicy
-    private let peers: PeerClient
-    private let ring: RingChanges
-    private let moves: RangeMoves
-    private let background: any Background
-    private let log: OperatorLog
-    private let stop: StopSignal
-    private let seed: UInt64
-
-    init(
-        configuration: NodeConfiguration, local: LocalNode, metadata: MetadataStore, queries: QueryEngine,
-        systemPeers: SystemPeers, views: ClusterViews, gossip: GossipDriver, generations: GenerationFile,
-        policy: PeerPolicy, peers: PeerClient, ring: RingChanges, moves: RangeMoves, background: any Background,
-        log: OperatorLog, stop: StopSignal, seed: UInt64
-    ) {
-        self.configuration = configuration
-        self.local = local
-        self.metadata = metadata
-        self.queries = queries
-        self.systemPeers = systemPeers
-        self.views = views
-        self.gossip = gossip
-        self.generations = generations
-        self.policy = policy
-        self.peers = peers
-        self.ring = ring
-        self.moves = moves
-        self.background = background
-        self.log = log
-        self.stop = stop
-        self.seed = seed
-    }
+struct Joining: Sendable {
+    let configuration: NodeConfiguration
+    let local: LocalNode
+    let metadata: MetadataStore
+    let queries: QueryEngine
+    let systemPeers: SystemPeers
+    let views: ClusterViews
+    let gossip: GossipDriver
+    let generations: GenerationFile
+    let policy: PeerPolicy
+    let peers: PeerClient
+    let ring: RingChanges
+    let moves: RangeMoves
+    let background: any Background
+    let log: OperatorLog
+    let stop: StopSignal
+    let seed: UInt64
 
     /// Takes the node's place in its cluster; returns when the node owns its share.
     func run() throws(NodeError) {
@@ -92,7 +68,7 @@ final class Joining: Sendable {
         case .joining, .replacing: try finish()
         case .leaving:
             log.report("this node stopped while it was leaving; run auspex admin decommission again to finish")
-        case .normal, .left, .moving: break
+        case .normal, .left: break
         }
         if let metadata = metadata.current { systemPeers.update(metadata, queries.schema) }
     }

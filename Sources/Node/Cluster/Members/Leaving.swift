@@ -7,31 +7,16 @@ import Primitives
 /// Takes members out of the cluster: this node, which gives its data away first, or a dead one.
 ///
 /// **Thread safety**: all methods, on background threads, which they block.
-final class Leaving: Sendable {
-    private let local: LocalNode
-    private let metadata: MetadataStore
-    private let liveness: Liveness
-    private let ring: RingChanges
-    private let moves: RangeMoves
-    private let gossip: GossipDriver
-    private let hints: HintHandoff
-    private let batches: BatchReplay
-    private let log: OperatorLog
-
-    init(
-        local: LocalNode, metadata: MetadataStore, liveness: Liveness, ring: RingChanges, moves: RangeMoves,
-        gossip: GossipDriver, hints: HintHandoff, batches: BatchReplay, log: OperatorLog
-    ) {
-        self.local = local
-        self.metadata = metadata
-        self.liveness = liveness
-        self.ring = ring
-        self.moves = moves
-        self.gossip = gossip
-        self.hints = hints
-        self.batches = batches
-        self.log = log
-    }
+struct Leaving: Sendable {
+    let local: LocalNode
+    let metadata: MetadataStore
+    let liveness: Liveness
+    let ring: RingChanges
+    let moves: RangeMoves
+    let gossip: GossipDriver
+    let hints: HintHandoff
+    let batches: BatchReplay
+    let log: OperatorLog
 
     /// Gives this node's data to the nodes that will own it, and leaves the cluster.
     func decommission() throws(ServerError) {
@@ -60,7 +45,7 @@ final class Leaving: Sendable {
         guard !liveness.isAlive(member) else {
             throw .invalid("\(dead) at \(member.node.endpoint) is alive; let it leave itself (decommission)")
         }
-        if !member.node.state.owns || member.node.state == .joining {
+        if !member.node.state.owns {
             try ring.make(.abort(dead))
         } else {
             ring.endEarlierChange(without: dead)

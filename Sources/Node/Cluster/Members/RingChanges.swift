@@ -11,33 +11,17 @@ import Query
 /// A change of owners is safe when no quorum can be met by nodes that do not know it (`waitUntilKnown`).
 ///
 /// **Thread safety**: all methods, on background threads, which they block, but for those that say otherwise.
-final class RingChanges: Sendable {
-    private let changes: MetadataChanges
-    private let local: LocalNode
-    private let metadata: MetadataStore
-    private let liveness: Liveness
-    private let queries: QueryEngine
-    private let peers: PeerClient
-    private let background: any Background
-    private let log: OperatorLog
-    private let stop: StopSignal
-    private let seed: UInt64
-
-    init(
-        changes: MetadataChanges, local: LocalNode, metadata: MetadataStore, liveness: Liveness, queries: QueryEngine,
-        peers: PeerClient, background: any Background, log: OperatorLog, stop: StopSignal, seed: UInt64
-    ) {
-        self.changes = changes
-        self.local = local
-        self.metadata = metadata
-        self.liveness = liveness
-        self.queries = queries
-        self.peers = peers
-        self.background = background
-        self.log = log
-        self.stop = stop
-        self.seed = seed
-    }
+struct RingChanges: Sendable {
+    let changes: MetadataChanges
+    let local: LocalNode
+    let metadata: MetadataStore
+    let liveness: Liveness
+    let queries: QueryEngine
+    let peers: PeerClient
+    let background: any Background
+    let log: OperatorLog
+    let stop: StopSignal
+    let seed: UInt64
 
     /// Makes a change of the members; waits until it is in force here.
     func make(_ change: MemberChange) throws(ServerError) {
@@ -130,9 +114,8 @@ final class RingChanges: Sendable {
     /// Whether these nodes are a majority of the replicas of every range, by its present and by its previous owners.
     private func isMajority(_ aware: Set<UUID>) -> Bool {
         guard let metadata = metadata.current else { return false }
-        let schema = queries.schema
         let rings = [metadata.ring] + (metadata.previousRing.map { [$0] } ?? [])
-        for keyspace in schema.keyspaces.values where !keyspace.isVirtual && !Schema.isSystem(keyspace.name) {
+        for keyspace in queries.schema.userKeyspaces {
             for ring in rings {
                 let strategy: ReplicationStrategy
                 do throws(PlacementError) {

@@ -4,22 +4,12 @@ import Platform
 /// Answers what nodes ask about the metadata: its versions, votes for the next one, and changes to be made for them.
 ///
 /// **Thread safety**: all methods, from any thread.
-final class MetadataAnswers: Sendable {
-    private let metadata: MetadataStore
-    private let ring: RingChanges
-    private let network: any Network
-    private let background: any Background
-    private let log: OperatorLog
-
-    init(
-        metadata: MetadataStore, ring: RingChanges, network: any Network, background: any Background, log: OperatorLog
-    ) {
-        self.metadata = metadata
-        self.ring = ring
-        self.network = network
-        self.background = background
-        self.log = log
-    }
+struct MetadataAnswers: Sendable {
+    let metadata: MetadataStore
+    let ring: RingChanges
+    let network: any Network
+    let background: any Background
+    let log: OperatorLog
 
     /// Answers a question; `done` is called on the loop.
     func answer(_ question: MetadataRequest, loop: Int, _ done: @escaping @Sendable (PeerReply) -> Void) {

@@ -8,16 +8,10 @@ import Synchronization
 /// Keeps what the system tables say of the members up to date.
 ///
 /// **Thread safety**: all methods, from any thread.
-final class SystemPeers: Sendable {
-    private let local: LocalNode
-    private let liveness: Liveness
-    private let queries: QueryEngine
-
-    init(local: LocalNode, liveness: Liveness, queries: QueryEngine) {
-        self.local = local
-        self.liveness = liveness
-        self.queries = queries
-    }
+struct SystemPeers: Sendable {
+    let local: LocalNode
+    let liveness: Liveness
+    let queries: QueryEngine
 
     /// Updates the system tables to a version of the metadata and to what gossip knows now.
     func update(_ metadata: ClusterMetadata, _ schema: Schema) {

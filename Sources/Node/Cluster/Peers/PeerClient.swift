@@ -4,16 +4,10 @@ import Platform
 import Primitives
 
 /// Asks other nodes and waits for their answers; for background threads.
-final class PeerClient: Sendable {
-    private let drivers: [LoopDriver]
-    private let network: any Network
-    private let background: any Background
-
-    init(drivers: [LoopDriver], network: any Network, background: any Background) {
-        self.drivers = drivers
-        self.network = network
-        self.background = background
-    }
+struct PeerClient: Sendable {
+    let drivers: [LoopDriver]
+    let network: any Network
+    let background: any Background
 
     /// Asks a node and waits for its answer.
     /// - Parameters:

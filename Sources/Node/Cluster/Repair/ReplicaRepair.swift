@@ -13,37 +13,19 @@ import Storage
 /// 2. Progress is kept on the disk (`RepairProgressFiles`), so that an interrupted repair goes on where it was.
 ///
 /// **Thread safety**: all methods, on background threads, which they block.
-final class ReplicaRepair: Sendable {
-    private let local: LocalNode
-    private let metadata: MetadataStore
-    private let queries: QueryEngine
-    private let storage: StorageEngine
-    private let hints: HintStore
-    private let files: RepairProgressFiles
-    private let activity: NodeActivity
-    private let driver: LoopDriver
-    private let network: any Network
-    private let background: any Background
-    private let time: any TimeSource
-
-    /// - Parameter driver: that of loop 0.
-    init(
-        local: LocalNode, metadata: MetadataStore, queries: QueryEngine, storage: StorageEngine, hints: HintStore,
-        files: RepairProgressFiles, activity: NodeActivity, driver: LoopDriver, network: any Network,
-        background: any Background, time: any TimeSource
-    ) {
-        self.local = local
-        self.metadata = metadata
-        self.queries = queries
-        self.storage = storage
-        self.hints = hints
-        self.files = files
-        self.activity = activity
-        self.driver = driver
-        self.network = network
-        self.background = background
-        self.time = time
-    }
+struct ReplicaRepair: Sendable {
+    let local: LocalNode
+    let metadata: MetadataStore
+    let queries: QueryEngine
+    let storage: StorageEngine
+    let hints: HintStore
+    let files: RepairProgressFiles
+    let activity: NodeActivity
+    /// That of loop 0.
+    let driver: LoopDriver
+    let network: any Network
+    let background: any Background
+    let time: any TimeSource
 
     /// Repairs what was asked for; returns when it is done.
     /// - Returns: what was found and sent, for each keyspace.
@@ -60,10 +42,7 @@ final class ReplicaRepair: Sendable {
         }
         let began = time.wallSeconds()
         var reports: [(keyspace: String, report: RepairReport)] = []
-        for keyspace in schema.sortedKeyspaces
-        where !keyspace.isVirtual && !Schema.isSystem(keyspace.name)
-            && request.keyspace ?? keyspace.name == keyspace.name
-        {
+        for keyspace in schema.userKeyspaces where request.keyspace ?? keyspace.name == keyspace.name {
             guard let job = job(for: keyspace, request, metadata.ring, began: began) else { continue }
             let file = request.isPreview ? nil : "\(keyspace.name)-\(request.name)"
             activity.begin("repairing \(keyspace.name)")

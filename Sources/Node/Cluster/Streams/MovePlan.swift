@@ -34,7 +34,7 @@ struct MovePlan {
         self.alive = alive
         self.log = log
         departing = Set(before.nodes.map(\.id)).subtracting(after.nodes.filter { $0.state != .left }.map(\.id))
-        for keyspace in schema.sortedKeyspaces where !keyspace.isVirtual && !Schema.isSystem(keyspace.name) {
+        for keyspace in schema.userKeyspaces {
             let strategy: ReplicationStrategy
             do throws(PlacementError) {
                 strategy = try ReplicationStrategy(options: keyspace.replication, dataCenters: after.dataCenters)

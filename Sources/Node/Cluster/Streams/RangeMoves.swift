@@ -10,43 +10,24 @@ import Synchronization
 /// Copies ranges to their new owners when nodes join or leave: whole files where it can, the rest as rows.
 ///
 /// **Thread safety**: all methods, on background threads, which they block.
-final class RangeMoves: Sendable {
-    private let local: LocalNode
-    private let metadata: MetadataStore
-    private let liveness: Liveness
-    private let queries: QueryEngine
-    private let peers: PeerClient
-    private let files: FileTransfers
-    private let throttle: StreamThrottle
-    private let activity: NodeActivity
-    private let time: any TimeSource
-    private let background: any Background
-    private let log: OperatorLog
-    private let stop: StopSignal
+struct RangeMoves: Sendable {
+    let local: LocalNode
+    let metadata: MetadataStore
+    let liveness: Liveness
+    let queries: QueryEngine
+    let peers: PeerClient
+    let files: FileTransfers
+    let throttle: StreamThrottle
+    let activity: NodeActivity
+    let time: any TimeSource
+    let background: any Background
+    let log: OperatorLog
+    let stop: StopSignal
 
     /// The most rows of one request while data moves.
     private static let rows = 2000
     /// The most ranges that move at once.
     static let atOnce = 4
-
-    init(
-        local: LocalNode, metadata: MetadataStore, liveness: Liveness, queries: QueryEngine, peers: PeerClient,
-        files: FileTransfers, throttle: StreamThrottle, activity: NodeActivity, time: any TimeSource,
-        background: any Background, log: OperatorLog, stop: StopSignal
-    ) {
-        self.local = local
-        self.metadata = metadata
-        self.liveness = liveness
-        self.queries = queries
-        self.peers = peers
-        self.files = files
-        self.throttle = throttle
-        self.activity = activity
-        self.time = time
-        self.background = background
-        self.log = log
-        self.stop = stop
-    }
 
     /// Copies to its new owners what changes hands when the change of a node is done.
     ///

@@ -3,15 +3,9 @@ import Platform
 /// Keeps what a node sends and fetches while data moves below a number of bytes a second.
 struct StreamThrottle: Sendable {
     /// 0: no limit.
-    private let bytesPerSecond: Int
-    private let time: any TimeSource
-    private let background: any Background
-
-    init(bytesPerSecond: Int, time: any TimeSource, background: any Background) {
-        self.bytesPerSecond = bytesPerSecond
-        self.time = time
-        self.background = background
-    }
+    let bytesPerSecond: Int
+    let time: any TimeSource
+    let background: any Background
 
     /// Lets the calling thread wait until so many bytes may have moved since a time; five seconds at most.
     /// - Parameter began: monotonic microseconds.

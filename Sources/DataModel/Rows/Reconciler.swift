@@ -1,46 +1,42 @@
-import DataModel
 import Primitives
 
-/// Merges the answers of several replicas into one and determines what each of them lacks.
+/// Merges what several replicas hold in one range of keys and determines what each of them lacks.
 ///
-/// 1. Only keys that every answer covers are merged: beyond them a replica may hold more than it could send.
-/// 2. The range tombstones of all answers are united; for each key the latest one counts.
-/// 3. The versions of a row are merged under that deletion. A replica whose version differs lacks the merged row; a
+/// 1. The range tombstones of all are united; for each key the latest one counts.
+/// 2. The versions of a row are merged under that deletion. A replica whose version differs lacks the merged row; a
 ///    replica that misses part of a range tombstone lacks that part. Applying either is idempotent, and both carry
 ///    their original timestamps.
 public struct Reconciler {
-    /// One replica's parsed answer.
+    /// What one replica holds.
     private struct Source {
         var rows: [(key: Range<Int>, row: Range<Int>)] = []
         var deletions = RangeDeletions()
         var next = 0
     }
 
-    /// The merged answer and, for each source, the operations it lacks (empty when none).
-    public struct Outcome: Sendable {
-        public var answer: ReadAnswer
-        public var lacking: [[UInt8]]
-    }
-
     private let merger = RowMerger()
 
     public init() {}
 
-    /// - Throws: `ByteError` when an answer does not parse. Answers of other nodes were validated when they arrived.
-    public func reconcile(_ answers: [ReadAnswer], of command: ReadCommand) throws(ByteError) -> Outcome {
-        let coveredTo = Reconciler.commonCover(answers, reversed: command.reversed)
-        let covered = ReadAnswer(coveredTo: coveredTo, operations: [], rowCount: 0).covered(of: command)
+    /// - Parameters:
+    ///   - versions: the operations of each replica, as in a mutation; rows in key order.
+    ///   - range: operations outside of it are ignored.
+    /// - Returns: the merged operations, how many rows they are, and what each replica lacks (empty when nothing).
+    /// - Throws: `ByteError` when operations do not parse.
+    public func merge(_ versions: [[UInt8]], in range: KeyRange) throws(ByteError)
+        -> (operations: [UInt8], rowCount: Int, lacking: [[UInt8]])
+    {
         var sources: [Source] = []
         var united = RangeDeletions()
-        for answer in answers {
-            let source = try Reconciler.parse(answer, covered: covered)
+        for version in versions {
+            let source = try Reconciler.parse(version, range)
             for span in source.deletions.spans { united.add(span) }
             sources.append(source)
         }
-        var out = MutationWriter(capacity: answers.reduce(256) { max($0, $1.operations.count) })
-        var lacks: [MutationWriterReference] = answers.map { _ in MutationWriterReference() }
+        var out = MutationWriter(capacity: versions.reduce(256) { max($0, $1.count) })
+        var lacks: [MutationWriterReference] = versions.map { _ in MutationWriterReference() }
         var rowCount = 0
-        try Reconciler.withBytes(answers[...], []) { (bytes) throws(ByteError) in
+        try Reconciler.withBytes(versions[...], []) { (bytes) throws(ByteError) in
             rowCount = merge(bytes, &sources, united, into: &out, lacks: &lacks)
         }
         for span in united.spans {
@@ -51,33 +47,18 @@ public struct Reconciler {
                 lacks[index].writer.deleteRange(KeyRange(start: span.start, end: span.end), deletion: span.deletion)
             }
         }
-        return Outcome(
-            answer: ReadAnswer(coveredTo: coveredTo, operations: out.out.toArray(), rowCount: rowCount),
-            lacking: lacks.map { $0.writer.out.toArray() })
+        return (out.out.toArray(), rowCount, lacks.map { $0.writer.out.toArray() })
     }
 
-    /// Returns the end of the range that all answers cover; nil when all cover the whole range.
-    static func commonCover(_ answers: [ReadAnswer], reversed: Bool) -> [UInt8]? {
-        var common: [UInt8]?
-        for case let to? in answers.map(\.coveredTo) {
-            guard let so = common else {
-                common = to
-                continue
-            }
-            if reversed ? compareBytes(to, so) > 0 : compareBytes(to, so) < 0 { common = to }
-        }
-        return common
-    }
-
-    private static func parse(_ answer: ReadAnswer, covered: KeyRange) throws(ByteError) -> Source {
+    private static func parse(_ version: [UInt8], _ range: KeyRange) throws(ByteError) -> Source {
         var source = Source()
-        try answer.operations.withUnsafeBytesTyped { (bytes) throws(ByteError) in
+        try version.withUnsafeBytesTyped { (bytes) throws(ByteError) in
             var reader = ByteReader(bytes)
             let base = bytes.baseAddress
             while let operation = try MutationReader.operation(from: &reader) {
                 switch operation {
                 case .row(let key, let row):
-                    guard covered.contains(key), let base, let keyStart = key.baseAddress,
+                    guard range.contains(key), let base, let keyStart = key.baseAddress,
                         let rowStart = row.baseAddress
                     else { continue }
                     let keyOffset = keyStart - base
@@ -88,18 +69,18 @@ public struct Reconciler {
                 }
             }
         }
-        source.deletions = source.deletions.clipped(to: covered)
+        source.deletions = source.deletions.clipped(to: range)
         return source
     }
 
-    /// Calls `body` with the operations of all answers borrowed at once.
+    /// Calls `body` with the bytes of all versions borrowed at once.
     private static func withBytes(
-        _ answers: ArraySlice<ReadAnswer>, _ collected: [UnsafeRawBufferPointer],
+        _ versions: ArraySlice<[UInt8]>, _ collected: [UnsafeRawBufferPointer],
         _ body: ([UnsafeRawBufferPointer]) throws(ByteError) -> Void
     ) throws(ByteError) {
-        guard let first = answers.first else { return try body(collected) }
-        try first.operations.withUnsafeBytesTyped { (bytes) throws(ByteError) in
-            try withBytes(answers.dropFirst(), collected + [bytes], body)
+        guard let first = versions.first else { return try body(collected) }
+        try first.withUnsafeBytesTyped { (bytes) throws(ByteError) in
+            try withBytes(versions.dropFirst(), collected + [bytes], body)
         }
     }
 

@@ -1,30 +1,6 @@
 import DataModel
+import Messages
 import Primitives
-
-/// An operation that a replica could not perform.
-public enum ReplicaError: Error, Sendable {
-    /// The table was dropped, or this node does not know it yet.
-    case unknownTable(UUID)
-    /// The client's error, decided by the coordinator from the replies of other nodes.
-    case server(ServerError)
-    /// A limit was reached; the client should slow down.
-    case overloaded(String)
-    /// A disk or file error; the message names the file, the offset and what was expected.
-    case storage(String)
-}
-
-/// Whether to continue with the next row.
-public enum ScanStep: Sendable { case next, stop }
-
-/// The kind of a write, as error messages name it.
-public enum WriteType: String, Sendable {
-    case simple = "SIMPLE"
-    case batch = "BATCH"
-    case unloggedBatch = "UNLOGGED_BATCH"
-    case counter = "COUNTER"
-    case batchLog = "BATCH_LOG"
-    case cas = "CAS"
-}
 
 /// The port through which a request reads and writes: the replica in this process, or all replicas through a
 /// coordinator.

@@ -1,0 +1,115 @@
+import DataModel
+import Platform
+import Primitives
+import Query
+
+/// What the sessions of both client protocols share: requests on fibers, memory reserved for answers, and the end of
+/// the connection.
+///
+/// SAFETY: `@unchecked Sendable` because all state is accessed on the connection's loop only.
+class ClientSession: @unchecked Sendable {
+    final let connection: any Connection
+    final let server: NodeServices
+    final let runner: RequestRunner
+    private final let fibers: FiberPool
+    /// The requests whose fibers wait, and the size of their input.
+    final private(set) var waiting = 0
+    final private(set) var waitingBytes = 0
+    /// Reserved for answers that have not been sent.
+    final private(set) var unsentReservation = 0
+    final var isClosing = false
+    private final var isClosed = false
+    private final var inputHasEnded = false
+
+    static let pauseOutputBytes = 1 << 20
+
+    init(connection: any Connection, server: NodeServices) {
+        self.connection = connection
+        self.server = server
+        runner = server.runner
+        fibers = server.runner.fibers(loop: connection.loop)
+    }
+
+    // MARK: Requests
+
+    /// Handles a request on a fiber.
+    /// - Returns: true when the request has been answered or its fiber waits; false when there are too many requests.
+    @inline(__always) final func run(_ task: any FiberTask, bytes: Int) -> Bool {
+        runner.requests.add(1, ordering: .relaxed)
+        guard runner.admission.admits(bytes: bytes) else { return false }
+        switch fibers.run(task) {
+        case .done: break
+        case .waiting:
+            waiting += 1
+            waitingBytes += bytes
+            runner.admission.enter(bytes: bytes)
+        case .refused: return false
+        }
+        return true
+    }
+
+    @inline(__always) final func execute(
+        _ statement: PreparedStatement, _ values: ValueList, _ options: Query.QueryOptions, _ context: RequestContext
+    ) throws(ServerError) -> Answer {
+        let answer = try runner.engine.execute(statement, values: values, options: options, context: context)
+        try server.flushLogAfterWait(context, options)
+        unsentReservation += context.takeReservation()
+        return answer
+    }
+
+    /// Ends a request whose fiber has waited. It has written its answer.
+    /// - Parameter wasPaused: whether the session was paused before.
+    final func endWaiting(bytes: Int, wasPaused: Bool) {
+        waiting -= 1
+        waitingBytes -= bytes
+        runner.admission.leave(bytes: bytes)
+        // Nobody takes the answer any more.
+        if isClosed { return outputSent() }
+        connection.markReady()
+        if inputHasEnded {
+            closeIfDone()
+        } else if wasPaused {
+            // Later, because this may run inside the handling of another request, which resumed this fiber.
+            connection.onLoop { [connection] in connection.resumeInput() }
+        }
+    }
+
+    // MARK: The connection
+
+    /// Empties a buffer of sent output. Releases the memory of a large answer.
+    static func empty(_ buffer: inout ByteWriter) {
+        if buffer.count > pauseOutputBytes { buffer = ByteWriter(capacity: 4096) } else { buffer.removeAll() }
+    }
+
+    final func endInput() {
+        inputHasEnded = true
+        closeIfDone()
+    }
+
+    private final func closeIfDone() { if inputHasEnded && waiting == 0 { close() } }
+
+    final func close() {
+        isClosing = true
+        connection.closeAfterOutput()
+    }
+
+    /// Reports that the connection is not encrypted as required.
+    /// - Returns: whether output written now reaches the client.
+    final func reportEncryption(_ failure: EncryptionFailure) -> Bool {
+        isClosing = true
+        server.encryptionFailed(connection, failure.otherIsPlain ? NodeServices.plainClientReason : failure.reason)
+        return failure.otherIsPlain
+    }
+
+    final func outputSent() {
+        if unsentReservation == 0 { return }
+        runner.admission.release(unsentReservation)
+        unsentReservation = 0
+    }
+
+    func closed() {
+        isClosed = true
+        outputSent()
+        server.connectionClosed(connection)
+    }
+}
