@@ -107,6 +107,10 @@ public final class ClusterView: Sendable {
         ClusterView(self, isAlive: isAlive, order: order.with(scores: scores, badnessThreshold: badnessThreshold))
     }
 
+    /// Returns a view that shows the same. Loops have views of their own: the reference count of one that they shared
+    /// would be written by all of them, many times a request.
+    public func copy() -> ClusterView { ClusterView(self, isAlive: isAlive, order: order) }
+
     public func placement(of table: UUID) -> TablePlacement? { placements[table] }
 
     /// Whether this node is the only one.

@@ -405,7 +405,7 @@ import Testing
                             id: UUID(high: 6, low: UInt64(index)),
                             endpoint: Endpoint(address: "10.0.1.\(index)", port: 7000),
                             location: Location(dataCenter: "dc\(below(2))", rack: "r"), claims: claims,
-                            state: states[below(8)]), nativePort: 9042))
+                            state: states[below(states.count)]), nativePort: 9042))
             }
             let strategy = chance(2) ? grid.map { .equalPartitions($0) } ?? .standard : strategies[below(2)]
             var metadata = ClusterMetadata(epoch: UInt64(below(5)), strategy: strategy, members: members)

@@ -40,6 +40,35 @@ public struct ValueList: Sendable {
     /// Sets the name of the value appended next.
     public mutating func appendName(_ name: String) { names.append(name) }
 
+    /// The values, readable without reference counting. Valid only inside `withView`.
+    public struct View {
+        private let bytes: UnsafeRawBufferPointer
+        private let entries: UnsafeBufferPointer<Entry>
+
+        fileprivate init(bytes: UnsafeRawBufferPointer, entries: UnsafeBufferPointer<Entry>) {
+            self.bytes = bytes
+            self.entries = entries
+        }
+
+        /// The bytes of a value; nil when it is null, unset or missing.
+        @inline(__always) public func bytes(of index: Int) -> UnsafeRawBufferPointer? {
+            guard index < entries.count, case .value(let range) = entries[index] else { return nil }
+            return UnsafeRawBufferPointer(rebasing: bytes[range])
+        }
+    }
+
+    /// SAFETY: the view's pointers are into the two arrays, which `self` keeps alive and unchanged meanwhile.
+    @inline(__always) public func withView<R, E: Error>(_ body: (View) throws(E) -> R) throws(E) -> R {
+        try bytes.withUnsafeBytesTyped { (bytes) throws(E) -> R in
+            let outcome: Result<R, E> = entries.withUnsafeBufferPointer { entries in
+                do throws(E) { return .success(try body(View(bytes: bytes, entries: entries))) } catch {
+                    return .failure(error)
+                }
+            }
+            return try outcome.get()
+        }
+    }
+
     /// Returns a copy of the value's bytes; nil when it is null or unset.
     public func array(_ index: Int) -> [UInt8]? {
         guard case .value(let range) = entries[index] else { return nil }

@@ -83,7 +83,7 @@ extension CQLType {
     }
 
     /// Whether the bytes are valid UTF-8 (RFC 3629: no surrogates, no overlong forms).
-    static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    public static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var index = 0
         let count = bytes.count
         while index < count {

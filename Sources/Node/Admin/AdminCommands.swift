@@ -107,9 +107,9 @@ struct AdminCommands: Sendable {
             ("cache_misses", .int(cache.misses)),
             ("commitlog_bytes", .int(node.storage.log?.totalBytes ?? 0)),
             ("connections", .int(services.counters.connections.load(ordering: .relaxed))),
-            ("requests", .int(services.runner.requests.load(ordering: .relaxed))),
+            ("requests", .int(services.runner.requests.sum)),
             ("requests_waiting", .int(services.runner.admission.waiting)),
-            ("requests_failed", .int(services.runner.failures.load(ordering: .relaxed))),
+            ("requests_failed", .int(services.runner.failures.sum)),
             ("prepared_statements", .int(prepared.kept)), ("prepared_statements_forgotten", .int(prepared.forgotten)),
         ])
     }

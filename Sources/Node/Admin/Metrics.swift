@@ -28,7 +28,7 @@ struct Metrics {
         metric(
             "encryption_failures_total", "counter", "Client connections not encrypted as required.",
             services.counters.encryptionFailures.load(ordering: .relaxed))
-        metric("requests_total", "counter", "Requests received.", services.runner.requests.load(ordering: .relaxed))
+        metric("requests_total", "counter", "Requests received.", services.runner.requests.sum)
         metric(
             "request_memory_bytes", "gauge", "Bytes of requests that wait and of answers that have not been sent.",
             services.runner.admission.bytesInUse)
@@ -37,7 +37,7 @@ struct Metrics {
             services.runner.admission.waiting)
         metric(
             "requests_failed_total", "counter", "Requests answered with an error.",
-            services.runner.failures.load(ordering: .relaxed))
+            services.runner.failures.sum)
         metric("memtable_bytes", "gauge", "Bytes held by memtables.", node.storage.memtableBytes)
         metric("cache_bytes", "gauge", "Bytes of blocks in the cache.", cache.bytes)
         metric("cache_hits_total", "counter", "Blocks found in the cache.", cache.hits)
@@ -74,13 +74,13 @@ struct Metrics {
         metric("metadata_epoch", "gauge", "Version of members and schema.", Int(clamping: cluster.metadata.epoch))
         metric(
             "peer_requests_total", "counter", "Requests of other nodes executed.",
-            cluster.policy.counters.requestsExecuted.load(ordering: .relaxed))
+            cluster.policy.counters.requestsExecuted.sum)
         metric(
             "peer_requests_sent_total", "counter", "Requests sent to other nodes.",
-            cluster.policy.counters.requestsSent.load(ordering: .relaxed))
+            cluster.policy.counters.requestsSent.sum)
         metric(
             "peer_bytes_sent_total", "counter", "Bytes of requests sent to other nodes.",
-            cluster.policy.counters.bytesSent.load(ordering: .relaxed))
+            cluster.policy.counters.bytesSent.sum)
         metric(
             "peer_requests_stale_total", "counter",
             "Requests refused because the coordinator had an older view of the members.",

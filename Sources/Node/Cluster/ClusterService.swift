@@ -64,7 +64,8 @@ final class ClusterService: Sendable {
         log = OperatorLog(logger, time: time)
         local = LocalNode(hostID: hostID, configuration: configuration)
         liveness = Liveness(metadata: metadata)
-        policy = PeerPolicy(configuration: configuration, local: local, metadata: metadata, log: log)
+        policy = PeerPolicy(
+            configuration: configuration, local: local, metadata: metadata, log: log, loops: network.loops)
 
         // Loops, and what other nodes are asked through.
         let service = ReplicaService(replica: replica)

@@ -27,6 +27,8 @@ final class PeerLinks: @unchecked Sendable {
     private let time: any TimeSource
     private let policy: PeerPolicy
     private let byteLimit: Int
+    private let requestsSent: LoopCounter.Cell
+    private let bytesSent: LoopCounter.Cell
     /// Receives replies and failures. Set before the first request.
     var answer: PeerLink.Answer = { _, _ in }
     private var links: [Key: PeerLink] = [:]
@@ -47,6 +49,8 @@ final class PeerLinks: @unchecked Sendable {
         self.time = time
         self.policy = policy
         self.byteLimit = byteLimit
+        requestsSent = policy.counters.requestsSent.cell(loop: loop)
+        bytesSent = policy.counters.bytesSent.cell(loop: loop)
     }
 
     static func lane(of request: PeerRequest) -> Lane {
@@ -92,9 +96,8 @@ final class PeerLinks: @unchecked Sendable {
 
     private func send(_ request: PeerRequest, on link: PeerLink, _ id: UInt64, _ timeout: Int64, _ epoch: UInt64) {
         let bytes = link.send(request, id: id, timeout: timeout, epoch: epoch)
-        let counters = policy.counters
-        counters.requestsSent.add(1, ordering: .relaxed)
-        counters.bytesSent.add(bytes, ordering: .relaxed)
+        requestsSent.add(1)
+        bytesSent.add(bytes)
     }
 
     private func open(_ key: Key, _ wanted: UUID?) {

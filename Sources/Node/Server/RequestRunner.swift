@@ -5,7 +5,6 @@ import Messages
 import Platform
 import Primitives
 import Query
-import Synchronization
 
 /// Runs client requests, each on a fiber of the loop on which it arrived.
 ///
@@ -14,8 +13,8 @@ final class RequestRunner: Sendable {
     let engine: QueryEngine
     let admission: AdmissionController
     private let pools: [FiberPool]
-    let requests = Atomic<Int>(0)
-    let failures = Atomic<Int>(0)
+    let requests: LoopCounter
+    let failures: LoopCounter
 
     init(
         engine: QueryEngine, background: any Background, network: any Network, time: any TimeSource, seed: UInt64,
@@ -24,6 +23,8 @@ final class RequestRunner: Sendable {
     ) {
         self.engine = engine
         self.admission = admission
+        requests = LoopCounter(loops: network.loops)
+        failures = LoopCounter(loops: network.loops)
         pools = (0..<network.loops).map { loop in
             let identifiers = IdentifierSource(
                 seed: seed &+ UInt64(loop), clockSequenceAndNode: node.low &+ UInt64(loop))

@@ -11,6 +11,11 @@ class ClientSession: @unchecked Sendable {
     final let connection: any Connection
     final let server: NodeServices
     final let runner: RequestRunner
+    final let engine: QueryEngine
+    final let loop: Int
+    private final let admission: AdmissionController
+    private final let requestCount: LoopCounter.Cell
+    final let failureCount: LoopCounter.Cell
     private final let fibers: FiberPool
     /// The requests whose fibers wait, and the size of their input.
     final private(set) var waiting = 0
@@ -27,6 +32,11 @@ class ClientSession: @unchecked Sendable {
         self.connection = connection
         self.server = server
         runner = server.runner
+        engine = server.runner.engine
+        admission = server.runner.admission
+        loop = connection.loop
+        requestCount = server.runner.requests.cell(loop: connection.loop)
+        failureCount = server.runner.failures.cell(loop: connection.loop)
         fibers = server.runner.fibers(loop: connection.loop)
     }
 
@@ -35,14 +45,14 @@ class ClientSession: @unchecked Sendable {
     /// Handles a request on a fiber.
     /// - Returns: true when the request has been answered or its fiber waits; false when there are too many requests.
     @inline(__always) final func run(_ task: any FiberTask, bytes: Int) -> Bool {
-        runner.requests.add(1, ordering: .relaxed)
-        guard runner.admission.admits(bytes: bytes) else { return false }
+        requestCount.add(1)
+        guard admission.admits(bytes: bytes) else { return false }
         switch fibers.run(task) {
         case .done: break
         case .waiting:
             waiting += 1
             waitingBytes += bytes
-            runner.admission.enter(bytes: bytes)
+            admission.enter(bytes: bytes)
         case .refused: return false
         }
         return true
@@ -51,7 +61,7 @@ class ClientSession: @unchecked Sendable {
     @inline(__always) final func execute(
         _ statement: PreparedStatement, _ values: ValueList, _ options: Query.QueryOptions, _ context: RequestContext
     ) throws(ServerError) -> Answer {
-        let answer = try runner.engine.execute(statement, values: values, options: options, context: context)
+        let answer = try engine.execute(statement, values: values, options: options, context: context)
         try server.flushLogAfterWait(context, options)
         unsentReservation += context.takeReservation()
         return answer
@@ -62,7 +72,7 @@ class ClientSession: @unchecked Sendable {
     final func endWaiting(bytes: Int, wasPaused: Bool) {
         waiting -= 1
         waitingBytes -= bytes
-        runner.admission.leave(bytes: bytes)
+        admission.leave(bytes: bytes)
         // Nobody takes the answer any more.
         if isClosed { return outputSent() }
         connection.markReady()
@@ -103,7 +113,7 @@ class ClientSession: @unchecked Sendable {
 
     final func outputSent() {
         if unsentReservation == 0 { return }
-        runner.admission.release(unsentReservation)
+        admission.release(unsentReservation)
         unsentReservation = 0
     }
 

@@ -103,13 +103,13 @@ final class LineSession: ClientSession, ConnectionHandler, FiberTask, @unchecked
             guard let text = String(validating: UnsafeRawBufferPointer(rebasing: line[range]), as: UTF8.self) else {
                 throw ServerError(.protocolError, "the statement is not valid UTF-8")
             }
-            try run(runner.engine.statement(text, keyspace: keyspace), ValueList(), pagingState: nil, context)
+            try run(engine.statement(text, keyspace: keyspace), ValueList(), pagingState: nil, context)
         case .command(let command): try run(command, context)
         }
     }
 
     private func fail(_ error: ServerError) {
-        runner.failures.add(1, ordering: .relaxed)
+        failureCount.add(1)
         writer.error(error, into: &out)
         answers += 1
     }
@@ -151,7 +151,7 @@ final class LineSession: ClientSession, ConnectionHandler, FiberTask, @unchecked
             guard bytes <= LineSession.preparedBytesLimit else {
                 throw .invalid("a session keeps at most \(LineSession.preparedBytesLimit) bytes of prepared statements")
             }
-            prepared[name] = try runner.engine.prepare(statement, keyspace: keyspace)
+            prepared[name] = try engine.prepare(statement, keyspace: keyspace)
             preparedBytes = bytes
             done("prepared \(name)")
         case .execute(let name, let json):
@@ -180,7 +180,7 @@ final class LineSession: ClientSession, ConnectionHandler, FiberTask, @unchecked
             consistency: consistency, serialConsistency: serialConsistency, pageSize: pageSize,
             pagingState: pagingState,
             keyspace: keyspace, isTracing: isTracing, clientAddress: connection.peer)
-        options.port = server.port(options, loop: connection.loop, context: context)
+        options.port = server.port(options, loop: loop, context: context)
         let started = server.time.monotonicNanoseconds()
         finish(try execute(statement, values, options, context), statement, values, started)
     }
@@ -189,7 +189,7 @@ final class LineSession: ClientSession, ConnectionHandler, FiberTask, @unchecked
         if case .setKeyspace(let name) = answer.result { keyspace = name }
         open = nil
         if case .rows(let rows) = answer.result, let state = rows.pagingState { open = (statement, values, state) }
-        if let id = answer.tracingID, let trace = runner.engine.traces.session(id) {
+        if let id = answer.tracingID, let trace = engine.traces.session(id) {
             for event in trace.events {
                 writer.trace(event.activity, elapsed: .microseconds(Int64(event.elapsedMicroseconds)), into: &out)
             }

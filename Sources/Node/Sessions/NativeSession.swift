@@ -111,7 +111,7 @@ final class NativeSession: ClientSession, ConnectionHandler, FiberTask, @uncheck
         switch request {
         case .execute(let id, let metadata): try execute(frame, id: id, metadata: metadata, context)
         case .query(let text):
-            let statement = try runner.engine.statement(
+            let statement = try engine.statement(
                 RequestDecoder.text(frame.body, text), keyspace: requests.options.keyspace ?? keyspace)
             try run(statement, frame, changedMetadata: nil, context)
         case .prepare(let text, let named):
@@ -167,7 +167,7 @@ final class NativeSession: ClientSession, ConnectionHandler, FiberTask, @uncheck
             pageSize: requests.options.pageSize ?? 0, pagingState: requests.options.pagingState,
             timestamp: requests.options.defaultTimestamp, nowInSeconds: requests.options.nowInSeconds,
             isTracing: isTracing, clientAddress: isTracing ? connection.peer : "")
-        result.port = server.port(result, loop: connection.loop, context: context)
+        result.port = server.port(result, loop: loop, context: context)
         return result
     }
 
@@ -183,7 +183,7 @@ final class NativeSession: ClientSession, ConnectionHandler, FiberTask, @uncheck
         let statementID = StatementID(
             high: bytes.loadUnaligned(as: UInt64.self).bigEndian,
             low: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian)
-        guard let statement = runner.engine.prepared(statementID, context) else {
+        guard let statement = engine.prepared(statementID, context) else {
             let hex = UUID(high: statementID.high, low: statementID.low).description.filter { $0 != "-" }
             throw ServerError(
                 .unprepared,
@@ -216,13 +216,13 @@ final class NativeSession: ClientSession, ConnectionHandler, FiberTask, @uncheck
             case .text(let range):
                 statements.append(
                     (
-                        try runner.engine.statement(
+                        try engine.statement(
                             RequestDecoder.text(frame.body, range), keyspace: requests.options.keyspace ?? keyspace),
                         one.values
                     ))
             case .prepared(let range):
                 let bytes = [UInt8](UnsafeRawBufferPointer(rebasing: frame.body[range]))
-                guard let id = StatementID(bytes), let statement = runner.engine.prepared(id, context) else {
+                guard let id = StatementID(bytes), let statement = engine.prepared(id, context) else {
                     throw ServerError(
                         .unprepared, "a statement of the batch is not prepared here; prepare it again",
                         detail: .unprepared(id: bytes))
@@ -237,13 +237,13 @@ final class NativeSession: ClientSession, ConnectionHandler, FiberTask, @uncheck
         case .counter: kind = .counter
         }
         let (stream, options) = (frame.header.stream, queryOptions(frame, context))
-        let answer = try runner.engine.executeBatch(kind, statements, options: options, context: context)
+        let answer = try engine.executeBatch(kind, statements, options: options, context: context)
         try server.flushLogAfterWait(context, options)
         self.answer(answer, stream, skipMetadata: false, nil)
     }
 
     private func prepare(_ text: String, _ keyspace: String?, _ stream: Int16) throws(ServerError) {
-        let statement = try runner.engine.prepare(text, keyspace: keyspace)
+        let statement = try engine.prepare(text, keyspace: keyspace)
         encoder.prepared(NativeSession.description(statement), ResponseHead(stream: stream), into: &frames)
         answered.append(stream)
     }
@@ -270,7 +270,7 @@ final class NativeSession: ClientSession, ConnectionHandler, FiberTask, @uncheck
     }
 
     private func fail(_ error: ServerError, _ stream: Int16) {
-        runner.failures.add(1, ordering: .relaxed)
+        failureCount.add(1)
         encoder.error(error, ResponseHead(stream: stream), into: &frames)
         answered.append(stream)
     }

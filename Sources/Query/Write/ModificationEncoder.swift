@@ -164,10 +164,18 @@ struct ModificationEncoder {
             key: space.key, timestamp: times.timestamp, liveness: compiled.writesRowMarker, ttl: times.ttl,
             expires: times.expires)
         let empty = space.mutations.count
-        for index in 0..<cells.values.count {
-            space.value.removeAll()
-            let presence = try cells.values.write(index, values, &space.context, to: &space.value)
-            try encodeCell(cells.columns[index], presence, times, &space)
+        try values.withView { (view) throws(ServerError) in
+            for index in 0..<cells.values.count {
+                if let bytes = cells.values.marked(index, view), bytes.count <= limits.maxValueSize {
+                    space.mutations.cell(
+                        column: cells.columns[index], timestamp: times.timestamp, ttl: times.ttl,
+                        expires: times.expires, value: bytes)
+                    continue
+                }
+                space.value.removeAll()
+                let presence = try cells.values.write(index, values, &space.context, to: &space.value)
+                try encodeCell(cells.columns[index], presence, times, &space)
+            }
         }
         endRow(start: start, isEmpty: !compiled.writesRowMarker && space.mutations.count == empty, &space)
     }

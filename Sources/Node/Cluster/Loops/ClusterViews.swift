@@ -83,14 +83,17 @@ final class ClusterViews: Sendable {
 
     /// Gives every loop a view; with the view's lock held, so that each loop gets views in their order.
     private func give(_ view: ClusterView) {
-        for driver in drivers { network.onLoop(driver.loop) { driver.view = view } }
+        for driver in drivers {
+            let copy = view.copy()
+            network.onLoop(driver.loop) { driver.view = copy }
+        }
     }
 
     /// Makes the first view and gives it to every loop at once; only before anything listens, when the loops do not
     /// run.
     func placeFirst(_ schema: Schema) {
         refresh(schema)
-        if let view = current { for driver in drivers { driver.view = view } }
+        if let view = current { for driver in drivers { driver.view = view.copy() } }
     }
 
     /// Takes over how fast nodes answered the reads of a loop: once an interval of each loop, while it reads.

@@ -32,6 +32,8 @@ final class LoopDriver: StepRunner, SafetyWaiter, @unchecked Sendable {
     /// Set by `ClusterService` before anything begins.
     weak var parts: DriverParts?
     let links: PeerLinks
+    /// Requests of other nodes.
+    let executedForOthers: LoopCounter.Cell
     /// The cluster as new requests see it; nil before the node belongs to one.
     var view: ClusterView? {
         didSet {
@@ -67,6 +69,7 @@ final class LoopDriver: StepRunner, SafetyWaiter, @unchecked Sendable {
         self.coordinator = coordinator
         self.platform = platform
         self.service = service
+        executedForOthers = platform.policy.counters.requestsExecuted.cell(loop: loop)
         links = PeerLinks(
             loop: loop, network: platform.network, time: platform.time, policy: platform.policy,
             byteLimit: platform.byteLimit)

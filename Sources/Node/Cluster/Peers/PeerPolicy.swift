@@ -9,13 +9,16 @@ import Synchronization
 /// **Thread safety**: all methods, from any thread.
 final class PeerPolicy: Sendable {
     let local: LocalNode
-    let counters = ClusterCounters()
+    let counters: ClusterCounters
     private let configuration: NodeConfiguration
     private let metadata: MetadataStore
     private let log: OperatorLog
     private let firstRefusal = Mutex<String?>(nil)
 
-    init(configuration: NodeConfiguration, local: LocalNode, metadata: MetadataStore, log: OperatorLog) {
+    init(
+        configuration: NodeConfiguration, local: LocalNode, metadata: MetadataStore, log: OperatorLog, loops: Int
+    ) {
+        counters = ClusterCounters(loops: loops)
         self.configuration = configuration
         self.local = local
         self.metadata = metadata
@@ -57,13 +60,19 @@ final class PeerPolicy: Sendable {
 
 /// Counters of what passes between nodes, for metrics.
 final class ClusterCounters: Sendable {
-    let requestsSent = Atomic<Int>(0)
-    let requestsExecuted = Atomic<Int>(0)
+    let requestsSent: LoopCounter
+    let requestsExecuted: LoopCounter
     let staleRequests = Atomic<Int>(0)
     /// Steps of requests that were begun again because the members had changed.
     let stepsRestarted = Atomic<Int>(0)
-    let bytesSent = Atomic<Int>(0)
+    let bytesSent: LoopCounter
     let connectionsRefused = Atomic<Int>(0)
+
+    init(loops: Int) {
+        requestsSent = LoopCounter(loops: loops)
+        requestsExecuted = LoopCounter(loops: loops)
+        bytesSent = LoopCounter(loops: loops)
+    }
 }
 
 extension ClusterMetadata {

@@ -84,10 +84,10 @@ final class PeerServer: PeerHost {
         _ request: PeerRequest, from peer: PeerHello, epoch: UInt64, loop: Int, for session: PeerSession, token: UInt64
     ) -> Bool {
         // `execute` deals with senders that know other members or a newer version.
-        guard epoch >= metadata.ringEpoch, epoch <= metadata.epoch,
-            drivers[loop].writeAtOnce(request, for: session, token: token)
-        else { return false }
-        policy.counters.requestsExecuted.add(1, ordering: .relaxed)
+        guard epoch >= metadata.ringEpoch, epoch <= metadata.epoch else { return false }
+        let driver = drivers[loop]
+        guard driver.writeAtOnce(request, for: session, token: token) else { return false }
+        driver.executedForOthers.add(1)
         return true
     }
 
@@ -95,7 +95,7 @@ final class PeerServer: PeerHost {
         _ request: PeerRequest, from peer: PeerHello, epoch: UInt64, timeout: Int64, loop: Int,
         _ done: @escaping @Sendable (PeerReply) -> Void
     ) {
-        policy.counters.requestsExecuted.add(1, ordering: .relaxed)
+        drivers[loop].executedForOthers.add(1)
         if epoch > metadata.epoch { fetcher.fetchSoon(from: peer.endpoint) }
         switch request {
         case .gossip(let bytes):
