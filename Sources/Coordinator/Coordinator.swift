@@ -57,7 +57,7 @@ public final class Coordinator {
     private var outstanding = 0
     /// The time of the last event.
     private var time: Int64 = 0
-    private var timers = DeadlineQueue()
+    private var timers = TimeHeap()
     private var latencies = ReadLatencies()
     /// The latencies of whole reads by key, by table.
     private var tableLatencies: [UUID: TableLatencies] = [:]

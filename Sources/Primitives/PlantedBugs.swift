@@ -48,6 +48,8 @@ public enum PlantedBug: String, Sendable, CaseIterable {
     case paxosNotSynced = "paxos-not-synced"
     /// On a node that is alone, a transaction decides upon a write that the commit log has refused.
     case refusedWriteDecides = "refused-write-decides"
+    /// Reads return rows that the commit log could not write.
+    case refusedWriteSeen = "refused-write-seen"
     /// A schema change does not wait for a majority.
     case schemaWithoutMajority = "schema-without-majority"
 

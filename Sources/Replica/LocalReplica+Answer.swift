@@ -9,6 +9,7 @@ extension LocalReplica {
     public func answer(_ command: ReadCommand, excluding excluded: Set<UInt32> = []) throws(ReplicaError) -> ReadAnswer
     {
         guard let table = engine.table(command.table) else { throw .unknownTable(command.table) }
+        do { try engine.checkLogged(command.table, command.range) } catch { throw LocalReplica.convert(error) }
         let purge = PurgeRule(gcBefore: command.gcBefore, maxPurgeableTimestamp: .max, now: command.now)
         if excluded.isEmpty, command.isOneKey { return try answer(command, of: table, purge: purge) }
         var out = MutationWriter(capacity: 1024)

@@ -141,13 +141,17 @@ public final class LocalReplica: Sendable {
         table id: UUID, range: KeyRange, reversed: Bool, _ visit: (UnsafeRawBufferPointer, RowView) -> ScanStep
     ) throws(ReplicaError) {
         guard let table = engine.table(id) else { throw .unknownTable(id) }
-        do { try table.scan(range, reversed: reversed) { visit($0, $1) == .next } } catch {
-            throw LocalReplica.convert(error)
-        }
+        do {
+            try engine.checkLogged(id, range)
+            try table.scan(range, reversed: reversed) { visit($0, $1) == .next }
+        } catch { throw LocalReplica.convert(error) }
     }
 
     public func get(table id: UUID, key: borrowing ByteWriter, _ visit: (RowView) -> Void) throws(ReplicaError) {
         guard let table = engine.table(id) else { throw .unknownTable(id) }
-        do { try table.get(key.bytes, visit) } catch { throw LocalReplica.convert(error) }
+        do {
+            try engine.checkLogged(id, key: key.bytes)
+            try table.get(key.bytes, visit)
+        } catch { throw LocalReplica.convert(error) }
     }
 }

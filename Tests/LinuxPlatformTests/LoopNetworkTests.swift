@@ -17,6 +17,7 @@ import Testing
         let state = Mutex(State())
 
         var mark: UInt64 { state.withLock { $0.mark } }
+        var failures: UInt64 { 0 }
         func flush() -> String? { state.withLock { $0.failure } }
         var needsSync: Bool { state.withLock { $0.needsSync } }
         func sync(_ done: @escaping @Sendable (String?) -> Void) { state.withLock { $0.syncs.append(done) } }

@@ -24,6 +24,7 @@ import Testing
 
         var mark: UInt64 { state.withLock { $0.mark } }
         var needsSync: Bool { state.withLock { $0.needsSync } }
+        var failures: UInt64 { 0 }
         func flush() -> String? {
             state.withLock {
                 $0.flushes += 1

@@ -14,9 +14,11 @@ import Testing
     static let table = UUID(high: 1, low: 2)
     static let node = UUID(high: 3, low: 4)
 
-    static func open(background: any Background = InlineBackground()) throws -> LocalReplica {
+    static func open(
+        system: any FileSystem = MemoryFileSystem(), background: any Background = InlineBackground()
+    ) throws -> LocalReplica {
         let engine = try StorageEngine(
-            system: MemoryFileSystem(), time: ManualTime(), background: background, directory: "db",
+            system: system, time: ManualTime(), background: background, directory: "db",
             options: StorageOptions())
         try engine.openTable(table, name: "ks/t", options: TableStoreOptions())
         try engine.start()
@@ -46,6 +48,59 @@ import Testing
         writer.endRow()
         writer.endTable()
         return writer
+    }
+
+    /// A write that the commit log refuses is in the memtable, and a restart would lose it: nobody may read it.
+    @Test func rowsThatTheLogRefusedAreNotRead() throws {
+        let isFull = Atomic<Bool>(false)
+        let system = MemoryFileSystem { operation, path in
+            isFull.load(ordering: .relaxed) && operation == "write" && path.hasSuffix(".log") ? .noSpace : nil
+        }
+        let replica = try Self.open(system: system)
+        func put(_ number: UInt8) throws {
+            var writer = MutationWriter()
+            writer.beginTable(Self.table)
+            writer.beginRow(key: try Self.key(number), timestamp: 1, liveness: true)
+            writer.endRow()
+            writer.endTable()
+            try replica.apply(writer, type: .simple)
+        }
+        func isThere(_ number: UInt8) throws -> Bool {
+            var isFound = false
+            try replica.get(table: Self.table, key: try Self.key(number)) { _ in isFound = true }
+            return isFound
+        }
+        func rows() throws -> Int {
+            var count = 0
+            try replica.scan(table: Self.table, range: .all, reversed: false) { _, _ in
+                count += 1
+                return .next
+            }
+            return count
+        }
+        try put(1)
+        try replica.engine.flushLog()
+        isFull.store(true, ordering: .relaxed)
+        try put(2)
+        let failures = replica.engine.logFailures
+        #expect(throws: StorageError.self) { try replica.engine.flushLog() }
+        #expect(replica.engine.logFailures == failures + 1)
+        // The log refuses further writes before they reach the memtable.
+        #expect(throws: ReplicaError.self) { try put(3) }
+        #expect(try isThere(1) && !isThere(3))
+        #expect(throws: ReplicaError.self) { try isThere(2) }
+        #expect(throws: ReplicaError.self) { try rows() }
+        let one = try Self.key(1).toArray()
+        let command = ReadCommand(
+            table: Self.table, range: KeyRange(start: one, end: one + [0]), rowLimit: 1, gcBefore: 0, now: 0)
+        #expect(try replica.answer(command).rowCount == 1)
+        let all = ReadCommand(table: Self.table, range: .all, rowLimit: 10, gcBefore: 0, now: 0)
+        #expect(throws: ReplicaError.self) { try replica.answer(all) }
+        // With room again the next flush writes what was refused.
+        isFull.store(false, ordering: .relaxed)
+        try replica.engine.flushLog()
+        #expect(try isThere(2) && rows() == 2)
+        #expect(try replica.answer(all).rowCount == 2)
     }
 
     /// for its turn.

@@ -72,6 +72,7 @@ private final class ManualSync: Acknowledgement, @unchecked Sendable {
     var needsSync = false
     var flushFailure: String?
     var waiting: [@Sendable (String?) -> Void] = []
+    var failures: UInt64 { 0 }
     func flush() -> String? { flushFailure }
     func sync(_ done: @escaping @Sendable (String?) -> Void) { waiting.append(done) }
 }

@@ -134,7 +134,4 @@ final class PeerLinks: @unchecked Sendable {
         members = [:]
         for link in all.values { link.close() }
     }
-
-    /// The bytes of unanswered requests.
-    var outstandingBytes: Int { links.values.reduce(0) { $0 + $1.outstandingBytes } }
 }

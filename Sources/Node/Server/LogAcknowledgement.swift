@@ -25,6 +25,7 @@ final class LogAcknowledgement: Acknowledgement {
     }
 
     var mark: UInt64 { engine.log?.appendedBytes ?? 0 }
+    var failures: UInt64 { engine.logFailures }
 
     func flush() -> String? {
         do {

@@ -25,7 +25,7 @@ final class NodeServices: Sendable {
     let runner: RequestRunner
     let events: EventHub
     let cluster: ClusterService
-    private let acknowledgement: LogAcknowledgement
+    let acknowledgement: LogAcknowledgement
     private let serving = Atomic<Bool>(false)
     let counters = NodeCounters()
     /// Client connections with their numbers, which follow the order of acceptance.
@@ -63,6 +63,16 @@ final class NodeServices: Sendable {
     {
         guard context.hasWritten, let fiber = Fiber.current, fiber.hasWaited, options.port == nil else { return }
         if let failure = acknowledgement.flush() { throw RequestRunner.notLogged(failure) }
+    }
+
+    /// Fails a request that has waited while the commit log began to refuse writes: it may have read refused rows before
+    /// they were known (`UnloggedRows`).
+    /// - Parameter failures: `acknowledgement.failures` when the request began.
+    @inline(__always) func checkLogAfterWait(_ failures: UInt64) throws(ServerError) {
+        guard failures != acknowledgement.failures, let fiber = Fiber.current, fiber.hasWaited else { return }
+        if let failure = acknowledgement.flush() {
+            throw ServerError(.serverError, "the commit log failed while the request was under way: \(failure)")
+        }
     }
 
     /// Whether the node has its place in the cluster. Before that, client connections are closed.

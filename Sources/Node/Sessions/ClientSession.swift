@@ -14,6 +14,7 @@ class ClientSession: @unchecked Sendable {
     final let engine: QueryEngine
     final let loop: Int
     private final let admission: AdmissionController
+    private final let acknowledgement: LogAcknowledgement
     private final let requestCount: LoopCounter.Cell
     final let failureCount: LoopCounter.Cell
     private final let fibers: FiberPool
@@ -34,6 +35,7 @@ class ClientSession: @unchecked Sendable {
         runner = server.runner
         engine = server.runner.engine
         admission = server.runner.admission
+        acknowledgement = server.acknowledgement
         loop = connection.loop
         requestCount = server.runner.requests.cell(loop: connection.loop)
         failureCount = server.runner.failures.cell(loop: connection.loop)
@@ -61,8 +63,10 @@ class ClientSession: @unchecked Sendable {
     @inline(__always) final func execute(
         _ statement: PreparedStatement, _ values: ValueList, _ options: Query.QueryOptions, _ context: RequestContext
     ) throws(ServerError) -> Answer {
+        let failures = acknowledgement.failures
         let answer = try engine.execute(statement, values: values, options: options, context: context)
         try server.flushLogAfterWait(context, options)
+        try server.checkLogAfterWait(failures)
         unsentReservation += context.takeReservation()
         return answer
     }

@@ -50,6 +50,8 @@ public protocol Acknowledgement: Sendable {
     /// Rises with every write. If it has not risen since the last turn, this turn acknowledges nothing that a failed
     /// flush could lose.
     var mark: UInt64 { get }
+    /// How often flushes have begun to fail. A turn in which it rises may have read what the failed flush could lose.
+    var failures: UInt64 { get }
     /// Hands the commit log to the kernel; called at the end of a turn. Returns the reason when that fails, else nil.
     func flush() -> String?
     /// Whether flushed writes must be synced to disk before they are acknowledged.

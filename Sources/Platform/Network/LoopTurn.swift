@@ -150,8 +150,9 @@ private struct SafetyTicket: Sendable {
 /// A turn is the events that a loop handles one after the other before it runs what was left for later.
 ///
 /// 1. Connections whose output acknowledges nothing send it.
-/// 2. The commit log is flushed. If that fails, no write of the turn is acknowledged; a turn without writes has nothing
-///    to lose, so that reads go on while the disk takes no writes.
+/// 2. The commit log is flushed. If that fails, no write of the turn is acknowledged. A turn without writes has nothing
+///    to lose, so that reads go on while the disk takes no writes; but not the turn in which flushes began to fail: it
+///    may have read what was not written.
 /// 3. Where acknowledgements need a sync, the answers are taken and held, and a sync begins. Later answers of the same
 ///    connection queue behind the held ones. Once the sync is done, they leave in order; if it failed, the connections
 ///    are closed.
@@ -170,8 +171,9 @@ public final class LoopTurn<Member: TurnConnection>: @unchecked Sendable {
     private var spare: [SafetyTicket] = []
     private var waitingAcknowledgement: (any Acknowledgement)?
     private var isScheduled = false
-    /// `Acknowledgement.mark` at the end of the last turn.
+    /// `Acknowledgement.mark` and `failures` at the end of the last turn.
     private var lastMark: UInt64 = 0
+    private var lastFailures: UInt64 = 0
 
     /// - Parameter execute: runs work on the loop after the events it handles now; called from any thread.
     public init(execute: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void) { self.execute = execute }
@@ -211,8 +213,10 @@ public final class LoopTurn<Member: TurnConnection>: @unchecked Sendable {
         waitingAcknowledgement = nil
         let mark = acknowledgement.mark
         var failure = acknowledgement.flush()
-        if mark == lastMark { failure = nil }
+        let failures = acknowledgement.failures
+        if mark == lastMark && failures == lastFailures { failure = nil }
         lastMark = mark
+        lastFailures = failures
         if failure == nil && acknowledgement.needsSync {
             let held = connections.map { ($0, $0.hold()) }
             let waited = tickets

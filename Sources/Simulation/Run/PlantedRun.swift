@@ -44,6 +44,8 @@ public struct PlantedRun: Sendable {
             self.init(bug, nodes: 3, seconds: 20, [.crash, .blackout], ["transactions"], ["commitlog_sync=periodic"])
         case .refusedWriteDecides:
             self.init(bug, nodes: 1, seconds: 30, [.full, .kill], ["transactions"], firstSeed: 9)
+        case .refusedWriteSeen:
+            self.init(bug, nodes: 1, seconds: 30, [.full, .blackout], ["registers", "deletions"], firstSeed: 4)
         case .schemaWithoutMajority: self.init(bug, nodes: 3, seconds: 40, [.partition, .pause], ["schema"])
         case .generationNotRaised: self.init(bug, nodes: 3, seconds: 60, [.kill, .crash], ["registers"], firstSeed: 12)
         // With a single replica no other replica hides what the new owner lacks.

@@ -1,3 +1,5 @@
+import Primitives
+
 /// An action scheduled for a time, on behalf of a process.
 struct Event {
     enum Action {
@@ -18,73 +20,33 @@ struct Event {
     var action: Action
 }
 
-/// A queue of events sorted by time and order: a binary heap whose entries hold the slots of the events.
+/// A queue of events sorted by time and order. The heap holds their slots.
 struct EventQueue {
-    private struct Entry {
-        var time: UInt64
-        var order: UInt64
-        var slot: Int
-    }
-
-    private var heap: [Entry] = []
+    private var heap = TimeHeap()
     private var events: [Event?] = []
     private var free: [Int] = []
 
     /// The time of the first event.
-    var firstTime: UInt64? { heap.first?.time }
-
-    @inline(__always) private static func precedes(_ a: Entry, _ b: Entry) -> Bool {
-        a.time != b.time ? a.time < b.time : a.order < b.order
-    }
+    var firstTime: UInt64? { heap.first.map { UInt64($0) } }
 
     mutating func add(_ event: Event) {
-        let entry: Entry
-        if let slot = free.popLast() {
+        let slot: Int
+        if let reused = free.popLast() {
+            slot = reused
             events[slot] = event
-            entry = Entry(time: event.time, order: event.order, slot: slot)
         } else {
+            slot = events.count
             events.append(event)
-            entry = Entry(time: event.time, order: event.order, slot: events.count - 1)
         }
-        heap.append(entry)
-        var hole = heap.count - 1
-        while hole > 0 {
-            let parent = heap[(hole - 1) / 2]
-            guard EventQueue.precedes(entry, parent) else { break }
-            heap[hole] = parent
-            hole = (hole - 1) / 2
-        }
-        heap[hole] = entry
+        heap.set(slot, Int64(clamping: event.time), order: event.order)
     }
 
     mutating func removeFirst() -> Event? {
-        guard let first = heap.first, let last = heap.popLast() else { return nil }
-        if !heap.isEmpty { sink(last) }
-        let event = events[first.slot]
-        events[first.slot] = nil
-        free.append(first.slot)
-        return event
-    }
-
-    /// Puts an entry in place of the removed first one and restores the heap.
-    private mutating func sink(_ entry: Entry) {
-        var hole = 0
-        let count = heap.count
-        while true {
-            var child = 2 * hole + 1
-            guard child < count else { break }
-            var candidate = heap[child]
-            if child + 1 < count {
-                let other = heap[child + 1]
-                if EventQueue.precedes(other, candidate) {
-                    child += 1
-                    candidate = other
-                }
-            }
-            guard EventQueue.precedes(candidate, entry) else { break }
-            heap[hole] = candidate
-            hole = child
+        guard let slot = heap.take() else { return nil }
+        defer {
+            events[slot] = nil
+            free.append(slot)
         }
-        heap[hole] = entry
+        return events[slot]
     }
 }

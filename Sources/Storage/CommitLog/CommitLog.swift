@@ -29,7 +29,7 @@ public struct CommitLogOptions: Sendable {
 /// 4. `release` drops the segments that no memtable needs and keeps their files for reuse under new numbers.
 ///
 /// When a write fails (a full disk), the pending data stays pending; appends fail with the reason, and each one retries
-/// the write. When a sync fails, the kernel may have dropped the data, and a second sync would not report it: the log
+/// the write. What is pending then is in memtables already: reads of it are refused (`UnloggedRows`). When a sync fails, the kernel may have dropped the data, and a second sync would not report it: the log
 /// refuses writes until the server is restarted.
 /// **Thread safety**: all methods, from any thread. Lock order: `writer`, then `buffer`.
 public final class CommitLog: Sendable {
@@ -76,6 +76,7 @@ public final class CommitLog: Sendable {
     private let buffer: Mutex<Buffer>
     private let writer: Mutex<Writer>
     private let isFailing = Atomic<Bool>(false)
+    private let unlogged: UnloggedRows
     private let syncTurn = SharedTurn()
     /// Everything before this position is on disk.
     private let durable = Mutex<LogPosition>(.start)
@@ -87,9 +88,12 @@ public final class CommitLog: Sendable {
     ///   - existing: the segments that memtables may still need.
     ///   - after: the new segment gets a higher number. Manifests may name this segment as flushed even when its file
     ///     is gone: a new segment with its number would be skipped by the next replay.
-    public init(
-        system: any FileSystem, directory: String, options: CommitLogOptions, existing: [UInt64], after: UInt64 = 0
+    ///   - unlogged: where rows are noted that could not be written.
+    init(
+        system: any FileSystem, directory: String, options: CommitLogOptions, existing: [UInt64], after: UInt64 = 0,
+        unlogged: UnloggedRows = UnloggedRows()
     ) throws(StorageError) {
+        self.unlogged = unlogged
         self.system = system
         self.directory = directory
         self.options = options
@@ -143,21 +147,20 @@ public final class CommitLog: Sendable {
             throw .badMutation(
                 "Mutation of \(mutations.count) bytes is too large for the maximum size of \(largestAppend)")
         }
-        let position: LogPosition? = buffer.withLock { buffer in
-            buffer.failure == nil ? self.add(mutations, to: &buffer) : nil
+        let (position, isRefused) = buffer.withLock { buffer in
+            let position = self.add(mutations, to: &buffer)
+            let isRefused = buffer.failure != nil
+            // The rows are in memtables: the log must write them once it can, and until then nobody may read them.
+            if isRefused && !PlantedBugs.isOn(.refusedWriteSeen) { self.unlogged.add(mutations) }
+            return (position, isRefused)
         }
-        if let position { return position }
-        return try appendAfterFailure(mutations)
+        if isRefused { try flush() }
+        return position
     }
 
     /// Throws while earlier data cannot be written, after one more attempt.
     @inline(__always) public func checkWritable() throws(StorageError) {
         if isFailing.load(ordering: .relaxed) { try flush() }
-    }
-
-    private func appendAfterFailure(_ mutations: UnsafeRawBufferPointer) throws(StorageError) -> LogPosition {
-        try flush()
-        return buffer.withLock { add(mutations, to: &$0) }
     }
 
     @inline(__always) private func add(_ bytes: UnsafeRawBufferPointer, to buffer: inout Buffer) -> LogPosition {
@@ -231,7 +234,10 @@ public final class CommitLog: Sendable {
         if !writer.chunks.isEmpty { try writeChunks(&writer) }
         if isFailing.load(ordering: .relaxed) {
             isFailing.store(false, ordering: .relaxed)
-            buffer.withLock { $0.failure = nil }
+            buffer.withLock { buffer in
+                buffer.failure = nil
+                unlogged.removeAll()
+            }
         }
     }
 
@@ -243,7 +249,9 @@ public final class CommitLog: Sendable {
                 writer.chunks.removeFirst()
             }
         } catch {
-            refuse(error)
+            refuse(error) {
+                for chunk in writer.chunks { noteRows(of: chunk, end: chunk.end, in: writer.out.bytes) }
+            }
             throw error
         }
         writer.out.removeAll()
@@ -252,9 +260,33 @@ public final class CommitLog: Sendable {
     }
 
     /// Makes appends fail until a write succeeds.
-    private func refuse(_ error: FileError) {
-        buffer.withLock { $0.failure = error }
+    /// - Parameter noteRows: called when the failure begins, to note what the writer could not write.
+    private func refuse(_ error: FileError, noteRows: () -> Void = {}) {
+        buffer.withLock { buffer in
+            defer { buffer.failure = error }
+            // What is appended from now on is noted by `append`.
+            if buffer.failure != nil { return }
+            unlogged.begin()
+            if PlantedBugs.isOn(.refusedWriteSeen) { return }
+            noteRows()
+            for (index, chunk) in buffer.chunks.enumerated() {
+                let isOpen = buffer.isOpen && index == buffer.chunks.count - 1
+                self.noteRows(of: chunk, end: isOpen ? buffer.pending.count : chunk.end, in: buffer.pending.bytes)
+            }
+        }
         isFailing.store(true, ordering: .relaxed)
+    }
+
+    /// Notes the rows of a chunk that was not written.
+    private func noteRows(of chunk: Chunk, end: Int, in bytes: UnsafeRawBufferPointer) {
+        let start = chunk.start + CommitLogFormat.chunkHeaderBytes
+        var reader = ByteReader(UnsafeRawBufferPointer(rebasing: bytes[min(start, end)..<end]))
+        do throws(ByteError) {
+            for _ in 0..<chunk.recordCount {
+                let count: UInt32 = try reader.readLE()
+                unlogged.add(try reader.readSlice(Int(count)))
+            }
+        } catch { preconditionFailure("the log's own records do not parse: \(error)") }
     }
 
     private func writeChunk(_ chunk: Chunk, _ writer: inout Writer) throws(FileError) {

@@ -29,6 +29,8 @@ final class EngineCore: Sendable {
     let options: StorageOptions
     let observer: @Sendable (EngineEvent) -> Void
     let cache: BlockCache
+    /// Rows that the commit log could not write.
+    let unlogged = UnloggedRows()
     private let logState = Mutex<CommitLog?>(nil)
     private let nextTable = Atomic<UInt32>(1)
     /// Bytes of all memtables; `activeBytes` counts only those not frozen.

@@ -423,7 +423,7 @@ public final class StorageEngine: Sendable {
             try CommitLog(
                 system: core.system, directory: directory, options: core.options.log,
                 existing: report.segments.filter { report.keeps($0) },
-                after: named))
+                after: named, unlogged: core.unlogged))
         if !report.skipped.isEmpty { try flushAll() }
         releaseLog()
         return report
