@@ -137,6 +137,24 @@ public final class LocalReplica: Sendable {
         return writer.out.toArray()
     }
 
+    /// Reads the ranges on background threads, so that their blocks are in memory when they are read.
+    public func willRead(table id: UUID, ranges: [KeyRange], reversed: Bool) {
+        guard let table = engine.table(id), !table.tables.isEmpty else { return }
+        for range in ranges {
+            engine.background.run(.read) {
+                var left = LocalReplica.bytesReadAhead
+                // The read itself reports errors.
+                try? table.scan(range, reversed: reversed) { _, row in
+                    left -= row.bytes.count
+                    return left > 0
+                }
+            }
+        }
+    }
+
+    /// How much of each range is read ahead.
+    private static let bytesReadAhead = 64 << 10
+
     public func scan(
         table id: UUID, range: KeyRange, reversed: Bool, _ visit: (UnsafeRawBufferPointer, RowView) -> ScanStep
     ) throws(ReplicaError) {

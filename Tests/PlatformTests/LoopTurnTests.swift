@@ -16,6 +16,7 @@ import Testing
         struct State {
             var mark: UInt64 = 0
             var failure: String?
+            var failures: UInt64 = 0
             var needsSync = false
             var flushes = 0
             var syncs: [@Sendable (String?) -> Void] = []
@@ -24,7 +25,7 @@ import Testing
 
         var mark: UInt64 { state.withLock { $0.mark } }
         var needsSync: Bool { state.withLock { $0.needsSync } }
-        var failures: UInt64 { 0 }
+        var failures: UInt64 { state.withLock { $0.failures } }
         func flush() -> String? {
             state.withLock {
                 $0.flushes += 1
@@ -170,6 +171,20 @@ import Testing
         a.answer("2")
         loop.drain()
         #expect(log.lines == ["a: failed", "work 7: full", "a: 2"])
+    }
+
+    /// A turn without writes may have read what another loop wrote and the failed flush could lose.
+    @Test func turnInWhichFlushesBeginToFailAnswersNothing() {
+        let a = member("a")
+        disk.state.withLock {
+            $0.failure = "full"
+            $0.failures = 1
+        }
+        a.answer("1")
+        loop.drain()
+        a.answer("2")
+        loop.drain()
+        #expect(log.lines == ["a: failed", "a: 2"])
     }
 
     @Test func failedSyncClosesTheConnection() {

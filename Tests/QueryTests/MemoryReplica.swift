@@ -79,6 +79,16 @@ final class MemoryReplica: ReplicaPort {
     /// The number of rows visited so far: the cost of reads.
     var visited: Int { state.withLock { $0.visited } }
 
+    /// Whether reads on a fiber wait for a background thread, as for a disk.
+    let isOnDisk = Atomic<Bool>(false)
+    private let announced = Mutex<[KeyRange]>([])
+    /// The ranges of `willRead` so far.
+    var announcedRanges: [KeyRange] { announced.withLock { $0 } }
+
+    func willRead(table: UUID, ranges: [KeyRange], reversed: Bool) { announced.withLock { $0 += ranges } }
+
+    private func readDisk() { if isOnDisk.load(ordering: .relaxed) { Fiber.blocking(.read) {} } }
+
     private func mayWait() {
         let waits = state.withLock { state in
             state.calls += 1
@@ -162,6 +172,7 @@ final class MemoryReplica: ReplicaPort {
         table: UUID, range: KeyRange, reversed: Bool,
         _ visit: (_ key: UnsafeRawBufferPointer, _ row: RowView) -> ScanStep
     ) throws(ReplicaError) {
+        readDisk()
         mayWait()
         let data = state.withLock { $0.tables[table] } ?? Table()
         for index in reversed ? Array(data.rows.indices.reversed()) : Array(data.rows.indices) {
@@ -174,6 +185,7 @@ final class MemoryReplica: ReplicaPort {
     }
 
     func get(table: UUID, key: borrowing ByteWriter, _ visit: (_ row: RowView) -> Void) throws(ReplicaError) {
+        readDisk()
         mayWait()
         let wanted = key.toArray()
         guard let data = state.withLock({ $0.tables[table] }) else { return }

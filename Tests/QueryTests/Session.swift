@@ -50,6 +50,8 @@ final class Session {
     let engine: QueryEngine
     /// For requests on the test's own stack.
     let context: RequestContext
+    /// The client of all requests.
+    var client: ClientPresence?
     private let loop: ModelLoop
     /// The deepest use of a fiber's stack so far.
     private(set) var deepestStackBytes = 0
@@ -115,6 +117,7 @@ final class Session {
         return try onFiber { [self] context, port in
             var options = options
             if let port { options.port = port }
+            context.client = client
             return try engine.execute(statement, values: values, options: options, context: context)
         }
     }

@@ -25,6 +25,7 @@ class ClientSession: @unchecked Sendable {
     final private(set) var unsentReservation = 0
     final var isClosing = false
     private final var isClosed = false
+    private final let client = ClientPresence()
     private final var inputHasEnded = false
 
     static let pauseOutputBytes = 1 << 20
@@ -63,6 +64,7 @@ class ClientSession: @unchecked Sendable {
     @inline(__always) final func execute(
         _ statement: PreparedStatement, _ values: ValueList, _ options: Query.QueryOptions, _ context: RequestContext
     ) throws(ServerError) -> Answer {
+        if context.client !== client { context.client = client }
         let failures = acknowledgement.failures
         let answer = try engine.execute(statement, values: values, options: options, context: context)
         try server.flushLogAfterWait(context, options)
@@ -123,6 +125,7 @@ class ClientSession: @unchecked Sendable {
 
     func closed() {
         isClosed = true
+        client.leave()
         outputSent()
         server.connectionClosed(connection)
     }

@@ -30,6 +30,8 @@ public final class Fiber: @unchecked Sendable {
     private var isWaiting = false
     /// The number of waits that have ended. A resumption meant for an earlier wait is ignored.
     private var waits: UInt64 = 0
+    /// How often the fiber has waited for a background thread, such as one that reads a disk.
+    public private(set) var offloads: UInt64 = 0
     #if DEBUG
         /// The accesses to variables that the fiber has under way, while it waits (`auspex_accesses_enter`).
         private let accesses = UnsafeMutableRawPointer.allocate(byteCount: 16, alignment: 8)
@@ -160,6 +162,7 @@ public final class Fiber: @unchecked Sendable {
 
     /// Runs `body` on a background thread and waits until it is done.
     public func offload(_ kind: BackgroundKind, _ body: () -> Void) {
+        offloads += 1
         withoutActuallyEscaping(body) { body in
             let job = Job(body)
             wait { resume in

@@ -3,6 +3,7 @@ import Coordinator
 import DataModel
 import Platform
 import Primitives
+import Synchronization
 
 /// The state of one request: its clock reading, deadline, identifiers, trace and working memory.
 ///
@@ -16,6 +17,8 @@ public final class RequestContext {
     /// The request's current time, in seconds since 1970: for TTL checks and deletion times.
     private(set) var nowSeconds: UInt32 = 0
     private(set) var deadline = Deadline.none
+    /// The client that waits for the answer; nil: nobody can go away.
+    public var client: ClientPresence?
     var trace: Trace?
     let memory: MemoryAccount
     let statements: LoopStatements
@@ -59,7 +62,23 @@ public final class RequestContext {
     public func takeReservation() -> Int { memory.take() }
 
     /// Sets the deadline to `timeout` from now.
-    func limit(to timeout: Duration, isRead: Bool) { deadline = Deadline(after: timeout, isRead: isRead) }
+    func limit(to timeout: Duration, isRead: Bool) {
+        deadline = Deadline(after: timeout, isRead: isRead, client: client)
+    }
+}
+
+/// Whether a client is still there. Reads for a client that has gone end at their next look at the deadline.
+///
+/// **Thread safety**: all methods, from any thread.
+public final class ClientPresence: Sendable {
+    private let gone = Atomic<Bool>(false)
+
+    public init() {}
+
+    public var isGone: Bool { gone.load(ordering: .relaxed) }
+
+    /// Notes that the connection has ended.
+    public func leave() { gone.store(true, ordering: .relaxed) }
 }
 
 /// The time at which a request gives up.
@@ -67,16 +86,21 @@ struct Deadline {
     /// Monotonic nanoseconds.
     private let at: UInt64
     private let isRead: Bool
+    /// SAFETY: unretained, so that copying a deadline costs nothing. The request's context keeps the client until the
+    /// request ends, and its deadline is not used after that.
+    private let client: Unmanaged<ClientPresence>?
 
     static let none = Deadline(at: .max, isRead: true)
 
     private init(at: UInt64, isRead: Bool) {
         self.at = at
         self.isRead = isRead
+        client = nil
     }
 
-    init(after timeout: Duration, isRead: Bool) {
+    init(after timeout: Duration, isRead: Bool, client: ClientPresence? = nil) {
         self.isRead = isRead
+        self.client = client.map { Unmanaged.passUnretained($0) }
         let (seconds, attoseconds) = timeout.components
         at =
             RowProjector.monotonicNanoseconds() &+ UInt64(max(0, seconds)) &* 1_000_000_000
@@ -85,9 +109,12 @@ struct Deadline {
 
     /// Yields to other requests of the loop when this one has run for long, and checks the time. Reads the clock twice:
     /// call it only once per few microseconds of work.
-    /// - Throws: a read timeout after the deadline.
+    /// - Throws: a timeout after the deadline; an error that nobody gets when the client has gone.
     func check() throws(ServerError) {
         Fiber.yieldIfNeeded()
+        if let client, client._withUnsafeGuaranteedRef({ $0.isGone }) {
+            throw ServerError(.serverError, "the client has closed its connection")
+        }
         guard at != .max, RowProjector.monotonicNanoseconds() > at else { return }
         guard isRead else {
             throw ServerError(

@@ -151,10 +151,14 @@ struct SelectExecutor {
         guard first < max(1, partitions.count) else { throw .invalid("Invalid value for the paging state") }
         var deadline = DeadlineLoop(run.deadline, every: 16)
         var announced = first
+        var offloads = Fiber.current?.offloads ?? 0
         for index in partitions.indices where index >= first {
             let partition = partitions[index]
             let resumeKey = index == first ? resume?.key : nil
-            if index == announced { announced = announce(partitions, ranges, from: index, isResumed: resumeKey != nil) }
+            if index == announced {
+                announced = announce(partitions, ranges, from: index, isResumed: resumeKey != nil, offloads: offloads)
+                offloads = Fiber.current?.offloads ?? 0
+            }
             try partition.withUnsafeBytesTyped { (raw) throws(ServerError) in
                 try space.projector.enterPartition(raw, given: index == first ? resume?.inPartition ?? 0 : 0)
             }
@@ -207,13 +211,17 @@ struct SelectExecutor {
         return (partitions, ranges)
     }
 
-    /// Announces the reads of the next partitions to the port, so that a coordinator starts them together.
+    /// Announces the reads of the next partitions to the port, so that it starts them together: a coordinator always,
+    /// the local replica when the partition before had to wait for the disk.
+    /// - Parameter offloads: those of the fiber before that partition.
     /// - Returns: the index of the first partition that is not announced.
-    private func announce(_ partitions: [[UInt8]], _ ranges: [KeyRange], from first: Int, isResumed: Bool) -> Int {
-        if isResumed { return first + 1 }
+    private func announce(
+        _ partitions: [[UInt8]], _ ranges: [KeyRange], from first: Int, isResumed: Bool, offloads: UInt64
+    ) -> Int {
+        if isResumed || (!port.isCoordinated && offloads == Fiber.current?.offloads ?? offloads) { return first + 1 }
         let count = max(1, SelectExecutor.readsAtOnce / max(1, ranges.count + (select.readsStatics ? 1 : 0)))
         let end = min(partitions.count, first + count)
-        guard end - first > 1 || ranges.count > 1, port.isCoordinated else { return end }
+        guard end - first > 1 || ranges.count > 1 else { return end }
         var all: [KeyRange] = []
         for partition in partitions[first..<end] {
             if select.readsStatics {
