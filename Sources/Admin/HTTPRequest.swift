@@ -33,8 +33,8 @@ struct HTTPRequest {
             let socket = try Socket(host: host, port: port)
             socket.setReadTimeout(timeout)
             let text = Array(
-                "\(method) \(target) HTTP/1.1\r\nHost: \(socket.address)\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-                    .utf8)
+                ("\(method) \(target) HTTP/1.1\r\nHost: \(socket.address)\r\nAuspex-Admin: 1\r\nConnection: close\r\n"
+                    + "Content-Length: 0\r\n\r\n").utf8)
             try HTTPRequest.send(text, socket)
             try HTTPRequest.receive(&answer, socket, timeout)
         } catch {

@@ -65,8 +65,8 @@ final class NodeServices: Sendable {
         if let failure = acknowledgement.flush() { throw RequestRunner.notLogged(failure) }
     }
 
-    /// Fails a request that has waited while the commit log began to refuse writes: it may have read refused rows before
-    /// they were known (`UnloggedRows`).
+    /// Fails a request that has waited while the commit log began to refuse writes: it may have read refused rows
+    /// before they were known (`UnloggedRows`).
     /// - Parameter failures: `acknowledgement.failures` when the request began.
     @inline(__always) func checkLogAfterWait(_ failures: UInt64) throws(ServerError) {
         guard failures != acknowledgement.failures, let fiber = Fiber.current, fiber.hasWaited else { return }

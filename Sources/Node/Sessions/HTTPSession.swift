@@ -5,22 +5,33 @@ import Storage
 
 /// A connection to the HTTP port: `/health`, `/metrics`, `/admin/COMMAND`. HTTP/1.1, one request at a time.
 ///
+/// A browser on this machine reaches the port for every web page that it shows. So requests are refused that a page can
+/// send and `auspex admin` does not: with an Origin; on loopback, with a name as Host, which a page gets there by
+/// pointing its own name at this address (DNS rebinding); and changes without the header `changeHeader`, which a page
+/// may send only after a question that nobody answers.
+///
 /// SAFETY: `@unchecked Sendable` because all state is accessed on the connection's loop only; closures from background
 /// threads switch to it first.
 final class HTTPSession: ConnectionHandler, @unchecked Sendable {
     private let connection: any Connection
     private let node: NodeServer
+    /// Whether the port can be reached from this machine only.
+    private let isLoopback: Bool
     private var out = ByteWriter(capacity: 1024)
     private var isWaiting = false
     private var isClosing = false
     private var inputHasEnded = false
 
+    /// Commands that change the node need this header, with any value.
+    static let changeHeader = "Auspex-Admin"
     static let largestHead = 16 << 10
     static let largestBody = 64 << 10
 
     init(connection: any Connection, node: NodeServer) {
         self.connection = connection
         self.node = node
+        let address = node.configuration.httpAddress
+        isLoopback = address.hasPrefix("127.") || address == "::1" || address == "localhost"
     }
 
     static let pauseOutputBytes = 1 << 20
@@ -40,6 +51,7 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
             let lines = String(decoding: rest[..<headEnd], as: UTF8.self).split(separator: "\r\n")
             var bodyCount = 0
             var keepsAlive = true
+            var head = Head()
             for line in lines.dropFirst() {
                 let parts = line.split(separator: ":", maxSplits: 1)
                 guard parts.count == 2 else { continue }
@@ -47,6 +59,9 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
                 switch parts[0].lowercased() {
                 case "content-length": bodyCount = Int(value) ?? -1
                 case "connection": keepsAlive = value.lowercased() != "close"
+                case "host": head.host = String(value)
+                case "origin": head.hasOrigin = true
+                case HTTPSession.changeHeader.lowercased(): head.mayChange = true
                 default: break
                 }
             }
@@ -62,7 +77,7 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
                 break
             }
             if !keepsAlive || words[2] == "HTTP/1.0" { isClosing = true }
-            handle(String(words[0]), String(words[1]))
+            handle(String(words[0]), String(words[1]), head)
         }
         if out.count > 0 {
             if isClosing && !isWaiting { connection.closeAfterOutput() } else { connection.markReady() }
@@ -86,7 +101,28 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
         answer(status, "text/plain", why + "\n")
     }
 
-    private func handle(_ method: String, _ target: String) {
+    /// What a request's head says of its sender.
+    private struct Head {
+        var host = ""
+        var hasOrigin = false
+        var mayChange = false
+    }
+
+    /// Whether a Host names this machine, or nothing. Another name means that a web page has sent the request.
+    static func isLocal(_ host: String) -> Bool {
+        if host.isEmpty || host.hasPrefix("[") { return true }
+        let name = host.split(separator: ":", maxSplits: 1).first ?? ""
+        return name == "localhost" || name.utf8.allSatisfy { $0 == UInt8(ascii: ".") || (48...57).contains($0) }
+    }
+
+    private func handle(_ method: String, _ target: String, _ head: Head) {
+        guard !head.hasOrigin, !isLoopback || HTTPSession.isLocal(head.host) else {
+            isClosing = true
+            return answer(
+                403, "application/json",
+                HTTPSession.problem(
+                    "requests of web pages are refused: send no Origin, and an address or localhost as Host"))
+        }
         let parts = target.split(separator: "?", maxSplits: 1)
         let path = String(parts.first ?? "")
         switch (method, path) {
@@ -102,6 +138,13 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
             let command = String(path.dropFirst(7))
             if AdminCommands.changing.contains(command) && method != "POST" {
                 return answer(405, "application/json", HTTPSession.problem("\(command) changes the node: use POST"))
+            }
+            if AdminCommands.changing.contains(command) && !head.mayChange {
+                return answer(
+                    403, "application/json",
+                    HTTPSession.problem(
+                        "\(command) changes the node: send the header \(HTTPSession.changeHeader): 1, as auspex admin does"
+                    ))
             }
             admin(command, HTTPSession.arguments(parts.count > 1 ? String(parts[1]) : ""))
         case ("GET", _), ("POST", _):
@@ -173,8 +216,9 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
 
     private func answer(_ status: Int, _ type: String, _ body: String) {
         let reasons = [
-            200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large",
-            431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable",
+            200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+            413: "Content Too Large", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+            503: "Service Unavailable",
         ]
         out.write(
             "HTTP/1.1 \(status) \(reasons[status] ?? "")\r\nContent-Type: \(type)\r\nContent-Length: \(body.utf8.count)\r\n"

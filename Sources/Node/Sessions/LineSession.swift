@@ -30,6 +30,8 @@ final class LineSession: ClientSession, ConnectionHandler, FiberTask, @unchecked
     /// The answer that `\next` continues.
     private var open: (statement: PreparedStatement, values: ValueList, state: [UInt8])?
 
+    private var isFirst = true
+
     static let preparedLimit = 1000
     /// A statement is many times as large in memory as its text.
     static let preparedBytesLimit = 1 << 20
@@ -73,8 +75,21 @@ final class LineSession: ClientSession, ConnectionHandler, FiberTask, @unchecked
         answers += 1
     }
 
+    /// Whether a line is the first of an HTTP request, which a web page can have its browser send here.
+    static func isHTTP(_ line: UnsafeRawBufferPointer) -> Bool {
+        let end = line.last == UInt8(ascii: "\r") ? line.dropLast() : line[...]
+        return end.suffix(9).elementsEqual(" HTTP/1.1".utf8) || end.suffix(9).elementsEqual(" HTTP/1.0".utf8)
+    }
+
     /// Handles a line on a fiber. When this returns, the line has been answered or its fiber waits.
     private func handle(_ line: UnsafeRawBufferPointer) {
+        if isFirst {
+            isFirst = false
+            if LineSession.isHTTP(line) {
+                fail(ServerError(.protocolError, "this port speaks the line protocol, not HTTP"))
+                return close()
+            }
+        }
         current = line
         if !run(self, bytes: line.count) {
             current = nil

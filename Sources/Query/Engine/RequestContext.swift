@@ -86,9 +86,7 @@ struct Deadline {
     /// Monotonic nanoseconds.
     private let at: UInt64
     private let isRead: Bool
-    /// SAFETY: unretained, so that copying a deadline costs nothing. The request's context keeps the client until the
-    /// request ends, and its deadline is not used after that.
-    private let client: Unmanaged<ClientPresence>?
+    private let client: ClientPresence?
 
     static let none = Deadline(at: .max, isRead: true)
 
@@ -100,7 +98,7 @@ struct Deadline {
 
     init(after timeout: Duration, isRead: Bool, client: ClientPresence? = nil) {
         self.isRead = isRead
-        self.client = client.map { Unmanaged.passUnretained($0) }
+        self.client = client
         let (seconds, attoseconds) = timeout.components
         at =
             RowProjector.monotonicNanoseconds() &+ UInt64(max(0, seconds)) &* 1_000_000_000
@@ -112,7 +110,7 @@ struct Deadline {
     /// - Throws: a timeout after the deadline; an error that nobody gets when the client has gone.
     func check() throws(ServerError) {
         Fiber.yieldIfNeeded()
-        if let client, client._withUnsafeGuaranteedRef({ $0.isGone }) {
+        if let client, client.isGone {
             throw ServerError(.serverError, "the client has closed its connection")
         }
         guard at != .max, RowProjector.monotonicNanoseconds() > at else { return }

@@ -29,8 +29,11 @@ public struct CommitLogOptions: Sendable {
 /// 4. `release` drops the segments that no memtable needs and keeps their files for reuse under new numbers.
 ///
 /// When a write fails (a full disk), the pending data stays pending; appends fail with the reason, and each one retries
-/// the write. What is pending then is in memtables already: reads of it are refused (`UnloggedRows`). When a sync fails, the kernel may have dropped the data, and a second sync would not report it: the log
-/// refuses writes until the server is restarted.
+/// the write. What is pending then is in memtables already: reads of it are refused (`UnloggedRows`).
+///
+/// When a sync fails, the kernel may have dropped the data, and a second sync would not report it: the log refuses
+/// writes until the server is restarted.
+///
 /// **Thread safety**: all methods, from any thread. Lock order: `writer`, then `buffer`.
 public final class CommitLog: Sendable {
     /// Appended data that is not written yet.
