@@ -124,8 +124,10 @@ import Testing
         full.set(true)
         #expect(throws: StorageError.self) { try append(2) }
         #expect(throws: StorageError.self) { try append(3) }
+        #expect(log.failure?.contains("no space left") == true)
         full.set(false)
         try append(4)
+        #expect(log.failure == nil)
         let (records, _) = try Self.replay(system, Self.options())
         #expect(records.first == 1 && records.last == 4)
     }
@@ -168,7 +170,7 @@ import Testing
         failing.set(true)
         #expect(throws: StorageError.self) { try log.sync() }
         failing.set(false)
-        #expect(log.stopReason != nil)
+        #expect(log.failure != nil)
         #expect(throws: StorageError.self) { try log.sync() }
         #expect(throws: StorageError.self) { try log.checkWritable() }
         #expect(throws: StorageError.self) { try append(2) }

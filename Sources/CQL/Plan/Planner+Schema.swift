@@ -92,7 +92,7 @@ extension Planner {
         }
         guard columns.count <= TableMetadata.columnLimit else { throw .tooManyColumns(columns.count) }
         let (options, id) = try options(statement.properties)
-        warnOfCompressor(options)
+        warnOfSubstitutes(options)
         let others = columns.filter { !$0.isPrimaryKey }
         if others.contains(where: { $0.type == .counter }) {
             guard others.allSatisfy({ $0.type == .counter }) else {
@@ -172,11 +172,17 @@ extension Planner {
         return (options, id)
     }
 
-    /// DeflateCompressor is accepted and kept in the schema, but files are compressed with LZ4.
-    private mutating func warnOfCompressor(_ options: TableOptions) {
-        guard options.compression.isEnabled, options.compression.compressor == .deflate else { return }
-        warnings.append(
-            "DeflateCompressor is not available: the table's files are compressed with LZ4Compressor instead")
+    /// Some options are accepted and kept in the schema, but something else is done.
+    private mutating func warnOfSubstitutes(_ options: TableOptions) {
+        if options.compression.isEnabled, options.compression.compressor == .deflate {
+            warnings.append(
+                "DeflateCompressor is not available: the table's files are compressed with LZ4Compressor instead")
+        }
+        let strategy = options.compaction.strategy
+        if strategy != .sizeTiered {
+            warnings.append(
+                "\(strategy.rawValue) is not available: the table is compacted by SizeTieredCompactionStrategy instead")
+        }
     }
 
     // MARK: ALTER TABLE
@@ -211,7 +217,7 @@ extension Planner {
             // Report errors that do not depend on the table's current options right away.
             var options = TableOptions()
             try options.set(pairs)
-            warnOfCompressor(options)
+            warnOfSubstitutes(options)
             alteration = .options(pairs)
         }
         return .alterTable(keyspace: keyspaceName, name: statement.table.name, alteration, ifExists: statement.ifExists)

@@ -127,7 +127,12 @@ final class HTTPSession: ConnectionHandler, @unchecked Sendable {
         let path = String(parts.first ?? "")
         switch (method, path) {
         case ("GET", "/health"):
-            let failure = node.storage.failure
+            var failure = node.storage.failure
+            if failure != nil {
+                // Look whether the log can be written again; without requests nobody else does.
+                try? node.storage.flushLog()
+                failure = node.storage.failure
+            }
             let state = node.isDraining ? "draining" : failure == nil ? "ok" : "failing"
             answer(
                 state == "ok" ? 200 : 503, "application/json",

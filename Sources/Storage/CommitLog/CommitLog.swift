@@ -389,10 +389,11 @@ public final class CommitLog: Sendable {
         }
     }
 
-    /// Why the log refuses writes after a failed sync; nil when healthy.
-    public var stopReason: String? {
+    /// Why the log refuses writes; nil when healthy.
+    public var failure: String? {
         guard isFailing.load(ordering: .relaxed) else { return nil }
-        return writer.withLock { $0.syncFailure }.map { convert($0).description }
+        if let stopped = writer.withLock({ $0.syncFailure }) { return convert(stopped).description }
+        return buffer.withLock { $0.failure }.map { "writes are refused: \($0)" }
     }
 
     /// Flushes, syncs and closes the log.

@@ -60,7 +60,7 @@ public final class StorageEngine: Sendable {
     public var memtableBytes: Int { core.memoryBytes.load(ordering: .relaxed) }
     /// The reason the commit log refuses writes, or else the last failure of background work, for `status`; nil when
     /// healthy.
-    public var failure: String? { core.log?.stopReason ?? lastFailure.withLock { $0 } }
+    public var failure: String? { core.log?.failure ?? lastFailure.withLock { $0 } }
 
     /// Records a failure of background work, which has no caller to throw to.
     public func report(_ what: String) { noteFailure(what) }
