@@ -219,6 +219,22 @@ import Testing
         #expect(loaded.serverEncryption.optional)
     }
 
+    /// Kubernetes makes such variables for a service called `auspex`.
+    @Test func unknownVariablesAreIgnoredWithAWarning() throws {
+        let loaded = try NodeConfiguration.load(
+            path: nil,
+            environment: [
+                "AUSPEX_PORT": "tcp://10.0.0.7:9042", "AUSPEX_SERVICE_HOST": "10.0.0.7", "AUSPEX_LINE_PORT": "12",
+            ], overrides: [])
+        #expect(loaded.linePort == 12)
+        #expect(loaded.warnings.count == 2 && loaded.warnings.allSatisfy { $0.contains("ignored") })
+        #expect(loaded.warnings.contains { $0.contains("AUSPEX_PORT") })
+        // Elsewhere an unknown key is a mistake of the operator.
+        #expect(throws: ConfigurationError.self) {
+            try NodeConfiguration.load(path: nil, environment: [:], overrides: ["port=1"])
+        }
+    }
+
     /// For each value of the keys: which connections are encrypted, and what a node accepts.
     @Test func encryptionBetweenNodes() {
         let own = Location(dataCenter: "a", rack: "1")

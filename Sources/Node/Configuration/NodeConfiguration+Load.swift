@@ -7,7 +7,8 @@ extension NodeConfiguration {
     /// `--set`.
     /// - Parameters:
     ///   - path: a YAML file; nil for none.
-    ///   - environment: variables by name; only names that begin with `AUSPEX_` are used.
+    ///   - environment: variables by name; only names that begin with `AUSPEX_` are used. Those that name no setting
+    ///     end up in `warnings`.
     ///   - overrides: `key=value`; later ones win.
     public static func load(
         path: String?, environment: [String: String], overrides: [String]
@@ -15,7 +16,14 @@ extension NodeConfiguration {
         var configuration = NodeConfiguration()
         if let path { try configuration.apply(yaml: try readFile(path), path: path) }
         for (name, value) in environment.sorted(by: { $0.key < $1.key }) where name.hasPrefix("AUSPEX_") {
-            let key = try ConfigurationKey.named(String(name.dropFirst(7)).lowercased(), source: .environment(name))
+            let key: ConfigurationKey
+            do throws(ConfigurationError) {
+                key = try ConfigurationKey.named(String(name.dropFirst(7)).lowercased(), source: .environment(name))
+            } catch {
+                // Kubernetes makes variables of this form for every service called `auspex`.
+                configuration.warnings.append("\(error); the variable is ignored")
+                continue
+            }
             try key.set(value, in: &configuration, source: .environment(name))
         }
         for override in overrides {

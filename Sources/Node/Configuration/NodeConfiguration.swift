@@ -5,6 +5,8 @@ import Query
 ///
 /// Created by `NodeConfiguration.load`. `ConfigurationKey.all` lists the keys with their names, types and fields.
 public struct NodeConfiguration: Sendable, Equatable {
+    /// What was found wrong and ignored, for the operator.
+    public internal(set) var warnings: [String] = []
     // MARK: Identity
 
     public var clusterName = "Auspex"

@@ -81,6 +81,7 @@ struct ServerCommand: ParsableCommand {
             diagnostic("auspex server: \(error)")
             throw ExitCode(1)
         }
+        for warning in configuration.warnings { diagnostic("auspex server: warning: \(warning)") }
         try serve(configuration, started: started)
     }
 
