@@ -46,7 +46,7 @@ public enum PlantedBug: String, Sendable, CaseIterable {
     case paxosForgetsPromise = "paxos-forgets-promise"
     /// A Paxos acceptor answers before its state is on disk.
     case paxosNotSynced = "paxos-not-synced"
-    /// On a node that is alone, a transaction decides upon a write that the commit log has refused.
+    /// On a node that is alone, a transaction reads a write that the commit log has refused, and decides upon it.
     case refusedWriteDecides = "refused-write-decides"
     /// Reads return rows that the commit log could not write.
     case refusedWriteSeen = "refused-write-seen"

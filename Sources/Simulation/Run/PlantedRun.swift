@@ -47,7 +47,7 @@ public struct PlantedRun: Sendable {
         case .refusedWriteSeen:
             self.init(bug, nodes: 1, seconds: 30, [.full, .blackout], ["registers", "deletions"], firstSeed: 4)
         case .schemaWithoutMajority: self.init(bug, nodes: 3, seconds: 40, [.partition, .pause], ["schema"])
-        case .generationNotRaised: self.init(bug, nodes: 3, seconds: 60, [.kill, .crash], ["registers"], firstSeed: 12)
+        case .generationNotRaised: self.init(bug, nodes: 3, seconds: 60, [.kill, .crash], ["registers"], firstSeed: 27)
         // With a single replica no other replica hides what the new owner lacks.
         case .pendingNotWritten: self.init(bug, nodes: 1, seconds: 20, [.members], ["registers"])
         case .joinsWithoutCopy: self.init(bug, nodes: 1, seconds: 20, [.members], ["registers"])

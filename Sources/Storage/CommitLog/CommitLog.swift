@@ -154,7 +154,7 @@ public final class CommitLog: Sendable {
             let position = self.add(mutations, to: &buffer)
             let isRefused = buffer.failure != nil
             // The rows are in memtables: the log must write them once it can, and until then nobody may read them.
-            if isRefused && !PlantedBugs.isOn(.refusedWriteSeen) { self.unlogged.add(mutations) }
+            if isRefused && !self.forgetsRefused { self.unlogged.add(mutations) }
             return (position, isRefused)
         }
         if isRefused { try flush() }
@@ -270,7 +270,7 @@ public final class CommitLog: Sendable {
             // What is appended from now on is noted by `append`.
             if buffer.failure != nil { return }
             unlogged.begin()
-            if PlantedBugs.isOn(.refusedWriteSeen) { return }
+            if self.forgetsRefused { return }
             noteRows()
             for (index, chunk) in buffer.chunks.enumerated() {
                 let isOpen = buffer.isOpen && index == buffer.chunks.count - 1
@@ -279,6 +279,9 @@ public final class CommitLog: Sendable {
         }
         isFailing.store(true, ordering: .relaxed)
     }
+
+    /// A planted bug: rows that were refused are read.
+    private var forgetsRefused: Bool { PlantedBugs.isOn(.refusedWriteSeen) || PlantedBugs.isOn(.refusedWriteDecides) }
 
     /// Notes the rows of a chunk that was not written.
     private func noteRows(of chunk: Chunk, end: Int, in bytes: UnsafeRawBufferPointer) {
