@@ -125,29 +125,31 @@ public final class ClusterView: Sendable {
         return placement.table.replicas(for: ClusterView.token(key)).contains(Int32(local))
     }
 
-    /// Returns the live replicas in the order in which they are asked.
-    ///
-    /// - Parameter ofOneToken: if true, equally good replicas keep the ring's order, the primary first, so that each
-    ///   node is asked for its own share. If false, they are in one order of all nodes, so that equal replica sets of
-    ///   different ranges compare equal.
-    func sorted(_ nodes: some Sequence<Int32>, ofOneToken: Bool) -> [Int] {
-        var result: [Int] = []
-        for node in nodes where isAlive[Int(node)] { result.append(Int(node)) }
-        if !ofOneToken {
-            // Each coordinator starts with its neighbor, so that the coordinators together spread their reads.
-            let count = ring.nodes.count
-            result.sort { ($0 - local + count) % count < ($1 - local + count) % count }
-        }
-        order.sort(&result)
-        return result
-    }
-
-    /// Appends the live natural replicas of a token to an empty array, in the order in which they are asked.
+    /// Appends the live natural replicas of a token to an empty array, in the order in which they are asked. Equally
+    /// good replicas keep the ring's order, the primary first, so that each node is asked for its own share.
     func appendLive(of token: Int64, _ table: ReplicaTable, to nodes: inout [Int]) {
         for place in table.places(for: token).natural where isAlive[table.node(at: place)] {
             nodes.append(table.node(at: place))
         }
         order.sort(&nodes)
+    }
+
+    /// Returns the live natural replicas of a token, as `appendLive`.
+    func live(of token: Int64, _ table: ReplicaTable) -> [Int] {
+        var nodes: [Int] = []
+        appendLive(of: token, table, to: &nodes)
+        return nodes
+    }
+
+    /// Returns the live natural replicas of a token's range. Equally good replicas are in one order of all nodes, so
+    /// that equal replica sets of different ranges compare equal.
+    private func liveOfRange(_ token: Int64, _ table: ReplicaTable) -> [Int] {
+        // Each coordinator starts with its neighbor, so that the coordinators together spread their reads.
+        let count = ring.nodes.count
+        var nodes = table.replicas(for: token).map { Int($0) }.filter { isAlive[$0] }
+        nodes.sort { ($0 - local + count) % count < ($1 - local + count) % count }
+        order.sort(&nodes)
+        return nodes
     }
 
     func dataCenter(_ node: Int) -> String { ring.nodes[node].location.dataCenter }
@@ -157,7 +159,7 @@ public final class ClusterView: Sendable {
         guard let placement = placement(of: table) else { return [] }
         let first = range.start.withUnsafeBytes { $0.count >= 8 ? ClusterView.token($0) : .min }
         let last = range.end.withUnsafeBytes { $0.count >= 8 ? ClusterView.token($0) : .max }
-        if first == last { return [(range, sorted(placement.table.replicas(for: first), ofOneToken: true))] }
+        if first == last { return [(range, live(of: first, placement.table))] }
         var result: [(range: KeyRange, replicas: [Int])] = []
         // The ring's first range wraps around: it also contains the tokens above the last boundary.
         var position = range.start
@@ -165,7 +167,7 @@ public final class ClusterView: Sendable {
             let isLast = index == placement.table.rangeCount
             let through = isLast ? Int64.max : placement.table.range(at: index).through
             if through < first { continue }
-            let replicas = sorted(placement.table.replicas(for: isLast ? .max : through), ofOneToken: false)
+            let replicas = liveOfRange(isLast ? .max : through, placement.table)
             let stop = isLast ? KeyRange.all.end : KeyRange.tokens(after: .min, through: through).end
             let end = compareBytes(range.end, stop) < 0 ? range.end : stop
             guard compareBytes(position, end) < 0 else { continue }

@@ -92,10 +92,9 @@ extension Coordinator {
         let token = command.range.start.withUnsafeBytes { ClusterView.token($0) }
         let latencies = latencies(of: command.table, placement)
         guard let spare = takeSpareRead() else {
-            var replicas: [Int] = []
-            cluster.appendLive(of: token, placement.table, to: &replicas)
             return ReadOperation(
-                self, cluster: cluster, command: command, replicas: replicas, placement: placement,
+                self, cluster: cluster, command: command, replicas: cluster.live(of: token, placement.table),
+                placement: placement,
                 latencies: latencies, consistency: consistency, deadline: deadline)
         }
         spare.reuse(

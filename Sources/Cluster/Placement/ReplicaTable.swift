@@ -66,30 +66,27 @@ public final class ReplicaTable: Sendable {
 
     /// Returns the indexes in `ring.nodes` of the token's owners, the primary first. Allocates nothing.
     public func replicas(for token: Int64) -> ArraySlice<Int32> {
-        guard let range = rangeIndex(of: token) else { return [] }
-        return members[Int(starts[2 * range])..<Int(starts[2 * range + 1])]
+        members[places(for: token).natural]
     }
 
     /// Returns the indexes in `ring.nodes` of the nodes that will own the token but do not now. Allocates nothing.
     public func pendingReplicas(for token: Int64) -> ArraySlice<Int32> {
-        guard let range = rangeIndex(of: token) else { return [] }
-        return members[Int(starts[2 * range + 1])..<Int(starts[2 * range + 2])]
+        members[places(for: token).pending]
     }
 
     /// Returns natural and pending replicas in one slice: the targets of a write.
     public func writeReplicas(for token: Int64) -> ArraySlice<Int32> {
-        guard let range = rangeIndex(of: token) else { return [] }
-        return members[Int(starts[2 * range])..<Int(starts[2 * range + 2])]
+        members[places(for: token).writers]
     }
 
-    /// The places in the table of a token's replicas, for `node(at:)`: what `replicas`, `pendingReplicas` and
-    /// `writeReplicas` return, without a reference.
+    /// The places in the table of a token's replicas, for `node(at:)`. Unlike the slices above it holds no reference.
     public struct Places: Sendable {
         public let natural: Range<Int>
         public var pending: Range<Int>
         public var writers: Range<Int> { natural.lowerBound..<pending.upperBound }
     }
 
+    /// Returns the places of a token's natural and pending replicas; none when no node owns tokens.
     @inline(__always) public func places(for token: Int64) -> Places {
         guard let range = rangeIndex(of: token) else { return Places(natural: 0..<0, pending: 0..<0) }
         let middle = Int(starts[2 * range + 1])

@@ -51,7 +51,7 @@ final class ReadOperation: Operation {
     private var isMeasured = false
 
     /// - Parameters:
-    ///   - replicas: the natural replicas, in the order in which they are asked.
+    ///   - replicas: the live natural replicas, in the order in which they are asked.
     ///   - latencies: of the table's reads by key; nil: not measured, and another replica is asked after
     ///     `speculativeDelay`.
     init(
@@ -93,7 +93,7 @@ final class ReadOperation: Operation {
 
     private func dropUnableCandidates() {
         candidates.removeAll { [cluster, consistency] in
-            !cluster.isAlive[$0] || !ResponseTracker.mayAnswer(consistency, isNear: cluster.isNear[$0])
+            !ResponseTracker.mayAnswer(consistency, isNear: cluster.isNear[$0])
         }
     }
 

@@ -26,7 +26,7 @@ final class CounterOperation: Operation {
             return .failure(.unknownTable(part.table))
         }
         let count = ResponseTracker(consistency, placement.replication, near: cluster.dataCenter(cluster.local))
-        let alive = cluster.sorted(placement.table.replicas(for: part.token), ofOneToken: true)
+        let alive = cluster.live(of: part.token, placement.table)
         guard let leader = alive.first, count.couldBeMet(with: alive, in: cluster) else {
             let counted = alive.filter { count.counts(isNear: cluster.isNear[$0]) }
             return .failure(CoordinatorErrors.unavailable(consistency, required: count.required, alive: counted.count))

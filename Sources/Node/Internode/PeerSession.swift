@@ -129,7 +129,7 @@ final class PeerSession: ConnectionHandler, SafetyWaiter, @unchecked Sendable {
     }
 
     func writesAreSafe(_ token: UInt64, failure: String?) {
-        finish(token, failure.map { .failed(.storage, "the commit log failed: \($0)") } ?? .done, bytes: 0)
+        finish(token, failure.map(PeerReply.logFailed) ?? .done, bytes: 0)
     }
 
     /// - Parameter bytes: of the request, as far as `waitingBytes` has them.
@@ -159,7 +159,7 @@ final class PeerSession: ConnectionHandler, SafetyWaiter, @unchecked Sendable {
         if let failure, !answered.isEmpty {
             out.removeAll()
             let ids = answered
-            for id in ids { answer(id, .failed(.storage, "the commit log failed: \(failure)")) }
+            for id in ids { answer(id, .logFailed(failure)) }
         }
         answered.removeAll(keepingCapacity: true)
         body(out.bytes)

@@ -62,18 +62,11 @@ public struct StatementID: Hashable, Sendable {
 
 /// A plan with the data its executions share, for one version of the schema.
 final class Compiled: Sendable {
-    enum Action: Sendable {
-        case select(CompiledSelect)
-        case modification(CompiledModification)
-        case batch(BatchPlan, [CompiledModification])
-        case other(Plan)
-    }
-
     let planned: PlannedStatement
-    let plan: Action
-    /// The plan of a single INSERT, UPDATE or DELETE, or of a SELECT: also in `plan`.
+    /// At most one of the three is there; none for other statements, which are executed from `planned`.
     let modification: CompiledModification?
     let select: CompiledSelect?
+    let batch: (plan: BatchPlan, items: [CompiledModification])?
     let markerCount: Int
     /// Of the plan; empty for nearly all.
     let warnings: [String]
@@ -86,8 +79,7 @@ final class Compiled: Sendable {
     /// The tables that may be truncated while the statement runs: it then continues with the new table id. Empty for a
     /// counter batch of several tables, where running again could count twice in a table that was not truncated.
     var replaceableTables: [UUID] {
-        if case .batch(let batch, _) = plan { return Compiled.replaceable(batch.kind, tables) }
-        return tables
+        batch.map { Compiled.replaceable($0.plan.kind, tables) } ?? tables
     }
 
     static func replaceable(_ kind: BatchPlan.Kind, _ tables: [UUID]) -> [UUID] {
@@ -97,31 +89,29 @@ final class Compiled: Sendable {
     init(planned: PlannedStatement, snapshot: SchemaSnapshot, fingerprint: UInt64, textBytes: Int) throws(ServerError) {
         self.planned = planned
         generation = snapshot.generation
+        func compile(_ plan: ModificationPlan) -> CompiledModification {
+            CompiledModification(plan: plan, replication: snapshot.replication(of: plan.table.keyspace))
+        }
+        var select: CompiledSelect?
+        var modification: CompiledModification?
+        var batch: (plan: BatchPlan, items: [CompiledModification])?
         switch planned.plan {
         case .select(let plan):
-            self.plan = .select(
-                try CompiledSelect(
-                    plan: plan, replication: snapshot.replication(of: plan.table.keyspace), fingerprint: fingerprint,
-                    isLarge: textBytes > QueryEngine.largeStatementBytes))
+            select = try CompiledSelect(
+                plan: plan, replication: snapshot.replication(of: plan.table.keyspace), fingerprint: fingerprint,
+                isLarge: textBytes > QueryEngine.largeStatementBytes)
+            tables = [plan.table.id]
         case .modification(let plan):
-            self.plan = .modification(
-                CompiledModification(plan: plan, replication: snapshot.replication(of: plan.table.keyspace)))
-        case .batch(let batch):
-            self.plan = .batch(
-                batch,
-                batch.statements.map {
-                    CompiledModification(plan: $0, replication: snapshot.replication(of: $0.table.keyspace))
-                })
-        default: self.plan = .other(planned.plan)
-        }
-        switch planned.plan {
-        case .select(let plan): tables = [plan.table.id]
-        case .modification(let plan): tables = [plan.table.id]
-        case .batch(let batch): tables = batch.statements.map(\.table.id)
+            modification = compile(plan)
+            tables = [plan.table.id]
+        case .batch(let plan):
+            batch = (plan, plan.statements.map(compile))
+            tables = plan.statements.map(\.table.id)
         default: tables = []
         }
-        if case .modification(let one) = self.plan { modification = one } else { modification = nil }
-        if case .select(let one) = self.plan { select = one } else { select = nil }
+        self.select = select
+        self.modification = modification
+        self.batch = batch
         markerCount = planned.bindVariables.count
         warnings = planned.warnings
         var description = "\(planned.bindVariables.count)"

@@ -97,7 +97,7 @@ extension QueryEngine {
         var items: [BoundModification] = []
         for (statement, values) in statements {
             let compiled = try current(statement)
-            guard case .modification(let modification) = compiled.plan else {
+            guard let modification = compiled.modification else {
                 throw .invalid("Invalid statement in batch: only UPDATE, INSERT and DELETE statements are allowed.")
             }
             guard values.names.isEmpty, values.count == compiled.planned.bindVariables.count else {

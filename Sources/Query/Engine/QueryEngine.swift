@@ -269,7 +269,9 @@ public final class QueryEngine: Sendable {
             let rows = try executor.run(values, options, context, text: statement.text, warnings: &warnings)
             return Answer(result: .rows(rows), warnings: warnings)
         }
-        return try runOther(compiled, values, options, context)
+        if let batch = compiled.batch { return try run(batch.plan, batch.items, compiled, values, options, context) }
+        let answer = try other(compiled.planned.plan, context)
+        return Answer(result: answer.result, warnings: compiled.warnings + answer.warnings)
     }
 
     @inline(__always) private func warnings(_ compiled: Compiled, _ options: QueryOptions) -> [String] {
@@ -277,24 +279,17 @@ public final class QueryEngine: Sendable {
         return compiled.warnings + own
     }
 
-    private func runOther(
-        _ compiled: Compiled, _ values: ValueList, _ options: QueryOptions, _ context: RequestContext
+    private func run(
+        _ batch: BatchPlan, _ items: [CompiledModification], _ compiled: Compiled, _ values: ValueList,
+        _ options: QueryOptions, _ context: RequestContext
     ) throws(ServerError) -> Answer {
-        switch compiled.plan {
-        case .select, .modification: preconditionFailure("handled by the caller")
-        case .batch(let batch, let compiledItems):
-            var timestamp: Int64?
-            if let term = batch.timestamp {
-                timestamp = try WriteTerms.timestamp(term, values, &context.workspace.context)
-            }
-            var answer = try writeBatch(
-                batch.kind, compiledItems.map { ($0, values) }, timestamp: timestamp, options, context)
-            answer.warnings += compiled.planned.warnings
-            return answer
-        case .other(let plan):
-            let answer = try other(plan, context)
-            return Answer(result: answer.result, warnings: compiled.planned.warnings + answer.warnings)
+        var timestamp: Int64?
+        if let term = batch.timestamp {
+            timestamp = try WriteTerms.timestamp(term, values, &context.workspace.context)
         }
+        var answer = try writeBatch(batch.kind, items.map { ($0, values) }, timestamp: timestamp, options, context)
+        answer.warnings += compiled.warnings
+        return answer
     }
 
     /// Returns the values in the order of the markers.

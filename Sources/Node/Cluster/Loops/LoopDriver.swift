@@ -389,7 +389,7 @@ final class LoopDriver: StepRunner, SafetyWaiter, @unchecked Sendable {
 
     /// A write of this node's coordinator on this node is safe, or failed.
     func writesAreSafe(_ token: UInt64, failure: String?) {
-        answered(token, failure.map { .failed(.storage, "the commit log failed: \($0)") } ?? .done)
+        answered(token, failure.map(PeerReply.logFailed) ?? .done)
     }
 
     /// Executes a request of this node or another on this node's replica; on the loop.
@@ -426,7 +426,7 @@ final class LoopDriver: StepRunner, SafetyWaiter, @unchecked Sendable {
             // The other replicas get this node's shard of the counter only when it is safe here. If this node forgot it
             // and counted on from an older value, one of the two increments would be lost.
             return platform.network.whenSafe(loop: loop, platform.acknowledgement) { [self] failure in
-                if let failure { return done(.failed(.storage, "the commit log failed: \(failure)")) }
+                if let failure { return done(.logFailed(failure)) }
                 replicate(counted, view, done)
             }
         }
@@ -438,7 +438,7 @@ final class LoopDriver: StepRunner, SafetyWaiter, @unchecked Sendable {
         if result.needsSync { platform.acknowledgement.demandSync() }
         let reply = result.reply
         platform.network.whenSafe(loop: loop, platform.acknowledgement) { failure in
-            done(failure.map { .failed(.storage, "the commit log failed: \($0)") } ?? reply)
+            done(failure.map(PeerReply.logFailed) ?? reply)
         }
     }
 
