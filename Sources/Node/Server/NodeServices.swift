@@ -55,24 +55,20 @@ final class NodeServices: Sendable {
         cluster.ports.port(options, loop: loop, context: context)
     }
 
-    /// Flushes the commit log for a request that wrote locally and then waited: the flush at the end of the tick in
-    /// which it wrote may have failed.
-    /// - Throws: the client's error when the flush fails.
-    @inline(__always) func flushLogAfterWait(_ context: RequestContext, _ options: Query.QueryOptions)
-        throws(ServerError)
-    {
-        guard context.hasWritten, let fiber = Fiber.current, fiber.hasWaited, options.port == nil else { return }
-        if let failure = acknowledgement.flush() { throw RequestRunner.notLogged(failure) }
-    }
-
-    /// Fails a request that has waited while the commit log began to refuse writes: it may have read refused rows
-    /// before they were known (`UnloggedRows`).
+    /// Checks the commit log for a request that has waited: the end of the turn in which it wrote or read is over. A
+    /// request that wrote locally may have been in a turn whose flush failed. One during which the log began to refuse
+    /// writes may have read refused rows before they were known (`UnloggedRows`).
     /// - Parameter failures: `acknowledgement.failures` when the request began.
-    @inline(__always) func checkLogAfterWait(_ failures: UInt64) throws(ServerError) {
-        guard failures != acknowledgement.failures, let fiber = Fiber.current, fiber.hasWaited else { return }
-        if let failure = acknowledgement.flush() {
-            throw ServerError(.serverError, "the commit log failed while the request was under way: \(failure)")
-        }
+    /// - Throws: the client's error when the log cannot be flushed now either.
+    @inline(__always) func checkLogAfterWait(
+        _ context: RequestContext, _ options: Query.QueryOptions, _ failures: UInt64
+    ) throws(ServerError) {
+        let hasWritten = context.hasWritten && options.port == nil
+        guard hasWritten || failures != acknowledgement.failures, let fiber = Fiber.current, fiber.hasWaited,
+            let failure = acknowledgement.flush()
+        else { return }
+        if hasWritten { throw RequestRunner.notLogged(failure) }
+        throw ServerError(.serverError, "the commit log failed while the request was under way: \(failure)")
     }
 
     /// Whether the node has its place in the cluster. Before that, client connections are closed.

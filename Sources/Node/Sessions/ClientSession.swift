@@ -61,14 +61,15 @@ class ClientSession: @unchecked Sendable {
         return true
     }
 
+    /// Executes a statement or batch for the client.
+    /// - Parameter body: has the engine execute it.
     @inline(__always) final func execute(
-        _ statement: PreparedStatement, _ values: ValueList, _ options: Query.QueryOptions, _ context: RequestContext
+        _ options: Query.QueryOptions, _ context: RequestContext, _ body: () throws(ServerError) -> Answer
     ) throws(ServerError) -> Answer {
         if context.client !== client { context.client = client }
         let failures = acknowledgement.failures
-        let answer = try engine.execute(statement, values: values, options: options, context: context)
-        try server.flushLogAfterWait(context, options)
-        try server.checkLogAfterWait(failures)
+        let answer = try body()
+        try server.checkLogAfterWait(context, options, failures)
         unsentReservation += context.takeReservation()
         return answer
     }

@@ -197,7 +197,10 @@ final class LineSession: ClientSession, ConnectionHandler, FiberTask, @unchecked
             keyspace: keyspace, isTracing: isTracing, clientAddress: connection.peer)
         options.port = server.port(options, loop: loop, context: context)
         let started = server.time.monotonicNanoseconds()
-        finish(try execute(statement, values, options, context), statement, values, started)
+        let answer = try execute(options, context) { () throws(ServerError) in
+            try engine.execute(statement, values: values, options: options, context: context)
+        }
+        finish(answer, statement, values, started)
     }
 
     private func finish(_ answer: Answer, _ statement: PreparedStatement, _ values: ValueList, _ started: UInt64) {

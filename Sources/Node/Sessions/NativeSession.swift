@@ -203,7 +203,9 @@ final class NativeSession: ClientSession, ConnectionHandler, FiberTask, @uncheck
         _ statement: PreparedStatement, _ frame: Frame, changedMetadata: [UInt8]?, _ context: RequestContext
     ) throws(ServerError) {
         let (stream, options, skip) = (frame.header.stream, queryOptions(frame, context), requests.options.skipMetadata)
-        let answer = try execute(statement, requests.options.values, options, context)
+        let answer = try execute(options, context) { () throws(ServerError) in
+            try engine.execute(statement, values: requests.options.values, options: options, context: context)
+        }
         self.answer(answer, stream, skipMetadata: skip, changedMetadata)
     }
 
@@ -237,8 +239,9 @@ final class NativeSession: ClientSession, ConnectionHandler, FiberTask, @uncheck
         case .counter: kind = .counter
         }
         let (stream, options) = (frame.header.stream, queryOptions(frame, context))
-        let answer = try engine.executeBatch(kind, statements, options: options, context: context)
-        try server.flushLogAfterWait(context, options)
+        let answer = try execute(options, context) { () throws(ServerError) in
+            try engine.executeBatch(kind, statements, options: options, context: context)
+        }
         self.answer(answer, stream, skipMetadata: false, nil)
     }
 
